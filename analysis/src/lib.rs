@@ -1,0 +1,3 @@
+//! Reads what was measured, fits α-FLOPs to it and judges the fit.
+
+pub mod dataset;

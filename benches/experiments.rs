@@ -1,0 +1,2 @@
+//! The experiments as criterion benchmarks.
+fn main() {}

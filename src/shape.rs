@@ -1,0 +1,238 @@
+//! The shape of one 2-D convolution: everything that follows from five numbers.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::units::{Bytes, Flops, MultiplyAdds};
+
+/// One forward convolution: batch 1, NCHW, `f32`, square kernel, stride 1, dilation 1, one group,
+/// no bias, "same" padding (the output has the input's height and width).
+///
+/// Source: the experiments of the paper (section 4.1, Table 1), as their published code runs them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvShape {
+    height: NonZeroU32,
+    width: NonZeroU32,
+    in_channels: NonZeroU32,
+    out_channels: NonZeroU32,
+    kernel: NonZeroU32,
+}
+
+/// Rows or columns of zeros added on each side of one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Padding {
+    /// Above (or to the left).
+    pub before: usize,
+    /// Below (or to the right).
+    pub after: usize,
+}
+
+/// Why five numbers, or a text, are not a [`ConvShape`].
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ShapeError {
+    /// A dimension is zero or does not fit 32 bits.
+    #[error("{dimension} is {value}, expected 1 to 4294967295")]
+    Dimension {
+        /// Which of the five.
+        dimension: &'static str,
+        /// What was given.
+        value: u64,
+    },
+    /// The product of the dimensions overflows 64 bits.
+    #[error("the convolution needs more than 2^64 multiply–adds")]
+    TooLarge,
+    /// The text is no canonical id.
+    #[error("`{0}` is no configuration id, expected e.g. `h=100_w=640_in=150_out=100_k=3`")]
+    Id(String),
+}
+
+impl ConvShape {
+    /// A shape from its five dimensions, each at least 1.
+    ///
+    /// # Errors
+    /// [`ShapeError`] where a dimension is 0 or above 2³²−1, or the multiply–adds overflow.
+    pub fn new(
+        height: u64,
+        width: u64,
+        in_channels: u64,
+        out_channels: u64,
+        kernel: u64,
+    ) -> Result<Self, ShapeError> {
+        let dimension = |dimension, value: u64| {
+            u32::try_from(value)
+                .ok()
+                .and_then(NonZeroU32::new)
+                .ok_or(ShapeError::Dimension { dimension, value })
+        };
+        let shape = Self {
+            height: dimension("height", height)?,
+            width: dimension("width", width)?,
+            in_channels: dimension("in_channels", in_channels)?,
+            out_channels: dimension("out_channels", out_channels)?,
+            kernel: dimension("kernel", kernel)?,
+        };
+        // half of 2^64: FLOPs, twice the multiply–adds, must fit too
+        let macs = [height, width, in_channels, out_channels, kernel, kernel]
+            .into_iter()
+            .try_fold(1u64, u64::checked_mul);
+        match macs {
+            Some(macs) if macs <= u64::MAX / 2 => Ok(shape),
+            _ => Err(ShapeError::TooLarge),
+        }
+    }
+
+    /// Input rows, and output rows.
+    pub fn height(&self) -> usize {
+        self.height.get() as usize
+    }
+
+    /// Input columns, and output columns.
+    pub fn width(&self) -> usize {
+        self.width.get() as usize
+    }
+
+    /// Channels of the input (`C_in`).
+    pub fn in_channels(&self) -> usize {
+        self.in_channels.get() as usize
+    }
+
+    /// Channels of the output (`C_out`).
+    pub fn out_channels(&self) -> usize {
+        self.out_channels.get() as usize
+    }
+
+    /// Side of the square kernel (`K`).
+    pub fn kernel(&self) -> usize {
+        self.kernel.get() as usize
+    }
+
+    /// Pixels of one channel of the input or output: `S = H·W`.
+    pub fn pixels(&self) -> usize {
+        self.height() * self.width()
+    }
+
+    /// "Same" padding, equal on both axes: `K − 1` zeros in all, `⌊(K−1)/2⌋` of them before and
+    /// the rest after, so an even kernel has its odd one at the bottom and the right, as
+    /// PyTorch's `padding="same"` has it.
+    pub fn padding(&self) -> Padding {
+        let total = self.kernel() - 1;
+        Padding { before: total / 2, after: total - total / 2 }
+    }
+
+    /// Elements of the input, `[in_channels, height, width]`.
+    pub fn input_len(&self) -> usize {
+        self.in_channels() * self.pixels()
+    }
+
+    /// Elements of the weights, `[out_channels, in_channels, kernel, kernel]`.
+    pub fn weights_len(&self) -> usize {
+        self.out_channels() * self.in_channels() * self.kernel() * self.kernel()
+    }
+
+    /// Elements of the output, `[out_channels, height, width]`.
+    pub fn output_len(&self) -> usize {
+        self.out_channels() * self.pixels()
+    }
+
+    /// Multiply–adds of one forward pass: `H·W·K²·C_in·C_out`, taps on padding included.
+    ///
+    /// FLOPs count a multiply–add as two; the published α-FLOPs coefficients do not. Winograd, FFT
+    /// and implementations that skip the padding execute fewer: this always counts the direct
+    /// form, so that rates compare across algorithms.
+    pub fn macs(&self) -> MultiplyAdds {
+        let kernel = u64::from(self.kernel.get());
+        MultiplyAdds(
+            self.pixels() as u64
+                * kernel
+                * kernel
+                * self.in_channels() as u64
+                * self.out_channels() as u64,
+        )
+    }
+
+    /// FLOPs as the paper states them (section 3): `2·K²·C_in·W·H·C_out`.
+    pub fn flops(&self) -> Flops {
+        self.macs().into()
+    }
+
+    /// What a launch must at least move: input and weights read once, output written once, in
+    /// `f32`.
+    pub fn min_bytes_moved(&self) -> Bytes {
+        let elements = self.input_len() + self.weights_len() + self.output_len();
+        Bytes(elements as u64 * size_of::<f32>() as u64)
+    }
+}
+
+/// The canonical id, in `[a-z0-9_=-]`: `h=100_w=640_in=150_out=100_k=3`.
+impl fmt::Display for ConvShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!(
+            "h={}_w={}_in={}_out={}_k={}",
+            self.height, self.width, self.in_channels, self.out_channels, self.kernel
+        ))
+    }
+}
+
+impl FromStr for ConvShape {
+    type Err = ShapeError;
+
+    /// Reads a canonical id; any other spelling of the same numbers is refused.
+    fn from_str(id: &str) -> Result<Self, ShapeError> {
+        let unreadable = || ShapeError::Id(id.to_owned());
+        let mut fields = id.split('_');
+        let mut dimension = |name: &str| {
+            fields
+                .next()
+                .and_then(|field| field.strip_prefix(name)?.strip_prefix('='))
+                .and_then(|digits| digits.parse::<u64>().ok())
+                .ok_or_else(unreadable)
+        };
+        let shape = Self::new(
+            dimension("h")?,
+            dimension("w")?,
+            dimension("in")?,
+            dimension("out")?,
+            dimension("k")?,
+        )?;
+        if shape.to_string() == id { Ok(shape) } else { Err(unreadable()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn zero_and_overflowing_dimensions_are_refused() {
+        assert_eq!(
+            ConvShape::new(1, 0, 1, 1, 1),
+            Err(ShapeError::Dimension { dimension: "width", value: 0 })
+        );
+        assert_eq!(ConvShape::new(1 << 31, 1 << 31, 1 << 31, 1, 1), Err(ShapeError::TooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn every_id_reads_back_to_its_shape(
+            h in 1u64..2000, w in 1u64..2000, i in 1u64..30_000, o in 1u64..30_000, k in 1u64..40
+        ) {
+            let shape = ConvShape::new(h, w, i, o, k).unwrap();
+            prop_assert_eq!(shape.to_string().parse::<ConvShape>(), Ok(shape));
+            prop_assert!(shape.to_string().len() <= 64);
+            prop_assert_eq!(shape.padding().before + shape.padding().after, shape.kernel() - 1);
+            prop_assert_eq!(shape.flops().0, 2 * shape.macs().0);
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _ = text.parse::<ConvShape>();
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Statistics of launch latencies: the one owner of quantiles, fences and intervals.
+//!
+//! Quartiles and fences are criterion's (type-7 quantiles, Tukey's fences), so that what is shown
+//! while measuring, what criterion stores and what the tables say are the same numbers.
+
+use serde::{Deserialize, Serialize};
+
+/// Quartiles and Tukey's outliers of one configuration's launches.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Launches summarised.
+    pub launches: u64,
+    /// Arithmetic mean.
+    pub mean_ns: f64,
+    /// Smallest latency.
+    pub min_ns: f64,
+    /// First quartile (type 7).
+    pub q1_ns: f64,
+    /// Median (type 7).
+    pub median_ns: f64,
+    /// Third quartile (type 7).
+    pub q3_ns: f64,
+    /// Largest latency.
+    pub max_ns: f64,
+    /// Launches between 1.5 and 3 IQR outside the quartiles.
+    pub outliers_mild: u64,
+    /// Launches more than 3 IQR outside the quartiles.
+    pub outliers_severe: u64,
+}
+
+/// Tukey's fences: `Q1 − 3·IQR`, `Q1 − 1.5·IQR`, `Q3 + 1.5·IQR`, `Q3 + 3·IQR`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fences {
+    /// Below: severe outlier.
+    pub low_severe: f64,
+    /// Below: mild outlier.
+    pub low_mild: f64,
+    /// Above: mild outlier.
+    pub high_mild: f64,
+    /// Above: severe outlier.
+    pub high_severe: f64,
+}
+
+impl Summary {
+    /// Summarises launches; `None` where there are none.
+    pub fn of(latencies_ns: &[f64]) -> Option<Self> {
+        let sorted = sorted(latencies_ns);
+        let (&min_ns, &max_ns) = (sorted.first()?, sorted.last()?);
+        let [q1_ns, median_ns, q3_ns] = [0.25, 0.5, 0.75].map(|p| quantile(&sorted, p));
+        let fences = Fences::of_quartiles(q1_ns, q3_ns);
+        let severe = |v: &&f64| **v < fences.low_severe || **v > fences.high_severe;
+        let outside = |v: &&f64| **v < fences.low_mild || **v > fences.high_mild;
+        let outliers_severe = sorted.iter().filter(severe).count() as u64;
+        Some(Self {
+            launches: sorted.len() as u64,
+            mean_ns: latencies_ns.iter().sum::<f64>() / sorted.len() as f64,
+            min_ns,
+            q1_ns,
+            median_ns,
+            q3_ns,
+            max_ns,
+            outliers_mild: sorted.iter().filter(outside).count() as u64 - outliers_severe,
+            outliers_severe,
+        })
+    }
+
+    /// Interquartile range over median: the spread the paper calls negligible.
+    pub fn relative_iqr(&self) -> f64 {
+        (self.q3_ns - self.q1_ns) / self.median_ns
+    }
+}
+
+impl Fences {
+    /// Fences around a box from `q1` to `q3`.
+    pub fn of_quartiles(q1: f64, q3: f64) -> Self {
+        let iqr = q3 - q1;
+        Self {
+            low_severe: q1 - 3.0 * iqr,
+            low_mild: q1 - 1.5 * iqr,
+            high_mild: q3 + 1.5 * iqr,
+            high_severe: q3 + 3.0 * iqr,
+        }
+    }
+}
+
+/// A sorted copy, by `f64`'s total order.
+pub fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
+}
+
+/// The type-7 quantile (linear interpolation of `p·(n−1)`) of sorted values, as R, NumPy and
+/// criterion compute it; `NaN` for an empty slice.
+pub fn quantile(sorted: &[f64], p: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let rank = p * last as f64;
+    let below = rank.floor() as usize;
+    let above = (below + 1).min(last);
+    sorted[below] + (rank - below as f64) * (sorted[above] - sorted[below])
+}
+
+/// Half the width of a 95% order-statistic interval for the median, relative to the median.
+///
+/// Ranks `n/2 ± 1.96·√n/2` (normal approximation of the binomial). It assumes independent
+/// launches: a stopping rule, not a claim about uncertainty. `None` under 10 values.
+pub fn relative_median_interval(sorted: &[f64]) -> Option<f64> {
+    let n = sorted.len() as f64;
+    if sorted.len() < 10 {
+        return None;
+    }
+    let half = 1.96 * n.sqrt() / 2.0;
+    let low = (n / 2.0 - half).floor().max(0.0) as usize;
+    let high = ((n / 2.0 + half).ceil() as usize).min(sorted.len() - 1);
+    Some((sorted[high] - sorted[low]) / 2.0 / quantile(sorted, 0.5))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn quartiles_and_outliers_agree_with_numpy() {
+        // numpy.quantile([1, 2, 3, 4, 5, 6, 7, 8, 9, 40, 16], [.25, .5, .75]) == [3.5, 6, 8.5]
+        let summary = Summary::of(&[1., 2., 3., 4., 5., 6., 7., 8., 9., 40., 17.]).unwrap();
+        assert_eq!((summary.q1_ns, summary.median_ns, summary.q3_ns), (3.5, 6.0, 8.5));
+        // fences at 16 and 23.5: 17 is mild, 40 severe
+        assert_eq!((summary.outliers_mild, summary.outliers_severe), (1, 1));
+        assert_eq!((summary.min_ns, summary.max_ns, summary.launches), (1.0, 40.0, 11));
+        assert_eq!(Summary::of(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_ordered_and_inside_the_data(
+            values in prop::collection::vec(1.0f64..1e9, 1..200)
+        ) {
+            let s = Summary::of(&values).unwrap();
+            prop_assert!(s.min_ns <= s.q1_ns && s.q1_ns <= s.median_ns);
+            prop_assert!(s.median_ns <= s.q3_ns && s.q3_ns <= s.max_ns);
+            prop_assert!(s.outliers_mild + s.outliers_severe <= s.launches);
+        }
+    }
+}
