@@ -5,6 +5,8 @@
 
 pub mod backend;
 pub mod experiment;
+pub mod random;
+pub mod reference;
 pub mod shape;
 pub mod statistics;
 pub mod units;
