@@ -85,6 +85,18 @@ pub enum BackendError {
         /// The largest difference that rounding explains.
         tolerance: f64,
     },
+    /// A given tensor has not as many elements as its shape.
+    #[error("{shape}: {tensor} has {got} elements, expected {expected}")]
+    TensorLength {
+        /// The configuration.
+        shape: ConvShape,
+        /// `input` or `weights`.
+        tensor: &'static str,
+        /// Elements by the shape.
+        expected: usize,
+        /// Elements given.
+        got: usize,
+    },
     /// The threads a CPU backend needs could not be started.
     #[error("could not start {threads} compute threads: {reason}")]
     Threads {

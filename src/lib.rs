@@ -6,6 +6,8 @@
 pub mod atomic_file;
 pub mod backend;
 pub mod experiment;
+pub mod random;
+pub mod reference;
 pub mod shape;
 pub mod statistics;
 pub mod units;

@@ -1,1 +1,257 @@
-//! Convolution on the CPU.
+//! Convolution on the CPU: this project's tiling and data movement around the `gemm` crate's
+//! kernels.
+//!
+//! Tensors are plain NCHW and OIHW `f32`, as a framework would hand them over; whatever an
+//! algorithm repacks, it repacks in every launch. Taps of the kernel that see only padding are
+//! skipped where an algorithm can, as PyTorch and oneDNN do: rates computed from nominal FLOPs can
+//! exceed what the hardware can do.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use super::{Backend, BackendError, PreparedConv};
+use crate::random::random_bits;
+use crate::reference;
+use crate::shape::ConvShape;
+use crate::units::Bytes;
+
+mod buffer;
+mod explicit;
+mod matrix;
+mod plan;
+mod shift;
+mod skinny;
+mod slab;
+mod team;
+mod tiled;
+mod work;
+
+use buffer::AlignedBuffer;
+use plan::Plan;
+use team::Team;
+
+/// The algorithm to compute convolutions with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AlgorithmChoice {
+    /// Whichever of the others should be fastest for the shape.
+    #[default]
+    Auto,
+    /// The whole im2col matrix, then one product: simple, slow, and large.
+    Explicit,
+    /// im2col along the kernel's columns only; its rows are offsets.
+    Slab,
+    /// im2col in blocks that stay in cache.
+    Tiled,
+    /// Dot products, for 1×1 kernels on at most 8 pixels; `tiled` takes all other shapes.
+    Skinny,
+}
+
+/// The text names no algorithm.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("`{0}` is no algorithm, expected auto, explicit, slab, tiled or skinny")]
+pub struct UnknownAlgorithm(String);
+
+/// Computes on a fixed number of threads of this machine.
+///
+/// It stays on the thread that made it, which is one of those it computes with.
+pub struct CpuBackend {
+    team: Team,
+    algorithm: AlgorithmChoice,
+}
+
+/// One convolution with its tensors, plan and workspace.
+struct CpuConvolution {
+    shape: ConvShape,
+    seed: u64,
+    team: Team,
+    plan: Plan,
+    input: AlignedBuffer,
+    weights: AlignedBuffer,
+    output: AlignedBuffer,
+    workspace: AlignedBuffer,
+}
+
+impl CpuBackend {
+    /// A backend with so many threads.
+    ///
+    /// # Errors
+    /// [`BackendError::Threads`] where the system refuses to start them.
+    pub fn new(threads: NonZeroUsize, algorithm: AlgorithmChoice) -> Result<Self, BackendError> {
+        Ok(Self { team: Team::new(threads)?, algorithm })
+    }
+
+    /// How many threads compute, the calling one included.
+    pub fn threads(&self) -> NonZeroUsize {
+        self.team.size()
+    }
+
+    /// The algorithm that was asked for; [`PreparedConv::algorithm`] says which one a shape got.
+    pub fn algorithm(&self) -> AlgorithmChoice {
+        self.algorithm
+    }
+
+    /// Convolves given tensors, `input` being `[in_channels, height, width]` and `weights`
+    /// `[out_channels, in_channels, kernel, kernel]`: for comparing with other implementations.
+    ///
+    /// # Errors
+    /// [`BackendError::OutOfMemory`] where output and workspace do not fit,
+    /// [`BackendError::TensorLength`] where a slice has not the length that `shape` says.
+    pub fn convolve(
+        &self,
+        shape: ConvShape,
+        input: &[f32],
+        weights: &[f32],
+    ) -> Result<Vec<f32>, BackendError> {
+        for (tensor, got, expected) in [
+            ("input", input.len(), shape.input_len()),
+            ("weights", weights.len(), shape.weights_len()),
+        ] {
+            if got != expected {
+                return Err(BackendError::TensorLength { shape, tensor, expected, got });
+            }
+        }
+        let plan = Plan::new(self.algorithm, shape, self.team.threads());
+        let zeroed = |len| self.allocated(shape, AlignedBuffer::zeroed(len));
+        let mut output = zeroed(shape.output_len())?;
+        let mut workspace = zeroed(plan.workspace_len())?;
+        // every value has to be written: one that is not shows
+        output.as_mut_slice().fill(f32::NAN);
+        workspace.as_mut_slice().fill(f32::NAN);
+        plan.run(&self.team, [input, weights], workspace.as_mut_slice(), output.as_mut_slice());
+        Ok(output.as_slice().to_vec())
+    }
+
+    fn allocated(
+        &self,
+        shape: ConvShape,
+        buffer: Option<AlignedBuffer>,
+    ) -> Result<AlignedBuffer, BackendError> {
+        buffer.ok_or_else(|| BackendError::OutOfMemory {
+            shape,
+            required: self.required_memory(shape),
+        })
+    }
+}
+
+impl Backend for CpuBackend {
+    fn required_memory(&self, shape: ConvShape) -> Bytes {
+        let plan = Plan::new(self.algorithm, shape, self.team.threads());
+        let workspace = bytes_of(plan.workspace_len());
+        Bytes(shape.min_bytes_moved().0.saturating_add(workspace.0))
+    }
+
+    fn prepare(
+        &mut self,
+        shape: ConvShape,
+        seed: u64,
+    ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
+        let plan = Plan::new(self.algorithm, shape, self.team.threads());
+        let random = |len, stream| {
+            self.allocated(shape, AlignedBuffer::random(len, random_bits(seed, stream)))
+        };
+        let zeroed = |len| self.allocated(shape, AlignedBuffer::zeroed(len));
+        Ok(Box::new(CpuConvolution {
+            shape,
+            seed,
+            team: self.team.clone(),
+            input: random(shape.input_len(), 0)?,
+            weights: random(shape.weights_len(), 1)?,
+            output: zeroed(shape.output_len())?,
+            workspace: zeroed(plan.workspace_len())?,
+            plan,
+        }))
+    }
+}
+
+impl PreparedConv for CpuConvolution {
+    fn launch(&mut self) -> Result<(), BackendError> {
+        self.plan.run(
+            &self.team,
+            [self.input.as_slice(), self.weights.as_slice()],
+            self.workspace.as_mut_slice(),
+            self.output.as_mut_slice(),
+        );
+        Ok(())
+    }
+
+    /// Nothing to wait for: a launch returns when its output is complete.
+    fn synchronize(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn algorithm(&self) -> &str {
+        self.plan.name()
+    }
+
+    fn workspace_bytes(&self) -> Bytes {
+        bytes_of(self.plan.workspace_len())
+    }
+
+    fn verify(&mut self) -> Result<(), BackendError> {
+        self.output.as_mut_slice().fill(f32::NAN);
+        self.launch()?;
+        let (shape, output) = (self.shape, self.output.as_slice());
+        for [channel, row, column] in reference::positions_to_check(shape, self.seed) {
+            let got = output[(channel * shape.height() + row) * shape.width() + column];
+            let expected = reference::output_value(
+                shape,
+                self.input.as_slice(),
+                self.weights.as_slice(),
+                [channel, row, column],
+            );
+            if !expected.accepts(got) {
+                return Err(BackendError::Verification {
+                    shape,
+                    algorithm: self.algorithm().to_owned(),
+                    channel,
+                    row,
+                    column,
+                    expected: expected.value,
+                    got,
+                    tolerance: expected.tolerance,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn bytes_of(elements: usize) -> Bytes {
+    Bytes((elements as u64).saturating_mul(size_of::<f32>() as u64))
+}
+
+impl AlgorithmChoice {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Auto, Self::Explicit, Self::Slab, Self::Tiled, Self::Skinny];
+
+    /// The name in settings and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Explicit => "explicit",
+            Self::Slab => "slab",
+            Self::Tiled => "tiled",
+            Self::Skinny => "skinny",
+        }
+    }
+}
+
+impl fmt::Display for AlgorithmChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for AlgorithmChoice {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAlgorithm> {
+        Self::ALL
+            .into_iter()
+            .find(|choice| choice.name() == text)
+            .ok_or_else(|| UnknownAlgorithm(text.to_owned()))
+    }
+}

@@ -1,0 +1,54 @@
+//! The textbook algorithm: the whole im2col matrix, then one product.
+
+use super::matrix::{Matrix, MatrixMut, Update, multiply};
+use super::team::Team;
+use super::tiled::fill_im2col;
+use super::work::split_evenly;
+use crate::shape::ConvShape;
+
+/// Writes all `C_in·K²` shifted copies of the pixels, `K²` times the input, and multiplies once.
+///
+/// Kept as a yardstick: simple, and what frameworks without tiling do.
+pub(super) struct Explicit {
+    shape: ConvShape,
+}
+
+impl Explicit {
+    pub(super) fn new(shape: ConvShape) -> Self {
+        Self { shape }
+    }
+
+    /// Elements of the im2col matrix, `[in_channels·kernel², pixels]`.
+    pub(super) fn workspace_len(&self) -> usize {
+        self.depth().saturating_mul(self.shape.pixels())
+    }
+
+    fn depth(&self) -> usize {
+        self.shape.in_channels() * self.shape.kernel() * self.shape.kernel()
+    }
+
+    pub(super) fn run(
+        &self,
+        team: &Team,
+        [input, weights]: [&[f32]; 2],
+        workspace: &mut [f32],
+        output: &mut [f32],
+    ) {
+        let (shape, depth, pixels) = (self.shape, self.depth(), self.shape.pixels());
+        let mut rest = &mut *workspace;
+        let mut parts = Vec::with_capacity(team.threads());
+        for rows in split_evenly(depth, team.threads(), 1) {
+            let (part, others) = rest.split_at_mut(rows.len() * pixels);
+            parts.push((rows, part));
+            rest = others;
+        }
+        team.for_each(&mut parts, |(rows, part)| {
+            fill_im2col(part, shape, input, rows.clone(), 0..pixels);
+        });
+        let output = MatrixMut::contiguous(output, shape.out_channels(), pixels);
+        let weights = Matrix::contiguous(weights, shape.out_channels(), depth);
+        let columns = Matrix::contiguous(workspace, depth, pixels);
+        let parallelism = team.parallelism();
+        team.install(|| multiply(Update::Overwrite, output, weights, columns, parallelism));
+    }
+}

@@ -1,0 +1,120 @@
+//! Moving an image under its kernel: which taps matter, and copies of a channel shifted by one.
+
+use std::ops::Range;
+
+/// The kernel's taps along one axis that touch the image at all.
+///
+/// Tap `t` reads `t − before` pixels further on. In an image of `len` pixels, a shift of `len` or
+/// more reads nothing but padding, for every output pixel: such a tap adds exactly zero, and is
+/// skipped. (So does PyTorch, and so does oneDNN.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taps {
+    /// The first tap that touches the image.
+    pub(super) first: usize,
+    /// How many do, from there on.
+    pub(super) count: usize,
+    /// Shift of the first.
+    pub(super) first_shift: isize,
+}
+
+impl Taps {
+    /// Of a kernel of side `kernel` with `before` zeros in front of an axis of `len` pixels.
+    pub(super) fn new(kernel: usize, before: usize, len: usize) -> Self {
+        let first = (before + 1).saturating_sub(len);
+        let end = kernel.min(before + len);
+        Self { first, count: end - first, first_shift: first as isize - before as isize }
+    }
+
+    /// Shift of each tap, in order.
+    pub(super) fn shifts(self) -> Range<isize> {
+        self.first_shift..self.first_shift + self.count as isize
+    }
+}
+
+/// `destination[i] = channel[row + row_shift, column + column_shift]` with zeros outside the image,
+/// where `(row, column)` is pixel `first + i` of the image in row-major order.
+///
+/// `first` may lie before the image and the destination may reach behind it.
+pub(super) fn copy_shifted(
+    destination: &mut [f32],
+    first: isize,
+    channel: &[f32],
+    width: usize,
+    [row_shift, column_shift]: [isize; 2],
+) {
+    // In row-major order a shift is one offset: copy in one piece…
+    let source = first + row_shift * width as isize + column_shift;
+    let len = destination.len() as isize;
+    let start = (-source).clamp(0, len) as usize;
+    let end = (channel.len() as isize - source).clamp(start as isize, len) as usize;
+    destination[..start].fill(0.0);
+    destination[end..].fill(0.0);
+    if start < end {
+        let source_start = (source + start as isize) as usize;
+        let piece = &channel[source_start..source_start + (end - start)];
+        destination[start..end].copy_from_slice(piece);
+    }
+    // …then clear what came from the neighbouring row: the columns shifted over the image's edge.
+    let cleared = match column_shift {
+        0 => return,
+        1.. => width - (column_shift as usize).min(width)..width,
+        _ => 0..column_shift.unsigned_abs().min(width),
+    };
+    clear_columns(destination, first, width, cleared);
+}
+
+/// Zeroes the given columns of every row that the destination holds a part of.
+fn clear_columns(destination: &mut [f32], first: isize, width: usize, columns: Range<usize>) {
+    let len = destination.len();
+    let phase = first.rem_euclid(width as isize) as usize;
+    // the first row may be cut: its columns before `phase` lie in front of the destination
+    let cut = columns.start.max(phase)..columns.end.max(phase);
+    destination[(cut.start - phase).min(len)..(cut.end - phase).min(len)].fill(0.0);
+    let mut row = width - phase;
+    while row < len {
+        let cleared = (row + columns.start).min(len)..(row + columns.end).min(len);
+        destination[cleared].fill(0.0);
+        row += width;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn taps_that_see_only_padding_are_left_out() {
+        // 3 taps at shifts −1, 0, 1: on one pixel only the middle one
+        assert_eq!(Taps::new(3, 1, 1), Taps { first: 1, count: 1, first_shift: 0 });
+        assert_eq!(Taps::new(3, 1, 2), Taps { first: 0, count: 3, first_shift: -1 });
+        // 30 taps at shifts −14..=15: on ten pixels those at −9..=9
+        let taps = Taps::new(30, 14, 10);
+        assert_eq!((taps.first, taps.count, taps.shifts()), (5, 19, -9..10));
+        // 4 taps at shifts −1..=2: on two pixels those at −1..=1
+        assert_eq!(Taps::new(4, 1, 2).shifts(), -1..2);
+    }
+
+    proptest! {
+        #[test]
+        fn shifted_copies_hold_what_indexing_pixel_by_pixel_gives(
+            height in 1usize..6, width in 1usize..7, first in -10isize..40, len in 0usize..60,
+            row_shift in -4isize..5, column_shift in -8isize..9,
+        ) {
+            let channel: Vec<f32> = (1..=height * width).map(|v| v as f32).collect();
+            let mut copied = vec![f32::NAN; len];
+            copy_shifted(&mut copied, first, &channel, width, [row_shift, column_shift]);
+            for (i, got) in copied.into_iter().enumerate() {
+                let pixel = first + i as isize;
+                let row = pixel.div_euclid(width as isize) + row_shift;
+                let column = pixel.rem_euclid(width as isize) + column_shift;
+                let inside = (0..height as isize).contains(&row)
+                    && (0..width as isize).contains(&column);
+                let expected =
+                    if inside { channel[row as usize * width + column as usize] } else { 0.0 };
+                prop_assert_eq!(got, expected, "at {}", i);
+            }
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! im2col along the kernel's x only; the kernel's y is an offset into it.
+
+use std::ops::Range;
+
+use gemm::Parallelism;
+
+use super::matrix::{Matrix, MatrixMut, Update, multiply};
+use super::shift::{Taps, copy_shifted};
+use super::team::Team;
+use super::work::{CHANNEL_GROUP, PIXEL_GROUP, columns_of, rows_of, split_evenly, tiles};
+use crate::shape::ConvShape;
+
+/// Rows of the slab, `(input channel, kernel column)`, that are multiplied at once.
+const DEPTH_TILE: usize = 512;
+/// Output pixels a thread computes at once.
+const PIXEL_TILE: usize = 2048;
+/// Elements of repacked weights that should stay in cache: 512 KiB.
+const WEIGHTS_TILE: usize = 128 * 1024;
+
+/// The slab's row `(i, x)` is input channel `i` shifted by kernel column `x`. Shifting it by a
+/// kernel row too is reading it from `width` elements further on, so one slab, `K` times the input
+/// instead of im2col's `K²`, serves every kernel row: `K` products, added up. Output rows for which
+/// a kernel row sees only padding are left out of its product.
+///
+/// The products need the weights of one kernel row side by side, so weights are repacked in every
+/// launch.
+pub(super) struct Slab {
+    shape: ConvShape,
+    rows: Taps,
+    columns: Taps,
+    /// Input channels whose slab rows are multiplied at once.
+    in_channels_tile: usize,
+    divided: Divided,
+}
+
+/// What each thread computes, planned ahead.
+enum Divided {
+    /// All channels of some pixels, from slabs of its own and weights that all repack together.
+    Pixels(Vec<Range<usize>>),
+    /// Some channels of all pixels, from a slab that all threads fill together and weights
+    /// repacked a cacheful at a time.
+    Channels(Vec<Range<usize>>),
+}
+
+impl Slab {
+    pub(super) fn new(shape: ConvShape, threads: usize) -> Self {
+        let before = shape.padding().before;
+        let rows = Taps::new(shape.kernel(), before, shape.height());
+        let columns = Taps::new(shape.kernel(), before, shape.width());
+        let in_channels_tile = (DEPTH_TILE / columns.count).clamp(1, shape.in_channels());
+        let divided = if shape.pixels() >= 16 * PIXEL_GROUP * threads {
+            Divided::Pixels(split_evenly(shape.pixels(), threads, PIXEL_GROUP))
+        } else {
+            Divided::Channels(split_evenly(shape.out_channels(), threads, CHANNEL_GROUP))
+        };
+        Self { shape, rows, columns, in_channels_tile, divided }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self.divided {
+            Divided::Pixels(_) => "slab-pixels",
+            Divided::Channels(_) => "slab-channels",
+        }
+    }
+
+    /// Elements of slabs and repacked weights.
+    pub(super) fn workspace_len(&self) -> usize {
+        match &self.divided {
+            Divided::Pixels(ranges) => {
+                self.packed_weights_len() + ranges.len() * self.pixel_slab_len()
+            }
+            Divided::Channels(ranges) => {
+                self.whole_slab_len() + ranges.len() * self.weights_tile_len()
+            }
+        }
+    }
+
+    /// Weights per pair of channels, without taps that see only padding.
+    fn taps(&self) -> usize {
+        self.rows.count * self.columns.count
+    }
+
+    fn packed_weights_len(&self) -> usize {
+        self.shape.out_channels() * self.shape.in_channels() * self.taps()
+    }
+
+    /// Elements of the slab of one tile of pixels, with the rows above and below that it needs.
+    fn pixel_slab_len(&self) -> usize {
+        let halo = (self.rows.count - 1) * self.shape.width();
+        let pixels = (PIXEL_TILE + halo).min(self.shape.pixels());
+        self.in_channels_tile * self.columns.count * pixels
+    }
+
+    fn whole_slab_len(&self) -> usize {
+        self.shape.in_channels() * self.columns.count * self.shape.pixels()
+    }
+
+    /// Output channels whose weights are repacked at once.
+    fn out_channels_tile(&self) -> usize {
+        let filter = self.in_channels_tile * self.taps();
+        (WEIGHTS_TILE / filter).max(1).next_multiple_of(CHANNEL_GROUP)
+    }
+
+    fn weights_tile_len(&self) -> usize {
+        self.out_channels_tile() * self.in_channels_tile * self.taps()
+    }
+
+    pub(super) fn run(
+        &self,
+        team: &Team,
+        tensors: [&[f32]; 2],
+        workspace: &mut [f32],
+        output: &mut [f32],
+    ) {
+        let output = MatrixMut::contiguous(output, self.shape.out_channels(), self.shape.pixels());
+        match &self.divided {
+            Divided::Pixels(ranges) => self.by_pixels(team, ranges, tensors, workspace, output),
+            Divided::Channels(ranges) => self.by_channels(team, ranges, tensors, workspace, output),
+        }
+    }
+
+    fn by_pixels(
+        &self,
+        team: &Team,
+        ranges: &[Range<usize>],
+        [input, weights]: [&[f32]; 2],
+        workspace: &mut [f32],
+        output: MatrixMut<'_>,
+    ) {
+        let channels = self.shape.out_channels();
+        let (packed, slabs) = workspace.split_at_mut(self.packed_weights_len());
+        self.pack_all_weights(team, weights, packed);
+        let packed = Matrix::contiguous(packed, channels, self.shape.in_channels() * self.taps());
+        let mut parts = ranges
+            .iter()
+            .zip(columns_of(output, ranges))
+            .zip(slabs.chunks_exact_mut(self.pixel_slab_len()))
+            .collect::<Vec<_>>();
+        team.for_each(&mut parts, |((range, out), slab)| {
+            for tile in tiles(0..range.len(), PIXEL_TILE, PIXEL_GROUP) {
+                let pixels = range.start + tile.start..range.start + tile.end;
+                let source = self.pixels_read_by(&pixels);
+                for in_channels in self.in_channel_tiles() {
+                    let depth = in_channels.len() * self.columns.count;
+                    let slab = &mut slab[..depth * source.len()];
+                    self.fill(slab, input, in_channels.clone(), source.clone());
+                    let slab = Matrix::contiguous(slab, depth, source.len());
+                    let weights = packed.column_range(
+                        in_channels.start * self.taps()..in_channels.end * self.taps(),
+                    );
+                    let out = out.block(0..channels, tile.clone());
+                    let first = in_channels.start == 0;
+                    self.multiply_rows(out, pixels.clone(), weights, slab, source.start, first);
+                }
+            }
+        });
+    }
+
+    fn by_channels(
+        &self,
+        team: &Team,
+        ranges: &[Range<usize>],
+        [input, weights]: [&[f32]; 2],
+        workspace: &mut [f32],
+        output: MatrixMut<'_>,
+    ) {
+        let (pixels, in_channels) = (self.shape.pixels(), self.shape.in_channels());
+        let each = in_channels.div_ceil(team.threads());
+        let (slab, weight_tiles) = workspace.split_at_mut(self.whole_slab_len());
+        let mut fills =
+            slab.chunks_mut(each * self.columns.count * pixels).enumerate().collect::<Vec<_>>();
+        team.for_each(&mut fills, |(index, part)| {
+            let start = *index * each;
+            let channels = start..start + part.len() / (self.columns.count * pixels);
+            self.fill(part, input, channels, 0..pixels);
+        });
+        let slab = Matrix::contiguous(slab, in_channels * self.columns.count, pixels);
+        let mut parts = ranges
+            .iter()
+            .zip(rows_of(output, ranges))
+            .zip(weight_tiles.chunks_exact_mut(self.weights_tile_len()))
+            .collect::<Vec<_>>();
+        team.for_each(&mut parts, |((range, out), packed)| {
+            for tile in tiles(0..range.len(), self.out_channels_tile(), 1) {
+                for in_channels in self.in_channel_tiles() {
+                    let filter = in_channels.len() * self.taps();
+                    let packed = &mut packed[..tile.len() * filter];
+                    for (out_channel, packed) in packed.chunks_exact_mut(filter).enumerate() {
+                        let out_channel = range.start + tile.start + out_channel;
+                        self.pack_filter(packed, weights, out_channel, in_channels.clone());
+                    }
+                    let packed = Matrix::contiguous(packed, tile.len(), filter);
+                    let depth = in_channels.start * self.columns.count
+                        ..in_channels.end * self.columns.count;
+                    let slab = slab.row_range(depth);
+                    let out = out.block(tile.clone(), 0..pixels);
+                    self.multiply_rows(out, 0..pixels, packed, slab, 0, in_channels.start == 0);
+                }
+            }
+        });
+    }
+
+    fn in_channel_tiles(&self) -> impl Iterator<Item = Range<usize>> {
+        tiles(0..self.shape.in_channels(), self.in_channels_tile, 1)
+    }
+
+    /// Input pixels, in whole rows' distance, that some kernel row needs for these output pixels.
+    fn pixels_read_by(&self, pixels: &Range<usize>) -> Range<usize> {
+        let above = self.rows.first_shift.unsigned_abs() * self.shape.width();
+        let below = (self.rows.shifts().end - 1).unsigned_abs() * self.shape.width();
+        pixels.start.saturating_sub(above)..(pixels.end + below).min(self.shape.pixels())
+    }
+
+    /// Slab rows of some input channels, columns `pixels`.
+    fn fill(&self, slab: &mut [f32], input: &[f32], channels: Range<usize>, pixels: Range<usize>) {
+        let (width, image) = (self.shape.width(), self.shape.pixels());
+        let per_channel = self.columns.count * pixels.len();
+        for (channel, rows) in channels.zip(slab.chunks_exact_mut(per_channel)) {
+            let channel = &input[channel * image..][..image];
+            for (shift, row) in self.columns.shifts().zip(rows.chunks_exact_mut(pixels.len())) {
+                copy_shifted(row, pixels.start as isize, channel, width, [0, shift]);
+            }
+        }
+    }
+
+    /// Repacks all filters, one after the other, each with its input channels in tiles.
+    fn pack_all_weights(&self, team: &Team, weights: &[f32], packed: &mut [f32]) {
+        let filter = self.shape.in_channels() * self.taps();
+        let each = self.shape.out_channels().div_ceil(team.threads());
+        let mut parts = packed.chunks_mut(each * filter).enumerate().collect::<Vec<_>>();
+        team.for_each(&mut parts, |(index, part)| {
+            for (out_channel, packed) in part.chunks_exact_mut(filter).enumerate() {
+                for tile in self.in_channel_tiles() {
+                    let packed = &mut packed[tile.start * self.taps()..tile.end * self.taps()];
+                    self.pack_filter(packed, weights, *index * each + out_channel, tile);
+                }
+            }
+        });
+    }
+
+    /// The weights of one output and some input channels, from `[input channel, y, x]` to
+    /// `[y, (input channel, x)]`, without taps that see only padding.
+    fn pack_filter(
+        &self,
+        packed: &mut [f32],
+        weights: &[f32],
+        out_channel: usize,
+        in_channels: Range<usize>,
+    ) {
+        let (kernel, columns) = (self.shape.kernel(), self.columns);
+        let filter = (out_channel * self.shape.in_channels() + in_channels.start) * kernel * kernel;
+        let filter = &weights[filter..][..in_channels.len() * kernel * kernel];
+        let row_len = in_channels.len() * columns.count;
+        for (y, packed_row) in packed.chunks_exact_mut(row_len).enumerate() {
+            let first = (self.rows.first + y) * kernel + columns.first;
+            for (packed, plane) in
+                packed_row.chunks_exact_mut(columns.count).zip(filter.chunks_exact(kernel * kernel))
+            {
+                for (packed, weight) in packed.iter_mut().zip(&plane[first..]) {
+                    *packed = *weight;
+                }
+            }
+        }
+    }
+
+    /// Adds the product of every kernel row, `weights` being packed and `slab`'s columns the input
+    /// pixels from `slab_start` on. Where these are the first input channels, `out` is overwritten.
+    fn multiply_rows(
+        &self,
+        mut out: MatrixMut<'_>,
+        pixels: Range<usize>,
+        weights: Matrix<'_>,
+        slab: Matrix<'_>,
+        slab_start: usize,
+        first: bool,
+    ) {
+        let (width, image) = (self.shape.width() as isize, self.shape.pixels() as isize);
+        let depth = slab.rows();
+        // the unshifted row reaches every output pixel: only it can overwrite them
+        let unshifted = std::iter::once(0);
+        for shift in unshifted.chain(self.rows.shifts().filter(|shift| *shift != 0)) {
+            let offset = shift * width;
+            // output pixels whose input pixel, `offset` further on, is inside the image
+            let start = (-offset).max(pixels.start as isize);
+            let end = (image - offset).min(pixels.end as isize);
+            if start >= end {
+                continue;
+            }
+            let columns = start as usize - pixels.start..end as usize - pixels.start;
+            let slab_first = (start + offset) as usize - slab_start;
+            let y = (shift - self.rows.first_shift) as usize;
+            let rows = 0..out.rows();
+            multiply(
+                if first && shift == 0 { Update::Overwrite } else { Update::Add },
+                out.block(rows, columns.clone()),
+                weights.column_range(y * depth..(y + 1) * depth),
+                slab.column_range(slab_first..slab_first + columns.len()),
+                Parallelism::None,
+            );
+        }
+    }
+}
