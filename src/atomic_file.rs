@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Whatever the system or `write` said, of the same [`io::ErrorKind`], with the path in front.
 pub fn write_atomically(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>,
 ) -> io::Result<()> {
     let temporary = temporary_name(path)?;
     let written =
@@ -34,7 +34,7 @@ pub fn write_atomically(
 /// Writes a new file and waits until the disk has it.
 fn write_durably(
     path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>,
 ) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let mut buffered = BufWriter::new(file);

@@ -64,13 +64,18 @@ pub struct Configuration {
     pub shape: ConvShape,
 }
 
-/// The text names no experiment or resolution.
+/// The text is none of the names expected.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{given}` is no {kind}, expected {expected}")]
+#[error("no such {kind}, expected {expected}")]
 pub struct UnknownName {
     kind: &'static str,
-    given: String,
     expected: &'static str,
+}
+
+impl UnknownName {
+    pub(crate) fn new(kind: &'static str, expected: &'static str) -> Self {
+        Self { kind, expected }
+    }
 }
 
 impl Experiment {
@@ -289,9 +294,10 @@ impl FromStr for Experiment {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, UnknownName> {
-        Self::ALL.into_iter().find(|e| e.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
-            UnknownName { kind: "experiment", given: text.to_owned(), expected: "A to G" }
-        })
+        Self::ALL
+            .into_iter()
+            .find(|e| e.name().eq_ignore_ascii_case(text))
+            .ok_or_else(|| UnknownName::new("experiment", "A to G"))
     }
 }
 
@@ -299,13 +305,10 @@ impl FromStr for Resolution {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, UnknownName> {
-        [Self::Full, Self::Original].into_iter().find(|r| r.name() == text).ok_or_else(|| {
-            UnknownName {
-                kind: "resolution",
-                given: text.to_owned(),
-                expected: "`full` or `original`",
-            }
-        })
+        [Self::Full, Self::Original]
+            .into_iter()
+            .find(|r| r.name() == text)
+            .ok_or_else(|| UnknownName::new("resolution", "`full` or `original`"))
     }
 }
 
@@ -374,6 +377,6 @@ mod tests {
             assert_eq!(experiment.name().parse(), Ok(experiment));
         }
         let error = "H".parse::<Experiment>().unwrap_err();
-        assert_eq!(error.to_string(), "`H` is no experiment, expected A to G");
+        assert_eq!(error.to_string(), "no such experiment, expected A to G");
     }
 }

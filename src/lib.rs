@@ -5,9 +5,15 @@
 
 pub mod atomic_file;
 pub mod backend;
+pub mod environment;
 pub mod experiment;
+pub mod measure;
+pub mod protocol;
 pub mod random;
+pub mod record;
 pub mod reference;
+pub mod run;
+pub mod settings;
 pub mod shape;
 pub mod statistics;
 pub mod units;

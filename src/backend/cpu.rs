@@ -10,6 +10,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{Backend, BackendError, PreparedConv};
@@ -34,7 +35,8 @@ use plan::Plan;
 use team::Team;
 
 /// The algorithm to compute convolutions with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AlgorithmChoice {
     /// Whichever of the others should be fastest for the shape.
     #[default]

@@ -1,2 +1,0 @@
-//! The experiments as criterion benchmarks.
-fn main() {}

@@ -1,0 +1,235 @@
+//! What runs inside criterion: one group an experiment, one benchmark a configuration.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use alpha_flops::backend::cpu::CpuBackend;
+use alpha_flops::backend::{Backend, BackendError, PreparedConv};
+use alpha_flops::experiment::{Configuration, Experiment};
+use alpha_flops::record::{Part, read_part, read_plan};
+use alpha_flops::settings::Settings;
+use alpha_flops::shape::ConvShape;
+use alpha_flops::units::Nanoseconds;
+use criterion::measurement::{Measurement, ValueFormatter};
+use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
+
+use crate::criterion_process::Role;
+use crate::{AnyError, configurations, console, settings};
+
+/// Bootstrap resamples: 42 ms a benchmark of 2,000 samples, where criterion's default takes 4 s.
+/// Its intervals are not what is reported here, so their noise (3% of their width) costs nothing.
+const RESAMPLES: usize = 1001;
+
+/// Runs criterion in this process, by its own arguments.
+pub fn run_criterion(role: Role) -> Result<ExitCode, AnyError> {
+    let mut criterion = Criterion::default()
+        .with_measurement(LaunchTime)
+        .without_plots()
+        .nresamples(RESAMPLES)
+        // with these two and flat sampling, every sample is exactly one iteration
+        .warm_up_time(Duration::from_nanos(1))
+        .measurement_time(Duration::from_nanos(1))
+        .configure_from_args();
+    match role {
+        Role::Live => live(&mut criterion),
+        Role::Replay(folder) => replay(&mut criterion, &folder).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+fn group<'a>(
+    criterion: &'a mut Criterion<LaunchTime>,
+    experiment: Experiment,
+) -> BenchmarkGroup<'a, LaunchTime> {
+    let mut group = criterion.benchmark_group(experiment.name());
+    group.sampling_mode(SamplingMode::Flat);
+    group
+}
+
+fn throughput(shape: ConvShape) -> Throughput {
+    Throughput::Elements(shape.macs().0)
+}
+
+/// Hands the launches of the run in `folder` to criterion, in the order measured.
+fn replay(criterion: &mut Criterion<LaunchTime>, folder: &Path) -> Result<(), AnyError> {
+    let mut parts = Vec::new();
+    for id in read_plan(folder)?.ids {
+        parts.extend(read_part(folder, &id)?.filter(|part| !part.latencies_ns.is_empty()));
+    }
+    parts.sort_by_key(|part| (part.record.experiment, part.position));
+    for of_experiment in parts.chunk_by(|a, b| a.record.experiment == b.record.experiment) {
+        let mut group = group(criterion, of_experiment[0].record.experiment);
+        for part in of_experiment {
+            replay_one(&mut group, part)?;
+        }
+        group.finish();
+    }
+    Ok(())
+}
+
+fn replay_one(group: &mut BenchmarkGroup<'_, LaunchTime>, part: &Part) -> Result<(), AnyError> {
+    let Part { record, latencies_ns, .. } = part;
+    let mut replayed = Vec::with_capacity(latencies_ns.len());
+    let mut calls = 0;
+    group.throughput(throughput(record.shape)).sample_size(latencies_ns.len());
+    group.bench_function(record.shape.to_string(), |bencher| {
+        bencher.iter_custom(|iterations| {
+            calls += 1;
+            if calls == 1 {
+                // criterion's warm-up ends once it has taken more than a nanosecond
+                std::thread::sleep(Duration::from_micros(1));
+                return latencies_ns[0];
+            }
+            replayed.push(iterations);
+            latencies_ns.get(calls - 2).copied().unwrap_or(f64::NAN)
+        });
+    });
+    if replayed.len() == latencies_ns.len() && replayed.iter().all(|&iterations| iterations == 1) {
+        return Ok(());
+    }
+    let (id, expected, got) = (&record.id, latencies_ns.len(), replayed.len());
+    Err(format!("{id}: criterion took {got} samples of other than single launches, expected {expected} of one").into())
+}
+
+/// Launches as criterion asks (`--test`: once; `--profile-time`: for a while) and keeps nothing.
+fn live(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
+    let settings = settings()?;
+    let mut backend = CpuBackend::new(settings.threads, settings.algorithm)?;
+    let configurations = configurations(&settings);
+    let mut failed = false;
+    for of_experiment in configurations.chunk_by(|a, b| a.experiment == b.experiment) {
+        let mut group = group(criterion, of_experiment[0].experiment);
+        for configuration in of_experiment {
+            if let Err(error) = live_one(&mut group, &mut backend, configuration, &settings) {
+                console::error(error.as_ref());
+                failed = true;
+            }
+        }
+        group.finish();
+    }
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn live_one(
+    group: &mut BenchmarkGroup<'_, LaunchTime>,
+    backend: &mut CpuBackend,
+    configuration: &Configuration,
+    settings: &Settings,
+) -> Result<(), AnyError> {
+    let shape = configuration.shape;
+    let required = backend.required_memory(shape);
+    let fits = required <= settings.memory_limit;
+    let mut conv: Option<Box<dyn PreparedConv + '_>> = None;
+    let mut failure: Option<BackendError> = None;
+    let mut backend = fits.then_some(backend);
+    let mut called = false;
+    group.throughput(throughput(shape));
+    group.bench_function(shape.to_string(), |bencher| {
+        called = true;
+        if let Some(backend) = backend.take() {
+            match prepare_verified(backend, shape) {
+                Ok(prepared) => conv = Some(prepared),
+                Err(error) => failure = Some(error),
+            }
+        }
+        bencher.iter_custom(|iterations| {
+            let start = Instant::now();
+            if let Some(conv) = conv.as_deref_mut() {
+                let launched = (0..iterations).try_for_each(|_| conv.launch());
+                failure = launched.and_then(|()| conv.synchronize()).err().or(failure.take());
+            }
+            start.elapsed().as_nanos() as f64
+        });
+    });
+    match failure {
+        Some(error) => Err(error.into()),
+        None if called && !fits => {
+            let id = configuration.id();
+            console::note(&format!(
+                "{id} skipped: needs {required}, more than memory_limit_gib allows"
+            ));
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+fn prepare_verified(
+    backend: &mut CpuBackend,
+    shape: ConvShape,
+) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
+    let mut conv = backend.prepare(shape, 0)?;
+    conv.verify()?;
+    Ok(conv)
+}
+
+/// Time of launches in nanoseconds, in floating point: criterion's own measurement keeps whole
+/// nanoseconds.
+pub struct LaunchTime;
+
+impl Measurement for LaunchTime {
+    type Intermediate = Instant;
+    type Value = f64;
+
+    fn start(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn end(&self, start: Instant) -> f64 {
+        start.elapsed().as_nanos() as f64
+    }
+
+    fn add(&self, a: &f64, b: &f64) -> f64 {
+        a + b
+    }
+
+    fn zero(&self) -> f64 {
+        0.0
+    }
+
+    fn to_f64(&self, value: &f64) -> f64 {
+        *value
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        &LatencyFormatter
+    }
+}
+
+struct LatencyFormatter;
+
+impl ValueFormatter for LatencyFormatter {
+    fn format_value(&self, value_ns: f64) -> String {
+        Nanoseconds(value_ns).to_string()
+    }
+
+    fn format_throughput(&self, throughput: &Throughput, value_ns: f64) -> String {
+        let macs = match throughput {
+            Throughput::Elements(macs) => *macs as f64,
+            _ => f64::NAN,
+        };
+        format!("{:.2} GMAC/s", macs / value_ns)
+    }
+
+    fn scale_values(&self, _typical_ns: f64, _values: &mut [f64]) -> &'static str {
+        "ns"
+    }
+
+    fn scale_throughputs(
+        &self,
+        _typical_ns: f64,
+        throughput: &Throughput,
+        values: &mut [f64],
+    ) -> &'static str {
+        if let Throughput::Elements(macs) = throughput {
+            for value in values {
+                *value = *macs as f64 / *value;
+            }
+        }
+        "GMAC/s"
+    }
+
+    fn scale_for_machines(&self, _values: &mut [f64]) -> &'static str {
+        "ns"
+    }
+}

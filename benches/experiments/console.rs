@@ -1,0 +1,178 @@
+//! What the person who runs the benchmarks sees: results on standard output, one line a
+//! configuration; progress and complaints on standard error.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use alpha_flops::record::{ConfigurationRecord, Outcome};
+use alpha_flops::run::{Event, Run};
+use alpha_flops::statistics::Summary;
+use alpha_flops::units::Nanoseconds;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Says what went wrong, and why.
+pub fn error(error: &(impl std::fmt::Display + ?Sized)) {
+    eprintln!("error: {error}");
+}
+
+/// Says something that is not a result.
+pub fn note(message: &str) {
+    eprintln!("{message}");
+}
+
+/// Standard output and standard error.
+pub struct Console;
+
+impl Console {
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// Prints a line; a reader that has gone away (`| head`) is no error.
+    pub fn say(&self, line: &str) {
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+
+    pub fn warn(&self, line: &str) {
+        eprintln!("{line}");
+    }
+
+    /// Which run this is, and whether it goes on from an earlier one.
+    pub fn opened(&self, run: &Run) {
+        let header = run.folder.header();
+        let path = run.folder.path().display();
+        if header.resumed == 0 {
+            self.say(&format!("run: {path}, seed {}", header.seed));
+        } else {
+            let (done, all) = (run.done_before, run.order.len());
+            self.say(&format!(
+                "run: {path}, seed {}; resuming the unfinished run begun {} with the same \
+                 settings: {done} of {all} configurations are measured",
+                header.seed, header.started
+            ));
+        }
+        self.say(&format!(
+            "{:<36} {:>10}  {:>7}  {:>9}  {:>8}",
+            "configuration", "median", "IQR/med", "outliers*", "launches"
+        ));
+    }
+
+    pub fn progress(&self, run: &Run) -> Progress {
+        let bar = bar((run.order.len() - run.done_before) as u64, "{prefix}");
+        bar.set_prefix("measuring");
+        Progress { bar }
+    }
+
+    pub fn criterion_progress(&self, benchmarks: u64) -> ProgressBar {
+        let bar = bar(benchmarks, "criterion's statistics");
+        bar.set_message("");
+        bar
+    }
+
+    /// What criterion's bootstrap and files cost.
+    pub fn criterion_cost(&self, benchmarks: usize, took: Duration) {
+        let each_ms = took.as_secs_f64() * 1e3 / benchmarks.max(1) as f64;
+        self.say(&format!(
+            "criterion: statistics of {benchmarks} configurations in {:.1} s, {each_ms:.1} ms each",
+            took.as_secs_f64()
+        ));
+    }
+
+    /// What was measured and what was not, and where it is.
+    pub fn finished(&self, run: &Run) -> ExitCode {
+        let header = run.folder.header();
+        let mut failed = 0;
+        let mut measured = 0;
+        for record in &header.configurations {
+            match &record.outcome {
+                Outcome::Measured { .. } => measured += 1,
+                Outcome::Skipped { reason } => {
+                    self.say(&format!("skipped {}: {reason}", record.id))
+                }
+                Outcome::Failed { reason } => {
+                    failed += 1;
+                    self.warn(&format!("failed {}: {reason}", record.id));
+                }
+            }
+        }
+        self.say("* mild+severe: launches outside 1.5 and 3 IQR from the quartiles (Tukey)");
+        self.say(&format!(
+            "measured {measured} of {} configurations; record: {}",
+            header.configurations.len(),
+            run.folder.path().display()
+        ));
+        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// The bar with the time left, and a line for each configuration done.
+pub struct Progress {
+    bar: ProgressBar,
+}
+
+impl Progress {
+    pub fn show(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started(configuration) => self.bar.set_message(configuration.id()),
+            Event::Done { record, time_left } => {
+                self.bar.suspend(|| Console.say(&line(record)));
+                self.bar.set_prefix(match time_left {
+                    Some(left) => format!("measuring, {} left", rounded(*left)),
+                    None => "measuring".to_owned(),
+                });
+                self.bar.inc(1);
+            }
+        }
+    }
+
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A bar on standard error, where that is a terminal.
+fn bar(length: u64, label: &str) -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(length), target);
+    // an id longer than the terminal is wide would break the line: it comes last and is cut
+    let template = format!("[{{bar:24}}] {{pos}}/{{len}} {label} {{wide_msg}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+fn line(record: &ConfigurationRecord) -> String {
+    match &record.outcome {
+        Outcome::Measured { summary, .. } => measured_line(&record.id, summary),
+        Outcome::Skipped { reason } => format!("{:<36} skipped: {reason}", record.id),
+        Outcome::Failed { reason } => format!("{:<36} failed: {reason}", record.id),
+    }
+}
+
+fn measured_line(id: &str, summary: &Summary) -> String {
+    format!(
+        "{id:<36} {:>10}  {:>6.1}%  {:>9}  {:>8}",
+        Nanoseconds(summary.median_ns),
+        100.0 * summary.relative_iqr(),
+        format!("{}+{}", summary.outliers_mild, summary.outliers_severe),
+        summary.launches
+    )
+}
+
+/// `4m 10s`: to the second, and no finer.
+fn rounded(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m {s:02}s"),
+        (h, m, _) => format!("{h}h {m:02}m"),
+    }
+}

@@ -1,0 +1,484 @@
+//! One run on disk: a folder with everything that was measured and under what circumstances.
+//!
+//! ```text
+//! <runs>/<run id>/
+//!   run.json           header: schema, settings, platform, conditions, order; status and, once
+//!                      finished, every configuration's outcome (without raw launches)
+//!   launches.parquet   every launch: id, launch, latency_ns; written when the run finishes
+//!   criterion/         criterion's files of this run, and of no other
+//!   parts/             while unfinished: one file a configuration, launches included
+//!   lock               held while a process works on the run
+//! ```
+//!
+//! Every file is written to a temporary name, synced and renamed, so a run that is killed loses at
+//! most the configuration in flight.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::{Timestamp, Unit};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::atomic_file::write_atomically;
+use crate::environment::{Conditions, Platform};
+use crate::experiment::{Configuration, Experiment};
+use crate::measure::{Stopped, WarmUp};
+use crate::protocol::Protocol;
+use crate::settings::Settings;
+use crate::shape::ConvShape;
+use crate::statistics::Summary;
+use crate::units::Bytes;
+
+mod launches;
+
+pub use launches::{Launches, LaunchesError};
+
+/// Version of the folder's layout and of the fields of `run.json`.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What a run set out to do, where. Only an unfinished run with an equal plan is resumed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What was asked for.
+    pub settings: Settings,
+    /// What one timed launch means.
+    pub protocol: Protocol,
+    /// Where it runs.
+    pub platform: Platform,
+    /// Configurations by id, in the experiments' order (not the order measured).
+    pub ids: Vec<String>,
+}
+
+/// `run.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunHeader {
+    /// [`SCHEMA_VERSION`] of the code that wrote it.
+    pub schema_version: u32,
+    /// The folder's name: start in UTC and a few random digits.
+    pub run_id: String,
+    /// Whether everything planned has an outcome.
+    pub status: RunStatus,
+    /// When the first process began.
+    pub started: Timestamp,
+    /// When the last configuration was done.
+    pub ended: Option<Timestamp>,
+    /// How often an interrupted run was taken up again.
+    pub resumed: u32,
+    /// Seed of the order within experiments and of the data.
+    pub seed: u64,
+    /// What was asked for, where.
+    pub plan: Plan,
+    /// The machine's state at the start.
+    pub conditions: Conditions,
+    /// Criterion's home for this run, relative to the folder unless absolute.
+    pub criterion_home: PathBuf,
+    /// Name under which criterion keeps this run's measurements: `new`, or the named baseline.
+    pub criterion_baseline: String,
+    /// Outcomes in the order measured; empty until finished.
+    pub configurations: Vec<ConfigurationRecord>,
+}
+
+/// Whether a run is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    /// Some planned configurations have no outcome yet.
+    Unfinished,
+    /// Every planned configuration has one.
+    Finished,
+}
+
+/// What became of one configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ConfigurationRecord {
+    /// `D/h=100_w=640_in=150_out=100_k=3`.
+    pub id: String,
+    /// The experiment.
+    pub experiment: Experiment,
+    /// Its line.
+    pub series: String,
+    /// Value of the independent variable.
+    pub x: u32,
+    /// What was computed.
+    pub shape: ConvShape,
+    /// When it was begun.
+    pub started: Timestamp,
+    /// What preparing and measuring took in all, in seconds.
+    pub wall_s: f64,
+    /// Measured, skipped or failed.
+    pub outcome: Outcome,
+}
+
+/// What became of one configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub enum Outcome {
+    /// It has launches.
+    Measured {
+        /// The algorithm that ran.
+        algorithm: String,
+        /// Its scratch memory.
+        workspace_bytes: Bytes,
+        /// Whether outputs were compared with a direct sum.
+        verified: bool,
+        /// What came before the counted launches.
+        warm_up: WarmUp,
+        /// Why there are no more launches.
+        stopped: Stopped,
+        /// Their statistics.
+        summary: Summary,
+    },
+    /// It was not tried.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+    /// It was tried and has no result.
+    Failed {
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// A file under `parts/`: an outcome with its launches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Position in the order measured.
+    pub position: usize,
+    /// The outcome.
+    pub record: ConfigurationRecord,
+    /// Latencies in launch order, in nanoseconds; empty unless measured.
+    pub latencies_ns: Vec<f64>,
+}
+
+/// Why a run's folder cannot be used.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// The system refused.
+    #[error("{path}: {source}{}", hint(.source))]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A file cannot be written; the error names it.
+    #[error("{source}{}", hint(.source))]
+    Write {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is not what this code writes.
+    #[error("{path}: {reason}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Another process works on the run.
+    #[error("{path} is in use by another process; wait for it, or set ALPHA_FLOPS_RUNS elsewhere")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The launches cannot be stored or read.
+    #[error(transparent)]
+    Launches(#[from] LaunchesError),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull => {
+            "; what was measured is safe: free some space and repeat the command to resume"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; set ALPHA_FLOPS_RUNS to a folder that can be written"
+        }
+        _ => "",
+    }
+}
+
+/// A run being written by this process.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    header: RunHeader,
+    /// Held until the process ends, however it ends.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// A new run under `runs`.
+    ///
+    /// # Errors
+    /// [`RecordError`] where the folder cannot be written.
+    pub fn create(runs: &Path, plan: Plan, seed: u64) -> Result<Self, RecordError> {
+        let started = now();
+        let run_id = format!("{}-{:04x}", started.strftime("%Y-%m-%dt%H-%M-%Sz"), seed as u16);
+        let path = runs.join(&run_id);
+        let parts = path.join("parts");
+        fs::create_dir_all(&parts).map_err(|source| RecordError::Io { path: parts, source })?;
+        let lock = lock(&path)?;
+        let header = RunHeader {
+            schema_version: SCHEMA_VERSION,
+            run_id,
+            status: RunStatus::Unfinished,
+            started,
+            ended: None,
+            resumed: 0,
+            seed,
+            plan,
+            conditions: Conditions::now(),
+            criterion_home: PathBuf::from("criterion"),
+            criterion_baseline: "new".to_owned(),
+            configurations: Vec::new(),
+        };
+        let folder = Self { path, header, _lock: lock };
+        folder.write_header()?;
+        Ok(folder)
+    }
+
+    /// The latest unfinished run under `runs` with an equal plan that no process works on.
+    ///
+    /// Folders that cannot be read are passed over: they can't be continued.
+    ///
+    /// # Errors
+    /// [`RecordError`] where the run that was found cannot be taken up.
+    pub fn resume(runs: &Path, plan: &Plan) -> Result<Option<Self>, RecordError> {
+        for path in run_folders(runs).into_iter().rev() {
+            let Ok(header) = read_header(&path) else { continue };
+            if header.status != RunStatus::Unfinished || header.plan != *plan {
+                continue;
+            }
+            let lock = match lock(&path) {
+                Err(RecordError::Locked { .. }) => continue,
+                other => other?,
+            };
+            let mut folder = Self { path, header, _lock: lock };
+            folder.header.resumed += 1;
+            folder.write_header()?;
+            return Ok(Some(folder));
+        }
+        Ok(None)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What `run.json` says.
+    pub fn header(&self) -> &RunHeader {
+        &self.header
+    }
+
+    /// Says where criterion keeps this run's measurements.
+    ///
+    /// # Errors
+    /// [`RecordError`] where `run.json` cannot be written.
+    pub fn set_criterion(&mut self, home: PathBuf, baseline: &str) -> Result<(), RecordError> {
+        self.header.criterion_home = home;
+        self.header.criterion_baseline = baseline.to_owned();
+        self.write_header()
+    }
+
+    /// Keeps one configuration's outcome; what was kept before is safe whatever happens.
+    ///
+    /// # Errors
+    /// [`RecordError`] where the file cannot be written.
+    pub fn keep(&self, part: &Part) -> Result<(), RecordError> {
+        write_atomically(&part_path(&self.path, &part.record.id), |out| {
+            serde_json::to_writer(out, part).map_err(io::Error::from)
+        })
+        .map_err(|source| RecordError::Write { source })
+    }
+
+    /// What was kept of a configuration, if anything.
+    ///
+    /// # Errors
+    /// [`RecordError`] where a file is there but cannot be read.
+    pub fn part(&self, id: &str) -> Result<Option<Part>, RecordError> {
+        read_part(&self.path, id)
+    }
+
+    /// Joins the parts into `launches.parquet` and marks the run finished.
+    ///
+    /// # Errors
+    /// [`RecordError`] where a planned configuration has no outcome or a file cannot be written;
+    /// the parts stay then.
+    pub fn finish(&mut self) -> Result<(), RecordError> {
+        let mut parts = BTreeMap::new();
+        for id in &self.header.plan.ids {
+            let part = self.part(id)?.ok_or_else(|| RecordError::Content {
+                path: part_path(&self.path, id),
+                reason: "missing, expected one file a configuration".to_owned(),
+            })?;
+            parts.insert(part.position, part);
+        }
+        let launches = parts.values().map(|part| (part.record.id.as_str(), &part.latencies_ns[..]));
+        launches::write(&self.path.join("launches.parquet"), launches)?;
+        self.header.configurations = parts.into_values().map(|part| part.record).collect();
+        self.header.ended = Some(now());
+        self.header.status = RunStatus::Finished;
+        self.write_header()?;
+        // from here on `launches.parquet` owns them
+        let parts = self.path.join("parts");
+        fs::remove_dir_all(&parts).map_err(|source| RecordError::Io { path: parts, source })
+    }
+
+    fn write_header(&self) -> Result<(), RecordError> {
+        write_atomically(&self.path.join("run.json"), |out| {
+            serde_json::to_writer_pretty(out, &self.header).map_err(io::Error::from)
+        })
+        .map_err(|source| RecordError::Write { source })
+    }
+}
+
+/// What the run in `folder`, finished or not, set out to do.
+///
+/// # Errors
+/// [`RecordError`] where there is no run, or one of another schema.
+pub fn read_plan(folder: &Path) -> Result<Plan, RecordError> {
+    Ok(read_header(folder)?.plan)
+}
+
+/// What an unfinished run has of a configuration, if anything.
+///
+/// # Errors
+/// [`RecordError`] where a file is there but cannot be read.
+pub fn read_part(folder: &Path, id: &str) -> Result<Option<Part>, RecordError> {
+    let path = part_path(folder, id);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let part: Part = read_json(&path)?;
+    if part.record.id == id {
+        return Ok(Some(part));
+    }
+    let reason = format!("holds {}, expected {id}", part.record.id);
+    Err(RecordError::Content { path, reason })
+}
+
+fn part_path(folder: &Path, id: &str) -> PathBuf {
+    folder.join("parts").join(format!("{}.json", id.replace('/', "-")))
+}
+
+/// A finished run, read back.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What `run.json` says.
+    pub header: RunHeader,
+    /// The folder it came from.
+    pub path: PathBuf,
+}
+
+impl Run {
+    /// Reads the header of a run that has finished.
+    ///
+    /// # Errors
+    /// [`RecordError`] where there is none, it is of another schema, or unfinished.
+    pub fn open(path: &Path) -> Result<Self, RecordError> {
+        let header = read_header(path)?;
+        if header.status == RunStatus::Unfinished {
+            return Err(RecordError::Content {
+                path: path.join("run.json"),
+                reason: "the run is unfinished; repeat the command that began it to resume"
+                    .to_owned(),
+            });
+        }
+        Ok(Self { header, path: path.to_owned() })
+    }
+
+    /// The latest finished run under `runs`.
+    pub fn latest(runs: &Path) -> Option<Self> {
+        run_folders(runs).iter().rev().find_map(|path| Self::open(path).ok())
+    }
+
+    /// Every raw launch.
+    ///
+    /// # Errors
+    /// [`LaunchesError`] where `launches.parquet` is missing or not what this code writes.
+    pub fn launches(&self) -> Result<Launches, LaunchesError> {
+        launches::read(&self.path.join("launches.parquet"))
+    }
+
+    /// Where criterion keeps this run's measurements.
+    pub fn criterion_home(&self) -> PathBuf {
+        self.path.join(&self.header.criterion_home)
+    }
+}
+
+impl ConfigurationRecord {
+    /// A record of `configuration` with what became of it.
+    pub fn new(
+        configuration: &Configuration,
+        started: Timestamp,
+        wall_s: f64,
+        outcome: Outcome,
+    ) -> Self {
+        Self {
+            id: configuration.id(),
+            experiment: configuration.experiment,
+            series: configuration.series.clone(),
+            x: configuration.x,
+            shape: configuration.shape,
+            started,
+            wall_s,
+            outcome,
+        }
+    }
+}
+
+/// The present, to the millisecond.
+pub(crate) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(Unit::Millisecond).unwrap_or(now)
+}
+
+/// Folders with a `run.json`, oldest first (their names begin with the time).
+fn run_folders(runs: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(runs) else { return Vec::new() };
+    let mut folders: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.join("run.json").is_file())
+        .collect();
+    folders.sort();
+    folders
+}
+
+fn lock(folder: &Path) -> Result<File, RecordError> {
+    let path = folder.join("lock");
+    let error = |source| RecordError::Io { path: path.clone(), source };
+    let file = File::create(&path).map_err(error)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(RecordError::Locked { path }),
+        Err(fs::TryLockError::Error(source)) => Err(error(source)),
+    }
+}
+
+fn read_header(folder: &Path) -> Result<RunHeader, RecordError> {
+    /// The one field that every schema has.
+    #[derive(Deserialize)]
+    struct Schema {
+        schema_version: u32,
+    }
+    let path = folder.join("run.json");
+    let Schema { schema_version } = read_json(&path)?;
+    if schema_version != SCHEMA_VERSION {
+        let reason = format!("schema_version is {schema_version}, expected {SCHEMA_VERSION}");
+        return Err(RecordError::Content { path, reason });
+    }
+    read_json(&path)
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, RecordError> {
+    let bytes =
+        fs::read(path).map_err(|source| RecordError::Io { path: path.to_owned(), source })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| RecordError::Content { path: path.to_owned(), reason: e.to_string() })
+}

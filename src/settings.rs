@@ -1,0 +1,341 @@
+//! What a run is asked to do: environment variables, then `bench.toml`, then defaults.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::backend::cpu::AlgorithmChoice;
+use crate::experiment::{Experiment, Resolution, UnknownName};
+use crate::protocol::Profile;
+use crate::units::Bytes;
+
+/// Environment variables are these names in capitals behind this prefix.
+const PREFIX: &str = "ALPHA_FLOPS_";
+
+/// Every setting there is: name and meaning, as the README documents them.
+const NAMES: [&str; 11] = [
+    "algorithm",
+    "backend",
+    "experiments",
+    "memory_limit_gib",
+    "profile",
+    "resolution",
+    "runs",
+    "seed",
+    "threads",
+    "time_budget",
+    "verify",
+];
+
+/// Time that measuring takes at most on a CPU unless a budget is set: with compiling, criterion
+/// and the report, `cargo replicate` then stays under ten minutes on two cores.
+const CPU_TIME_BUDGET: Duration = Duration::from_secs(240);
+
+/// Memory that one configuration may take on a CPU unless a limit is set.
+const CPU_MEMORY_LIMIT_GIB: f64 = 3.5;
+
+/// Where the convolutions run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendChoice {
+    /// The CPU of this machine.
+    Cpu,
+}
+
+/// Everything that decides what a run measures. Two runs with equal settings on the same machine
+/// and code may continue each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Where the convolutions run.
+    pub backend: BackendChoice,
+    /// Which experiments.
+    pub experiments: Vec<Experiment>,
+    /// How many values of each independent variable.
+    pub resolution: Resolution,
+    /// How many launches.
+    pub profile: Profile,
+    /// Threads of the CPU backend.
+    pub threads: NonZeroUsize,
+    /// How the CPU backend computes.
+    pub algorithm: AlgorithmChoice,
+    /// Seed of the order and of the data; `None`: a new one for each run.
+    pub seed: Option<u64>,
+    /// What measuring may take in all; `None`: as long as it needs.
+    pub time_budget: Option<Duration>,
+    /// A configuration that needs more is skipped.
+    pub memory_limit: Bytes,
+    /// Compare outputs of every configuration with a direct sum before measuring it.
+    pub verify: bool,
+    /// Folder that holds one folder a run.
+    #[serde(skip)]
+    pub runs: PathBuf,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// A value does not parse.
+    #[error("{origin}: {reason}")]
+    Value {
+        /// The variable, or the file and key.
+        origin: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No such setting.
+    #[error("{origin} is no setting; settings are {}", NAMES.join(", "))]
+    Unknown {
+        /// The variable, or the file and key.
+        origin: String,
+    },
+    /// `bench.toml` cannot be read.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Raw values by setting, each with where it was found.
+struct Found(BTreeMap<String, (String, String)>);
+
+impl Settings {
+    /// Reads the environment and the file at `toml` (which need not exist).
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the variable or key that is unknown or has no usable value.
+    pub fn load(
+        variables: impl Iterator<Item = (String, String)>,
+        toml: &Path,
+        default_runs: &Path,
+    ) -> Result<Self, SettingsError> {
+        let mut found = Found::in_file(toml)?;
+        found.add_variables(variables)?;
+        found.resolve(default_runs)
+    }
+}
+
+impl Found {
+    fn in_file(path: &Path) -> Result<Self, SettingsError> {
+        let error = |reason: String| SettingsError::File { path: path.to_owned(), reason };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self(BTreeMap::new())),
+            Err(e) => return Err(error(e.to_string())),
+        };
+        let table: toml::Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| error(e.to_string().trim_end().to_owned()))?;
+        let mut found = BTreeMap::new();
+        for (name, value) in table {
+            let origin = format!("{}: {name}", path.display());
+            if !NAMES.contains(&name.as_str()) {
+                return Err(SettingsError::Unknown { origin });
+            }
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Float(number) => number.to_string(),
+                toml::Value::Boolean(yes) => yes.to_string(),
+                _ => {
+                    let reason = "expected a string, a number, true or false".to_owned();
+                    return Err(SettingsError::Value { origin, reason });
+                }
+            };
+            found.insert(name, (text, origin));
+        }
+        Ok(Self(found))
+    }
+
+    fn add_variables(
+        &mut self,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<(), SettingsError> {
+        for (variable, value) in variables {
+            let Some(name) = variable.strip_prefix(PREFIX) else { continue };
+            let name = name.to_lowercase();
+            if !NAMES.contains(&name.as_str()) {
+                return Err(SettingsError::Unknown { origin: variable });
+            }
+            self.0.insert(name, (value, variable));
+        }
+        Ok(())
+    }
+
+    fn resolve(&self, default_runs: &Path) -> Result<Settings, SettingsError> {
+        // the only backend there is; `auto` takes the best one present
+        self.parse("backend", |text| match text {
+            "auto" | "cpu" => Ok(()),
+            _ => Err(UnknownName::new("backend", "`auto` or `cpu`")),
+        })?;
+        let profile = self.parse("profile", Profile::from_str)?.unwrap_or(Profile::Standard);
+        let time_budget = match self.parse("time_budget", parse_budget)? {
+            Some(budget) => budget,
+            // `paper` and `smoke` say how many launches; a budget would contradict them
+            None => (profile == Profile::Standard).then_some(CPU_TIME_BUDGET),
+        };
+        let available = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let gib = self.parse("memory_limit_gib", parse_gib)?.unwrap_or(CPU_MEMORY_LIMIT_GIB);
+        Ok(Settings {
+            backend: BackendChoice::Cpu,
+            experiments: self
+                .parse("experiments", parse_experiments)?
+                .unwrap_or_else(|| Experiment::ALL.to_vec()),
+            resolution: self
+                .parse("resolution", Resolution::from_str)?
+                .unwrap_or(Resolution::Original),
+            profile,
+            threads: self.parse("threads", NonZeroUsize::from_str)?.unwrap_or(available),
+            algorithm: self
+                .parse("algorithm", AlgorithmChoice::from_str)?
+                .unwrap_or(AlgorithmChoice::Auto),
+            seed: self.parse("seed", u64::from_str)?,
+            time_budget,
+            memory_limit: Bytes((gib * f64::from(1 << 30)) as u64),
+            verify: self.parse("verify", parse_bool)?.unwrap_or(false),
+            runs: self
+                .parse("runs", |text| Ok::<_, String>(PathBuf::from(text)))?
+                .unwrap_or_else(|| default_runs.to_owned()),
+        })
+    }
+
+    fn parse<T, E: fmt::Display>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, SettingsError> {
+        debug_assert!(NAMES.contains(&name), "{name} is not in NAMES");
+        let Some((text, origin)) = self.0.get(name) else { return Ok(None) };
+        parse(text.trim()).map(Some).map_err(|e| SettingsError::Value {
+            origin: origin.clone(),
+            reason: format!("`{text}`: {e}"),
+        })
+    }
+}
+
+fn parse_experiments(text: &str) -> Result<Vec<Experiment>, UnknownName> {
+    let mut experiments =
+        text.split(',').map(|name| name.trim().parse()).collect::<Result<Vec<Experiment>, _>>()?;
+    experiments.sort();
+    experiments.dedup();
+    Ok(experiments)
+}
+
+fn parse_budget(text: &str) -> Result<Option<Duration>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match humantime::parse_duration(text) {
+        Ok(budget) if !budget.is_zero() => Ok(Some(budget)),
+        Ok(_) => Err("expected more than zero, or `none`".to_owned()),
+        Err(e) => Err(format!("{e}; expected e.g. `90s`, `5min`, `2h` or `none`")),
+    }
+}
+
+fn parse_gib(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(gib) if gib > 0.0 && gib < 1e6 => Ok(gib),
+        _ => Err("expected a number of GiB above 0".to_owned()),
+    }
+}
+
+fn parse_bool(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err("expected `true` or `false`"),
+    }
+}
+
+/// One line that says what will be measured, echoed when a run starts.
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let experiments: Vec<_> = self.experiments.iter().map(|e| e.name()).collect();
+        write!(
+            f,
+            "experiments {} at {} resolution, profile {}, ",
+            experiments.join(""),
+            self.resolution,
+            self.profile
+        )?;
+        match self.time_budget {
+            Some(budget) => write!(f, "time budget {}, ", humantime::format_duration(budget))?,
+            None => write!(f, "no time budget, ")?,
+        }
+        let BackendChoice::Cpu = self.backend;
+        write!(
+            f,
+            "cpu with {} thread{} (algorithm {}), at most {} a configuration",
+            self.threads,
+            if self.threads.get() == 1 { "" } else { "s" },
+            self.algorithm,
+            self.memory_limit
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(variables: &[(&str, &str)], file: &str) -> Result<Settings, SettingsError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bench.toml");
+        std::fs::write(&path, file).unwrap();
+        let variables = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        Settings::load(variables, &path, Path::new("runs")).map_err(|e| match e {
+            SettingsError::File { reason, .. } => {
+                SettingsError::File { path: "bench.toml".into(), reason }
+            }
+            other => other,
+        })
+    }
+
+    #[test]
+    fn variables_win_over_the_file_and_the_file_over_defaults() {
+        let file = "profile = \"paper\"\nthreads = 3\nexperiments = \"g,A,a\"";
+        let settings =
+            load(&[("ALPHA_FLOPS_PROFILE", "smoke"), ("HOME", "/nowhere")], file).unwrap();
+        assert_eq!(settings.profile, Profile::Smoke);
+        assert_eq!(settings.threads.get(), 3);
+        assert_eq!(settings.experiments, [Experiment::A, Experiment::G]);
+        assert_eq!(settings.resolution, Resolution::Original);
+        assert_eq!(settings.time_budget, None);
+    }
+
+    #[test]
+    fn a_time_budget_is_the_default_of_the_standard_profile_alone() {
+        assert_eq!(load(&[], "").unwrap().time_budget, Some(CPU_TIME_BUDGET));
+        assert_eq!(load(&[], "profile = \"paper\"").unwrap().time_budget, None);
+        let none = load(&[("ALPHA_FLOPS_TIME_BUDGET", "none")], "").unwrap();
+        assert_eq!(none.time_budget, None);
+        let hours = load(&[("ALPHA_FLOPS_TIME_BUDGET", "2h")], "").unwrap();
+        assert_eq!(hours.time_budget, Some(Duration::from_secs(7200)));
+    }
+
+    #[test]
+    fn errors_name_the_variable_or_the_file_and_key() {
+        let message =
+            |variables: &[(&str, &str)], file| load(variables, file).unwrap_err().to_string();
+        assert_eq!(
+            message(&[("ALPHA_FLOPS_PROFILE", "papre")], ""),
+            "ALPHA_FLOPS_PROFILE: `papre`: no such profile, expected `paper`, `standard` or `smoke`"
+        );
+        assert!(
+            message(&[("ALPHA_FLOPS_PROFIEL", "x")], "")
+                .starts_with("ALPHA_FLOPS_PROFIEL is no setting")
+        );
+        assert!(message(&[], "threads = 0").contains("bench.toml: threads: `0`"));
+        assert!(message(&[], "thread = 1").contains("bench.toml: thread is no setting"));
+        assert!(message(&[], "threads = ").contains("line 1"));
+        assert!(message(&[("ALPHA_FLOPS_MEMORY_LIMIT_GIB", "-1")], "").contains("above 0"));
+    }
+}
