@@ -148,7 +148,8 @@ fn command() -> Command {
     let refused = REFUSED.map(|(name, takes_value, _)| {
         if takes_value { value(name) } else { flag(name) }.hide(true)
     });
-    Command::new("cargo bench --")
+    Command::new("cargo bench")
+        .bin_name("cargo bench --")
         .about("Measures experiments A–G; what and how much is set by ALPHA_FLOPS_… variables or bench.toml")
         .arg(Arg::new("FILTER").help("Regular expression: measure only ids that match, e.g. '^D/'"))
         .arg(flag("exact").help("Measure only the configuration whose id is FILTER"))

@@ -85,14 +85,14 @@ pub fn replay(
     let (Some(stdout), Some(stderr)) = (process.stdout.take(), process.stderr.take()) else {
         return Err("criterion's output was not piped".into());
     };
-    let errors = std::thread::spawn(move || without_inevitable_warnings(stderr));
+    let errors = std::thread::spawn(move || complaints(stderr));
     for line in BufReader::new(stdout).lines() {
         let line = line?;
         writeln!(log, "{line}")?;
         if line.contains("time:   [") {
             progress.inc(1);
         }
-        if arguments.show_criterion && !line.starts_with("Benchmarking ") {
+        if arguments.show_criterion {
             progress.suspend(|| console.say(&line));
         }
     }
@@ -111,14 +111,16 @@ pub fn replay(
     Ok(())
 }
 
-/// Criterion warns of every benchmark with one iteration a sample that it "cannot complete" the
-/// samples in the measurement time, whatever that time is. Here one iteration a sample is the
-/// point, so that line says nothing; any other is kept.
-fn without_inevitable_warnings(stderr: impl Read) -> std::io::Result<Vec<String>> {
+/// What criterion says on standard error beside its progress and one inevitable warning: of every
+/// benchmark with one iteration a sample it says that it is "unable to complete" the samples in the
+/// measurement time, whatever that time is. Here one iteration a sample is the point.
+fn complaints(stderr: impl Read) -> std::io::Result<Vec<String>> {
     let mut kept = Vec::new();
     for line in BufReader::new(stderr).lines() {
         let line = line?;
-        if !line.is_empty() && !line.starts_with("Warning: Unable to complete ") {
+        let expected =
+            line.starts_with("Benchmarking ") || line.starts_with("Warning: Unable to complete ");
+        if !line.is_empty() && !expected {
             kept.push(line);
         }
     }
