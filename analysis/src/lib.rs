@@ -1,3 +1,6 @@
 //! Reads what was measured, fits α-FLOPs to it and judges the fit.
 
 pub mod dataset;
+pub mod metrics;
+pub mod model;
+pub mod table;
