@@ -1,5 +1,7 @@
 //! The CPU backend's results against PyTorch's, and against the direct sum.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which may panic")]
+
 use std::num::NonZeroUsize;
 
 use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend};
