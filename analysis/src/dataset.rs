@@ -190,7 +190,7 @@ impl Dataset {
             Format::Parquet => 1,
         };
         Self::from_rows(path, format, (first..).zip(rows.iter().cloned()).collect())?;
-        write_atomically(path, |out: &mut dyn Write| match format {
+        write_atomically(path, |out: &mut (dyn Write + Send)| match format {
             Format::Csv => csv_file::write(&rows, out),
             Format::Parquet => parquet_file::write(&rows, out),
         })?;

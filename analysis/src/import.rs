@@ -1,4 +1,5 @@
 //! Other people's measurements as a [`Dataset`](crate::dataset::Dataset), one module a source.
 
 pub mod asperti;
+pub mod criterion;
 mod pickle;
