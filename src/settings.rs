@@ -104,10 +104,38 @@ pub enum SettingsError {
     },
 }
 
+/// Cargo's target directory, as far as this program can tell: where it was built.
+pub fn target_directory() -> PathBuf {
+    if let Some(target) = std::env::var_os("CARGO_TARGET_DIR") {
+        return target.into();
+    }
+    let program = std::env::current_exe().unwrap_or_default();
+    let profile = |name: &std::ffi::OsStr| name == "release" || name == "debug";
+    let built = program.ancestors().find(|path| path.file_name().is_some_and(profile));
+    match built.and_then(Path::parent) {
+        Some(target) => target.to_owned(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
+    }
+}
+
 /// Raw values by setting, each with where it was found.
 struct Found(BTreeMap<String, (String, String)>);
 
 impl Settings {
+    /// The settings in force for this workspace: this process's environment, `bench.toml` beside
+    /// `Cargo.toml`, and runs under cargo's target directory.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn of_workspace() -> Result<Self, SettingsError> {
+        let toml = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench.toml");
+        // a variable that is not UTF-8 cannot be a setting, but must not end the program
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Self::load(variables, &toml, &target_directory().join("alpha-flops"))
+    }
+
     /// Reads the environment and the file at `toml` (which need not exist).
     ///
     /// # Errors

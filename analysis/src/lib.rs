@@ -5,4 +5,6 @@ pub mod dataset;
 pub mod import;
 pub mod metrics;
 pub mod model;
+pub mod replicate;
+pub mod suite;
 pub mod table;

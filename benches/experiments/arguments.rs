@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use alpha_flops::settings::target_directory;
 use clap::{Arg, ArgAction, Command};
 use thiserror::Error;
 
@@ -139,7 +140,7 @@ impl Arguments {
 /// Baselines outlive runs, so where one is named criterion works in the home that its users know.
 fn shared_home(names_baseline: bool) -> Option<PathBuf> {
     let set = std::env::var_os("CRITERION_HOME").map(PathBuf::from);
-    set.or_else(|| names_baseline.then(|| crate::target_directory().join("criterion")))
+    set.or_else(|| names_baseline.then(|| target_directory().join("criterion")))
 }
 
 fn command() -> Command {

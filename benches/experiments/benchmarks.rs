@@ -15,7 +15,7 @@ use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 
 use crate::criterion_process::Role;
-use crate::{AnyError, configurations, console, settings};
+use crate::{AnyError, configurations, console};
 
 /// Bootstrap resamples: 42 ms a benchmark of 2,000 samples, where criterion's default takes 4 s.
 /// Its intervals are not what is reported here, so their noise (3% of their width) costs nothing.
@@ -93,7 +93,7 @@ fn replay_one(group: &mut BenchmarkGroup<'_, LaunchTime>, part: &Part) -> Result
 
 /// Launches as criterion asks (`--test`: once; `--profile-time`: for a while) and keeps nothing.
 fn live(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
-    let settings = settings()?;
+    let settings = Settings::of_workspace()?;
     let mut backend = CpuBackend::new(settings.threads, settings.algorithm)?;
     let configurations = configurations(&settings);
     let mut failed = false;

@@ -16,7 +16,6 @@ mod benchmarks;
 mod console;
 mod criterion_process;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use alpha_flops::backend::cpu::CpuBackend;
@@ -51,7 +50,8 @@ fn run() -> Result<ExitCode, AnyError> {
 }
 
 fn measure(arguments: &Arguments) -> Result<ExitCode, AnyError> {
-    let settings = Settings { verify: arguments.verify, ..settings()? };
+    let settings = Settings::of_workspace()?;
+    let settings = Settings { verify: settings.verify || arguments.verify, ..settings };
     let console = Console::new();
     console.say(&format!("alpha-flops: {settings}"));
     let mut backend = CpuBackend::new(settings.threads, settings.algorithm)?;
@@ -96,19 +96,4 @@ fn replay(
 fn configurations(settings: &Settings) -> Vec<Configuration> {
     let chosen = settings.experiments.iter();
     chosen.flat_map(|e| settings.profile.select(e.configurations(settings.resolution))).collect()
-}
-
-fn settings() -> Result<Settings, AnyError> {
-    let toml = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench.toml");
-    Ok(Settings::load(std::env::vars(), &toml, &target_directory().join("alpha-flops"))?)
-}
-
-/// Cargo's target directory: this binary is `<target>/release/deps/experiments-…`.
-fn target_directory() -> PathBuf {
-    if let Some(target) = std::env::var_os("CARGO_TARGET_DIR") {
-        return target.into();
-    }
-    let program = std::env::current_exe().ok();
-    let target = program.as_deref().and_then(|path| path.ancestors().nth(3));
-    target.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"), Path::to_path_buf)
 }

@@ -1,0 +1,107 @@
+//! The experiments as a table: what `cargo bench` would measure.
+
+use alpha_flops::experiment::{Configuration, Experiment, Resolution};
+use serde::Serialize;
+
+use crate::table::{Column, Table};
+
+/// One configuration, as listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// The experiment's letter.
+    pub experiment: Experiment,
+    /// Its line in the figure.
+    pub series: String,
+    /// Criterion's benchmark id.
+    pub id: String,
+    /// Input (and output) rows.
+    pub height: usize,
+    /// Input (and output) columns.
+    pub width: usize,
+    /// Input channels.
+    pub in_channels: usize,
+    /// Output channels.
+    pub out_channels: usize,
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Multiply–adds of one forward pass.
+    pub macs: u64,
+}
+
+impl From<&Configuration> for Listed {
+    fn from(configuration: &Configuration) -> Self {
+        let shape = configuration.shape;
+        Self {
+            experiment: configuration.experiment,
+            series: configuration.series.clone(),
+            id: configuration.id(),
+            height: shape.height(),
+            width: shape.width(),
+            in_channels: shape.in_channels(),
+            out_channels: shape.out_channels(),
+            kernel: shape.kernel(),
+            macs: shape.macs().0,
+        }
+    }
+}
+
+/// The configurations of some experiments, in their order.
+pub fn list(experiments: &[Experiment], resolution: Resolution) -> Vec<Listed> {
+    experiments
+        .iter()
+        .flat_map(|experiment| experiment.configurations(resolution))
+        .map(|configuration| Listed::from(&configuration))
+        .collect()
+}
+
+/// The list as a table, with each experiment's question below it.
+pub fn table(experiments: &[Experiment], resolution: Resolution) -> Table {
+    let listed = list(experiments, resolution);
+    let mut table = Table::new(
+        format!("{} configurations at {resolution} resolution", listed.len()),
+        [
+            Column::text("experiment", "experiment"),
+            Column::text("series", "series"),
+            Column::text("id", "id"),
+            Column::number("height", "height", ""),
+            Column::number("width", "width", ""),
+            Column::number("in_channels", "in_channels", ""),
+            Column::number("out_channels", "out_channels", ""),
+            Column::number("kernel", "kernel", ""),
+            Column::number("macs", "macs", ""),
+        ],
+    );
+    for row in &listed {
+        table.push([
+            row.experiment.to_string(),
+            row.series.clone(),
+            row.id.clone(),
+            row.height.to_string(),
+            row.width.to_string(),
+            row.in_channels.to_string(),
+            row.out_channels.to_string(),
+            row.kernel.to_string(),
+            row.macs.to_string(),
+        ]);
+    }
+    for experiment in experiments {
+        let x = experiment.variable().label();
+        table.note(format!("{experiment} (x: {x}): {}", experiment.question()));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_configuration_at_original_resolution_is_as_it_was() {
+        insta::assert_snapshot!(table(&Experiment::ALL, Resolution::Original).to_csv());
+    }
+
+    #[test]
+    fn the_table_names_each_experiments_question() {
+        insta::assert_snapshot!(table(&[Experiment::A], Resolution::Original).to_text());
+    }
+}
