@@ -327,7 +327,20 @@ impl RunFolder {
         self.write_header()?;
         // from here on `launches.parquet` owns them
         let parts = self.path.join("parts");
-        fs::remove_dir_all(&parts).map_err(|source| RecordError::Io { path: parts, source })
+        fs::remove_dir_all(&parts).map_err(|source| RecordError::Io { path: parts, source })?;
+        self.remove_temporary_files()
+    }
+
+    /// What killed processes were writing.
+    fn remove_temporary_files(&self) -> Result<(), RecordError> {
+        let error = |path: &Path, source| RecordError::Io { path: path.to_owned(), source };
+        for entry in fs::read_dir(&self.path).map_err(|source| error(&self.path, source))? {
+            let path = entry.map_err(|source| error(&self.path, source))?.path();
+            if path.extension().is_some_and(|extension| extension == "tmp") {
+                fs::remove_file(&path).map_err(|source| error(&path, source))?;
+            }
+        }
+        Ok(())
     }
 
     fn write_header(&self) -> Result<(), RecordError> {

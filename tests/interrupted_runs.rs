@@ -1,0 +1,214 @@
+//! Runs killed with SIGKILL (or its like) at random moments, and what is left of them.
+//!
+//! A program of its own rather than libtest's: it starts itself as the process to be killed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test")]
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend};
+use alpha_flops::environment::Platform;
+use alpha_flops::experiment::{Configuration, Experiment, Resolution};
+use alpha_flops::protocol::Profile;
+use alpha_flops::record::{self, Outcome, RecordError, RunStatus};
+use alpha_flops::run::{Run, RunError};
+use alpha_flops::settings::{BackendChoice, Settings};
+use alpha_flops::units::Bytes;
+
+/// Set for the process that measures, to the folder of its runs.
+const RUNS: &str = "INTERRUPTED_RUNS";
+const KILLS: usize = 25;
+
+fn main() {
+    if let Some(runs) = std::env::var_os(RUNS) {
+        return measure(Path::new(&runs));
+    }
+    let tests: [(&str, fn()); 5] = [
+        ("a_run_killed_many_times_ends_as_an_uninterrupted_one", killed_many_times),
+        ("a_finished_run_is_never_taken_up_again", finished_runs_stay_finished),
+        ("other_settings_begin_a_new_run", other_settings_begin_anew),
+        ("a_run_in_use_is_not_shared", a_run_in_use_is_not_shared),
+        ("an_unwritable_folder_is_an_error_with_its_path", unwritable_folder),
+    ];
+    println!("\nrunning {} tests", tests.len());
+    for (name, test) in tests {
+        test();
+        println!("test {name} ... ok");
+    }
+    println!("\ntest result: ok. {} passed; 0 failed; 0 ignored", tests.len());
+}
+
+/// Small configurations, so that a debug build makes a run of them in a second or two.
+fn selection() -> Vec<Configuration> {
+    [Experiment::A, Experiment::B, Experiment::C]
+        .into_iter()
+        .flat_map(|e| e.configurations(Resolution::Original))
+        .filter(|c| c.shape.macs().0 <= 120_000_000)
+        .collect()
+}
+
+fn settings(runs: &Path) -> Settings {
+    Settings {
+        backend: BackendChoice::Cpu,
+        experiments: vec![Experiment::A, Experiment::B, Experiment::C],
+        resolution: Resolution::Original,
+        profile: Profile::Smoke,
+        threads: NonZeroUsize::MIN,
+        algorithm: AlgorithmChoice::Auto,
+        seed: None,
+        time_budget: None,
+        memory_limit: Bytes(1 << 24),
+        verify: false,
+        runs: runs.to_owned(),
+    }
+}
+
+fn open(settings: &Settings) -> Result<Run, RunError> {
+    // the platform holds the commit, which may change while tests run
+    let platform = Platform { git_commit: None, ..Platform::of_cpu() };
+    Run::open(settings, platform, selection())
+}
+
+fn measure(runs: &Path) {
+    let settings = settings(runs);
+    let mut backend = CpuBackend::new(settings.threads, settings.algorithm).unwrap();
+    let mut run = open(&settings).unwrap();
+    run.measure(&mut backend, &mut |_| {}).unwrap();
+    run.folder.finish().unwrap();
+}
+
+fn measuring_process(runs: &Path) -> Child {
+    let program = std::env::current_exe().unwrap();
+    Command::new(program).env(RUNS, runs).stdout(Stdio::null()).spawn().unwrap()
+}
+
+fn finish(runs: &Path) {
+    assert!(measuring_process(runs).wait().unwrap().success());
+}
+
+fn folders(runs: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<_> =
+        std::fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.sort();
+    folders
+}
+
+fn killed_many_times() {
+    let directory = tempfile::tempdir().unwrap();
+    let (killed, whole) = (directory.path().join("killed"), directory.path().join("whole"));
+    let start = Instant::now();
+    finish(&whole);
+    let whole_run = start.elapsed();
+    let mut kept = 0;
+    for round in 0..KILLS {
+        let mut process = measuring_process(&killed);
+        // in all about the time a whole run takes, in steps that avoid any rhythm
+        let part = ((round * 7) % KILLS) as f64 / KILLS as f64;
+        std::thread::sleep(whole_run.mul_f64(part * 2.0 / KILLS as f64));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        if record::Run::latest(&killed).is_some() {
+            break;
+        }
+        let now = killed.exists().then(|| parts(&killed)).unwrap_or_default();
+        assert!(now >= kept, "a kill lost configurations: {kept} were kept, now {now}");
+        kept = now;
+    }
+    if record::Run::latest(&killed).is_none() {
+        finish(&killed);
+    }
+
+    // a kill before the first `run.json` leaves a folder that is no run
+    let mut runs = folders(&killed);
+    runs.retain(|run| run.join("run.json").exists());
+    let [run] = &runs[..] else { panic!("one run, not {runs:?}") };
+    let run = record::Run::open(run).unwrap();
+    let reference = record::Run::open(&folders(&whole)[0]).unwrap();
+    assert!(run.header.resumed > 0);
+    assert_eq!(form(&run), form(&reference));
+    assert_eq!(run.header.plan.ids.len(), selection().len());
+    let names = |run: &record::Run| -> Vec<_> {
+        folders(&run.path).iter().map(|path| path.file_name().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&run), names(&reference), "nothing is left over");
+}
+
+/// Configurations kept by unfinished runs; each must be readable.
+fn parts(runs: &Path) -> usize {
+    let unfinished = folders(runs).into_iter().filter(|run| run.join("run.json").exists());
+    unfinished
+        .map(|run| {
+            let plan = record::read_plan(&run).unwrap();
+            plan.ids.iter().filter(|id| record::read_part(&run, id).unwrap().is_some()).count()
+        })
+        .sum()
+}
+
+/// What does not depend on time: ids, outcomes and number of launches.
+fn form(run: &record::Run) -> Vec<(String, String, usize)> {
+    assert_eq!(run.header.status, RunStatus::Finished);
+    let launches = run.launches().unwrap();
+    let mut form: Vec<_> = run
+        .header
+        .configurations
+        .iter()
+        .map(|record| {
+            let outcome = match &record.outcome {
+                Outcome::Measured { algorithm, summary, .. } => {
+                    format!("{algorithm}, {} launches", summary.launches)
+                }
+                other => format!("{other:?}"),
+            };
+            (record.id.clone(), outcome, launches.get(&record.id).map_or(0, Vec::len))
+        })
+        .collect();
+    form.sort();
+    form
+}
+
+fn finished_runs_stay_finished() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = open(&settings(directory.path())).unwrap();
+    let path = first.folder.path().to_owned();
+    drop(first);
+    assert_eq!(open(&settings(directory.path())).unwrap().folder.path(), path);
+    finish(directory.path());
+    assert!(record::Run::open(&path).is_ok());
+    // run ids are of one second: a new run needs another to have a name of its own
+    std::thread::sleep(Duration::from_millis(1100));
+    let second = open(&settings(directory.path())).unwrap();
+    assert_ne!(second.folder.path(), path);
+    assert_eq!(second.done_before, 0);
+}
+
+fn other_settings_begin_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = open(&Settings { seed: Some(1), ..settings(directory.path()) }).unwrap();
+    let path = first.folder.path().to_owned();
+    drop(first);
+    let other = open(&Settings { seed: Some(2), ..settings(directory.path()) }).unwrap();
+    assert_ne!(other.folder.path(), path);
+    assert_eq!(other.folder.header().resumed, 0);
+}
+
+fn a_run_in_use_is_not_shared() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings { seed: Some(3), ..settings(directory.path()) };
+    let first = open(&settings).unwrap();
+    std::thread::sleep(Duration::from_millis(1100));
+    let second = open(&settings).unwrap();
+    assert_ne!(first.folder.path(), second.folder.path());
+}
+
+fn unwritable_folder() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let Err(RunError::Record(error @ RecordError::Io { .. })) = open(&settings(&file)) else {
+        panic!("a run below a file");
+    };
+    assert!(error.to_string().contains("a-file"), "{error}");
+}
