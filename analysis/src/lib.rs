@@ -2,6 +2,7 @@
 
 pub mod criterion_json;
 pub mod dataset;
+pub mod fit;
 pub mod import;
 pub mod metrics;
 pub mod model;
