@@ -28,11 +28,15 @@ impl Plan {
         }
     }
 
+    /// What measured fastest on the shapes of the experiments; only speed depends on it.
     fn fastest(shape: ConvShape, threads: usize) -> Self {
+        // Few pixels, 1×1: each weight is used a few times only, so time is that of reading the
+        // weights, and dot products read them as they lie.
         if let Some(skinny) = Skinny::new(shape, threads) {
             return Self::Skinny(skinny);
         }
-        if shape.kernel() == 1 {
+        // 1×1: the input is its own im2col matrix, there is nothing for a slab to save.
+        if shape.kernel() == 1 || tiled_cost(shape) < slab_cost(shape) {
             return Self::Tiled(Tiled::new(shape, threads));
         }
         Self::Slab(Slab::new(shape, threads))
@@ -72,5 +76,49 @@ impl Plan {
             Self::Tiled(tiled) => tiled.run(team, tensors, workspace, output),
             Self::Skinny(skinny) => skinny.run(team, tensors, workspace, output),
         }
+    }
+}
+
+/// Time per multiply–add of the slab algorithm, in units of its own on a large image.
+///
+/// It leaves out what only touches padding, most of the work where the kernel is larger than the
+/// image. What it does per weight (repacking, and adding up one product per kernel row) is spread
+/// over the pixels: 150 of them take as long as that.
+fn slab_cost(shape: ConvShape) -> f64 {
+    Slab::executed_share(shape) * (1.0 + 150.0 / shape.pixels() as f64)
+}
+
+/// The same of the tiled algorithm for K > 1.
+///
+/// Its products are a quarter slower on a large image, because im2col is `K` times the slab and
+/// leaves the caches. Filling a block is spread over the output channels: 30 of them take as long.
+fn tiled_cost(shape: ConvShape) -> f64 {
+    1.25 * (1.0 + 30.0 / shape.out_channels() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_shape_gets_the_algorithm_that_was_fastest_for_it() {
+        let planned = |id: &str, threads| {
+            Plan::new(AlgorithmChoice::Auto, id.parse().unwrap(), threads).name()
+        };
+        // weights of a gigabyte on two pixels
+        assert_eq!(planned("h=1_w=2_in=25600_out=12800_k=1", 1), "skinny");
+        assert_eq!(planned("h=4_w=4_in=6400_out=6400_k=1", 1), "tiled-channels");
+        assert_eq!(planned("h=300_w=300_in=50_out=50_k=1", 2), "tiled-pixels");
+        // many weights, each for a hundred pixels
+        assert_eq!(planned("h=10_w=10_in=900_out=1000_k=5", 2), "tiled-channels");
+        // most taps see only padding
+        assert_eq!(planned("h=10_w=10_in=150_out=150_k=30", 2), "slab-channels");
+        assert_eq!(planned("h=100_w=640_in=150_out=100_k=3", 2), "slab-pixels");
+    }
+
+    #[test]
+    fn algorithms_that_cannot_take_a_shape_leave_it_to_tiled() {
+        let shape = "h=3_w=3_in=2_out=2_k=1".parse().unwrap();
+        assert_eq!(Plan::new(AlgorithmChoice::Skinny, shape, 1).name(), "tiled-channels");
     }
 }

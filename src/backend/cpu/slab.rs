@@ -14,8 +14,12 @@ use crate::shape::ConvShape;
 const DEPTH_TILE: usize = 512;
 /// Output pixels a thread computes at once.
 const PIXEL_TILE: usize = 2048;
-/// Elements of repacked weights that should stay in cache: 512 KiB.
-const WEIGHTS_TILE: usize = 128 * 1024;
+/// Elements of weights that a thread repacks at once where it computes some channels only: 4 MiB,
+/// which the last cache level holds. Fewer and the slab is read again too often.
+const WEIGHTS_TILE: usize = 1024 * 1024;
+/// Fewest pixels for a thread of its own: with fewer, half-empty registers cost more than it saves
+/// to repack no weights twice.
+const PIXELS_PER_THREAD: usize = 8 * PIXEL_GROUP;
 
 /// The slab's row `(i, x)` is input channel `i` shifted by kernel column `x`. Shifting it by a
 /// kernel row too is reading it from `width` elements further on, so one slab, `K` times the input
@@ -48,7 +52,7 @@ impl Slab {
         let rows = Taps::new(shape.kernel(), before, shape.height());
         let columns = Taps::new(shape.kernel(), before, shape.width());
         let in_channels_tile = (DEPTH_TILE / columns.count).clamp(1, shape.in_channels());
-        let divided = if shape.pixels() >= 16 * PIXEL_GROUP * threads {
+        let divided = if shape.pixels() >= PIXELS_PER_THREAD * threads {
             Divided::Pixels(split_evenly(shape.pixels(), threads, PIXEL_GROUP))
         } else {
             Divided::Channels(split_evenly(shape.out_channels(), threads, CHANNEL_GROUP))
@@ -73,6 +77,17 @@ impl Slab {
                 self.whole_slab_len() + ranges.len() * self.weights_tile_len()
             }
         }
+    }
+
+    /// The share of all multiply–adds that this computes: without output rows for which a kernel
+    /// row, and without kernel columns that for every output column, see only padding.
+    pub(super) fn executed_share(shape: ConvShape) -> f64 {
+        let before = shape.padding().before;
+        let rows = Taps::new(shape.kernel(), before, shape.height());
+        let columns = Taps::new(shape.kernel(), before, shape.width());
+        let pairs: usize = rows.shifts().map(|shift| shape.height() - shift.unsigned_abs()).sum();
+        let all_pairs = shape.kernel() * shape.height();
+        (pairs as f64 / all_pairs as f64) * (columns.count as f64 / shape.kernel() as f64)
     }
 
     /// Weights per pair of channels, without taps that see only padding.

@@ -15,6 +15,10 @@ const DEPTH_TILE: usize = 512;
 /// Columns of an im2col block: with 512 rows, 2 MiB.
 const PIXEL_TILE: usize = 1024;
 
+/// Fewest pixels for a thread of its own: with fewer, half-empty registers and weights that all
+/// threads read cost more than waiting for a block filled together.
+const PIXELS_PER_THREAD: usize = 16 * PIXEL_GROUP;
+
 /// im2col in blocks of at most 512 × 1,024; for K = 1, where im2col would be a copy of the input,
 /// none at all.
 pub(super) struct Tiled {
@@ -32,10 +36,7 @@ enum Divided {
 
 impl Tiled {
     pub(super) fn new(shape: ConvShape, threads: usize) -> Self {
-        // few pixels leave threads with register tiles that are not full: divide channels then
-        let divided = if shape.pixels() >= 16 * PIXEL_GROUP * threads
-            || shape.pixels() > shape.out_channels()
-        {
+        let divided = if shape.pixels() >= PIXELS_PER_THREAD * threads {
             Divided::Pixels(split_evenly(shape.pixels(), threads, PIXEL_GROUP))
         } else {
             Divided::Channels(split_evenly(shape.out_channels(), threads, CHANNEL_GROUP))
