@@ -1,0 +1,121 @@
+//! Files that are either wholly there or not: a reader never sees half of one, whenever the writer
+//! was killed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Creates or replaces the file at `path` with what `write` writes.
+///
+/// The content goes to a temporary name in the same directory (a rename is atomic only within one
+/// file system), is flushed to the disk, and then takes the file's name. On any error the old file
+/// stays as it was and the temporary one is removed.
+///
+/// # Errors
+/// Whatever the system or `write` said, of the same [`io::ErrorKind`], with the path in front.
+pub fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let temporary = temporary_name(path)?;
+    let written =
+        write_durably(&temporary, write).and_then(|()| fs::rename(&temporary, path)).and_then(
+            // the rename itself must survive a power cut, too
+            |()| sync_directory(path),
+        );
+    written.map_err(|error| {
+        // after a successful rename there is nothing under this name, which is as well
+        let _ = fs::remove_file(&temporary);
+        naming(path, &error)
+    })
+}
+
+/// Writes a new file and waits until the disk has it.
+fn write_durably(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut buffered = BufWriter::new(file);
+    write(&mut buffered)?;
+    buffered.into_inner()?.sync_all()
+}
+
+/// `.measurements.csv.4711-0.tmp` beside `measurements.csv`: unique among the threads of this
+/// process and the processes of this machine, and hidden from listings.
+fn temporary_name(path: &Path) -> io::Result<PathBuf> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let Some(name) = path.file_name() else {
+        let error = io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file");
+        return Err(naming(path, &error));
+    };
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}-{count}.tmp", std::process::id()));
+    Ok(path.with_file_name(temporary))
+}
+
+/// Makes the directory's entry for `path` durable, where the system lets a directory be opened.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match File::open(directory) {
+        Ok(directory) if cfg!(unix) => directory.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// The same error with the path it is about.
+fn naming(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names_in(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_is_created_and_then_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.txt");
+        write_atomically(&path, |out| out.write_all(b"first, and longer")).unwrap();
+        write_atomically(&path, |out| out.write_all(b"second")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(names_in(directory.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_failing_writer_leaves_the_old_file_and_no_temporary_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.txt");
+        write_atomically(&path, |out| out.write_all(b"old")).unwrap();
+        let error = write_atomically(&path, |out| {
+            out.write_all(b"half of the ne")?;
+            Err(io::Error::new(io::ErrorKind::StorageFull, "no space left"))
+        })
+        .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(error.to_string().contains("a.txt: no space left"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(names_in(directory.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn a_missing_directory_is_an_error_that_names_the_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("absent/a.txt");
+        let error = write_atomically(&path, |out| out.write_all(b"x")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains("absent/a.txt"), "{error}");
+        assert!(write_atomically(Path::new("/"), |_| Ok(())).is_err());
+    }
+}
