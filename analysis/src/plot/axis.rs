@@ -7,6 +7,9 @@ pub enum Scale {
     Linear,
     /// Equal ratios are equal distances.
     Log10,
+    /// Values are differences in percent; equal ratios of `1 + value/100` are equal distances, so
+    /// that twice too much (+100) is as far from 0 as half of it (−50).
+    Relative,
 }
 
 /// A labelled position on an axis.
@@ -90,11 +93,42 @@ impl Axis {
         Self { label: format!("{label}, log scale"), scale: Scale::Log10, min, max, ticks, minor }
     }
 
+    /// An axis of differences in percent, above −100, that spaces `1 + value/100` logarithmically.
+    pub fn relative(label: &str, min: f64, max: f64) -> Self {
+        let ratio = |percent: f64| 1.0 + percent / 100.0;
+        let (low, high) = (ratio(min.min(0.0)) / 1.1, ratio(max.max(0.0)) * 1.1);
+        let powers = (low.log10().floor() as i32)..=(high.log10().ceil() as i32);
+        let is_wide = (high / low).log10() > 3.0;
+        let every = ((high / low).log10() / LABELS).ceil().max(1.0) as i32;
+        let digits: &[f64] = if is_wide { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let ticks = powers
+            .filter(|power| power.rem_euclid(every) == 0)
+            .flat_map(|power| digits.iter().map(move |digit| digit * 10f64.powi(power)))
+            .filter(|ratio| (low..=high).contains(ratio))
+            .map(|ratio| {
+                let value = (ratio - 1.0) * 100.0;
+                Tick { value, label: format_percent(value) }
+            })
+            .collect();
+        Self {
+            label: format!("{label}, log scale of estimate ÷ measured"),
+            scale: Scale::Relative,
+            min: (low - 1.0) * 100.0,
+            max: (high - 1.0) * 100.0,
+            ticks,
+            minor: Vec::new(),
+        }
+    }
+
     /// Where a value lies: 0 at the axis' start, 1 at its end, outside that beyond them.
     pub fn position(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Linear => (value - self.min) / (self.max - self.min),
-            Scale::Log10 => (value / self.min).log10() / (self.max / self.min).log10(),
+            Scale::Log10 => (value / self.min).ln() / (self.max / self.min).ln(),
+            Scale::Relative => {
+                let [value, min, max] = [value, self.min, self.max].map(|v| 1.0 + v / 100.0);
+                (value / min).ln() / (max / min).ln()
+            }
         }
     }
 }
@@ -129,6 +163,14 @@ fn format_tick(value: f64, decimals: usize) -> String {
     format!("{value:.decimals$}").replace('-', "−")
 }
 
+/// `+100`, `0`, `−99.9`.
+fn format_percent(value: f64) -> String {
+    // as many decimals as tell −99.9 from −100
+    let decimals = (1.0 - (value / 100.0 + 1.0).log10().floor()).clamp(2.0, 12.0) as usize - 2;
+    let sign = if value > 1e-9 { "+" } else { "" };
+    format!("{sign}{}", format_tick(value, decimals))
+}
+
 fn power_of_ten(power: i32) -> String {
     match power {
         0..=4 => format!("{}", 10i64.pow(power.unsigned_abs())),
@@ -161,6 +203,14 @@ mod tests {
         assert_eq!(labels(&axis), ["0.1", "1", "10"]);
         assert_eq!(axis.label, "latency (ms), log scale");
         assert!(axis.position(0.02) > 0.0 && axis.position(30.0) < 1.0);
+    }
+
+    #[test]
+    fn twice_too_much_is_as_far_from_zero_as_half_of_it() {
+        let axis = Axis::relative("error (%)", -99.9, 900.0);
+        let from_zero = |value| axis.position(value) - axis.position(0.0);
+        assert!((from_zero(100.0) + from_zero(-50.0)).abs() < 1e-12);
+        assert_eq!(labels(&axis), ["−99.9", "−99", "−90", "0", "+900"]);
     }
 
     proptest! {
