@@ -18,43 +18,46 @@ pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let temporary = temporary_name(path)?;
-    let written =
-        write_durably(&temporary, write).and_then(|()| fs::rename(&temporary, path)).and_then(
-            // the rename itself must survive a power cut, too
-            |()| sync_directory(path),
-        );
-    written.map_err(|error| {
+    let (temporary, file) = create_temporary(path).map_err(|error| naming(path, &error))?;
+    let replaced = write_durably(file, write)
+        .and_then(|()| fs::rename(&temporary, path))
+        // the rename itself must survive a power cut, too
+        .and_then(|()| sync_directory(path));
+    replaced.map_err(|error| {
         // after a successful rename there is nothing under this name, which is as well
         let _ = fs::remove_file(&temporary);
         naming(path, &error)
     })
 }
 
-/// Writes a new file and waits until the disk has it.
+/// Writes into an empty file and waits until the disk has it.
 fn write_durably(
-    path: &Path,
+    file: File,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let mut buffered = BufWriter::new(file);
     write(&mut buffered)?;
     buffered.into_inner()?.sync_all()
 }
 
-/// `.measurements.csv.4711-0.tmp` beside `measurements.csv`: unique among the threads of this
-/// process and the processes of this machine, and hidden from listings.
-fn temporary_name(path: &Path) -> io::Result<PathBuf> {
+/// Creates `.measurements.csv.4711-0.tmp` beside `measurements.csv`, hidden from listings.
+fn create_temporary(path: &Path) -> io::Result<(PathBuf, File)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
-        let error = io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file");
-        return Err(naming(path, &error));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the path of a file"));
     };
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}-{count}.tmp", std::process::id()));
-    Ok(path.with_file_name(temporary))
+    loop {
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let mut temporary = std::ffi::OsString::from(".");
+        temporary.push(name);
+        temporary.push(format!(".{}-{count}.tmp", std::process::id()));
+        let temporary = path.with_file_name(temporary);
+        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+            // left behind by a killed process of the same number, as containers reuse them
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return opened.map(|file| (temporary, file)),
+        }
+    }
 }
 
 /// Makes the directory's entry for `path` durable, where the system lets a directory be opened.

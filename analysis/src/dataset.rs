@@ -5,7 +5,7 @@ use alpha_flops::shape::ConvShape;
 use alpha_flops::units::Nanoseconds;
 
 /// Where the latencies of a dataset come from; equal for every row, shown by every table and plot.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Provenance {
     /// Who measured: a run id, or a publication.
     pub source: String,

@@ -1,4 +1,7 @@
 //! Reads what was measured, fits α-FLOPs to it and judges the fit.
 
 pub mod dataset;
+pub mod metrics;
+pub mod model;
 pub mod plot;
+pub mod table;

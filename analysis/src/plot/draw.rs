@@ -3,10 +3,11 @@
 //! There is one drawing, the SVG; the PNG is that same drawing rasterised, with the fonts that are
 //! compiled in, so neither depends on what the machine has installed.
 
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
 use plotters::coord::Shift;
-use plotters::coord::combinators::BindKeyPoints;
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -261,17 +262,12 @@ fn draw_panel<'a>(
         text(&area, heading, &bold(11.5), (Y_LABELS_WIDTH, 0))?;
     }
     let (x, y) = (&figure.x, &panel.y);
-    let axis = |axis: &Axis| {
-        let position = |value: &f64| axis.position(*value);
-        let bold = axis.ticks.iter().map(|tick| axis.position(tick.value)).collect();
-        (0.0..1.0).with_key_points(bold).with_light_points(axis.minor.iter().map(position))
-    };
     let mut chart = ChartBuilder::on(&area)
         .margin_top(heading * SUBPIXELS)
         .margin_right(14 * SUBPIXELS)
         .x_label_area_size(X_LABELS_HEIGHT * SUBPIXELS)
         .y_label_area_size(Y_LABELS_WIDTH * SUBPIXELS)
-        .build_cartesian_2d(axis(x), axis(y))?;
+        .build_cartesian_2d(AxisCoordinate(x.clone()), AxisCoordinate(y.clone()))?;
     chart
         .configure_mesh()
         .bold_line_style(GRID.stroke_width(SUBPIXELS as u32))
@@ -280,8 +276,6 @@ fn draw_panel<'a>(
         .set_all_tick_mark_size(4 * SUBPIXELS)
         .label_style(font(11.0, TEXT))
         .axis_desc_style(font(12.0, TEXT))
-        .x_label_formatter(&|position| label_at(x, *position))
-        .y_label_formatter(&|position| label_at(y, *position))
         .x_desc(x.label.as_str())
         .y_desc(y.label.as_str())
         .draw()?;
@@ -297,10 +291,35 @@ fn draw_panel<'a>(
     draw_data(panel, &frame, root)
 }
 
-/// The label of the tick at a position along the axis.
-fn label_at(axis: &Axis, position: f64) -> String {
-    let is_here = |value: f64| (axis.position(value) - position).abs() < 1e-9;
-    axis.ticks.iter().find(|tick| is_here(tick.value)).map_or_else(String::new, |t| t.label.clone())
+/// An axis in the form the drawing library takes.
+struct AxisCoordinate(Axis);
+
+impl Ranged for AxisCoordinate {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (start, end): (i32, i32)) -> i32 {
+        (f64::from(start) + f64::from(end - start) * self.0.position(*value)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        if hint.weight().allow_light_points() {
+            self.0.minor.clone()
+        } else {
+            self.0.ticks.iter().map(|tick| tick.value).collect()
+        }
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.0.min..self.0.max
+    }
+}
+
+impl ValueFormatter<f64> for AxisCoordinate {
+    fn format_ext(&self, value: &f64) -> String {
+        let tick = self.0.ticks.iter().find(|tick| tick.value == *value);
+        tick.map_or_else(String::new, |tick| tick.label.clone())
+    }
 }
 
 fn draw_data<'a>(panel: &Panel, frame: &Frame<'_>, root: &Area<'a>) -> Drawn<'a> {

@@ -1,0 +1,264 @@
+//! How far estimates are from measurements: overall, per experiment, per line.
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::dataset::{Dataset, Observation, Provenance};
+use crate::model::{Coefficients, FlopConvention, KernelTerm};
+use crate::table::{Column, Table};
+
+/// Errors of estimates against measurements, each over `n` configurations.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Errors {
+    /// Configurations compared.
+    pub n: usize,
+    /// Root of the mean squared error, in milliseconds.
+    pub rmse_ms: f64,
+    /// RMSE as a percentage of the measured range (largest − smallest), the paper's NRMSE; `None`
+    /// where all measurements are equal.
+    pub nrmse_range_percent: Option<f64>,
+    /// Mean of `|estimate − measurement| / measurement`, in percent.
+    pub mape_percent: f64,
+    /// Mean of `estimate − measurement`, in milliseconds: above 0, estimates are too slow.
+    pub bias_ms: f64,
+}
+
+/// Errors of one experiment, or of one of its lines.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupErrors {
+    /// The experiment.
+    pub experiment: String,
+    /// The line; `None` for the experiment as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub series: Option<String>,
+    /// Its errors.
+    #[serde(flatten)]
+    pub errors: Errors,
+}
+
+/// A configuration that was not compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotCompared {
+    /// The experiment.
+    pub experiment: String,
+    /// The configuration's id.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Coefficients judged by a dataset.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Where the coefficients come from.
+    pub coefficients: String,
+    /// Their FLOP convention.
+    pub flops: FlopConvention,
+    /// Their `S_K`.
+    pub s_k: KernelTerm,
+    /// Whether the coefficients were fitted on data of this very provenance.
+    pub in_sample: bool,
+    /// Where the latencies come from.
+    pub provenance: Provenance,
+    /// Over all configurations.
+    pub overall: Errors,
+    /// In the dataset's order.
+    pub per_experiment: Vec<GroupErrors>,
+    /// In the dataset's order.
+    pub per_series: Vec<GroupErrors>,
+    /// Configurations for which the coefficients give no estimate.
+    pub not_compared: Vec<NotCompared>,
+}
+
+/// Why coefficients could not be judged.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum EvaluateError {
+    /// The dataset is empty, or nothing in it can be estimated.
+    #[error("nothing to compare: {}", match .first {
+        Some(one) => format!("none of {observations} configurations has an estimate; {one}"),
+        None => "the dataset has no configurations".to_owned(),
+    })]
+    NothingToCompare {
+        /// Configurations in the dataset.
+        observations: usize,
+        /// Why the first of them was left out.
+        first: Option<String>,
+    },
+}
+
+/// Errors over pairs `(measured, estimated)` in milliseconds; `None` where there are none.
+///
+/// Measurements must be positive, as those of a [`Dataset`] are.
+pub fn errors(pairs: &[(f64, f64)]) -> Option<Errors> {
+    if pairs.is_empty() {
+        return None;
+    }
+    let n = pairs.len() as f64;
+    let mean = |error: fn(f64, f64) -> f64| {
+        pairs.iter().map(|&(measured, estimated)| error(measured, estimated)).sum::<f64>() / n
+    };
+    let rmse_ms = mean(|measured, estimated| (estimated - measured).powi(2)).sqrt();
+    let largest = pairs.iter().fold(f64::NEG_INFINITY, |max, pair| max.max(pair.0));
+    let smallest = pairs.iter().fold(f64::INFINITY, |min, pair| min.min(pair.0));
+    let range = largest - smallest;
+    Some(Errors {
+        n: pairs.len(),
+        rmse_ms,
+        nrmse_range_percent: (range > 0.0).then(|| 100.0 * rmse_ms / range),
+        mape_percent: 100.0 * mean(|measured, estimated| ((estimated - measured) / measured).abs()),
+        bias_ms: mean(|measured, estimated| estimated - measured),
+    })
+}
+
+/// Compares the estimates of `coefficients` with every observation of `dataset`.
+///
+/// # Errors
+/// [`EvaluateError`] where not one configuration can be compared.
+pub fn evaluate(
+    dataset: &Dataset,
+    coefficients: &Coefficients,
+) -> Result<Evaluation, EvaluateError> {
+    let mut compared = Vec::new();
+    let mut not_compared = Vec::new();
+    for observation in &dataset.observations {
+        match compare(observation, coefficients) {
+            Ok(pair) => compared.push((observation, pair)),
+            Err(reason) => not_compared.push(NotCompared {
+                experiment: observation.experiment.clone(),
+                id: observation.shape.to_string(),
+                reason,
+            }),
+        }
+    }
+    let pairs: Vec<_> = compared.iter().map(|(_, pair)| *pair).collect();
+    let overall = errors(&pairs).ok_or_else(|| EvaluateError::NothingToCompare {
+        observations: dataset.observations.len(),
+        first: not_compared.first().map(|one| one.reason.clone()),
+    })?;
+    Ok(Evaluation {
+        coefficients: coefficients.source.clone(),
+        flops: coefficients.flops,
+        s_k: coefficients.s_k,
+        in_sample: coefficients
+            .fitted_on
+            .as_ref()
+            .is_some_and(|fitted| fitted.provenance == dataset.provenance),
+        provenance: dataset.provenance.clone(),
+        overall,
+        per_experiment: grouped(&compared, |o| (o.experiment.clone(), None)),
+        per_series: grouped(&compared, |o| (o.experiment.clone(), Some(o.series.clone()))),
+        not_compared,
+    })
+}
+
+/// `(measured, estimated)` in milliseconds, or why there is no such pair.
+fn compare(observation: &Observation, coefficients: &Coefficients) -> Result<(f64, f64), String> {
+    let measured = observation.typical().ok_or("it has neither median nor mean")?;
+    let estimated = coefficients.predict(&observation.shape).map_err(|error| error.to_string())?;
+    Ok((measured.as_ms(), estimated.as_ms()))
+}
+
+/// Errors per key, keys in the order of their first appearance.
+fn grouped(
+    compared: &[(&Observation, (f64, f64))],
+    key: impl Fn(&Observation) -> (String, Option<String>),
+) -> Vec<GroupErrors> {
+    let mut groups: Vec<((String, Option<String>), Vec<(f64, f64)>)> = Vec::new();
+    for (observation, pair) in compared {
+        let key = key(observation);
+        match groups.iter_mut().find(|group| group.0 == key) {
+            Some(group) => group.1.push(*pair),
+            None => groups.push((key, vec![*pair])),
+        }
+    }
+    groups
+        .into_iter()
+        .filter_map(|((experiment, series), pairs)| {
+            errors(&pairs).map(|errors| GroupErrors { experiment, series, errors })
+        })
+        .collect()
+}
+
+impl Evaluation {
+    /// One row per experiment and line, and one overall.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new(
+            format!("Estimates by {} against measurements", self.coefficients),
+            [
+                Column::text("experiment", "experiment"),
+                Column::text("series", "series"),
+                Column::number("n", "n", ""),
+                Column::number("rmse_ms", "RMSE", "ms"),
+                Column::number("nrmse_range_percent", "NRMSE by range", "%"),
+                Column::number("mape_percent", "MAPE", "%"),
+                Column::number("bias_ms", "bias", "ms"),
+            ],
+        );
+        table.push(row("all", "all", &self.overall));
+        for experiment in &self.per_experiment {
+            table.push(row(&experiment.experiment, "all", &experiment.errors));
+            for line in self.per_series.iter().filter(|l| l.experiment == experiment.experiment) {
+                let series = line.series.as_deref().unwrap_or_default();
+                table.push(row(&line.experiment, series, &line.errors));
+            }
+        }
+        table.set_provenance(&self.provenance);
+        table.note(format!("S_K = {}, FLOPs = {}", self.s_k.formula(), self.flops));
+        if self.in_sample {
+            table.note("in-sample: the coefficients were fitted on data of this provenance");
+        }
+        if let Some(first) = self.not_compared.first() {
+            let count = self.not_compared.len();
+            table.note(format!("{count} configurations without estimate, first: {}", first.reason));
+        }
+        table
+    }
+}
+
+fn row(experiment: &str, series: &str, errors: &Errors) -> Vec<String> {
+    vec![
+        experiment.to_owned(),
+        series.to_owned(),
+        errors.n.to_string(),
+        format!("{:.4}", errors.rmse_ms),
+        errors.nrmse_range_percent.map_or_else(String::new, |percent| format!("{percent:.2}")),
+        format!("{:.2}", errors.mape_percent),
+        format!("{:+.4}", errors.bias_ms),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn errors_are_those_computed_by_hand() {
+        let errors = errors(&[(1.0, 2.0), (3.0, 2.0), (5.0, 8.0)]).unwrap();
+        assert_eq!(errors.n, 3);
+        // squares 1, 1, 9
+        assert!((errors.rmse_ms - (11.0f64 / 3.0).sqrt()).abs() < 1e-15);
+        assert!(
+            (errors.nrmse_range_percent.unwrap() - 25.0 * (11.0f64 / 3.0).sqrt()).abs() < 1e-12
+        );
+        assert!((errors.mape_percent - 100.0 * (1.0 + 1.0 / 3.0 + 0.6) / 3.0).abs() < 1e-12);
+        assert!((errors.bias_ms - 1.0).abs() < 1e-15);
+    }
+
+    #[test]
+    fn no_pairs_have_no_errors_and_equal_measurements_no_range() {
+        assert_eq!(errors(&[]), None);
+        assert_eq!(errors(&[(2.0, 1.0), (2.0, 3.0)]).unwrap().nrmse_range_percent, None);
+    }
+
+    proptest! {
+        #[test]
+        fn rmse_is_at_least_the_absolute_bias(
+            pairs in prop::collection::vec((0.01f64..100.0, 0.0f64..100.0), 1..50)
+        ) {
+            let errors = errors(&pairs).unwrap();
+            prop_assert!(errors.rmse_ms >= errors.bias_ms.abs() * (1.0 - 1e-12));
+        }
+    }
+}

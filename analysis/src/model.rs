@@ -1,0 +1,501 @@
+//! The α-FLOPs formula: coefficients with their conventions in, a latency out.
+//!
+//! ```text
+//! T = final · ((S_K + β·(S − S_K)) / S)^γ · FLOPs      T in milliseconds, S = H·W
+//! ```
+//!
+//! Source: the paper, section 3 (equation of α-FLOPs), with FLOPs and `S_K` as the published code
+//! of each study computes them. The paper leaves both open, so a set of coefficients means nothing
+//! without [`FlopConvention`] and [`KernelTerm`]: they are part of [`Coefficients`].
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use alpha_flops::shape::ConvShape;
+use alpha_flops::units::Nanoseconds;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::dataset::Provenance;
+
+/// How FLOPs, in millions, are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlopConvention {
+    /// A multiply–add counts once: `H·W·K²·C_in·C_out / 10⁶`, as both studies' code computes
+    Macs,
+    /// A multiply–add counts twice: `2·H·W·K²·C_in·C_out / 10⁶`, as the paper states
+    TwoPerMac,
+}
+
+/// How `S_K`, which "grows slowly with K" (paper, section 3), is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum KernelTerm {
+    /// `S_K = ln(K·K) + 1`, by the kernel's area: the original study
+    Area,
+    /// `S_K = ln(K) + 1`, by the kernel's side: the replication
+    Side,
+}
+
+/// Kernels of one pixel and larger ones are fitted apart, by the paper and here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KernelGroup {
+    /// `K = 1`.
+    KEqual1,
+    /// `K > 1`.
+    KAbove1,
+}
+
+/// The three parameters of one [`KernelGroup`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupCoefficients {
+    /// β: how much of a pixel beyond `S_K` costs (dimensionless).
+    pub beta: f64,
+    /// γ: exponent of the correction (dimensionless).
+    pub gamma: f64,
+    /// `final`: milliseconds per million FLOPs, FLOPs as in [`FlopConvention`].
+    #[serde(rename = "final")]
+    pub final_scale: f64,
+}
+
+/// What coefficients were fitted on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedOn {
+    /// Where the latencies come from.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+    /// Configurations in the dataset.
+    pub configurations: u64,
+}
+
+/// A complete set of α-FLOPs coefficients: parameters, conventions and origin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Coefficients {
+    /// Who determined them, for captions.
+    pub source: String,
+    /// The data behind them, where this software fitted them.
+    pub fitted_on: Option<FittedOn>,
+    /// How FLOPs are counted.
+    pub flops: FlopConvention,
+    /// How `S_K` is computed.
+    pub s_k: KernelTerm,
+    /// Parameters for `K = 1`; `None` where there was nothing to fit them on.
+    pub k_equal_1: Option<GroupCoefficients>,
+    /// Parameters for `K > 1`; `None` where there was nothing to fit them on.
+    pub k_above_1: Option<GroupCoefficients>,
+}
+
+/// Why there is no estimate for a shape.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum PredictError {
+    /// The coefficients lack the group of the shape's kernel.
+    #[error("the coefficients have no parameters for {group}, which {shape} needs")]
+    NoParameters {
+        /// The configuration.
+        shape: ConvShape,
+        /// Its group.
+        group: KernelGroup,
+    },
+    /// The bracket is negative, so that its power γ is no real number.
+    #[error(
+        "the formula has no value for {shape}: with β = {beta}, S_K = {s_k} exceeds S so far that \
+         (S_K + β·(S − S_K))/S is {base}, below zero"
+    )]
+    NegativeBase {
+        /// The configuration.
+        shape: ConvShape,
+        /// β of the group.
+        beta: f64,
+        /// `S_K` of the kernel.
+        s_k: f64,
+        /// The bracket.
+        base: f64,
+    },
+}
+
+/// Why a coefficients file was refused.
+#[derive(Debug, Error)]
+pub enum CoefficientsError {
+    /// It could not be read.
+    #[error("cannot read coefficients from {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not the JSON that `fit` writes.
+    #[error("{path}: no coefficients file: {source}; write one with `fit … --out FILE`")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        source: serde_json::Error,
+    },
+    /// Its schema is another one.
+    #[error("{path}: schema_version is {got}, expected {SCHEMA_VERSION}")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        got: u32,
+    },
+    /// A parameter is out of range.
+    #[error("{path}: {group}: {parameter} is {value}, expected a finite number of at least 0")]
+    Parameter {
+        /// The file.
+        path: PathBuf,
+        /// The group.
+        group: KernelGroup,
+        /// `beta`, `gamma` or `final`.
+        parameter: &'static str,
+        /// What it is.
+        value: f64,
+    },
+    /// It has neither group.
+    #[error("{path}: both groups are null, expected parameters for k_equal_1 or k_above_1")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Version of the coefficients file.
+pub const SCHEMA_VERSION: u32 = 1;
+
+impl FlopConvention {
+    /// `macs` or `two-per-mac`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Macs => "macs",
+            Self::TwoPerMac => "two-per-mac",
+        }
+    }
+
+    /// Millions of FLOPs of one forward pass of `shape`.
+    pub fn millions(self, shape: &ConvShape) -> f64 {
+        let count = match self {
+            Self::Macs => shape.macs().0,
+            Self::TwoPerMac => shape.flops().0,
+        };
+        count as f64 / 1e6
+    }
+}
+
+impl KernelTerm {
+    /// `area` or `side`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Area => "area",
+            Self::Side => "side",
+        }
+    }
+
+    /// The definition, for captions.
+    pub fn formula(self) -> &'static str {
+        match self {
+            Self::Area => "ln(K·K) + 1",
+            Self::Side => "ln(K) + 1",
+        }
+    }
+
+    /// `S_K` of a square kernel of side `kernel` (at least 1); `S_1 = 1` under both conventions.
+    pub fn s_k(self, kernel: usize) -> f64 {
+        let side = kernel as f64;
+        match self {
+            Self::Area => (side * side).ln() + 1.0,
+            Self::Side => side.ln() + 1.0,
+        }
+    }
+}
+
+impl KernelGroup {
+    /// Both, `K = 1` first.
+    pub const ALL: [Self; 2] = [Self::KEqual1, Self::KAbove1];
+
+    /// The group that `shape` belongs to.
+    pub fn of(shape: &ConvShape) -> Self {
+        if shape.kernel() == 1 { Self::KEqual1 } else { Self::KAbove1 }
+    }
+}
+
+impl GroupCoefficients {
+    /// The bracket `(S_K + β·(S − S_K)) / S`, before the power γ.
+    ///
+    /// For `S < S_K` (few pixels under a large kernel) it lies above 1, and for β > 1 it can fall
+    /// below 0. It is computed as published all the same: the paper gives no other rule.
+    pub fn base(&self, pixels: f64, s_k: f64) -> f64 {
+        (s_k + self.beta * (pixels - s_k)) / pixels
+    }
+
+    /// The correction `((S_K + β·(S − S_K)) / S)^γ`, by which FLOPs become α-FLOPs; `NaN` where the
+    /// bracket is negative and γ no integer.
+    pub fn alpha(&self, pixels: f64, s_k: f64) -> f64 {
+        self.base(pixels, s_k).powf(self.gamma)
+    }
+}
+
+impl Coefficients {
+    /// The original study's, for a Quadro T2000: `S_K` by area, multiply–adds.
+    pub fn published_t2000() -> Self {
+        Self {
+            source: "published, Quadro T2000 (original study)".into(),
+            fitted_on: None,
+            flops: FlopConvention::Macs,
+            s_k: KernelTerm::Area,
+            k_equal_1: Some(GroupCoefficients { beta: 0.02, gamma: 0.99, final_scale: 0.0375 }),
+            k_above_1: Some(GroupCoefficients { beta: 0.001, gamma: 0.56, final_scale: 0.0375 }),
+        }
+    }
+
+    /// The replication's, for an RTX 4090: `S_K` by side, multiply–adds.
+    pub fn published_rtx4090() -> Self {
+        Self {
+            source: "published, RTX 4090 (replication)".into(),
+            fitted_on: None,
+            flops: FlopConvention::Macs,
+            s_k: KernelTerm::Side,
+            k_equal_1: Some(GroupCoefficients {
+                beta: 0.009_725_14,
+                gamma: 1.177_923_9,
+                final_scale: 0.005_492_17,
+            }),
+            k_above_1: Some(GroupCoefficients {
+                beta: 0.007_850_36,
+                gamma: 1.060_171_1,
+                final_scale: 0.004_019_56,
+            }),
+        }
+    }
+
+    /// The parameters of one group, where there are any.
+    pub fn group(&self, group: KernelGroup) -> Option<GroupCoefficients> {
+        match group {
+            KernelGroup::KEqual1 => self.k_equal_1,
+            KernelGroup::KAbove1 => self.k_above_1,
+        }
+    }
+
+    /// The correction factor α of `shape` (dimensionless).
+    ///
+    /// # Errors
+    /// [`PredictError`] where the shape's group has no parameters or the formula no value.
+    pub fn alpha(&self, shape: &ConvShape) -> Result<f64, PredictError> {
+        let group = KernelGroup::of(shape);
+        let parameters =
+            self.group(group).ok_or(PredictError::NoParameters { shape: *shape, group })?;
+        let (pixels, s_k) = (shape.pixels() as f64, self.s_k.s_k(shape.kernel()));
+        let base = parameters.base(pixels, s_k);
+        if base < 0.0 {
+            let beta = parameters.beta;
+            return Err(PredictError::NegativeBase { shape: *shape, beta, s_k, base });
+        }
+        Ok(parameters.alpha(pixels, s_k))
+    }
+
+    /// The estimated latency of `shape`: `final · α · FLOPs`.
+    ///
+    /// # Errors
+    /// [`PredictError`] where the shape's group has no parameters or the formula no value.
+    pub fn predict(&self, shape: &ConvShape) -> Result<Nanoseconds, PredictError> {
+        let alpha = self.alpha(shape)?;
+        let scale = self.group(KernelGroup::of(shape)).map_or(f64::NAN, |g| g.final_scale);
+        Ok(Nanoseconds(scale * alpha * self.flops.millions(shape) * 1e6))
+    }
+
+    /// The conventions and origin in a line, for captions: coefficients mean nothing without.
+    pub fn caption(&self) -> String {
+        format!(
+            "{}; S_K = {}; FLOPs = {}",
+            self.source,
+            self.s_k.formula(),
+            match self.flops {
+                FlopConvention::Macs => "multiply–adds",
+                FlopConvention::TwoPerMac => "2 × multiply–adds",
+            }
+        )
+    }
+
+    /// Reads a coefficients file, which is what `fit --out` writes and `fit --format json` prints.
+    ///
+    /// # Errors
+    /// [`CoefficientsError`], which names the file and what is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, CoefficientsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| CoefficientsError::Read { path: path.to_owned(), source })?;
+        let file: CoefficientsFile = serde_json::from_str(&text)
+            .map_err(|source| CoefficientsError::Json { path: path.to_owned(), source })?;
+        file.validate(path)
+    }
+}
+
+/// The coefficients file. Unknown fields are refused, so that a misspelt group is no absent group;
+/// within a group, the statistics of its fit may follow the parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CoefficientsFile {
+    schema_version: u32,
+    source: String,
+    fitted_on: Option<FittedOn>,
+    flops: FlopConvention,
+    s_k: KernelTerm,
+    k_equal_1: Option<GroupCoefficients>,
+    k_above_1: Option<GroupCoefficients>,
+}
+
+impl CoefficientsFile {
+    fn validate(self, path: &Path) -> Result<Coefficients, CoefficientsError> {
+        if self.schema_version != SCHEMA_VERSION {
+            let got = self.schema_version;
+            return Err(CoefficientsError::Version { path: path.to_owned(), got });
+        }
+        let coefficients = Coefficients {
+            source: self.source,
+            fitted_on: self.fitted_on,
+            flops: self.flops,
+            s_k: self.s_k,
+            k_equal_1: self.k_equal_1,
+            k_above_1: self.k_above_1,
+        };
+        if coefficients.k_equal_1.is_none() && coefficients.k_above_1.is_none() {
+            return Err(CoefficientsError::Empty { path: path.to_owned() });
+        }
+        for group in KernelGroup::ALL {
+            let Some(parameters) = coefficients.group(group) else { continue };
+            for (parameter, value) in parameters.named() {
+                if !(value.is_finite() && value >= 0.0) {
+                    let path = path.to_owned();
+                    return Err(CoefficientsError::Parameter { path, group, parameter, value });
+                }
+            }
+        }
+        Ok(coefficients)
+    }
+}
+
+impl GroupCoefficients {
+    /// The parameters in the formula's order, named as in files.
+    pub fn named(&self) -> [(&'static str, f64); 3] {
+        [("beta", self.beta), ("gamma", self.gamma), ("final", self.final_scale)]
+    }
+}
+
+impl fmt::Display for KernelGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::KEqual1 => "K = 1",
+            Self::KAbove1 => "K > 1",
+        })
+    }
+}
+
+impl fmt::Display for FlopConvention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Display for KernelTerm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shape(h: u64, w: u64, i: u64, o: u64, k: u64) -> ConvShape {
+        ConvShape::new(h, w, i, o, k).unwrap()
+    }
+
+    #[derive(Deserialize)]
+    struct Golden {
+        coefficients: String,
+        shape: [u64; 5],
+        latency_ms: f64,
+    }
+
+    #[test]
+    fn published_coefficients_predict_what_the_published_python_computes() {
+        // written by tests/goldens/model.py
+        let cases: Vec<Golden> =
+            serde_json::from_str(include_str!("../tests/goldens/model.json")).unwrap();
+        assert!(cases.len() > 20);
+        for case in cases {
+            let coefficients = match case.coefficients.as_str() {
+                "published-t2000" => Coefficients::published_t2000(),
+                _ => Coefficients::published_rtx4090(),
+            };
+            let [h, w, i, o, k] = case.shape;
+            let got = coefficients.predict(&shape(h, w, i, o, k)).unwrap().as_ms();
+            // a handful of roundings in another order, and another libm
+            assert!((got / case.latency_ms - 1.0).abs() < 1e-13, "{:?}: {got}", case.shape);
+        }
+    }
+
+    #[test]
+    fn an_absent_group_predicts_nothing_and_says_which() {
+        let coefficients = Coefficients { k_above_1: None, ..Coefficients::published_t2000() };
+        assert!(coefficients.predict(&shape(9, 9, 9, 9, 1)).is_ok());
+        let error = coefficients.predict(&shape(9, 9, 9, 9, 3)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the coefficients have no parameters for K > 1, which h=9_w=9_in=9_out=9_k=3 needs"
+        );
+    }
+
+    #[test]
+    fn a_negative_bracket_is_an_error_and_not_nan() {
+        let group = GroupCoefficients { beta: 2.0, gamma: 0.5, final_scale: 1.0 };
+        let coefficients =
+            Coefficients { k_above_1: Some(group), ..Coefficients::published_t2000() };
+        let error = coefficients.predict(&shape(1, 1, 10, 10, 30)).unwrap_err();
+        assert!(error.to_string().contains("below zero"), "{error}");
+    }
+
+    #[test]
+    fn files_are_read_back_and_bad_ones_refused_with_the_reason() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("c.json");
+        let good = r#"{"schema_version":1,"source":"s","fitted_on":null,"flops":"two-per-mac",
+            "s_k":"side","k_equal_1":{"beta":0.1,"gamma":1.0,"final":0.5,"n":7},"k_above_1":null}"#;
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Coefficients::read(&path).map_err(|e| e.to_string())
+        };
+        let coefficients = read(good).unwrap();
+        assert_eq!(coefficients.flops, FlopConvention::TwoPerMac);
+        assert_eq!(coefficients.k_equal_1.unwrap().final_scale, 0.5);
+        for (from, to, expected) in [
+            ("\"k_above_1\"", "\"k_above_one\"", "unknown field `k_above_one`"),
+            ("version\":1", "version\":2", "schema_version is 2, expected 1"),
+            ("\"beta\":0.1", "\"beta\":-0.1", "K = 1: beta is -0.1, expected a finite number"),
+            ("\"side\"", "\"diagonal\"", "unknown variant `diagonal`"),
+            ("\"beta\":0.1,", "", "missing field `beta`"),
+        ] {
+            let error = read(&good.replace(from, to)).unwrap_err();
+            assert!(error.contains(expected) && error.contains("c.json"), "{error}");
+        }
+        assert!(read("{").unwrap_err().contains("line 1"));
+    }
+
+    proptest! {
+        #[test]
+        fn doubling_the_flops_convention_doubles_the_estimate(
+            h in 1u64..300, w in 1u64..300, i in 1u64..500, o in 1u64..500, k in 1u64..31
+        ) {
+            let macs = Coefficients::published_t2000();
+            let doubled = Coefficients { flops: FlopConvention::TwoPerMac, ..macs.clone() };
+            let shape = shape(h, w, i, o, k);
+            let (one, two) = (macs.predict(&shape).unwrap(), doubled.predict(&shape).unwrap());
+            prop_assert!((two.0 / one.0 - 2.0).abs() < 1e-12);
+            prop_assert!(one.0.is_finite() && one.0 > 0.0);
+        }
+    }
+}

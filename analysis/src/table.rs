@@ -1,0 +1,313 @@
+//! Tables as data, and as text, Markdown and CSV. Nothing is computed here.
+
+use crate::dataset::Provenance;
+
+/// What a command prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputFormat {
+    /// Aligned text for people
+    #[default]
+    Table,
+    /// Comma-separated values with a header, units in the names
+    Csv,
+    /// JSON with stable field names
+    Json,
+}
+
+/// Which side of its column a cell keeps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alignment {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// One column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Stable name for CSV, with the unit in it: `rmse_ms`.
+    pub key: String,
+    /// Heading for people, without the unit: `RMSE`.
+    pub title: String,
+    /// Unit, or empty.
+    pub unit: String,
+    /// Which side cells keep to.
+    pub alignment: Alignment,
+}
+
+/// A table with its title, notes and provenance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    title: String,
+    columns: Vec<Column>,
+    rows: Vec<Vec<String>>,
+    provenance: Vec<(&'static str, String)>,
+    notes: Vec<String>,
+}
+
+impl Column {
+    /// A column of words.
+    pub fn text(key: &str, title: &str) -> Self {
+        Self {
+            key: key.into(),
+            title: title.into(),
+            unit: String::new(),
+            alignment: Alignment::Left,
+        }
+    }
+
+    /// A column of numbers in `unit` (empty for counts and ratios).
+    pub fn number(key: &str, title: &str, unit: &str) -> Self {
+        Self {
+            key: key.into(),
+            title: title.into(),
+            unit: unit.into(),
+            alignment: Alignment::Right,
+        }
+    }
+
+    fn heading(&self) -> String {
+        match self.unit.as_str() {
+            "" => self.title.clone(),
+            unit => format!("{} ({unit})", self.title),
+        }
+    }
+
+    fn pad(&self, text: &str, width: usize) -> String {
+        // `format!` counts characters, which is the width of everything these tables hold: Latin,
+        // Greek and symbols such as × and µ, each one column wide
+        match self.alignment {
+            Alignment::Left => format!("{text:<width$}"),
+            Alignment::Right => format!("{text:>width$}"),
+        }
+    }
+}
+
+impl Table {
+    /// A table without rows.
+    pub fn new(title: impl Into<String>, columns: impl IntoIterator<Item = Column>) -> Self {
+        Self {
+            title: title.into(),
+            columns: columns.into_iter().collect(),
+            rows: Vec::new(),
+            provenance: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Adds a row; missing cells stay empty, and cells beyond the last column are dropped.
+    pub fn push(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+        let mut row: Vec<String> = cells.into_iter().map(Into::into).collect();
+        debug_assert_eq!(row.len(), self.columns.len(), "a row of `{}`", self.title);
+        row.resize(self.columns.len(), String::new());
+        self.rows.push(row);
+    }
+
+    /// Adds a line under the table.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// States where the numbers come from: lines under the table, and columns of the CSV.
+    pub fn set_provenance(&mut self, provenance: &Provenance) {
+        self.provenance = vec![
+            ("source", provenance.source.clone()),
+            ("backend", provenance.backend.clone()),
+            ("device", provenance.device.clone()),
+            ("versions", provenance.versions.clone()),
+            ("protocol", provenance.protocol.clone()),
+        ];
+    }
+
+    /// The title.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The rows, each as long as the columns.
+    pub fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
+
+    /// Aligned text: title, heading, rule, rows, provenance, notes.
+    pub fn to_text(&self) -> String {
+        let widths = self.widths();
+        let line = |cells: &[String]| {
+            let cells = self.columns.iter().zip(cells).zip(&widths);
+            let padded: Vec<_> = cells.map(|((c, text), width)| c.pad(text, *width)).collect();
+            format!("{}\n", padded.join("  ").trim_end())
+        };
+        let rule = widths.iter().map(|width| "─".repeat(*width)).collect::<Vec<_>>().join("  ");
+        let mut text = format!("{}\n\n{}{rule}\n", self.title, line(&self.headings()));
+        for row in &self.rows {
+            text += &line(row);
+        }
+        if !self.provenance.is_empty() || !self.notes.is_empty() {
+            text.push('\n');
+        }
+        for (name, value) in &self.provenance {
+            text += &format!("{:<9} {value}\n", format!("{name}:"));
+        }
+        for note in &self.notes {
+            text += &format!("note: {note}\n");
+        }
+        text
+    }
+
+    /// A Markdown (GitHub) table with its title as a bold line and the rest as a list.
+    pub fn to_markdown(&self) -> String {
+        let line = |cells: &[String]| {
+            let cells: Vec<_> = cells.iter().map(|cell| escape_markdown(cell)).collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        let rule = self.columns.iter().map(|column| match column.alignment {
+            Alignment::Left => "---",
+            Alignment::Right => "---:",
+        });
+        let mut text = format!("**{}**\n\n", escape_markdown(&self.title));
+        text += &line(&self.headings());
+        text += &format!("|{}|\n", rule.collect::<Vec<_>>().join("|"));
+        for row in &self.rows {
+            text += &line(row);
+        }
+        if !self.provenance.is_empty() || !self.notes.is_empty() {
+            text.push('\n');
+        }
+        for (name, value) in &self.provenance {
+            text += &format!("- {name}: {}\n", escape_markdown(value));
+        }
+        for note in &self.notes {
+            text += &format!("- {}\n", escape_markdown(note));
+        }
+        text
+    }
+
+    /// CSV with the columns' keys as header and the provenance repeated in every row; title and
+    /// notes have no place in it.
+    pub fn to_csv(&self) -> String {
+        let keys = self.columns.iter().map(|column| column.key.as_str());
+        let header = keys.chain(self.provenance.iter().map(|(name, _)| *name));
+        let mut text = csv_line(header);
+        for row in &self.rows {
+            let cells = row.iter().map(String::as_str);
+            text += &csv_line(cells.chain(self.provenance.iter().map(|(_, v)| v.as_str())));
+        }
+        text
+    }
+
+    fn headings(&self) -> Vec<String> {
+        self.columns.iter().map(Column::heading).collect()
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let mut widths: Vec<_> = self.headings().iter().map(|text| text.chars().count()).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        widths
+    }
+}
+
+fn escape_markdown(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+/// One CSV record (RFC 4180 quoting, `\n` at the end).
+fn csv_line<'a>(cells: impl Iterator<Item = &'a str>) -> String {
+    let quoted = cells.map(|cell| match cell.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", cell.replace('"', "\"\"")),
+        false => cell.to_owned(),
+    });
+    quoted.collect::<Vec<_>>().join(",") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn example() -> Table {
+        let mut table = Table::new(
+            "Parameters | by group",
+            [Column::text("series", "series"), Column::number("time_us", "β·time", "µs")],
+        );
+        table.push(["H×W = 2×2", "1.5"]);
+        table.push(["C, \"quoted\"", "1234.25"]);
+        table.set_provenance(&Provenance {
+            source: "a test".into(),
+            backend: "cpu".into(),
+            device: "two cores".into(),
+            versions: "unknown".into(),
+            protocol: "latency-warm".into(),
+        });
+        table.note("a|b");
+        table
+    }
+
+    #[test]
+    fn text_is_aligned_in_characters_not_bytes() {
+        insta::assert_snapshot!(example().to_text(), @r#"
+        Parameters | by group
+
+        series       β·time (µs)
+        ───────────  ───────────
+        H×W = 2×2            1.5
+        C, "quoted"      1234.25
+
+        source:   a test
+        backend:  cpu
+        device:   two cores
+        versions: unknown
+        protocol: latency-warm
+        note: a|b
+        "#);
+    }
+
+    #[test]
+    fn markdown_escapes_what_would_break_the_table() {
+        insta::assert_snapshot!(example().to_markdown(), @r#"
+        **Parameters \| by group**
+
+        | series | β·time (µs) |
+        |---|---:|
+        | H×W = 2×2 | 1.5 |
+        | C, "quoted" | 1234.25 |
+
+        - source: a test
+        - backend: cpu
+        - device: two cores
+        - versions: unknown
+        - protocol: latency-warm
+        - a\|b
+        "#);
+    }
+
+    proptest! {
+        #[test]
+        fn csv_reads_back_cell_for_cell(
+            rows in prop::collection::vec(prop::collection::vec("[a-z,\"\n×β ]{0,8}", 2), 0..6)
+        ) {
+            let mut table = Table::new("t", [Column::text("a", "A"), Column::text("b", "B")]);
+            for row in &rows {
+                table.push(row.clone());
+            }
+            let csv = table.to_csv();
+            let mut reader = csv::Reader::from_reader(csv.as_bytes());
+            prop_assert_eq!(reader.headers().unwrap(), vec!["a", "b"]);
+            let read: Vec<Vec<String>> = reader
+                .records()
+                .map(|record| record.unwrap().iter().map(str::to_owned).collect())
+                .collect();
+            prop_assert_eq!(read, rows);
+        }
+    }
+}
