@@ -1,8 +1,24 @@
 //! A dataset: configurations with their latencies and where they come from. Everything below the
 //! importers takes one.
+//!
+//! On disk it is one table, CSV or Parquet with the same columns ([`COLUMNS`]). What is read is
+//! validated row by row; what is written is validated the same way, so it can be read back.
 
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::shape::ConvShape;
 use alpha_flops::units::Nanoseconds;
+use thiserror::Error;
+
+mod csv_file;
+mod parquet_file;
+mod row;
+
+pub use row::{COLUMNS, Kind};
+use row::{Problem, Row};
 
 /// Where the latencies of a dataset come from; equal for every row, shown by every table and plot.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -64,6 +80,149 @@ pub struct Dataset {
     pub observations: Vec<Observation>,
 }
 
+/// Why a dataset could not be read or written.
+#[derive(Debug, Error)]
+pub enum DatasetError {
+    /// The file could not be opened or read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file could not be written; the message names it.
+    #[error(transparent)]
+    Write(#[from] io::Error),
+    /// The name says neither CSV nor Parquet.
+    #[error("{path}: a dataset's name ends in .csv or .parquet")]
+    Extension {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file as a whole is not in the format its name says.
+    #[error("{path}: no readable {format} file: {reason}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// `CSV` or `Parquet`.
+        format: &'static str,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// Columns are missing, unknown or repeated.
+    #[error("{path}: {problem}; expected the columns {}", row::column_names())]
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// Which.
+        problem: String,
+    },
+    /// A row is not what the schema promises.
+    #[error("{location}: {problem}")]
+    Row {
+        /// `file.csv:17`, or `file.parquet, row 16`.
+        location: String,
+        /// What is wrong in it.
+        problem: Problem,
+    },
+    /// There are no rows.
+    #[error("{path}: the dataset has no configurations")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The two formats a dataset is kept in.
+#[derive(Clone, Copy)]
+enum Format {
+    Csv,
+    Parquet,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Self, DatasetError> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("csv") => Ok(Self::Csv),
+            Some("parquet") => Ok(Self::Parquet),
+            _ => Err(DatasetError::Extension { path: path.to_owned() }),
+        }
+    }
+
+    /// Where a row is, for messages: lines of a text file, rows (from 1) of a Parquet file.
+    fn location(self, path: &Path, position: u64) -> String {
+        match self {
+            Self::Csv => format!("{}:{position}", path.display()),
+            Self::Parquet => format!("{}, row {position}", path.display()),
+        }
+    }
+}
+
+impl Dataset {
+    /// Reads a dataset from `.csv` or `.parquet`, and validates every row.
+    ///
+    /// # Errors
+    /// [`DatasetError`], which names the file, the line or row, and what was expected.
+    pub fn read(path: &Path) -> Result<Self, DatasetError> {
+        let format = Format::of(path)?;
+        let rows = match format {
+            Format::Csv => csv_file::read(path)?,
+            Format::Parquet => parquet_file::read(path)?,
+        };
+        Self::from_rows(path, format, rows)
+    }
+
+    /// Writes the dataset to `.csv` or `.parquet`, whole or not at all.
+    ///
+    /// # Errors
+    /// [`DatasetError`] where a row could not be read back, or the file not be written.
+    pub fn write(&self, path: &Path) -> Result<(), DatasetError> {
+        let format = Format::of(path)?;
+        let rows: Vec<Row> = self
+            .observations
+            .iter()
+            .map(|observation| Row::new(&self.provenance, observation))
+            .collect();
+        // the first line of a CSV file is its header
+        let first = match format {
+            Format::Csv => 2,
+            Format::Parquet => 1,
+        };
+        Self::from_rows(path, format, (first..).zip(rows.iter().cloned()).collect())?;
+        write_atomically(path, |out: &mut dyn Write| match format {
+            Format::Csv => csv_file::write(&rows, out),
+            Format::Parquet => parquet_file::write(&rows, out),
+        })?;
+        Ok(())
+    }
+
+    /// Validates rows, each with its position in the file.
+    fn from_rows(path: &Path, format: Format, rows: Vec<(u64, Row)>) -> Result<Self, DatasetError> {
+        let Some((_, first)) = rows.first() else {
+            return Err(DatasetError::Empty { path: path.to_owned() });
+        };
+        let provenance = first.provenance();
+        let mut observations = Vec::with_capacity(rows.len());
+        let mut seen = HashMap::with_capacity(rows.len());
+        for (position, row) in rows {
+            let at =
+                |problem| DatasetError::Row { location: format.location(path, position), problem };
+            row.check_provenance(&provenance).map_err(at)?;
+            let observation = row.into_observation().map_err(at)?;
+            let key =
+                (observation.experiment.clone(), observation.series.clone(), observation.shape);
+            if let Some(earlier) = seen.insert(key, position) {
+                let earlier = format.location(path, earlier);
+                let id = observation.shape.to_string();
+                return Err(at(Problem::Repeated { id, series: observation.series, earlier }));
+            }
+            observations.push(observation);
+        }
+        Ok(Self { provenance, observations })
+    }
+}
+
 impl Observation {
     /// The latency that fits and evaluations use: the median, or the mean where only that is known.
     /// Importers guarantee that there is one, finite and positive.
@@ -71,3 +230,6 @@ impl Observation {
         self.latency.median_ns.or(self.latency.mean_ns).map(Nanoseconds)
     }
 }
+
+#[cfg(test)]
+mod tests;

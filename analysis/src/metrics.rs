@@ -158,12 +158,15 @@ fn compare(observation: &Observation, coefficients: &Coefficients) -> Result<(f6
     Ok((measured.as_ms(), estimated.as_ms()))
 }
 
+/// An experiment, and a line of it unless the whole is meant.
+type Key = (String, Option<String>);
+
 /// Errors per key, keys in the order of their first appearance.
 fn grouped(
     compared: &[(&Observation, (f64, f64))],
-    key: impl Fn(&Observation) -> (String, Option<String>),
+    key: impl Fn(&Observation) -> Key,
 ) -> Vec<GroupErrors> {
-    let mut groups: Vec<((String, Option<String>), Vec<(f64, f64)>)> = Vec::new();
+    let mut groups: Vec<(Key, Vec<(f64, f64)>)> = Vec::new();
     for (observation, pair) in compared {
         let key = key(observation);
         match groups.iter_mut().find(|group| group.0 == key) {

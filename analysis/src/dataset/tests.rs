@@ -1,0 +1,189 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const GOOD: &str = "\
+source,backend,device,versions,protocol,experiment,series,x,id,height,width,in_channels,\
+out_channels,kernel,algorithm,median_ns,mean_ns,q1_ns,q3_ns,launches,outliers_mild,outliers_severe
+run 1,cpu,\"AMD, 2 threads\",gemm 0.19,latency-warm,B,C = 50,2,h=150_w=150_in=50_out=50_k=2,\
+150,150,50,50,2,slab,1000.5,1001,900,1100,2000,3,1
+run 1,cpu,\"AMD, 2 threads\",gemm 0.19,latency-warm,B,C = 50,3,h=100_w=100_in=50_out=50_k=3,\
+100,100,50,50,3,,,0.125,,,,,
+";
+
+fn read_text(name: &str, text: &[u8]) -> Result<Dataset, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    let prefix = directory.path().display().to_string() + "/";
+    Dataset::read(&path).map_err(|error| error.to_string().replace(&prefix, ""))
+}
+
+#[test]
+fn a_csv_file_reads_as_what_it_says() {
+    let dataset = read_text("d.csv", GOOD.as_bytes()).unwrap();
+    assert_eq!(dataset.provenance.device, "AMD, 2 threads");
+    let [first, second] = dataset.observations.as_slice() else { panic!("two rows") };
+    assert_eq!(first.shape.to_string(), "h=150_w=150_in=50_out=50_k=2");
+    assert_eq!(first.typical(), Some(Nanoseconds(1000.5)));
+    assert_eq!((first.x, first.latency.launches), (2.0, Some(2000)));
+    assert_eq!(first.algorithm.as_deref(), Some("slab"));
+    assert_eq!(second.typical(), Some(Nanoseconds(0.125)));
+    assert_eq!(second.algorithm, None);
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_named_with_its_line() {
+    for (from, to, expected) in [
+        ("1000.5", "-3", "d.csv:2: median_ns is -3, expected a finite number above 0"),
+        ("1000.5", "NaN", "d.csv:2: median_ns is NaN, expected a finite number above 0"),
+        ("1000.5", "fast", "d.csv:2: median_ns is `fast`, expected a number"),
+        ("0.125", "0", "d.csv:3: mean_ns is 0, expected a finite number above 0"),
+        ("0.125", "", "d.csv:3: median_ns and mean_ns are both empty, expected at least one"),
+        ("900", "1000.75", "q1_ns ≤ median_ns ≤ q3_ns does not hold: 1000.75, 1000.5, 1100"),
+        ("2000,3,1", "2,3,1", "d.csv:2: 4 outliers among 2 launches"),
+        ("2000,3", "2000,x", "d.csv:2: outliers_mild is `x`, expected a whole number"),
+        ("150,150,50,50,2", "150,150,50,50,0", "d.csv:2: kernel is 0, expected 1 to 4294967295"),
+        ("150,150,50,50,2", "150,151,50,50,2", "but the dimensions are those of `h=150_w=151_"),
+        (
+            "h=100_w=100_in=50_out=50_k=3,100,100,50,50,3",
+            "h=150_w=150_in=50_out=50_k=2,150,150,50,50,2",
+            "d.csv:3: h=150_w=150_in=50_out=50_k=2 in series `C = 50` repeats d.csv:2",
+        ),
+        ("B,C = 50,3", "B,,3", "d.csv:3: series is empty"),
+        ("B,C = 50,3", "B,C = 50,inf", "d.csv:3: x is inf, expected a finite number"),
+        ("q3_ns,", "q3_us,", "d.csv: unknown column `q3_us`; expected the columns source,"),
+        ("q3_ns,", "q1_ns,", "d.csv: column `q1_ns` appears twice"),
+        ("2000,3,1", "2000,3", "found record with 21 fields"),
+    ] {
+        assert!(GOOD.contains(from), "{from}");
+        let error = read_text("d.csv", GOOD.replacen(from, to, 1).as_bytes()).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn rows_of_two_origins_are_refused() {
+    let mixed = GOOD.replacen("run 1", "run 2", 1);
+    let error = read_text("d.csv", mixed.as_bytes()).unwrap_err();
+    let expected = "d.csv:3: source is `run 1`, but `run 2` in the first row; a dataset has one \
+                    origin: split it";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn files_that_are_no_datasets_are_refused_with_their_name() {
+    assert!(read_text("d.csv", b"").unwrap_err().contains("column `source` is missing"));
+    let header = GOOD.lines().next().unwrap();
+    assert_eq!(
+        read_text("d.csv", header.as_bytes()).unwrap_err(),
+        "d.csv: the dataset has no configurations"
+    );
+    assert!(read_text("d.csv", b"\xff\xfe,\n").is_err());
+    assert!(read_text("d.parquet", b"PAR1").unwrap_err().contains("no readable Parquet file"));
+    assert!(read_text("d.txt", b"").unwrap_err().contains(".csv or .parquet"));
+    let error = Dataset::read(Path::new("absent.csv")).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read absent.csv: "), "{error}");
+}
+
+#[test]
+fn a_dataset_that_could_not_be_read_back_is_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("d.csv");
+    let mut dataset = read_text("d.csv", GOOD.as_bytes()).unwrap();
+    dataset.observations[1].latency.mean_ns = Some(f64::NAN);
+    let error = dataset.write(&path).unwrap_err().to_string();
+    assert!(
+        error.ends_with("d.csv:3: mean_ns is NaN, expected a finite number above 0"),
+        "{error}"
+    );
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_damaged_parquet_file_is_an_error_and_never_a_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("d.parquet");
+    read_text("d.csv", GOOD.as_bytes()).unwrap().write(&path).unwrap();
+    let good = std::fs::read(&path).unwrap();
+    for cut in (0..good.len()).step_by(97) {
+        assert!(read_text("d.parquet", &good[..cut]).is_err(), "cut at {cut}");
+    }
+    for position in (0..good.len()).step_by(31) {
+        let mut damaged = good.clone();
+        damaged[position] ^= 0x55;
+        // some damage is to unused metadata and some to values that stay valid
+        let _ = read_text("d.parquet", &damaged);
+    }
+}
+
+/// Any latency that validation accepts.
+fn latency() -> impl Strategy<Value = Latency> {
+    let positive = || 1e-3f64..1e12;
+    (
+        prop::option::of(positive()),
+        positive(),
+        prop::option::of((0.5f64..1.0, 1.0f64..2.0)),
+        prop::option::of((1u64..1 << 40, 0u64..2)),
+    )
+        .prop_map(|(median_ns, mean, quartiles, counts)| Latency {
+            median_ns,
+            mean_ns: Some(mean),
+            q1_ns: quartiles.map(|q| q.0 * median_ns.unwrap_or(mean)),
+            q3_ns: quartiles.map(|q| q.1 * median_ns.unwrap_or(mean)),
+            launches: counts.map(|c| c.0),
+            outliers_mild: counts.map(|c| c.1),
+            outliers_severe: counts.map(|_| 0),
+        })
+}
+
+fn dataset() -> impl Strategy<Value = Dataset> {
+    let text = || "[a-zA-Z0-9×=µ,\"|'-][a-zA-Z0-9×=µ ,\"|'-]{0,12}";
+    let observation = (
+        text(),
+        text(),
+        -1e9f64..1e9,
+        (1u64..500, 1u64..500, 1u64..9999, 1u64..9999, 1u64..31),
+        latency(),
+        prop::option::of(text()),
+    )
+        .prop_map(|(experiment, series, x, (h, w, i, o, k), latency, algorithm)| Observation {
+            experiment,
+            series,
+            x,
+            shape: ConvShape::new(h, w, i, o, k).unwrap(),
+            latency,
+            algorithm,
+        });
+    let provenance = (text(), text(), text(), text(), text()).prop_map(
+        |(source, backend, device, versions, protocol)| Provenance {
+            source,
+            backend,
+            device,
+            versions,
+            protocol,
+        },
+    );
+    (provenance, prop::collection::vec(observation, 1..8))
+        .prop_map(|(provenance, observations)| Dataset { provenance, observations })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn every_dataset_reads_back_unchanged_from_csv_and_parquet(dataset in dataset()) {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["d.csv", "d.parquet"] {
+            let path = directory.path().join(name);
+            dataset.write(&path).unwrap();
+            prop_assert_eq!(&Dataset::read(&path).unwrap(), &dataset);
+        }
+    }
+
+    #[test]
+    fn no_csv_text_panics(text in "\\PC{0,200}") {
+        let header = GOOD.lines().next().unwrap();
+        let _ = read_text("d.csv", format!("{header}\n{text}\n").as_bytes());
+    }
+}
