@@ -3,5 +3,6 @@
 pub mod dataset;
 pub mod metrics;
 pub mod model;
+pub mod objectives;
 pub mod plot;
 pub mod table;
