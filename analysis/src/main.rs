@@ -1,6 +1,15 @@
 //! The `alpha-flops` command: reads arguments, calls the library, prints. Nothing is computed here.
 
-use clap::{Parser, Subcommand};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use alpha_flops_analysis::dataset::Dataset;
+use alpha_flops_analysis::import::asperti;
+use alpha_flops_analysis::metrics::evaluate;
+use alpha_flops_analysis::model::Coefficients;
+use alpha_flops_analysis::table::OutputFormat;
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
 
 /// What FLOPs hide: fits α-FLOPs to measured convolutions and judges it.
 #[derive(Parser)]
@@ -11,8 +20,88 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Evaluate(EvaluateArgs),
+    #[command(subcommand)]
+    Import(ImportCommand),
+}
+
+/// Turn measurements into a dataset
+#[derive(Subcommand)]
+enum ImportCommand {
+    Asperti(ImportAspertiArgs),
+}
+
+/// Compare the estimates of coefficients with the latencies of a dataset
+///
+/// Errors are given over all configurations, per experiment and per line of its figure.
+#[derive(Args)]
+struct EvaluateArgs {
+    /// The dataset, .csv or .parquet
+    dataset: PathBuf,
+    /// `published-t2000`, `published-rtx4090`, or a file that `fit --out` has written
+    #[arg(long, value_name = "NAME|FILE")]
+    coefficients: String,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+}
+
+/// The original study's data.pickle (Asperti et al. 2021); no code in it is executed
+#[derive(Args)]
+struct ImportAspertiArgs {
+    /// data.pickle, from GitHub asperti/alpha_flops_dataset
+    file: PathBuf,
+    /// The dataset to write, .csv or .parquet
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
 
 fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {}
+    match Cli::parse().command {
+        Command::Evaluate(args) => run_evaluate(&args),
+        Command::Import(ImportCommand::Asperti(args)) => run_import_asperti(&args),
+    }
+}
+
+fn run_evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
+    let dataset = Dataset::read(&args.dataset)?;
+    let coefficients = coefficients(&args.coefficients)?;
+    let evaluation = evaluate(&dataset, &coefficients)?;
+    print(&match args.format {
+        OutputFormat::Table => evaluation.table().to_text(),
+        OutputFormat::Csv => evaluation.table().to_csv(),
+        OutputFormat::Json => json(&evaluation)?,
+    })
+}
+
+/// Published coefficients by name, or those of a file.
+fn coefficients(name: &str) -> anyhow::Result<Coefficients> {
+    match name {
+        "published-t2000" => Ok(Coefficients::published_t2000()),
+        "published-rtx4090" => Ok(Coefficients::published_rtx4090()),
+        file => Coefficients::read(Path::new(file)).context(
+            "--coefficients takes `published-t2000`, `published-rtx4090` or a coefficients file",
+        ),
+    }
+}
+
+fn run_import_asperti(args: &ImportAspertiArgs) -> anyhow::Result<()> {
+    let dataset = asperti::read(&args.file)?;
+    dataset.write(&args.out)?;
+    let (count, device) = (dataset.observations.len(), &dataset.provenance.device);
+    print(&format!("{}: {count} configurations on {device}\n", args.out.display()))
+}
+
+fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// Writes to standard output; a reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
 }
