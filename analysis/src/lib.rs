@@ -6,4 +6,5 @@ pub mod metrics;
 pub mod model;
 pub mod objectives;
 pub mod plot;
+pub mod report;
 pub mod table;
