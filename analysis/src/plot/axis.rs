@@ -111,7 +111,7 @@ impl Axis {
             })
             .collect();
         Self {
-            label: format!("{label}, log scale of estimate ÷ measured"),
+            label: format!("{label}, log scale of the ratio"),
             scale: Scale::Relative,
             min: (low - 1.0) * 100.0,
             max: (high - 1.0) * 100.0,

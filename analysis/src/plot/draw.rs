@@ -30,9 +30,10 @@ const LEGEND_WIDTH: i32 = 206;
 const SINGLE_PANEL: (i32, i32) = (720, 440);
 const ONE_OF_PANELS: (i32, i32) = (430, 350);
 const COLUMNS: usize = 3;
-const X_LABELS_HEIGHT: i32 = 46;
+const X_LABELS_HEIGHT: i32 = 42;
 const Y_LABELS_WIDTH: i32 = 66;
 const LINE_HEIGHT: i32 = 17;
+const CAPTION_GAP: i32 = 16;
 
 const TEXT: RGBColor = RGBColor(34, 34, 34);
 const QUIET: RGBColor = RGBColor(96, 96, 96);
@@ -157,7 +158,7 @@ impl Layout {
         for sentence in &figure.caption {
             caption.extend(wrapped(sentence, &font(10.5, QUIET), width - 2 * MARGIN)?);
         }
-        let height = top + plots + 8 + caption.len() as i32 * (LINE_HEIGHT - 2) + MARGIN;
+        let height = top + plots + CAPTION_GAP + caption.len() as i32 * (LINE_HEIGHT - 2) + MARGIN;
         let columns = columns as i32;
         Ok(Self { width, height, panel, columns, top, caption, subtitle, legend })
     }

@@ -1,6 +1,6 @@
 //! The paper's figures 1–7 and their residuals, for any data.
 
-use alpha_flops::experiment::{Experiment, Resolution};
+use alpha_flops::experiment::{Experiment, Resolution, Variable};
 
 use super::axis::{Axis, Tick};
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
@@ -94,9 +94,13 @@ impl Subject<'_> {
         let letter = if resolution == Resolution::Original { "a" } else { "b" };
         figure.name =
             format!("figure-{}{letter}-{}-{resolution}", self.number, file_name(self.name));
+        let resolution = self.experiment.map(|_| format!(" ({resolution} resolution)"));
         figure.title = format!(
-            "Figure {}{letter} · Experiment {}, {resolution} resolution",
-            self.number, self.name
+            "Figure {}{letter} · Experiment {}: latency against {}{}",
+            self.number,
+            self.name,
+            self.variable(),
+            resolution.unwrap_or_default()
         );
         let shown = self.targets.iter().zip(&rows).filter(|(_, rows)| !rows.is_empty());
         for (target, rows) in shown.clone() {
@@ -107,8 +111,12 @@ impl Subject<'_> {
         }
         let points = || figure.panels.iter().flat_map(|p| &p.lines).flat_map(|l| &l.points);
         if points().any(|p| p.quartiles.is_some()) {
-            let dense = figure.panels.iter().flat_map(|p| &p.lines).any(|l| l.dense);
-            let mark = if dense { "band" } else { "whiskers" };
+            let lines = || figure.panels.iter().flat_map(|p| &p.lines);
+            let mark = match (lines().any(|l| l.dense), lines().all(|l| l.dense)) {
+                (_, true) => "band",
+                (false, _) => "whiskers",
+                (true, false) => "whiskers or band",
+            };
             figure.key.spread = Some(format!("{mark}: quartiles (IQR)"));
         } else {
             figure.caption.push("Quartiles unknown: no whiskers.".into());
@@ -117,7 +125,7 @@ impl Subject<'_> {
             let note = "Estimates far outside the measurements are cut at the frame.";
             figure.caption.push(note.into());
         }
-        figure.caption.splice(0..0, shown.map(|(target, _)| provenance(&target.dataset.provenance)));
+        figure.caption.splice(0..0, shown.map(|(target, rows)| provenance(target, rows)));
         Some(figure)
     }
 
@@ -126,7 +134,11 @@ impl Subject<'_> {
         let rows = self.rows(|_| true);
         let mut figure = self.frame(&rows)?;
         figure.name = format!("residual-{}-{}", self.number, file_name(self.name));
-        figure.title = format!("Residuals · Experiment {}", self.name);
+        figure.title = format!(
+            "Residuals · Experiment {}: error of the estimate against {}",
+            self.name,
+            self.variable()
+        );
         figure.subtitle = "(estimate − measured) ÷ measured: above 0 latency is overestimated, \
                            below 0 underestimated"
             .into();
@@ -136,12 +148,12 @@ impl Subject<'_> {
                 continue;
             };
             figure.panels.push(self.residual_panel(target, rows, &figure.series));
-            figure.caption.push(provenance(&target.dataset.provenance));
+            figure.caption.push(provenance(target, rows));
             shown.push(estimate.name.as_str());
         }
         let estimates = distinct(shown.into_iter()).join("; ");
         figure.key.points = "one configuration".into();
-        figure.caption.push(format!("Estimate: {estimates}. Measured: {}.", statistic(&rows)));
+        figure.caption.push(format!("Estimate: {estimates}."));
         (!figure.panels.is_empty()).then_some(figure)
     }
 
@@ -176,12 +188,21 @@ impl Subject<'_> {
             panels: Vec::new(),
             series: distinct(rows.iter().flatten().map(|row| row.observation.series.as_str())),
             key: Key {
-                points: format!("measured: {}", statistic(rows)),
+                points: format!("measured: {}", statistic(rows.iter().flatten())),
                 spread: None,
                 estimates: Vec::new(),
             },
             caption: Vec::new(),
         })
+    }
+
+    /// What the x axis shows, in a few words.
+    fn variable(&self) -> &'static str {
+        match self.experiment.map(Experiment::variable) {
+            Some(Variable::ChannelDoublings) => "channels",
+            Some(variable) => variable.label(),
+            None => "x",
+        }
     }
 
     fn x_axis(&self, first: f64, last: f64) -> Axis {
@@ -255,12 +276,14 @@ impl Subject<'_> {
             line.points.retain(|point| point.y.is_finite());
         }
         let (low, high) = extent(lines.iter().flat_map(|l| &l.points).map(|p| p.y));
-        let label = "relative error of the estimate (%)";
+        let label = "relative error (%)";
         let y = if high > LOG_PERCENT && low > -100.0 {
             Axis::relative(label, low, high)
         } else {
-            let air = (high.max(0.0) - low.min(0.0)) * 0.03;
-            Axis::linear(label, low.min(0.0) - air, high.max(0.0) + air)
+            let (low, high) = (low.min(0.0), high.max(0.0));
+            // at least a percent, so that rounding errors of an exact estimate stay flat
+            let air = ((high - low) * 0.05).max(1.0);
+            Axis::linear(label, low - air, high + air).cut_to(low - air, high + air)
         };
         Panel {
             heading: self.heading(&target.dataset.provenance),
@@ -273,7 +296,7 @@ impl Subject<'_> {
 
     /// Whose measurements, where there are several.
     fn heading(&self, provenance: &Provenance) -> Option<String> {
-        let heading = format!("{} ({})", provenance.device, provenance.backend);
+        let heading = format!("{} · backend {}", provenance.device, provenance.backend);
         (self.targets.len() > 1).then_some(heading)
     }
 }
@@ -336,21 +359,26 @@ fn has_cut_curve(panel: &Panel) -> bool {
     panel.curves.iter().flat_map(|c| &c.points).any(|(_, y)| !shown.contains(y))
 }
 
-/// `Measured on Quadro T2000 (backend cudnn), versions …, protocol …, source ….`
-fn provenance(p: &Provenance) -> String {
+/// Whose measurements these are, and what a point is: nobody may mistake a CPU's for a GPU's.
+fn provenance(target: &Target<'_>, rows: &[Row<'_>]) -> String {
+    let p = &target.dataset.provenance;
     format!(
-        "Measured on {} · backend {} · versions: {} · protocol: {} · source: {}.",
-        p.device, p.backend, p.versions, p.protocol, p.source
+        "Measured ({}) on {} · backend {} · versions: {} · protocol: {} · source: {}.",
+        statistic(rows.iter()),
+        p.device,
+        p.backend,
+        p.versions,
+        p.protocol,
+        p.source
     )
 }
 
 /// What a measured point is.
-fn statistic(rows: &[Vec<Row<'_>>]) -> &'static str {
-    let has_median = |row: &Row<'_>| row.observation.latency.median_ns.is_some();
-    let medians = rows.iter().flatten().filter(|row| has_median(row)).count();
-    match medians {
+fn statistic<'a>(rows: impl Iterator<Item = &'a Row<'a>> + Clone) -> &'static str {
+    let has_median = |row: &&Row<'_>| row.observation.latency.median_ns.is_some();
+    match rows.clone().filter(has_median).count() {
         0 => "mean",
-        n if n == rows.iter().flatten().count() => "median",
+        n if n == rows.count() => "median",
         _ => "median, else mean",
     }
 }

@@ -18,7 +18,7 @@ impl Report {
             let number = if self.targets.len() > 1 { format!("{} · ", index + 1) } else { "".into() };
             let provenance = &target.provenance;
             text +=
-                &format!("## {number}{} (backend {})\n\n", provenance.device, provenance.backend);
+                &format!("## {number}{} · backend {}\n\n", provenance.device, provenance.backend);
             text += &target.to_markdown();
             text += &figures("Figures", self.figures_of(index));
         }
