@@ -21,6 +21,9 @@ pub const EQUAL_LATENCY_RATIO: f64 = 1.1;
 /// range of a single line can be next to nothing, as of G's K = 1).
 pub const ACCURATE_NRMSE_PERCENT: f64 = 13.0;
 
+/// Slopes of exactly proportional data are this near to zero.
+const ROUNDING: f64 = 1e-9;
+
 /// Answers to RO1, RO2 and RO3.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Objectives {
@@ -237,10 +240,11 @@ fn spatial_against_kernel(dataset: &Dataset) -> Answer<Vec<Elasticity>> {
         let missing = "no line of experiment B has three kernel sizes";
         return Answer { numbers, ..cannot_be_answered(criterion, missing) };
     }
-    let verdict = verdict(b.iter().map(|line| line.low > 0.0));
+    let verdict = verdict(b.iter().map(|line| line.low > ROUNDING));
     let slopes = |experiment: Experiment| {
         let lines = numbers.iter().filter(|line| line.experiment == experiment.name());
-        let slopes: Vec<String> = lines.map(|l| format!("{} ({})", l.interval(), l.series)).collect();
+        let slopes: Vec<String> =
+            lines.map(|l| format!("{} ({})", l.interval(), l.series)).collect();
         if slopes.is_empty() { "not measured".to_owned() } else { slopes.join(", ") }
     };
     let sentence = format!(
@@ -310,7 +314,15 @@ fn elasticities(
         // a mean and a slope
         let (slope, low, high) = slope(&points, 2)?;
         let experiment = experiment.name().to_owned();
-        Some(Elasticity { experiment, series, of: of.to_owned(), slope, low, high, n: points.len() })
+        Some(Elasticity {
+            experiment,
+            series,
+            of: of.to_owned(),
+            slope,
+            low,
+            high,
+            n: points.len(),
+        })
     };
     lines.into_iter().filter_map(line).collect()
 }
@@ -321,9 +333,8 @@ fn slope(points: &[(f64, f64)], parameters: usize) -> Option<(f64, f64, f64)> {
     let n = points.len() as f64;
     let freedom = points.len().checked_sub(parameters).filter(|freedom| *freedom > 0)? as f64;
     let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), p| (x + p.0 / n, y + p.1 / n));
-    let sum = |term: &dyn Fn(f64, f64) -> f64| {
-        points.iter().map(|p| term(p.0 - x, p.1 - y)).sum::<f64>()
-    };
+    let sum =
+        |term: &dyn Fn(f64, f64) -> f64| points.iter().map(|p| term(p.0 - x, p.1 - y)).sum::<f64>();
     let sxx = sum(&|dx, _| dx * dx);
     if !(sxx.is_finite() && sxx > 1e-12 * n) {
         return None;
@@ -349,14 +360,16 @@ fn against_raw_flops(
     };
     let numbers = compared_with_raw_flops(dataset, coefficients);
     let Some((overall, experiments)) = numbers.split_first() else {
-        return cannot_be_answered(criterion, "no configuration has both a latency and an estimate");
+        return cannot_be_answered(
+            criterion,
+            "no configuration has both a latency and an estimate",
+        );
     };
     let is_accurate = |row: &&AgainstRawFlops| {
         let nrmse = row.alpha_flops.nrmse_range_percent;
         nrmse.is_some_and(|nrmse| nrmse <= ACCURATE_NRMSE_PERCENT)
     };
-    let is_better =
-        |row: &&AgainstRawFlops| row.alpha_flops.rmse_ms < row.raw_flops.rmse_ms;
+    let is_better = |row: &&AgainstRawFlops| row.alpha_flops.rmse_ms < row.raw_flops.rmse_ms;
     let holds = experiments.iter().map(|row| is_accurate(&row) && is_better(&row));
     let verdict = verdict(holds);
     let names = |holds: &dyn Fn(&&AgainstRawFlops) -> bool| {

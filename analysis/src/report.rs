@@ -13,7 +13,7 @@ use crate::metrics::{Evaluation, evaluate};
 use crate::model::{Coefficients, FlopConvention, GroupCoefficients, KernelTerm};
 use crate::objectives::{Objectives, answer};
 use crate::plot::figure::Figure;
-use crate::plot::paper::{Estimate, Target, figures};
+use crate::plot::paper::{self, Estimate, Target};
 use crate::plot::{self, PlotError};
 
 mod markdown;
@@ -212,6 +212,11 @@ pub fn compute(inputs: &[Input<'_>]) -> Report {
     report(inputs, &figure_sets(inputs))
 }
 
+/// The figures that show all the inputs together, side by side where there are several.
+pub fn figures(inputs: &[Input<'_>]) -> Vec<Figure> {
+    paper::figures(&inputs.iter().map(target).collect::<Vec<_>>())
+}
+
 fn report(inputs: &[Input<'_>], sets: &[FigureSet]) -> Report {
     Report {
         schema_version: SCHEMA_VERSION,
@@ -225,17 +230,17 @@ fn figure_sets(inputs: &[Input<'_>]) -> Vec<FigureSet> {
     let targets: Vec<Target<'_>> = inputs.iter().map(target).collect();
     if let [_] = targets.as_slice() {
         let directory = "figures".to_owned();
-        return vec![FigureSet { directory, targets: vec![0], figures: figures(&targets) }];
+        return vec![FigureSet { directory, targets: vec![0], figures: paper::figures(&targets) }];
     }
     let mut sets = vec![FigureSet {
         directory: "figures/side-by-side".to_owned(),
         targets: (0..targets.len()).collect(),
-        figures: figures(&targets),
+        figures: paper::figures(&targets),
     }];
     sets.extend(targets.iter().enumerate().map(|(index, target)| FigureSet {
         directory: format!("figures/target-{}", index + 1),
         targets: vec![index],
-        figures: figures(std::slice::from_ref(target)),
+        figures: paper::figures(std::slice::from_ref(target)),
     }));
     sets
 }

@@ -165,8 +165,9 @@ fn format_tick(value: f64, decimals: usize) -> String {
 
 /// `+100`, `0`, `−99.9`.
 fn format_percent(value: f64) -> String {
-    // as many decimals as tell −99.9 from −100
-    let decimals = (1.0 - (value / 100.0 + 1.0).log10().floor()).clamp(2.0, 12.0) as usize - 2;
+    // as many decimals as tell −99.9 from −100; the small number because 0.001 may lie under 10⁻³
+    let power = ((1.0 + value / 100.0).log10() + 1e-9).floor();
+    let decimals = (-power - 2.0).clamp(0.0, 12.0) as usize;
     let sign = if value > 1e-9 { "+" } else { "" };
     format!("{sign}{}", format_tick(value, decimals))
 }

@@ -70,8 +70,10 @@ pub fn svg(figure: &Figure) -> Result<String, PlotError> {
         root.present().map_err(|error| PlotError::Drawing(error.to_string()))?;
     }
     // the picture's own size: the view box alone keeps the finer coordinates
-    let (fine, own) = (format!(r#"width="{}" height="{}""#, width * SUBPIXELS, height * SUBPIXELS),
-        format!(r#"width="{width}" height="{height}""#));
+    let (fine, own) = (
+        format!(r#"width="{}" height="{}""#, width * SUBPIXELS, height * SUBPIXELS),
+        format!(r#"width="{width}" height="{height}""#),
+    );
     Ok(document.replacen(&fine, &own, 1))
 }
 
@@ -138,7 +140,9 @@ struct Entry {
 enum Symbol {
     Series(usize),
     Point,
-    Spread { dense: bool },
+    Spread {
+        dense: bool,
+    },
     Estimate(usize),
     /// A further line of the text above.
     None,
@@ -212,8 +216,7 @@ fn draw<'a>(figure: &Figure, layout: &Layout, root: &Area<'a>) -> Drawn<'a> {
     }
     for (index, panel) in (0..).zip(&figure.panels) {
         let (column, row) = (index % layout.columns, index / layout.columns);
-        let at =
-            (MARGIN + column * layout.panel.0, layout.top + row * layout.panel.1);
+        let at = (MARGIN + column * layout.panel.0, layout.top + row * layout.panel.1);
         draw_panel(figure, panel, layout.panel, at, root)?;
     }
     draw_legend(layout, root)?;
@@ -463,9 +466,7 @@ fn draw_symbol<'a>(symbol: &Symbol, (left, y): (i32, i32), root: &Area<'a>) -> D
     let tall = 6 * SUBPIXELS;
     match *symbol {
         Symbol::Series(series) => draw_marker(root, series, (middle, y), 4.2),
-        Symbol::Point => {
-            root.draw(&Circle::new((middle, y), pixel(3.4), QUIET.filled()))
-        }
+        Symbol::Point => root.draw(&Circle::new((middle, y), pixel(3.4), QUIET.filled())),
         Symbol::Spread { dense: true } => {
             let corners = [(start, y - tall), (end, y + tall)];
             root.draw(&Rectangle::new(corners, QUIET.mix(0.25).filled()))

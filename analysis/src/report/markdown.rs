@@ -15,7 +15,8 @@ impl Report {
             text += &figures("Figures: all targets side by side", self.figures_of_all());
         }
         for (index, target) in self.targets.iter().enumerate() {
-            let number = if self.targets.len() > 1 { format!("{} · ", index + 1) } else { "".into() };
+            let number =
+                if self.targets.len() > 1 { format!("{} · ", index + 1) } else { "".into() };
             let provenance = &target.provenance;
             text +=
                 &format!("## {number}{} · backend {}\n\n", provenance.device, provenance.backend);
@@ -37,9 +38,8 @@ impl Report {
 }
 
 fn figures<'a>(heading: &str, figures: impl Iterator<Item = &'a FigureFiles>) -> String {
-    let figures = figures.map(|figure| {
-        format!("![{}]({})\n\n[SVG]({})\n\n", figure.title, figure.png, figure.svg)
-    });
+    let figures = figures
+        .map(|figure| format!("![{}]({})\n\n[SVG]({})\n\n", figure.title, figure.png, figure.svg));
     let figures: String = figures.collect();
     if figures.is_empty() { String::new() } else { format!("### {heading}\n\n{figures}") }
 }

@@ -66,10 +66,7 @@ impl Variance {
             n: spreads.len(),
             median_percent: quantile(&percents, 0.5),
             p95_percent: quantile(&percents, 0.95),
-            worst: Worst {
-                id: format!("{}/{}", worst.experiment, worst.shape),
-                percent: *percent,
-            },
+            worst: Worst { id: format!("{}/{}", worst.experiment, worst.shape), percent: *percent },
             launches: total(|o| o.latency.launches),
             outliers_mild: total(|o| o.latency.outliers_mild),
             outliers_severe: total(|o| o.latency.outliers_severe),
