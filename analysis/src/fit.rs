@@ -1,0 +1,439 @@
+//! Fits α-FLOPs to a dataset: constrained least squares on milliseconds, `K = 1` and `K > 1` apart,
+//! as the paper's section 3 and both studies' code do with `scipy.optimize.curve_fit`.
+//!
+//! The parameters are nearly confounded (for `S ≫ S_K` the formula tends to `final·β^γ·FLOPs`), so
+//! a descent from one start may stop anywhere along a flat valley. Here `final` is eliminated, a
+//! grid over (β, γ) finds every basin, and each is descended to where the gradient vanishes: the
+//! result is the optimum itself and does not depend on the start.
+
+use std::fmt::Write as _;
+
+use alpha_flops::shape::ConvShape;
+use argmin::core::{Executor, State, TerminationReason, TerminationStatus};
+use serde::{Serialize, Serializer};
+use thiserror::Error;
+
+use crate::dataset::Dataset;
+use crate::metrics::{Errors, errors};
+use crate::model::{
+    Coefficients, FittedOn, FlopConvention, GroupCoefficients, KernelGroup, KernelTerm,
+    SCHEMA_VERSION,
+};
+use crate::table::{Column, Table};
+
+mod basins;
+mod group;
+mod solver;
+mod uncertainty;
+
+use group::{GroupProblem, Point};
+use solver::{BoundedNewton, FitState, MAX_ITERATIONS};
+pub use uncertainty::{ActiveBound, StandardErrors, Uncertainty};
+
+/// Bounds of each parameter, as published.
+pub const BOUNDS: (f64, f64) = (0.0, 2.0);
+
+/// Names of the parameters in the formula's order, as in files.
+pub const PARAMETERS: [&str; 3] = ["beta", "gamma", "final"];
+
+/// Where both studies start their search.
+pub const PUBLISHED_START: GroupCoefficients =
+    GroupCoefficients { beta: 0.01, gamma: 0.8, final_scale: 0.3 };
+
+/// Fewer points than this per group call for a warning: ten a parameter.
+const FEW_POINTS: usize = 30;
+
+/// Correlations beyond this call for a warning.
+const CONFOUNDED: f64 = 0.99;
+
+/// The fit of one group: the estimate, and apart from it how well it fits and how sure it is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupFit {
+    /// The optimum within the bounds.
+    #[serde(flatten)]
+    pub estimate: GroupCoefficients,
+    /// Errors of the estimate against the very data it was fitted on.
+    #[serde(flatten)]
+    pub errors: Errors,
+    /// Residual sum of squares, in ms².
+    pub residual_sum_ms2: f64,
+    /// Standard errors and correlations.
+    #[serde(flatten)]
+    pub uncertainty: Uncertainty,
+    /// Parameters set by the bounds.
+    pub active_bounds: Vec<ActiveBound>,
+    /// What to know before using the estimate.
+    pub warnings: Vec<String>,
+}
+
+/// A fit of both groups. Its JSON is a coefficients file with statistics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// The parameters with their conventions and origin, ready to predict.
+    pub coefficients: Coefficients,
+    /// `K = 1`; `None` where the dataset has no such configuration.
+    pub k_equal_1: Option<GroupFit>,
+    /// `K > 1`; `None` where the dataset has no such configuration.
+    pub k_above_1: Option<GroupFit>,
+}
+
+/// Why there is no fit.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum FitError {
+    /// Nothing to fit.
+    #[error("the dataset has no configurations")]
+    Empty,
+    /// A latency cannot be fitted.
+    #[error("{experiment}, {shape}: the latency is {got}, expected a finite number above 0 ns")]
+    Latency {
+        /// The experiment.
+        experiment: String,
+        /// The configuration.
+        shape: ConvShape,
+        /// What it is.
+        got: String,
+    },
+    /// Fewer points than parameters.
+    #[error(
+        "{group}: {n} configurations cannot determine 3 parameters; measure at least 3, better {FEW_POINTS}"
+    )]
+    TooFew {
+        /// The group.
+        group: KernelGroup,
+        /// How many there are.
+        n: usize,
+    },
+    /// All latencies are equal.
+    #[error(
+        "{group}: all {n} latencies are {latency_ms} ms; latencies that do not vary say nothing \
+         about how they depend on the shape"
+    )]
+    Constant {
+        /// The group.
+        group: KernelGroup,
+        /// How many there are.
+        n: usize,
+        /// What they are.
+        latency_ms: f64,
+    },
+    /// The start is outside the bounds.
+    #[error("the start's {parameter} is {value}, expected 0 to 2")]
+    Start {
+        /// `beta`, `gamma` or `final`.
+        parameter: &'static str,
+        /// What it is.
+        value: f64,
+    },
+    /// The search ended before the gradient vanished.
+    #[error("{group}: the fit did not converge: {reason}")]
+    NotConverged {
+        /// The group.
+        group: KernelGroup,
+        /// What the solver said.
+        reason: String,
+    },
+}
+
+/// Fits α-FLOPs to `dataset`; both conventions are stored with the result.
+///
+/// The result is the least residual sum of squares within [`BOUNDS`]; `start` is one candidate more
+/// and decides nothing unless it leads to a better one.
+///
+/// # Errors
+/// [`FitError`]: data that cannot determine the parameters, a start outside the bounds, or a search
+/// that did not converge.
+pub fn fit(
+    dataset: &Dataset,
+    s_k: KernelTerm,
+    flops: FlopConvention,
+    start: GroupCoefficients,
+) -> Result<Fit, FitError> {
+    check_start(&start)?;
+    if dataset.observations.is_empty() {
+        return Err(FitError::Empty);
+    }
+    let fit_of = |group| {
+        let points = points(dataset, group, s_k, flops)?;
+        (!points.is_empty()).then(|| fit_group(group, points, &start)).transpose()
+    };
+    let k_equal_1 = fit_of(KernelGroup::KEqual1)?;
+    let k_above_1 = fit_of(KernelGroup::KAbove1)?;
+    let coefficients = Coefficients {
+        source: format!("fitted on {}, {}", dataset.provenance.device, dataset.provenance.source),
+        fitted_on: Some(FittedOn {
+            provenance: dataset.provenance.clone(),
+            configurations: dataset.observations.len() as u64,
+        }),
+        flops,
+        s_k,
+        k_equal_1: k_equal_1.as_ref().map(|fit| fit.estimate),
+        k_above_1: k_above_1.as_ref().map(|fit| fit.estimate),
+    };
+    Ok(Fit { coefficients, k_equal_1, k_above_1 })
+}
+
+fn check_start(start: &GroupCoefficients) -> Result<(), FitError> {
+    let outside = |(_, value): &(_, f64)| !(BOUNDS.0..=BOUNDS.1).contains(value);
+    match start.named().into_iter().find(outside) {
+        Some((parameter, value)) => Err(FitError::Start { parameter, value }),
+        None => Ok(()),
+    }
+}
+
+/// The points of one group, with everything the model needs of a shape computed once.
+fn points(
+    dataset: &Dataset,
+    group: KernelGroup,
+    s_k: KernelTerm,
+    flops: FlopConvention,
+) -> Result<Vec<Point>, FitError> {
+    let members = dataset.observations.iter().filter(|o| KernelGroup::of(&o.shape) == group);
+    members
+        .map(|observation| {
+            let shape = observation.shape;
+            let latency = observation.typical().map(|latency| latency.0);
+            match latency {
+                Some(ns) if ns.is_finite() && ns > 0.0 => Ok(Point {
+                    ratio: s_k.s_k(shape.kernel()) / shape.pixels() as f64,
+                    flops: flops.millions(&shape),
+                    measured_ms: ns / 1e6,
+                }),
+                _ => Err(FitError::Latency {
+                    experiment: observation.experiment.clone(),
+                    shape,
+                    got: latency.map_or_else(|| "absent".into(), |ns| format!("{ns} ns")),
+                }),
+            }
+        })
+        .collect()
+}
+
+fn fit_group(
+    group: KernelGroup,
+    points: Vec<Point>,
+    start: &GroupCoefficients,
+) -> Result<GroupFit, FitError> {
+    let n = points.len();
+    if n < PARAMETERS.len() {
+        return Err(FitError::TooFew { group, n });
+    }
+    let latency_ms = points[0].measured_ms;
+    if points.iter().all(|point| point.measured_ms == latency_ms) {
+        return Err(FitError::Constant { group, n, latency_ms });
+    }
+    let problem = GroupProblem { points };
+    let optimum = optimum(&problem, [start.beta, start.gamma])
+        .map_err(|reason| FitError::NotConverged { group, reason })?;
+    let [beta, gamma] = optimum.parameters;
+    let estimate = GroupCoefficients { beta, gamma, final_scale: optimum.final_scale };
+    let errors = errors(&problem.measured_and_estimated(&estimate)).ok_or(FitError::Empty)?;
+    let uncertainty = uncertainty::uncertainty(&problem, &estimate, optimum.residual_sum);
+    let active_bounds = uncertainty::active_bounds(&estimate);
+    let warnings = warnings(n, &uncertainty, &active_bounds);
+    Ok(GroupFit {
+        estimate,
+        errors,
+        residual_sum_ms2: optimum.residual_sum,
+        uncertainty,
+        active_bounds,
+        warnings,
+    })
+}
+
+/// A stationary point within the bounds.
+#[derive(Clone, Copy)]
+struct Optimum {
+    parameters: [f64; 2],
+    final_scale: f64,
+    residual_sum: f64,
+}
+
+/// The best of the descents from every basin of the grid and from the user's start.
+fn optimum(problem: &GroupProblem, start: [f64; 2]) -> Result<Optimum, String> {
+    let mut candidates = problem.basins();
+    candidates.push(start);
+    let mut best: Option<Optimum> = None;
+    let mut failure: Option<(f64, String)> = None;
+    for candidate in candidates {
+        match descend(problem, candidate) {
+            // a later one must be better by more than rounding, so that the start decides nothing
+            Ok(found) => match best {
+                Some(b) if found.residual_sum >= b.residual_sum * (1.0 - 1e-11) => {}
+                _ => best = Some(found),
+            },
+            Err((reached, reason)) => match &failure {
+                Some((least, _)) if reached >= *least => {}
+                _ => failure = Some((reached, reason)),
+            },
+        }
+    }
+    match (best, failure) {
+        // an unfinished descent that is already lower would have ended lower still
+        (Some(best), Some((reached, reason))) if reached < best.residual_sum * (1.0 - 1e-9) => {
+            Err(reason)
+        }
+        (Some(best), _) => Ok(best),
+        (None, failure) => Err(failure.map_or_else(|| "no candidate".into(), |(_, reason)| reason)),
+    }
+}
+
+/// Descends from one candidate; where it does not converge, how far it came and why it stopped.
+fn descend(problem: &GroupProblem, candidate: [f64; 2]) -> Result<Optimum, (f64, String)> {
+    let unstarted = |reason: String| (f64::INFINITY, reason);
+    if problem.project(candidate).is_none() {
+        return Err(unstarted("the formula has no value at the start".into()));
+    }
+    let result = Executor::new(problem.clone(), BoundedNewton::new())
+        .configure(|state: FitState| state.param(candidate).max_iters(MAX_ITERATIONS))
+        .timer(false)
+        .run()
+        .map_err(|error| unstarted(error.to_string()))?;
+    // not argmin's best by cost: the last steps refine below the cost's rounding
+    let parameters = result.state.get_param().copied().unwrap_or(candidate);
+    let Some(projection) = problem.project(parameters) else {
+        return Err(unstarted("the search left the formula's domain".into()));
+    };
+    match result.state.get_termination_status() {
+        TerminationStatus::Terminated(TerminationReason::SolverConverged) => Ok(Optimum {
+            parameters,
+            final_scale: projection.final_scale,
+            residual_sum: projection.residual_sum,
+        }),
+        other => Err((projection.residual_sum, other.to_string())),
+    }
+}
+
+fn warnings(n: usize, uncertainty: &Uncertainty, active: &[ActiveBound]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if n < FEW_POINTS {
+        warnings.push(format!("only {n} points for 3 parameters, better {FEW_POINTS} or more"));
+    }
+    for ActiveBound { parameter, bound } in active {
+        warnings.push(format!("{parameter} is at its bound {bound}: the data want it beyond"));
+    }
+    for (i, j) in [(0, 1), (0, 2), (1, 2)] {
+        if let Some(correlation) = uncertainty.correlation[i][j].filter(|c| c.abs() > CONFOUNDED) {
+            let (a, b) = (PARAMETERS[i], PARAMETERS[j]);
+            warnings.push(format!(
+                "{a} and {b} are confounded (correlation {correlation:.4}): compare estimates, not \
+                 parameters"
+            ));
+        }
+    }
+    let standard_errors = uncertainty.standard_errors;
+    if standard_errors == StandardErrors::default() && active.len() < PARAMETERS.len() {
+        warnings.push(match n > PARAMETERS.len() {
+            true => "these shapes cannot tell the parameters apart: many others fit as well".into(),
+            false => "as many parameters as points: no standard errors".into(),
+        });
+    }
+    warnings
+}
+
+impl Fit {
+    /// The fit of one group, where there is one.
+    pub fn group(&self, group: KernelGroup) -> Option<&GroupFit> {
+        match group {
+            KernelGroup::KEqual1 => self.k_equal_1.as_ref(),
+            KernelGroup::KAbove1 => self.k_above_1.as_ref(),
+        }
+    }
+
+    /// A row per group; correlations and warnings as notes.
+    pub fn table(&self) -> Table {
+        let mut table = Table::new(
+            "α-FLOPs fitted: T = final · ((S_K + β(S − S_K))/S)^γ · FLOPs",
+            [
+                Column::text("group", "group"),
+                Column::number("n", "n", ""),
+                Column::number("beta", "β", ""),
+                Column::number("beta_standard_error", "±", ""),
+                Column::number("gamma", "γ", ""),
+                Column::number("gamma_standard_error", "±", ""),
+                Column::number("final", "final", "ms/MFLOP"),
+                Column::number("final_standard_error", "±", "ms/MFLOP"),
+                Column::number("rmse_ms", "RMSE", "ms"),
+                Column::number("nrmse_range_percent", "NRMSE by range", "%"),
+                Column::number("mape_percent", "MAPE", "%"),
+            ],
+        );
+        for group in KernelGroup::ALL {
+            match self.group(group) {
+                Some(fit) => {
+                    table.push(row(group, fit));
+                    table.note(correlations(group, fit));
+                    for warning in &fit.warnings {
+                        table.note(format!("{group}: warning: {warning}"));
+                    }
+                }
+                None => table.note(format!("{group}: not fitted, the dataset has none")),
+            }
+        }
+        if let Some(fitted_on) = &self.coefficients.fitted_on {
+            table.set_provenance(&fitted_on.provenance);
+        }
+        let Coefficients { s_k, flops, .. } = &self.coefficients;
+        table.note(format!("S_K = {}, FLOPs = {flops}, in millions", s_k.formula()));
+        table.note("in-sample: errors are against the data that were fitted");
+        table
+    }
+}
+
+fn row(group: KernelGroup, fit: &GroupFit) -> Vec<String> {
+    let spread =
+        |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2e}"));
+    let StandardErrors { beta, gamma, final_scale } = fit.uncertainty.standard_errors;
+    vec![
+        group.to_string(),
+        fit.errors.n.to_string(),
+        format!("{:.6e}", fit.estimate.beta),
+        spread(beta),
+        format!("{:.6}", fit.estimate.gamma),
+        spread(gamma),
+        format!("{:.6e}", fit.estimate.final_scale),
+        spread(final_scale),
+        format!("{:.4}", fit.errors.rmse_ms),
+        fit.errors.nrmse_range_percent.map_or_else(String::new, |percent| format!("{percent:.2}")),
+        format!("{:.2}", fit.errors.mape_percent),
+    ]
+}
+
+fn correlations(group: KernelGroup, fit: &GroupFit) -> String {
+    let mut text = format!("{group}: correlations");
+    for (name, i, j) in [("β–γ", 0, 1), ("β–final", 0, 2), ("γ–final", 1, 2)] {
+        let value = fit.uncertainty.correlation[i][j];
+        let value = value.map_or_else(|| "undetermined".into(), |value| format!("{value:+.4}"));
+        // writing to a String cannot fail
+        let _ = write!(text, " {name} {value}");
+    }
+    text
+}
+
+/// As a coefficients file, with the statistics of each group after its parameters.
+impl Serialize for Fit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct File<'a> {
+            schema_version: u32,
+            source: &'a str,
+            fitted_on: &'a Option<FittedOn>,
+            flops: FlopConvention,
+            s_k: KernelTerm,
+            k_equal_1: &'a Option<GroupFit>,
+            k_above_1: &'a Option<GroupFit>,
+        }
+        let file = File {
+            schema_version: SCHEMA_VERSION,
+            source: &self.coefficients.source,
+            fitted_on: &self.coefficients.fitted_on,
+            flops: self.coefficients.flops,
+            s_k: self.coefficients.s_k,
+            k_equal_1: &self.k_equal_1,
+            k_above_1: &self.k_above_1,
+        };
+        file.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests;

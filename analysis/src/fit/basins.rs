@@ -1,0 +1,109 @@
+//! Where to start: the basins of a coarse grid over (β, γ).
+
+use std::collections::BTreeMap;
+
+use super::BOUNDS;
+use super::group::GroupProblem;
+
+/// β on a logarithmic grid from here to its upper bound, and 0. Pixels number under 10⁹, so that
+/// `S_K/S` stays above 10⁻⁹ and a smaller β is as good as none.
+const SMALLEST_BETA: f64 = 1e-9;
+const BETA_STEPS: usize = 56;
+const GAMMA_STEPS: usize = 40;
+
+/// More basins than this have not been seen; the deepest come first.
+const MOST_BASINS: usize = 8;
+
+/// All points of one `S_K/S`: the model treats them alike, so two sums stand for them.
+struct Cluster {
+    ratio: f64,
+    across: f64,
+    square: f64,
+}
+
+impl GroupProblem {
+    /// Grid points no higher than their neighbours, deepest first: at least one, unless the formula
+    /// has no value anywhere.
+    pub(super) fn basins(&self) -> Vec<[f64; 2]> {
+        let costs = self.grid();
+        let cost = |i: usize, j: usize| costs[i][j];
+        let mut basins = Vec::new();
+        for (i, row) in costs.iter().enumerate() {
+            for (j, here) in row.iter().enumerate() {
+                let rows = i.saturating_sub(1)..=(i + 1).min(costs.len() - 1);
+                let mut around = rows.flat_map(|a| {
+                    (j.saturating_sub(1)..=(j + 1).min(row.len() - 1)).map(move |b| (a, b))
+                });
+                // on a plateau, the first of equals
+                let lowest = around.all(|(a, b)| match (a, b) < (i, j) {
+                    true => *here < cost(a, b),
+                    false => *here <= cost(a, b),
+                });
+                if here.is_finite() && lowest {
+                    basins.push((*here, [beta_at(i), gamma_at(j)]));
+                }
+            }
+        }
+        basins.sort_by(|a, b| a.0.total_cmp(&b.0));
+        basins.into_iter().take(MOST_BASINS).map(|(_, position)| position).collect()
+    }
+
+    /// Residual sums over the grid, β by rows; infinite where the formula has no value.
+    ///
+    /// Expanded into sums, a residual sum loses digits to cancellation: good enough to start from.
+    fn grid(&self) -> Vec<Vec<f64>> {
+        let clusters = self.clusters();
+        let total = self.square_sum();
+        (0..=BETA_STEPS)
+            .map(|i| {
+                let beta = beta_at(i);
+                let bases = clusters.iter().map(|c| c.ratio + beta * (1.0 - c.ratio));
+                let logs: Vec<f64> = bases.map(f64::ln).collect();
+                (0..=GAMMA_STEPS)
+                    .map(|j| residual_sum(&clusters, &logs, gamma_at(j), total))
+                    .collect()
+            })
+            .collect()
+    }
+
+    fn clusters(&self) -> Vec<Cluster> {
+        let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
+        for point in &self.points {
+            let sum = sums.entry(point.ratio.to_bits()).or_default();
+            sum.0 += point.measured_ms * point.flops;
+            sum.1 += point.flops * point.flops;
+        }
+        let cluster =
+            |(bits, (across, square))| Cluster { ratio: f64::from_bits(bits), across, square };
+        sums.into_iter().map(cluster).collect()
+    }
+}
+
+/// `Σ(final·f − T)²` under the best `final` within its bounds; `logs` are those of the brackets,
+/// `NaN` or −∞ where a bracket is not positive.
+fn residual_sum(clusters: &[Cluster], logs: &[f64], gamma: f64, total: f64) -> f64 {
+    let (mut across, mut square) = (0.0, 0.0);
+    for (cluster, log) in clusters.iter().zip(logs) {
+        let power = if log.is_finite() { (gamma * log).exp() } else { f64::NAN };
+        across += power * cluster.across;
+        square += power * power * cluster.square;
+    }
+    let final_scale = (across / square).clamp(BOUNDS.0, BOUNDS.1);
+    let sum = total - 2.0 * final_scale * across + final_scale * final_scale * square;
+    if sum.is_finite() { sum.max(0.0) } else { f64::INFINITY }
+}
+
+/// 0, then logarithmic.
+fn beta_at(i: usize) -> f64 {
+    match i {
+        0 => BOUNDS.0,
+        i => {
+            let share = (i - 1) as f64 / (BETA_STEPS - 1) as f64;
+            SMALLEST_BETA * (BOUNDS.1 / SMALLEST_BETA).powf(share)
+        }
+    }
+}
+
+fn gamma_at(j: usize) -> f64 {
+    BOUNDS.0 + (BOUNDS.1 - BOUNDS.0) * j as f64 / GAMMA_STEPS as f64
+}

@@ -1,0 +1,188 @@
+//! The least-squares problem of one group, with `final` eliminated.
+//!
+//! `T̂ = final·f`, `f = b^γ·F`, `b = r + β·(1 − r)`, `r = S_K/S`. For given β and γ the best
+//! `final` is a ratio of two sums (clamped to its bounds), so the search is over (β, γ) alone:
+//! variable projection (Golub and Pereyra, 1973). This takes away the worst of the confounding,
+//! for it is β^γ that `final` trades against.
+
+use argmin::core::{CostFunction, Error};
+
+use super::BOUNDS;
+use crate::model::GroupCoefficients;
+
+/// One configuration, as far as the model sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Point {
+    /// `S_K/S`.
+    pub ratio: f64,
+    /// Millions of FLOPs.
+    pub flops: f64,
+    /// Latency in milliseconds.
+    pub measured_ms: f64,
+}
+
+/// The points of one group. As an argmin problem its parameters are `[β, γ]` and its cost is half
+/// the residual sum of squares (ms²) under the best `final`.
+#[derive(Clone, Debug)]
+pub(super) struct GroupProblem {
+    pub points: Vec<Point>,
+}
+
+/// What `final` becomes for given β and γ, and what is left over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Projection {
+    pub final_scale: f64,
+    pub residual_sum: f64,
+}
+
+/// Derivatives of the cost by β and γ, with `final` following along.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Derivatives {
+    pub gradient: [f64; 2],
+    pub hessian: [[f64; 2]; 2],
+    /// Lengths of the model's projected derivatives: natural units of β and γ.
+    pub lengths: [f64; 2],
+}
+
+impl Point {
+    fn base(&self, beta: f64) -> f64 {
+        self.ratio + beta * (1.0 - self.ratio)
+    }
+}
+
+impl GroupProblem {
+    /// The best `final` within its bounds; `None` where the formula has no value for some point
+    /// (a bracket of 0 or below) or no finite one.
+    pub(super) fn project(&self, [beta, gamma]: [f64; 2]) -> Option<Projection> {
+        let mut shapes = Vec::with_capacity(self.points.len());
+        for point in &self.points {
+            let base = point.base(beta);
+            if base <= 0.0 {
+                return None;
+            }
+            shapes.push(base.powf(gamma) * point.flops);
+        }
+        let pairs = || self.points.iter().zip(&shapes);
+        let across: f64 = pairs().map(|(point, shape)| point.measured_ms * shape).sum();
+        let square: f64 = shapes.iter().map(|shape| shape * shape).sum();
+        let final_scale = (across / square).clamp(BOUNDS.0, BOUNDS.1);
+        let residual_sum: f64 =
+            pairs().map(|(point, shape)| (final_scale * shape - point.measured_ms).powi(2)).sum();
+        residual_sum.is_finite().then_some(Projection { final_scale, residual_sum })
+    }
+
+    /// Sum of the squared measurements (ms²): what rounding errors are relative to.
+    pub(super) fn square_sum(&self) -> f64 {
+        self.points.iter().map(|point| point.measured_ms.powi(2)).sum()
+    }
+
+    /// Measurement and estimate of every point, in milliseconds.
+    pub(super) fn measured_and_estimated(&self, estimate: &GroupCoefficients) -> Vec<(f64, f64)> {
+        let GroupCoefficients { beta, gamma, final_scale } = *estimate;
+        let shape = |point: &Point| point.base(beta).powf(gamma) * point.flops;
+        self.points.iter().map(|point| (point.measured_ms, final_scale * shape(point))).collect()
+    }
+
+    /// Gradient and Hessian of the cost at `parameters`; `None` as for [`project`](Self::project).
+    pub(super) fn derivatives(&self, parameters: [f64; 2]) -> Option<Derivatives> {
+        let Projection { final_scale, .. } = self.project(parameters)?;
+        let columns = Columns::new(&self.points, parameters, final_scale);
+        // where `final` is at a bound it stays there, and there is nothing to project out
+        let follows = BOUNDS.0 < final_scale && final_scale < BOUNDS.1;
+        Some(columns.derivatives(follows))
+    }
+
+    /// The Jacobian's columns `∂T̂/∂β`, `∂T̂/∂γ`, `∂T̂/∂final`, a value per point.
+    pub(super) fn jacobian(&self, parameters: [f64; 2], final_scale: f64) -> [Vec<f64>; 3] {
+        let Columns { by_beta, by_gamma, shape, .. } =
+            Columns::new(&self.points, parameters, final_scale);
+        [by_beta, by_gamma, shape]
+    }
+}
+
+/// Per point: the model's derivatives and the residual.
+struct Columns {
+    final_scale: f64,
+    shape: Vec<f64>,
+    by_beta: Vec<f64>,
+    by_gamma: Vec<f64>,
+    residual: Vec<f64>,
+    /// Second derivatives ββ, βγ and γγ, weighted with the residuals and summed.
+    curvature: [f64; 3],
+}
+
+impl Columns {
+    fn new(points: &[Point], [beta, gamma]: [f64; 2], final_scale: f64) -> Self {
+        let n = points.len();
+        let mut columns = Self {
+            final_scale,
+            shape: Vec::with_capacity(n),
+            by_beta: Vec::with_capacity(n),
+            by_gamma: Vec::with_capacity(n),
+            residual: Vec::with_capacity(n),
+            curvature: [0.0; 3],
+        };
+        for point in points {
+            let base = point.base(beta);
+            let log = base.ln();
+            let slope = (1.0 - point.ratio) / base;
+            let shape = base.powf(gamma) * point.flops;
+            let estimate = final_scale * shape;
+            let residual = estimate - point.measured_ms;
+            columns.shape.push(shape);
+            columns.by_beta.push(estimate * gamma * slope);
+            columns.by_gamma.push(estimate * log);
+            columns.residual.push(residual);
+            columns.curvature[0] += residual * estimate * gamma * (gamma - 1.0) * slope * slope;
+            columns.curvature[1] += residual * estimate * slope * (1.0 + gamma * log);
+            columns.curvature[2] += residual * estimate * log * log;
+        }
+        columns
+    }
+
+    /// With q the columns by β and γ, q̃ what is left of them after projecting out f, e the
+    /// residuals: gradient `q̃ᵀe`; Hessian `q̃ᵀq̃ + Σ e·∂²T̂ − (a·sᵀ + s·aᵀ + s·sᵀ)/fᵀf`, where
+    /// `a = qᵀf` and `s = qᵀe/final` (the Schur complement of the full Hessian).
+    ///
+    /// Projecting column by column, instead of subtracting the sums, keeps the digits that
+    /// cancellation would take.
+    fn derivatives(&self, final_follows: bool) -> Derivatives {
+        let square = dot(&self.shape, &self.shape);
+        let columns = [&self.by_beta, &self.by_gamma];
+        let along = columns.map(|column| dot(column, &self.shape));
+        let projected: [Vec<f64>; 2] = [0, 1].map(|j| match final_follows {
+            true => {
+                let share = along[j] / square;
+                columns[j].iter().zip(&self.shape).map(|(q, f)| q - share * f).collect()
+            }
+            false => columns[j].clone(),
+        });
+        let gradient = [0, 1].map(|j| dot(&projected[j], &self.residual));
+        let mut hessian = [[0.0; 2]; 2];
+        for (i, row) in hessian.iter_mut().enumerate() {
+            for (j, entry) in row.iter_mut().enumerate() {
+                *entry = dot(&projected[i], &projected[j]) + self.curvature[i + j];
+                if final_follows {
+                    let s = gradient.map(|g| g / self.final_scale);
+                    *entry -= (along[i] * s[j] + s[i] * along[j] + s[i] * s[j]) / square;
+                }
+            }
+        }
+        let lengths = [0, 1].map(|j| dot(&projected[j], &projected[j]).sqrt());
+        Derivatives { gradient, hessian, lengths }
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+impl CostFunction for GroupProblem {
+    type Param = [f64; 2];
+    type Output = f64;
+
+    /// Infinite where the formula has no value, so that no step goes there.
+    fn cost(&self, parameters: &[f64; 2]) -> Result<f64, Error> {
+        Ok(self.project(*parameters).map_or(f64::INFINITY, |p| p.residual_sum / 2.0))
+    }
+}

@@ -1,0 +1,118 @@
+//! How well a fit determines its parameters: kept apart from the estimate itself.
+
+use serde::Serialize;
+
+use super::group::GroupProblem;
+use super::{BOUNDS, PARAMETERS};
+use crate::model::GroupCoefficients;
+
+/// Standard errors and correlations of β, γ and `final`, in this order, from the Jacobian J of the
+/// free parameters: covariance `σ²·(JᵀJ)⁻¹` with `σ² = SSR/(n − p)`.
+///
+/// They hold for independent errors of equal size around a true formula. Latencies of neighbouring
+/// shapes share what the formula lacks, so these are lower limits.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Uncertainty {
+    /// One standard error of each parameter; `None` for one at a bound, and for all where the data
+    /// cannot tell them apart.
+    pub standard_errors: StandardErrors,
+    /// Correlation matrix, rows and columns β, γ, `final`; `None` where there is no standard error.
+    pub correlation: [[Option<f64>; 3]; 3],
+}
+
+/// One standard error per parameter, in the parameter's unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct StandardErrors {
+    /// Of β.
+    pub beta: Option<f64>,
+    /// Of γ.
+    pub gamma: Option<f64>,
+    /// Of `final`, in milliseconds per million FLOPs.
+    #[serde(rename = "final")]
+    pub final_scale: Option<f64>,
+}
+
+/// A parameter that the bounds, not the data, have set.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ActiveBound {
+    /// `beta`, `gamma` or `final`.
+    pub parameter: &'static str,
+    /// The bound it is at.
+    pub bound: f64,
+}
+
+/// The parameters that are at a bound.
+pub(super) fn active_bounds(estimate: &GroupCoefficients) -> Vec<ActiveBound> {
+    let at = |(parameter, value): (&'static str, f64)| {
+        let bound = [BOUNDS.0, BOUNDS.1].into_iter().find(|bound| value == *bound)?;
+        Some(ActiveBound { parameter, bound })
+    };
+    estimate.named().into_iter().filter_map(at).collect()
+}
+
+/// The uncertainty of `estimate`.
+pub(super) fn uncertainty(
+    problem: &GroupProblem,
+    estimate: &GroupCoefficients,
+    residual_sum: f64,
+) -> Uncertainty {
+    let columns = problem.jacobian([estimate.beta, estimate.gamma], estimate.final_scale);
+    let fixed = active_bounds(estimate);
+    let free: Vec<usize> =
+        (0..3).filter(|i| !fixed.iter().any(|f| f.parameter == PARAMETERS[*i])).collect();
+    let columns: Vec<&[f64]> = free.iter().map(|i| columns[*i].as_slice()).collect();
+    let mut result =
+        Uncertainty { standard_errors: StandardErrors::default(), correlation: [[None; 3]; 3] };
+    let freedom = problem.points.len().saturating_sub(free.len());
+    let Some(covariance) = inverse_gram(&columns).filter(|_| freedom > 0) else { return result };
+    let variance = residual_sum / freedom as f64;
+    let spread: Vec<f64> = (0..free.len()).map(|i| covariance[i][i].sqrt()).collect();
+    let mut errors = [None; 3];
+    for (i, parameter) in free.iter().enumerate() {
+        errors[*parameter] = Some(variance.sqrt() * spread[i]);
+        for (j, other) in free.iter().enumerate() {
+            let correlation = if i == j { 1.0 } else { covariance[i][j] / (spread[i] * spread[j]) };
+            result.correlation[*parameter][*other] = Some(correlation);
+        }
+    }
+    let [beta, gamma, final_scale] = errors;
+    result.standard_errors = StandardErrors { beta, gamma, final_scale };
+    result
+}
+
+/// `(JᵀJ)⁻¹` by orthogonalising the columns of J: `J = Q·R`, so the inverse is `R⁻¹·R⁻ᵀ`. `None`
+/// where they are dependent to within rounding.
+fn inverse_gram(columns: &[&[f64]]) -> Option<Vec<Vec<f64>>> {
+    let p = columns.len();
+    let mut orthogonal: Vec<Vec<f64>> = columns.iter().map(|column| column.to_vec()).collect();
+    // of the inverse of R: column j expresses Q's column j by those of J
+    let mut inverse = vec![vec![0.0; p]; p];
+    for j in 0..p {
+        inverse[j][j] = 1.0;
+        let length = norm(&orthogonal[j]);
+        // twice is enough to be orthogonal to rounding (Kahan)
+        for i in (0..j).chain(0..j) {
+            let share = dot(&orthogonal[i], &orthogonal[j]);
+            let along = orthogonal[i].clone();
+            orthogonal[j].iter_mut().zip(&along).for_each(|(value, a)| *value -= share * a);
+            for row in &mut inverse {
+                row[j] -= share * row[i];
+            }
+        }
+        let left = norm(&orthogonal[j]);
+        if left <= 1e-12 * length || !left.is_finite() {
+            return None;
+        }
+        orthogonal[j].iter_mut().for_each(|value| *value /= left);
+        inverse.iter_mut().for_each(|row| row[j] /= left);
+    }
+    Some((0..p).map(|i| (0..p).map(|j| dot(&inverse[i], &inverse[j])).collect()).collect())
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn norm(a: &[f64]) -> f64 {
+    dot(a, a).sqrt()
+}
