@@ -1,0 +1,53 @@
+//! Figures: measurements with their spread, estimates as dashed lines, and residuals.
+//!
+//! [`paper`] computes what is shown, [`figure`] is the picture as plain data, [`draw`] makes SVG
+//! and PNG of it.
+
+use std::path::{Path, PathBuf};
+
+use alpha_flops::atomic_file::write_atomically;
+use thiserror::Error;
+
+pub mod axis;
+pub mod draw;
+pub mod figure;
+pub mod paper;
+
+use figure::Figure;
+
+/// Why a figure could not be drawn or stored.
+#[derive(Debug, Error)]
+pub enum PlotError {
+    /// The drawing library refused.
+    #[error("could not draw the figure: {0}")]
+    Drawing(String),
+    /// The picture could not be made of its drawing.
+    #[error("could not rasterise the figure: {0}")]
+    Raster(String),
+    /// A file could not be written.
+    #[error("could not write {path}: {source}", path = path.display())]
+    Write {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Pixels of the PNG for one of the drawing, so that it is sharp on paper and dense screens.
+const PNG_SCALE: f32 = 2.0;
+
+/// Writes `NAME.svg` and `NAME.png` into a directory, each wholly or not at all.
+///
+/// # Errors
+/// [`PlotError`] where drawing or writing fails.
+pub fn write(figure: &Figure, directory: &Path) -> Result<(), PlotError> {
+    let svg = draw::svg(figure)?;
+    let png = draw::png(&svg, PNG_SCALE)?;
+    for (extension, content) in [("svg", svg.as_bytes()), ("png", &png)] {
+        let path = directory.join(format!("{}.{extension}", figure.name));
+        write_atomically(&path, |file| file.write_all(content))
+            .map_err(|source| PlotError::Write { path, source })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! Axes: the range, the scale and the ticks of one direction of a plot.
+
+/// How values map to distance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Equal differences are equal distances.
+    Linear,
+    /// Equal ratios are equal distances.
+    Log10,
+    /// Values are differences in percent; equal ratios of `1 + value/100` are equal distances, so
+    /// that twice too much (+100) is as far from 0 as half of it (−50).
+    Relative,
+}
+
+/// A labelled position on an axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tick {
+    /// In the axis' own unit.
+    pub value: f64,
+    /// As printed beside it.
+    pub label: String,
+}
+
+/// One direction of a plot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    /// Quantity, unit and, where it is not linear, scale.
+    pub label: String,
+    /// How values map to distance.
+    pub scale: Scale,
+    /// Smallest value shown.
+    pub min: f64,
+    /// Largest value shown.
+    pub max: f64,
+    /// Labelled positions, ascending.
+    pub ticks: Vec<Tick>,
+    /// Positions of grid lines without a label.
+    pub minor: Vec<f64>,
+}
+
+/// About how many labels fit an axis.
+const LABELS: f64 = 7.0;
+
+impl Axis {
+    /// A linear axis over `min..=max`, both moved outwards to a tick.
+    pub fn linear(label: &str, min: f64, max: f64) -> Self {
+        let (min, max) = widened(min, max);
+        let step = nice_step((max - min) / LABELS);
+        let (first, last) = ((min / step).floor(), (max / step).ceil());
+        let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize
+            // 2.5, 0.25, …
+            + usize::from(has_half_digit(step) && step < 10.0);
+        let ticks = (0..=(last - first) as usize)
+            .map(|i| (first + i as f64) * step)
+            .map(|value| Tick { value, label: format_tick(value, decimals) })
+            .collect();
+        Self {
+            label: label.to_owned(),
+            scale: Scale::Linear,
+            min: first * step,
+            max: last * step,
+            ticks,
+            minor: Vec::new(),
+        }
+    }
+
+    /// The same axis with exactly these ends, and only the ticks between them.
+    pub fn cut_to(mut self, min: f64, max: f64) -> Self {
+        (self.min, self.max) = (min, max);
+        self.ticks.retain(|tick| (min..=max).contains(&tick.value));
+        self.minor.retain(|value| (min..=max).contains(value));
+        self
+    }
+
+    /// A logarithmic axis over `min..=max`, both positive, with a label at each power of ten (or
+    /// every few, where there are many).
+    pub fn log10(label: &str, min: f64, max: f64) -> Self {
+        // a tenth of an octave of air, so that no marker sits on the frame
+        let (min, max) = (min / 1.25, max * 1.25);
+        let (first, last) = (min.log10().floor() as i32, max.log10().ceil() as i32);
+        let every = ((f64::from(last - first)) / LABELS).ceil().max(1.0) as i32;
+        let is_shown = |value: &f64| (min..=max).contains(value);
+        let ticks = (first..=last)
+            .filter(|power| power.rem_euclid(every) == 0)
+            .map(|power| Tick { value: 10f64.powi(power), label: power_of_ten(power) })
+            .filter(|tick| is_shown(&tick.value))
+            .collect();
+        let minor = (first..last)
+            .filter(|_| every == 1)
+            .flat_map(|power| (2..10).map(move |digit| f64::from(digit) * 10f64.powi(power)))
+            .filter(is_shown)
+            .collect();
+        Self { label: format!("{label}, log scale"), scale: Scale::Log10, min, max, ticks, minor }
+    }
+
+    /// An axis of differences in percent, above −100, that spaces `1 + value/100` logarithmically.
+    pub fn relative(label: &str, min: f64, max: f64) -> Self {
+        let ratio = |percent: f64| 1.0 + percent / 100.0;
+        let (low, high) = (ratio(min.min(0.0)) / 1.1, ratio(max.max(0.0)) * 1.1);
+        let powers = (low.log10().floor() as i32)..=(high.log10().ceil() as i32);
+        let is_wide = (high / low).log10() > 3.0;
+        let every = ((high / low).log10() / LABELS).ceil().max(1.0) as i32;
+        let digits: &[f64] = if is_wide { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let ticks = powers
+            .filter(|power| power.rem_euclid(every) == 0)
+            .flat_map(|power| digits.iter().map(move |digit| digit * 10f64.powi(power)))
+            .filter(|ratio| (low..=high).contains(ratio))
+            .map(|ratio| {
+                let value = (ratio - 1.0) * 100.0;
+                Tick { value, label: format_percent(value) }
+            })
+            .collect();
+        Self {
+            label: format!("{label}, log scale of the ratio"),
+            scale: Scale::Relative,
+            min: (low - 1.0) * 100.0,
+            max: (high - 1.0) * 100.0,
+            ticks,
+            minor: Vec::new(),
+        }
+    }
+
+    /// Where a value lies: 0 at the axis' start, 1 at its end, outside that beyond them.
+    pub fn position(&self, value: f64) -> f64 {
+        match self.scale {
+            Scale::Linear => (value - self.min) / (self.max - self.min),
+            Scale::Log10 => (value / self.min).ln() / (self.max / self.min).ln(),
+            Scale::Relative => {
+                let [value, min, max] = [value, self.min, self.max].map(|v| 1.0 + v / 100.0);
+                (value / min).ln() / (max / min).ln()
+            }
+        }
+    }
+}
+
+/// A range that is not empty, whatever was given.
+fn widened(min: f64, max: f64) -> (f64, f64) {
+    if !(min.is_finite() && max.is_finite()) {
+        return (0.0, 1.0);
+    }
+    if max - min > 1e-9 * max.abs().max(min.abs()) {
+        return (min, max);
+    }
+    let half = if min == 0.0 { 1.0 } else { min.abs() * 0.5 };
+    (min - half, max + half)
+}
+
+/// The smallest of 1, 2, 2.5 and 5 times a power of ten that is not below `step`.
+fn nice_step(step: f64) -> f64 {
+    let power = 10f64.powf(step.log10().floor());
+    let factors = [1.0, 2.0, 2.5, 5.0];
+    power * factors.into_iter().find(|f| f * power >= step * (1.0 - 1e-9)).unwrap_or(10.0)
+}
+
+fn has_half_digit(step: f64) -> bool {
+    let mantissa = step / 10f64.powf(step.log10().floor());
+    (mantissa - 2.5).abs() < 1e-6
+}
+
+fn format_tick(value: f64, decimals: usize) -> String {
+    // rounding errors of first·step must not print as -0
+    let value = if value.abs() < 1e-12 { 0.0 } else { value };
+    format!("{value:.decimals$}").replace('-', "−")
+}
+
+/// `+100`, `0`, `−99.9`.
+fn format_percent(value: f64) -> String {
+    // as many decimals as tell −99.9 from −100; the small number because 0.001 may lie under 10⁻³
+    let power = ((1.0 + value / 100.0).log10() + 1e-9).floor();
+    let decimals = (-power - 2.0).clamp(0.0, 12.0) as usize;
+    let sign = if value > 1e-9 { "+" } else { "" };
+    format!("{sign}{}", format_tick(value, decimals))
+}
+
+fn power_of_ten(power: i32) -> String {
+    match power {
+        0..=4 => format!("{}", 10i64.pow(power.unsigned_abs())),
+        -4..=-1 => format!("{:.*}", power.unsigned_abs() as usize, 10f64.powi(power)),
+        _ => format!("1e{power}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn labels(axis: &Axis) -> Vec<&str> {
+        axis.ticks.iter().map(|tick| tick.label.as_str()).collect()
+    }
+
+    #[test]
+    fn linear_ticks_are_round_numbers() {
+        let axis = Axis::linear("y", 0.0, 12.3);
+        assert_eq!(labels(&axis), ["0", "2", "4", "6", "8", "10", "12", "14"]);
+        let axis = Axis::linear("y", 0.0, 0.0151);
+        assert_eq!(axis.ticks[1].label, "0.0025");
+    }
+
+    #[test]
+    fn logarithmic_ticks_are_powers_of_ten_and_the_label_says_so() {
+        let axis = Axis::log10("latency (ms)", 0.02, 30.0);
+        assert_eq!(labels(&axis), ["0.1", "1", "10"]);
+        assert_eq!(axis.label, "latency (ms), log scale");
+        assert!(axis.position(0.02) > 0.0 && axis.position(30.0) < 1.0);
+    }
+
+    #[test]
+    fn twice_too_much_is_as_far_from_zero_as_half_of_it() {
+        let axis = Axis::relative("error (%)", -99.9, 900.0);
+        let from_zero = |value| axis.position(value) - axis.position(0.0);
+        assert!((from_zero(100.0) + from_zero(-50.0)).abs() < 1e-12);
+        assert_eq!(labels(&axis), ["−99.9", "−99", "−90", "0", "+900"]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_of_the_range_lies_on_the_axis(a in -1e9f64..1e9, b in -1e9f64..1e9) {
+            let (min, max) = (a.min(b), a.max(b));
+            let axis = Axis::linear("y", min, max);
+            prop_assert!(axis.position(min) >= -1e-9 && axis.position(max) <= 1.0 + 1e-9);
+            prop_assert!((2..=12).contains(&axis.ticks.len()), "{:?}", axis.ticks);
+        }
+
+        #[test]
+        fn logarithmic_axes_hold_their_range(min in 1e-9f64..1e9, ratio in 1.0f64..1e12) {
+            let axis = Axis::log10("y", min, min * ratio);
+            prop_assert!(axis.position(min) > 0.0 && axis.position(min * ratio) < 1.0);
+            prop_assert!(axis.ticks.len() <= 12);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What a picture consists of. Nothing here knows where it comes from or how a line is drawn.
+
+use super::axis::Axis;
+
+/// One picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// File name without extension: `figure-4a-D-original`.
+    pub name: String,
+    /// What is shown.
+    pub title: String,
+    /// What the experiment asks.
+    pub subtitle: String,
+    /// Shared by all panels.
+    pub x: Axis,
+    /// Side by side, one a target.
+    pub panels: Vec<Panel>,
+    /// Names of the series, in the order of the legend.
+    pub series: Vec<String>,
+    /// What the legend says of the symbols, beside the series.
+    pub key: Key,
+    /// Sentences below the picture: what was measured, on what, how, and what the symbols mean.
+    pub caption: Vec<String>,
+}
+
+/// The legend's second part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key {
+    /// What a marker is: `measured (median)`.
+    pub points: String,
+    /// What a bar or band is, where there is one.
+    pub spread: Option<String>,
+    /// What each kind of dashed line is.
+    pub estimates: Vec<String>,
+}
+
+/// The plot of one target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Panel {
+    /// Whose measurements, where there are several panels.
+    pub heading: Option<String>,
+    /// Its own y axis: targets differ by orders of magnitude.
+    pub y: Axis,
+    /// Measured points.
+    pub lines: Vec<Line>,
+    /// Estimates.
+    pub curves: Vec<Curve>,
+    /// A horizontal line at this value.
+    pub reference: Option<f64>,
+}
+
+/// Measured points of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// Index into [`Figure::series`].
+    pub series: usize,
+    /// x ascending.
+    pub points: Vec<Point>,
+    /// Whether there are too many points for markers and whiskers of their own.
+    pub dense: bool,
+}
+
+/// One measured configuration.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Value of the independent variable.
+    pub x: f64,
+    /// In the unit of the panel's y axis.
+    pub y: f64,
+    /// First and third quartile, in the same unit.
+    pub quartiles: Option<(f64, f64)>,
+}
+
+/// Estimates of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    /// Index into [`Figure::series`].
+    pub series: usize,
+    /// Index into [`Key::estimates`].
+    pub estimate: usize,
+    /// x ascending.
+    pub points: Vec<(f64, f64)>,
+}

@@ -1,0 +1,413 @@
+//! The paper's figures 1–7 and their residuals, for any data.
+
+use alpha_flops::experiment::{Experiment, Resolution, Variable};
+
+use super::axis::{Axis, Tick};
+use super::figure::{Curve, Figure, Key, Line, Panel, Point};
+use crate::dataset::{Dataset, Observation, Provenance};
+
+/// Estimated latencies of one dataset.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// Which coefficients: `α-FLOPs fitted to this data`, `α-FLOPs published-rtx4090`.
+    pub name: String,
+    /// In milliseconds, one for each observation of the dataset, in its order.
+    pub milliseconds: Vec<f64>,
+}
+
+/// A dataset with the estimates to draw beside it. The residuals are the first estimate's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target<'a> {
+    /// The measurements.
+    pub dataset: &'a Dataset,
+    /// Dashed lines, in the order of the legend.
+    pub estimates: Vec<Estimate>,
+}
+
+/// Above this many points a series is drawn densely: dots and a band instead of markers and
+/// whiskers.
+const DENSE: usize = 60;
+/// Above this ratio of the largest to the smallest latency of A–C, or estimate to measurement, an
+/// axis is logarithmic. D–G stay linear: they ask whether latency is linear in x.
+const LOG_RATIO: f64 = 100.0;
+/// Estimates may stretch an axis beyond the measurements by this factor; further ones are cut.
+const STRETCH: f64 = 2.0;
+/// Residuals above this many percent make their axis logarithmic.
+const LOG_PERCENT: f64 = 200.0;
+
+/// Every figure of the targets' data, in order: per experiment the original resolution, the full
+/// one where there are more points than that, and the residuals.
+///
+/// Targets without observations of an experiment have no panel in its figures.
+pub fn figures(targets: &[Target<'_>]) -> Vec<Figure> {
+    let mut further = 8..;
+    experiments(targets)
+        .iter()
+        .flat_map(|name| {
+            let experiment = name.parse::<Experiment>().ok();
+            let number = experiment.map_or_else(|| further.next(), |e| Some(e as usize + 1));
+            let subject = Subject { targets, name, experiment, number: number.unwrap_or_default() };
+            let full = subject.is_denser_than_original();
+            [
+                subject.latency(Resolution::Original),
+                full.then(|| subject.latency(Resolution::Full)).flatten(),
+                subject.residuals(),
+            ]
+        })
+        .flatten()
+        .collect()
+}
+
+/// Names of the experiments, A–G first and the others in their order in the data.
+fn experiments(targets: &[Target<'_>]) -> Vec<String> {
+    let observations = targets.iter().flat_map(|target| &target.dataset.observations);
+    let mut names = distinct(observations.map(|o| o.experiment.as_str()));
+    names.sort_by_key(|name| name.parse::<Experiment>().map_or(7, |e| e as usize));
+    names
+}
+
+/// One experiment of the targets: what its figures have in common.
+struct Subject<'a> {
+    targets: &'a [Target<'a>],
+    name: &'a str,
+    /// `None` where it is not one of the paper's.
+    experiment: Option<Experiment>,
+    /// Of the figure: the paper's for A–G, further ones for others.
+    number: usize,
+}
+
+/// An observation that can be drawn, with its estimates.
+struct Row<'a> {
+    observation: &'a Observation,
+    milliseconds: f64,
+    /// In the order of the target's estimates.
+    estimates: Vec<f64>,
+}
+
+impl Subject<'_> {
+    /// Latency against the independent variable; `None` where nothing can be drawn.
+    fn latency(&self, resolution: Resolution) -> Option<Figure> {
+        let dense = self.is_denser_than_original();
+        let kept = (dense && resolution == Resolution::Original).then(|| self.original_xs());
+        let rows = self.rows(|x| kept.as_ref().is_none_or(|xs| xs.contains(&x)));
+        let mut figure = self.frame(&rows)?;
+        let letter = if resolution == Resolution::Original { "a" } else { "b" };
+        figure.name =
+            format!("figure-{}{letter}-{}-{resolution}", self.number, file_name(self.name));
+        let resolution = self.experiment.map(|_| format!(" ({resolution} resolution)"));
+        figure.title = format!(
+            "Figure {}{letter} · Experiment {}: latency against {}{}",
+            self.number,
+            self.name,
+            self.variable(),
+            resolution.unwrap_or_default()
+        );
+        let shown = self.targets.iter().zip(&rows).filter(|(_, rows)| !rows.is_empty());
+        for (target, rows) in shown.clone() {
+            figure.panels.push(self.latency_panel(target, rows, &figure));
+            let names = target.estimates.iter().map(|e| e.name.as_str());
+            figure.key.estimates =
+                distinct(figure.key.estimates.iter().map(String::as_str).chain(names));
+        }
+        let points = || figure.panels.iter().flat_map(|p| &p.lines).flat_map(|l| &l.points);
+        if points().any(|p| p.quartiles.is_some()) {
+            let lines = || figure.panels.iter().flat_map(|p| &p.lines);
+            let mark = match (lines().any(|l| l.dense), lines().all(|l| l.dense)) {
+                (_, true) => "band",
+                (false, _) => "whiskers",
+                (true, false) => "whiskers or band",
+            };
+            figure.key.spread = Some(format!("{mark}: quartiles (IQR)"));
+        } else {
+            figure.caption.push("Quartiles unknown: no whiskers.".into());
+        }
+        if figure.panels.iter().any(has_cut_curve) {
+            let note = "Estimates far outside the measurements are cut at the frame.";
+            figure.caption.push(note.into());
+        }
+        figure.caption.splice(0..0, shown.map(|(target, rows)| provenance(target, rows)));
+        Some(figure)
+    }
+
+    /// Relative error of each target's first estimate; `None` where nothing can be drawn.
+    fn residuals(&self) -> Option<Figure> {
+        let rows = self.rows(|_| true);
+        let mut figure = self.frame(&rows)?;
+        figure.name = format!("residual-{}-{}", self.number, file_name(self.name));
+        figure.title = format!(
+            "Residuals · Experiment {}: error of the estimate against {}",
+            self.name,
+            self.variable()
+        );
+        figure.subtitle = "(estimate − measured) ÷ measured: above 0 latency is overestimated, \
+                           below 0 underestimated"
+            .into();
+        let mut shown = Vec::new();
+        for (target, rows) in self.targets.iter().zip(&rows) {
+            let Some(estimate) = target.estimates.first().filter(|_| !rows.is_empty()) else {
+                continue;
+            };
+            figure.panels.push(self.residual_panel(target, rows, &figure.series));
+            figure.caption.push(provenance(target, rows));
+            shown.push(estimate.name.as_str());
+        }
+        let estimates = distinct(shown.into_iter()).join("; ");
+        figure.key.points = "one configuration".into();
+        figure.caption.push(format!("Estimate: {estimates}."));
+        (!figure.panels.is_empty()).then_some(figure)
+    }
+
+    /// Drawable observations of each target, x ascending.
+    fn rows(&self, keep: impl Fn(f64) -> bool) -> Vec<Vec<Row<'_>>> {
+        self.targets.iter().map(|target| rows(target, self.name, &keep)).collect()
+    }
+
+    /// Whether the data have more points than the original study. Twice as many, because that one
+    /// had a few values of x that the replication left out.
+    fn is_denser_than_original(&self) -> bool {
+        let rows = self.rows(|_| true);
+        let measured = distinct_values(rows.iter().flatten().map(|row| row.observation.x));
+        self.experiment.is_some() && measured.len() > 2 * self.original_xs().len()
+    }
+
+    /// Values of x in the original study's resolution, ascending.
+    fn original_xs(&self) -> Vec<f64> {
+        let configurations =
+            self.experiment.map(|e| e.configurations(Resolution::Original)).unwrap_or_default();
+        distinct_values(configurations.iter().map(|c| f64::from(c.x)))
+    }
+
+    /// A figure without name, title and panels; `None` where there is no row.
+    fn frame(&self, rows: &[Vec<Row<'_>>]) -> Option<Figure> {
+        let xs = distinct_values(rows.iter().flatten().map(|row| row.observation.x));
+        Some(Figure {
+            name: String::new(),
+            title: String::new(),
+            subtitle: self.experiment.map_or_else(String::new, |e| e.question().to_owned()),
+            x: self.x_axis(*xs.first()?, *xs.last()?),
+            panels: Vec::new(),
+            series: distinct(rows.iter().flatten().map(|row| row.observation.series.as_str())),
+            key: Key {
+                points: format!("measured: {}", statistic(rows.iter().flatten())),
+                spread: None,
+                estimates: Vec::new(),
+            },
+            caption: Vec::new(),
+        })
+    }
+
+    /// What the x axis shows, in a few words.
+    fn variable(&self) -> &'static str {
+        match self.experiment.map(Experiment::variable) {
+            Some(Variable::ChannelDoublings) => "channels",
+            Some(variable) => variable.label(),
+            None => "x",
+        }
+    }
+
+    fn x_axis(&self, first: f64, last: f64) -> Axis {
+        let label = self.experiment.map_or("x", |e| e.variable().label());
+        // air left and right, so that no marker sits on the frame
+        let air = if last > first { (last - first) * 0.03 } else { 0.5 };
+        if self.experiment == Some(Experiment::A) && last - first < 30.0 {
+            let mut axis = Axis::linear(label, first, last).cut_to(first - air, last + air);
+            axis.ticks = (first.ceil() as i64..=last.floor() as i64)
+                .map(|x| Tick { value: x as f64, label: x.to_string() })
+                .collect();
+            return axis;
+        }
+        let start = if (0.0..last).contains(&first) { 0.0 } else { first - air };
+        let axis = Axis::linear(label, start, last + air);
+        axis.cut_to(start, last + air)
+    }
+
+    fn latency_panel(&self, target: &Target<'_>, rows: &[Row<'_>], figure: &Figure) -> Panel {
+        let largest = rows.iter().map(|row| row.milliseconds).fold(0.0, f64::max);
+        let (unit, scale) = if largest < 1.0 { ("µs", 1e3) } else { ("ms", 1.0) };
+        let point = |row: &Row<'_>| {
+            let latency = &row.observation.latency;
+            let quartiles = latency.q1_ns.zip(latency.q3_ns);
+            Point {
+                x: row.observation.x,
+                y: row.milliseconds * scale,
+                quartiles: quartiles.map(|(q1, q3)| (q1 / 1e6 * scale, q3 / 1e6 * scale)),
+            }
+        };
+        let lines = lines(rows, &figure.series, point);
+        let curves = curves(target, rows, figure, scale);
+        Panel {
+            heading: self.heading(&target.dataset.provenance),
+            y: self.latency_axis(unit, &lines, &curves),
+            lines,
+            curves,
+            reference: None,
+        }
+    }
+
+    /// Logarithmic for A–C where the measurements span more than [`LOG_RATIO`], linear from zero
+    /// otherwise.
+    fn latency_axis(&self, unit: &str, lines: &[Line], curves: &[Curve]) -> Axis {
+        let label = format!("latency of one launch ({unit})");
+        let measured = lines.iter().flat_map(|l| &l.points).flat_map(|p| {
+            let (low, high) = p.quartiles.unwrap_or((p.y, p.y));
+            [p.y, low, high]
+        });
+        let (low, high) = extent(measured.filter(|y| *y > 0.0));
+        let estimates = curves.iter().flat_map(|c| &c.points).map(|(_, y)| *y);
+        let shown = estimates.filter(|y| (low / STRETCH..=high * STRETCH).contains(y));
+        let (low, high) = extent(shown.chain([low, high]));
+        let asks_for_linearity = self.experiment.is_some_and(|e| !e.has_constant_flops());
+        if high / low > LOG_RATIO && !asks_for_linearity {
+            Axis::log10(&label, low, high)
+        } else {
+            // air above, so that no marker sits on the frame
+            Axis::linear(&label, 0.0, high).cut_to(0.0, high * 1.05)
+        }
+    }
+
+    fn residual_panel(&self, target: &Target<'_>, rows: &[Row<'_>], series: &[String]) -> Panel {
+        let percent = |row: &Row<'_>| {
+            let estimate = row.estimates.first().copied().unwrap_or(f64::NAN);
+            let y = (estimate / row.milliseconds - 1.0) * 100.0;
+            Point { x: row.observation.x, y, quartiles: None }
+        };
+        let mut lines = lines(rows, series, percent);
+        for line in &mut lines {
+            line.points.retain(|point| point.y.is_finite());
+        }
+        let (low, high) = extent(lines.iter().flat_map(|l| &l.points).map(|p| p.y));
+        let label = "relative error (%)";
+        let y = if high > LOG_PERCENT && low > -100.0 {
+            Axis::relative(label, low, high)
+        } else {
+            let (low, high) = (low.min(0.0), high.max(0.0));
+            // at least a percent, so that rounding errors of an exact estimate stay flat
+            let air = ((high - low) * 0.05).max(1.0);
+            Axis::linear(label, low - air, high + air).cut_to(low - air, high + air)
+        };
+        Panel {
+            heading: self.heading(&target.dataset.provenance),
+            y,
+            lines,
+            curves: Vec::new(),
+            reference: Some(0.0),
+        }
+    }
+
+    /// Whose measurements, where there are several.
+    fn heading(&self, provenance: &Provenance) -> Option<String> {
+        let heading = format!("{} · backend {}", provenance.device, provenance.backend);
+        (self.targets.len() > 1).then_some(heading)
+    }
+}
+
+/// Drawable observations of an experiment, x ascending.
+fn rows<'a>(target: &'a Target<'_>, name: &str, keep: impl Fn(f64) -> bool) -> Vec<Row<'a>> {
+    let observations = target.dataset.observations.iter().enumerate();
+    let mut rows: Vec<Row<'a>> = observations
+        .filter(|(_, o)| o.experiment == name && o.x.is_finite() && keep(o.x))
+        .filter_map(|(index, observation)| {
+            let milliseconds = observation.typical()?.as_ms();
+            let estimates = target.estimates.iter();
+            let estimates = estimates.map(|e| *e.milliseconds.get(index).unwrap_or(&f64::NAN));
+            (milliseconds.is_finite() && milliseconds > 0.0).then(|| Row {
+                observation,
+                milliseconds,
+                estimates: estimates.collect(),
+            })
+        })
+        .collect();
+    rows.sort_by(|a, b| a.observation.x.total_cmp(&b.observation.x));
+    rows
+}
+
+/// The rows by series, as points.
+fn lines(rows: &[Row<'_>], series: &[String], point: impl Fn(&Row<'_>) -> Point) -> Vec<Line> {
+    let line = |(index, name): (usize, &String)| {
+        let of_series = rows.iter().filter(|row| row.observation.series == *name);
+        let points: Vec<Point> = of_series.map(&point).collect();
+        Line { series: index, dense: points.len() > DENSE, points }
+    };
+    series.iter().enumerate().map(line).filter(|line| !line.points.is_empty()).collect()
+}
+
+/// Every estimate of every series, in the panel's unit.
+fn curves(target: &Target<'_>, rows: &[Row<'_>], figure: &Figure, scale: f64) -> Vec<Curve> {
+    let known = &figure.key.estimates;
+    let mut unknown = known.len()..;
+    let mut curves = Vec::new();
+    for (column, estimate) in target.estimates.iter().enumerate() {
+        let position = known.iter().position(|name| *name == estimate.name);
+        let Some(estimate) = position.or_else(|| unknown.next()) else { continue };
+        for (series, name) in figure.series.iter().enumerate() {
+            let points: Vec<(f64, f64)> = rows
+                .iter()
+                .filter(|row| row.observation.series == *name)
+                .map(|row| (row.observation.x, row.estimates[column] * scale))
+                .filter(|(_, y)| y.is_finite())
+                .collect();
+            if !points.is_empty() {
+                curves.push(Curve { series, estimate, points });
+            }
+        }
+    }
+    curves
+}
+
+fn has_cut_curve(panel: &Panel) -> bool {
+    let shown = panel.y.min..=panel.y.max;
+    panel.curves.iter().flat_map(|c| &c.points).any(|(_, y)| !shown.contains(y))
+}
+
+/// Whose measurements these are, and what a point is: nobody may mistake a CPU's for a GPU's.
+fn provenance(target: &Target<'_>, rows: &[Row<'_>]) -> String {
+    let p = &target.dataset.provenance;
+    format!(
+        "Measured ({}) on {} · backend {} · versions: {} · protocol: {} · source: {}.",
+        statistic(rows.iter()),
+        p.device,
+        p.backend,
+        p.versions,
+        p.protocol,
+        p.source
+    )
+}
+
+/// What a measured point is.
+fn statistic<'a>(rows: impl Iterator<Item = &'a Row<'a>> + Clone) -> &'static str {
+    let has_median = |row: &&Row<'_>| row.observation.latency.median_ns.is_some();
+    match rows.clone().filter(has_median).count() {
+        0 => "mean",
+        n if n == rows.count() => "median",
+        _ => "median, else mean",
+    }
+}
+
+/// Distinct texts in the order of their first appearance.
+fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut distinct: Vec<String> = Vec::new();
+    for text in texts {
+        if !distinct.iter().any(|known| known == text) {
+            distinct.push(text.to_owned());
+        }
+    }
+    distinct
+}
+
+/// Distinct numbers, ascending.
+fn distinct_values(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.dedup();
+    values
+}
+
+/// Smallest and largest value; an empty range the other way round where there is none.
+fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+}
+
+/// Only what every file system and every URL takes as it is.
+fn file_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}

@@ -1,0 +1,323 @@
+//! The report on one or several datasets: everything computed first ([`Report`], which is also
+//! `report.json`), then formatted (`report.md`), with the figures drawn beside it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use alpha_flops::atomic_file::write_atomically;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::dataset::{Dataset, Provenance};
+use crate::metrics::{Evaluation, evaluate};
+use crate::model::{Coefficients, FlopConvention, GroupCoefficients, KernelTerm};
+use crate::objectives::{Objectives, answer};
+use crate::plot::figure::Figure;
+use crate::plot::paper::{self, Estimate, Target};
+use crate::plot::{self, PlotError};
+
+mod markdown;
+mod variance;
+
+pub use variance::{Variance, Worst};
+
+/// Version of `report.json`: raised when a field changes its name or meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// One dataset with what is known beside it.
+#[derive(Clone, Debug)]
+pub struct Input<'a> {
+    /// The measurements.
+    pub dataset: &'a Dataset,
+    /// Coefficients to judge; the first decides RO3 and the residual figures.
+    pub coefficients: Vec<CoefficientSet>,
+    /// What the run recorded beside its latencies.
+    pub extras: Extras,
+}
+
+/// What a run records beside latencies; empty where the source has none.
+#[derive(Clone, Debug, Default)]
+pub struct Extras {
+    /// The machine and its settings, in the order to be shown.
+    pub environment: Vec<(String, String)>,
+    /// Configurations that were not measured.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A configuration that was not measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// `D/h=100_w=640_in=150_out=100_k=3`.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Coefficients with what their fit said of them, where there was one.
+#[derive(Clone, Debug)]
+pub struct CoefficientSet {
+    /// Parameters, conventions and origin.
+    pub coefficients: Coefficients,
+    /// Standard errors, correlations, bounds: the fit as `fit --format json` has it.
+    pub fit: Option<serde_json::Value>,
+    /// Warnings of the fit, such as confounded parameters.
+    pub warnings: Vec<String>,
+}
+
+/// A report: the content of `report.json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// One a dataset, in the order given.
+    pub targets: Vec<TargetReport>,
+    /// Every figure, in order.
+    pub figures: Vec<FigureFiles>,
+}
+
+/// What the report says of one dataset.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TargetReport {
+    /// Where the latencies come from.
+    pub provenance: Provenance,
+    /// The machine and its settings, in the record's order.
+    pub environment: Vec<Setting>,
+    /// Measured configurations.
+    pub configurations: usize,
+    /// Configurations that were not measured.
+    pub skipped: Vec<Skipped>,
+    /// Every set of coefficients, judged.
+    pub coefficients: Vec<JudgedCoefficients>,
+    /// IQR over median and outliers: over all experiments, then of each; empty where no quartiles
+    /// are known.
+    pub variance: Vec<Variance>,
+    /// RO1–RO3.
+    pub objectives: Objectives,
+}
+
+/// One line of an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// `os`, `seed`, …
+    pub name: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// Coefficients and their errors.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct JudgedCoefficients {
+    /// Who determined them.
+    pub source: String,
+    /// Whether they were fitted to these very data.
+    pub in_sample: bool,
+    /// How FLOPs are counted.
+    pub flops: FlopConvention,
+    /// How `S_K` is computed.
+    pub s_k: KernelTerm,
+    /// Parameters for K = 1.
+    pub k_equal_1: Option<GroupCoefficients>,
+    /// Parameters for K > 1.
+    pub k_above_1: Option<GroupCoefficients>,
+    /// Standard errors, correlations and active bounds, where they were fitted here: the content of
+    /// `fit --format json`.
+    pub fit: Option<serde_json::Value>,
+    /// What the fit warns of.
+    pub warnings: Vec<String>,
+    /// Errors overall, per experiment and per series; `None` with `not_evaluated` set where nothing
+    /// can be compared.
+    pub evaluation: Option<Evaluation>,
+    /// Why there is no evaluation.
+    pub not_evaluated: Option<String>,
+}
+
+/// One figure on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FigureFiles {
+    /// What it shows.
+    pub title: String,
+    /// Whose measurements it shows: indices into [`Report::targets`].
+    pub targets: Vec<usize>,
+    /// Path relative to the report.
+    pub svg: String,
+    /// Path relative to the report.
+    pub png: String,
+}
+
+/// Why a report could not be written.
+#[derive(Debug, Error)]
+pub enum ReportError {
+    /// There is nothing to report.
+    #[error("nothing to report: no dataset was given")]
+    NoDataset,
+    /// A directory could not be made.
+    #[error("cannot create {path}: {source}", path = path.display())]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A figure failed.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// The report itself could not be written; the error names the file.
+    #[error("cannot write the report: {0}")]
+    Write(#[source] io::Error),
+    /// The report could not be expressed as JSON.
+    #[error("cannot express the report as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// Figures that lie in one directory.
+struct FigureSet {
+    /// Relative to the report.
+    directory: String,
+    targets: Vec<usize>,
+    figures: Vec<Figure>,
+}
+
+/// Writes `report.md`, `report.json` and `figures/` into a directory, which is created.
+///
+/// Files are replaced one by one, each wholly or not at all; the two reports come last, so that
+/// they never name a figure that is not there. Equal input gives equal files.
+///
+/// # Errors
+/// [`ReportError`] where there is no dataset or something cannot be drawn or written.
+pub fn write(inputs: &[Input<'_>], directory: &Path) -> Result<Report, ReportError> {
+    if inputs.is_empty() {
+        return Err(ReportError::NoDataset);
+    }
+    let sets = figure_sets(inputs);
+    for set in &sets {
+        let path = directory.join(&set.directory);
+        std::fs::create_dir_all(&path)
+            .map_err(|source| ReportError::Directory { path: path.clone(), source })?;
+        for figure in &set.figures {
+            plot::write(figure, &path)?;
+        }
+    }
+    let report = report(inputs, &sets);
+    let json = serde_json::to_string_pretty(&report)? + "\n";
+    for (name, content) in [("report.json", json), ("report.md", report.to_markdown())] {
+        let path = directory.join(name);
+        write_atomically(&path, |file| file.write_all(content.as_bytes()))
+            .map_err(ReportError::Write)?;
+    }
+    Ok(report)
+}
+
+/// Computes the report without drawing or writing anything.
+pub fn compute(inputs: &[Input<'_>]) -> Report {
+    report(inputs, &figure_sets(inputs))
+}
+
+/// The figures that show all the inputs together, side by side where there are several.
+pub fn figures(inputs: &[Input<'_>]) -> Vec<Figure> {
+    paper::figures(&inputs.iter().map(target).collect::<Vec<_>>())
+}
+
+fn report(inputs: &[Input<'_>], sets: &[FigureSet]) -> Report {
+    Report {
+        schema_version: SCHEMA_VERSION,
+        targets: inputs.iter().map(target_report).collect(),
+        figures: sets.iter().flat_map(FigureSet::files).collect(),
+    }
+}
+
+/// The figures of each target and, of several, those that show them side by side.
+fn figure_sets(inputs: &[Input<'_>]) -> Vec<FigureSet> {
+    let targets: Vec<Target<'_>> = inputs.iter().map(target).collect();
+    if let [_] = targets.as_slice() {
+        let directory = "figures".to_owned();
+        return vec![FigureSet { directory, targets: vec![0], figures: paper::figures(&targets) }];
+    }
+    let mut sets = vec![FigureSet {
+        directory: "figures/side-by-side".to_owned(),
+        targets: (0..targets.len()).collect(),
+        figures: paper::figures(&targets),
+    }];
+    sets.extend(targets.iter().enumerate().map(|(index, target)| FigureSet {
+        directory: format!("figures/target-{}", index + 1),
+        targets: vec![index],
+        figures: paper::figures(std::slice::from_ref(target)),
+    }));
+    sets
+}
+
+impl FigureSet {
+    fn files(&self) -> impl Iterator<Item = FigureFiles> {
+        self.figures.iter().map(|figure| FigureFiles {
+            title: figure.title.clone(),
+            targets: self.targets.clone(),
+            svg: format!("{}/{}.svg", self.directory, figure.name),
+            png: format!("{}/{}.png", self.directory, figure.name),
+        })
+    }
+}
+
+/// A dataset with the estimates of its coefficients, for drawing.
+fn target<'a>(input: &Input<'a>) -> Target<'a> {
+    let estimates = input.coefficients.iter().map(|set| {
+        let coefficients = &set.coefficients;
+        let origin = match is_in_sample(coefficients, input.dataset) {
+            true => "fitted to these data (in-sample)",
+            false => coefficients.source.as_str(),
+        };
+        let observations = input.dataset.observations.iter();
+        // a configuration without an estimate is no point of the dashed line
+        let estimate = |shape| coefficients.predict(shape).map_or(f64::NAN, |time| time.as_ms());
+        Estimate {
+            name: format!("α-FLOPs, {origin}"),
+            milliseconds: observations.map(|o| estimate(&o.shape)).collect(),
+        }
+    });
+    Target { dataset: input.dataset, estimates: estimates.collect() }
+}
+
+fn is_in_sample(coefficients: &Coefficients, dataset: &Dataset) -> bool {
+    coefficients.fitted_on.as_ref().is_some_and(|fitted| fitted.provenance == dataset.provenance)
+}
+
+fn target_report(input: &Input<'_>) -> TargetReport {
+    let environment = input.extras.environment.iter();
+    let first = input.coefficients.first().map(|set| &set.coefficients);
+    TargetReport {
+        provenance: input.dataset.provenance.clone(),
+        environment: environment
+            .map(|(name, value)| Setting { name: name.clone(), value: value.clone() })
+            .collect(),
+        configurations: input.dataset.observations.len(),
+        skipped: input.extras.skipped.clone(),
+        coefficients: input.coefficients.iter().map(|set| judged(set, input.dataset)).collect(),
+        variance: Variance::of(input.dataset),
+        objectives: answer(input.dataset, first),
+    }
+}
+
+fn judged(set: &CoefficientSet, dataset: &Dataset) -> JudgedCoefficients {
+    let coefficients = &set.coefficients;
+    let (evaluation, not_evaluated) = match evaluate(dataset, coefficients) {
+        Ok(evaluation) => (Some(evaluation), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    JudgedCoefficients {
+        source: coefficients.source.clone(),
+        in_sample: is_in_sample(coefficients, dataset),
+        flops: coefficients.flops,
+        s_k: coefficients.s_k,
+        k_equal_1: coefficients.k_equal_1,
+        k_above_1: coefficients.k_above_1,
+        fit: set.fit.clone(),
+        warnings: set.warnings.clone(),
+        evaluation,
+        not_evaluated,
+    }
+}
+
+impl From<Coefficients> for CoefficientSet {
+    /// Coefficients that were not fitted here.
+    fn from(coefficients: Coefficients) -> Self {
+        Self { coefficients, fit: None, warnings: Vec::new() }
+    }
+}

@@ -1,0 +1,146 @@
+//! RO1–RO3 against NumPy and SciPy, and the original study's data.
+
+use alpha_flops::shape::ConvShape;
+use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
+use alpha_flops_analysis::import::asperti;
+use alpha_flops_analysis::model::Coefficients;
+use alpha_flops_analysis::objectives::{Verdict, answer};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Golden {
+    observations: Vec<GoldenObservation>,
+    /// experiment, group, ratios of latency, multiply–adds, latency per multiply–add
+    equal_flops: Vec<(String, String, f64, f64, f64)>,
+    /// experiment, series, slope, low, high
+    elasticities: Vec<(String, String, f64, f64, f64)>,
+    /// experiment, `alpha` or `raw`, RMSE, NRMSE, MAPE
+    against_raw_flops: Vec<(String, String, f64, f64, f64)>,
+}
+
+#[derive(Deserialize)]
+struct GoldenObservation {
+    experiment: String,
+    series: String,
+    x: f64,
+    h: u64,
+    w: u64,
+    c_in: u64,
+    c_out: u64,
+    k: u64,
+    ms: f64,
+}
+
+/// Written by `goldens/objectives.py`.
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("goldens/objectives.json")).unwrap()
+}
+
+fn dataset(observations: &[GoldenObservation]) -> Dataset {
+    let observation = |o: &GoldenObservation| Observation {
+        experiment: o.experiment.clone(),
+        series: o.series.clone(),
+        x: o.x,
+        shape: ConvShape::new(o.h, o.w, o.c_in, o.c_out, o.k).unwrap(),
+        latency: Latency { median_ns: Some(o.ms * 1e6), ..Latency::default() },
+        algorithm: None,
+    };
+    let text = |text: &str| text.to_owned();
+    Dataset {
+        provenance: Provenance {
+            source: text("made up"),
+            backend: text("none"),
+            device: text("none"),
+            versions: text("unknown"),
+            protocol: text("none"),
+        },
+        observations: observations.iter().map(observation).collect(),
+    }
+}
+
+/// Sums in another order, and another libm and Student's t quantile.
+fn assert_close(got: f64, expected: f64, what: &str) {
+    let tolerance = 1e-9 * expected.abs().max(1e-3);
+    assert!((got - expected).abs() <= tolerance, "{what}: {got}, expected {expected}");
+}
+
+#[test]
+fn numbers_of_all_three_objectives_are_those_of_numpy_and_scipy() {
+    let golden = golden();
+    let dataset = dataset(&golden.observations);
+    let objectives = answer(&dataset, Some(&Coefficients::published_t2000()));
+
+    assert_eq!(objectives.ro1.numbers.len(), golden.equal_flops.len());
+    for (got, expected) in objectives.ro1.numbers.iter().zip(&golden.equal_flops) {
+        assert_eq!((&got.experiment, &got.group), (&expected.0, &expected.1));
+        assert_close(got.latency_ratio, expected.2, &got.group);
+        assert_close(got.macs_ratio, expected.3, &got.group);
+        assert_close(got.latency_per_mac_ratio, expected.4, &got.group);
+    }
+    assert_eq!(objectives.ro2.numbers.len(), golden.elasticities.len());
+    for (got, expected) in objectives.ro2.numbers.iter().zip(&golden.elasticities) {
+        assert_eq!((&got.experiment, &got.series), (&expected.0, &expected.1));
+        assert_close(got.slope, expected.2, &got.series);
+        assert_close(got.low, expected.3, &got.series);
+        assert_close(got.high, expected.4, &got.series);
+    }
+    let rows = objectives.ro3.numbers.iter().flat_map(|row| {
+        [(&row.experiment, "alpha", row.alpha_flops), (&row.experiment, "raw", row.raw_flops)]
+    });
+    assert_eq!(rows.clone().count(), golden.against_raw_flops.len());
+    for ((experiment, kind, got), expected) in rows.zip(&golden.against_raw_flops) {
+        assert_eq!((experiment.as_str(), kind), (expected.0.as_str(), expected.1.as_str()));
+        assert_close(got.rmse_ms, expected.2, kind);
+        assert_close(got.nrmse_range_percent.unwrap(), expected.3, kind);
+        assert_close(got.mape_percent, expected.4, kind);
+    }
+}
+
+#[test]
+fn an_objective_is_not_answered_without_the_experiments_that_decide_it() {
+    let mut golden = golden();
+    golden.observations.retain(|o| o.experiment == "D");
+    let objectives = answer(&dataset(&golden.observations), None);
+    for (verdict, sentence, missing) in [
+        (objectives.ro1.verdict, objectives.ro1.sentence, "A, B and C"),
+        (objectives.ro2.verdict, objectives.ro2.sentence, "experiment B"),
+        (objectives.ro3.verdict, objectives.ro3.sentence, "coefficients"),
+    ] {
+        assert_eq!(verdict, Verdict::CannotBeAnswered);
+        assert!(sentence.starts_with("Cannot be answered: ") && sentence.contains(missing));
+    }
+    // what could be computed is there all the same
+    assert_eq!(objectives.ro2.numbers.len(), 2);
+}
+
+#[test]
+fn latency_proportional_to_flops_replicates_nothing() {
+    let mut golden = golden();
+    for o in &mut golden.observations {
+        o.ms = (o.h * o.w * o.k * o.k * o.c_in * o.c_out) as f64 / 1e7;
+    }
+    let dataset = dataset(&golden.observations);
+    let objectives = answer(&dataset, Some(&Coefficients::published_rtx4090()));
+    assert_eq!(objectives.ro1.verdict, Verdict::NotReplicated, "{}", objectives.ro1.sentence);
+    assert_eq!(objectives.ro2.verdict, Verdict::NotReplicated, "{}", objectives.ro2.sentence);
+    assert_eq!(objectives.ro3.verdict, Verdict::NotReplicated, "{}", objectives.ro3.sentence);
+    assert!(objectives.ro3.numbers[0].raw_flops.rmse_ms < 1e-9);
+}
+
+#[test]
+fn the_original_data_replicate_the_original_findings() {
+    let path =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/asperti-quadro-t2000/data.pickle");
+    let path = std::path::Path::new(path);
+    if !path.exists() {
+        println!("skipped: {} is missing", path.display());
+        return;
+    }
+    let dataset = asperti::read(path).unwrap();
+    let objectives = answer(&dataset, Some(&Coefficients::published_t2000()));
+    assert_eq!(objectives.ro1.verdict, Verdict::Replicated, "{}", objectives.ro1.sentence);
+    assert_eq!(objectives.ro2.verdict, Verdict::Replicated, "{}", objectives.ro2.sentence);
+    assert_eq!(objectives.ro3.verdict, Verdict::Replicated, "{}", objectives.ro3.sentence);
+    let overall = objectives.ro3.numbers[0].alpha_flops;
+    assert!((overall.rmse_ms - 0.6474).abs() < 5e-5 && overall.n == 721, "{overall:?}");
+}

@@ -1,0 +1,301 @@
+//! Figures and reports of made-up datasets, shaped like A–G.
+
+use std::path::Path;
+
+use alpha_flops::experiment::{Experiment, Resolution};
+use alpha_flops::shape::ConvShape;
+use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
+use alpha_flops_analysis::import::asperti;
+use alpha_flops_analysis::model::Coefficients;
+use alpha_flops_analysis::plot::draw;
+use alpha_flops_analysis::plot::figure::Figure;
+use alpha_flops_analysis::report::{self, Extras, Input, Skipped};
+
+/// Latencies that follow the RTX 4090's published formula plus a floor, in steps; quartiles around
+/// them.
+fn made_up(experiments: &[Experiment], resolution: Resolution, device: &str) -> Dataset {
+    let formula = Coefficients::published_rtx4090();
+    let configurations = experiments.iter().flat_map(|e| e.configurations(resolution));
+    let observation = |(index, c): (usize, alpha_flops::experiment::Configuration)| {
+        let step = if c.x / 164 % 2 == 0 { 1.0 } else { 1.25 };
+        let median = 5e3 + step * formula.predict(&c.shape).unwrap().0;
+        let spread = 0.01 + 0.01 * (index % 7) as f64;
+        Observation {
+            experiment: c.experiment.to_string(),
+            series: c.series,
+            x: f64::from(c.x),
+            shape: c.shape,
+            latency: Latency {
+                median_ns: Some(median),
+                mean_ns: Some(median * 1.02),
+                q1_ns: Some(median * (1.0 - spread / 2.0)),
+                q3_ns: Some(median * (1.0 + spread)),
+                launches: Some(200),
+                outliers_mild: Some(index as u64 % 5),
+                outliers_severe: Some(index as u64 % 2),
+            },
+            algorithm: None,
+        }
+    };
+    Dataset {
+        provenance: provenance(device),
+        observations: configurations.enumerate().map(observation).collect(),
+    }
+}
+
+fn provenance(device: &str) -> Provenance {
+    Provenance {
+        source: "made up for a test".into(),
+        backend: "cpu".into(),
+        device: device.into(),
+        versions: "gemm 0.19.0".into(),
+        protocol: "latency-warm, 200 launches".into(),
+    }
+}
+
+fn input(dataset: &Dataset) -> Input<'_> {
+    Input {
+        dataset,
+        coefficients: vec![
+            Coefficients::published_rtx4090().into(),
+            Coefficients::published_t2000().into(),
+        ],
+        extras: Extras::default(),
+    }
+}
+
+fn figure<'a>(figures: &'a [Figure], name: &str) -> &'a Figure {
+    figures.iter().find(|figure| figure.name == name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+/// All text of an SVG document, piece by piece.
+fn texts(svg: &str) -> Vec<String> {
+    let document = roxmltree::Document::parse(svg).unwrap();
+    let texts = document.descendants().filter(|node| node.has_tag_name("text"));
+    texts.filter_map(|node| node.text()).map(|text| text.trim().to_owned()).collect()
+}
+
+#[test]
+fn every_figure_names_its_series_its_units_and_where_it_was_measured() {
+    let dataset = made_up(&Experiment::ALL, Resolution::Original, "Test CPU <2 threads>");
+    let figures = report::figures(&[input(&dataset)]);
+    // one and its residuals for each of A–G
+    assert_eq!(figures.len(), 14);
+    for figure in &figures {
+        let svg = draw::svg(figure).unwrap();
+        let texts = texts(&svg);
+        let all = texts.join(" ");
+        for series in &figure.series {
+            assert!(texts.contains(series), "{}: no {series}", figure.name);
+        }
+        for part in [
+            "Measured (median)",
+            "Test CPU <2 threads>",
+            "backend cpu",
+            "gemm 0.19.0",
+            "latency-warm, 200 launches",
+            "made up for a test",
+        ] {
+            assert!(all.contains(part), "{}: no {part} in {all}", figure.name);
+        }
+        assert!(texts.contains(&figure.title));
+        assert!(texts.contains(&figure.x.label), "{}: {texts:?}", figure.name);
+        assert!(all.contains("(ms)") || all.contains("(µs)") || all.contains("(%)"));
+        // estimates are named in the legend, or in the caption of the residuals
+        assert!(all.contains("RTX 4090 (replication)"), "{all}");
+    }
+}
+
+#[test]
+fn full_resolution_is_drawn_beside_the_original_one() {
+    let dataset = made_up(&[Experiment::A, Experiment::D], Resolution::Full, "Test CPU");
+    let figures = report::figures(&[input(&dataset)]);
+    let names: Vec<&str> = figures.iter().map(|figure| figure.name.as_str()).collect();
+    // A has but one resolution
+    assert_eq!(
+        names,
+        [
+            "figure-1a-A-original",
+            "residual-1-A",
+            "figure-4a-D-original",
+            "figure-4b-D-full",
+            "residual-4-D"
+        ]
+    );
+    let points = |name: &str| -> usize {
+        figure(&figures, name).panels[0].lines.iter().map(|line| line.points.len()).sum()
+    };
+    assert_eq!(points("figure-4a-D-original"), 99);
+    assert_eq!(points("figure-4b-D-full"), 1947);
+    let is_dense = |name: &str| figure(&figures, name).panels[0].lines.iter().all(|l| l.dense);
+    assert!(is_dense("figure-4b-D-full") && !is_dense("figure-4a-D-original"));
+    let svg = draw::svg(figure(&figures, "figure-4b-D-full")).unwrap();
+    assert!(svg.matches("<circle").count() >= 1947, "a dot for every configuration");
+}
+
+#[test]
+fn several_targets_stand_side_by_side_on_one_x_axis_with_y_axes_of_their_own() {
+    let cpu = made_up(&[Experiment::D], Resolution::Original, "Test CPU");
+    let mut gpu = made_up(&[Experiment::D, Experiment::G], Resolution::Original, "Test GPU");
+    gpu.provenance.backend = "cudnn".into();
+    for observation in &mut gpu.observations {
+        for time in [&mut observation.latency.median_ns, &mut observation.latency.q1_ns] {
+            *time = time.map(|ns| ns / 100.0);
+        }
+    }
+    let figures = report::figures(&[input(&cpu), input(&gpu)]);
+    let shared = figure(&figures, "figure-4a-D-original");
+    let headings: Vec<_> = shared.panels.iter().filter_map(|p| p.heading.as_deref()).collect();
+    assert_eq!(headings, ["Test CPU · backend cpu", "Test GPU · backend cudnn"]);
+    assert!(shared.panels[0].y.max > 10.0 * shared.panels[1].y.max / 1000.0);
+    let svg = draw::svg(shared).unwrap();
+    let all = texts(&svg).join(" ");
+    assert!(
+        all.contains("on Test CPU · backend cpu") && all.contains("on Test GPU · backend cudnn")
+    );
+    // G was measured on one of them
+    assert_eq!(figure(&figures, "figure-7a-G-original").panels.len(), 1);
+}
+
+#[test]
+fn the_png_is_the_svg_at_the_scale_asked_for() {
+    let dataset = made_up(&[Experiment::A], Resolution::Original, "Test CPU");
+    let figures = report::figures(&[input(&dataset)]);
+    let svg = draw::svg(&figures[0]).unwrap();
+    let document = roxmltree::Document::parse(&svg).unwrap();
+    let size = |name| document.root_element().attribute(name).unwrap().parse::<u32>().unwrap();
+    let png = draw::png(&svg, 0.5).unwrap();
+    let picture = resvg::tiny_skia::Pixmap::decode_png(&png).unwrap();
+    assert!((picture.width(), picture.height()) == (size("width") / 2, size("height").div_ceil(2)));
+    // text and points are there: a blank picture has one colour
+    let white = picture.pixels().iter().filter(|p| (p.red(), p.blue()) == (255, 255)).count();
+    let share = white as f64 / picture.pixels().len() as f64;
+    assert!((0.5..0.99).contains(&share), "{share} of the picture is white");
+    assert!(draw::png("no picture", 1.0).is_err());
+}
+
+/// Datasets that have next to nothing in common with A–G.
+fn strange_datasets() -> Vec<Dataset> {
+    let one = |experiment: &str, x: f64, ns: f64| Observation {
+        experiment: experiment.into(),
+        series: "one|two <three>".into(),
+        x,
+        shape: ConvShape::new(1, 1, 1, 1, 1).unwrap(),
+        latency: Latency { mean_ns: Some(ns), ..Latency::default() },
+        algorithm: None,
+    };
+    let unknown = Observation { latency: Latency::default(), ..one("D", 3.0, 1.0) };
+    let many = (0..400).map(|i| one("A", f64::from(i), 10f64.powi(i % 300 - 140)));
+    let lists = vec![
+        vec![],
+        vec![one("B", 1.0, 5.0)],
+        vec![one("A", 0.0, 1e-9), one("A", 0.0, 1e15)],
+        vec![one("D", 5.0, 1.0), unknown.clone()],
+        vec![unknown],
+        vec![one("of my own/…", -1e300, 1.0), one("of my own/…", 1e300, f64::MAX)],
+        vec![one("C", f64::NAN, 1.0), one("C", f64::INFINITY, f64::NAN), one("C", 2.0, -1.0)],
+        many.collect(),
+    ];
+    let dataset = |observations| Dataset { provenance: provenance("Test"), observations };
+    lists.into_iter().map(dataset).collect()
+}
+
+#[test]
+fn no_dataset_however_strange_panics() {
+    for dataset in strange_datasets() {
+        let inputs = [input(&dataset)];
+        for figure in report::figures(&inputs) {
+            roxmltree::Document::parse(&draw::svg(&figure).unwrap()).unwrap();
+        }
+        let report = report::compute(&inputs);
+        assert!(report.to_markdown().contains("RO3"));
+        serde_json::to_string(&report).unwrap();
+    }
+}
+
+/// Four points of A and two of B, and a run's extras.
+fn small() -> (Dataset, Extras) {
+    let mut dataset = made_up(&[Experiment::A, Experiment::B], Resolution::Original, "Test CPU");
+    dataset.observations.retain(|o| {
+        (o.experiment == "A" && o.x < 2.0)
+            || (o.series == "C = 50" && [1.0, 2.0, 9.0].contains(&o.x))
+    });
+    let extras = Extras {
+        environment: vec![("os".into(), "Linux".into()), ("seed".into(), "42".into())],
+        skipped: vec![Skipped {
+            id: "A/h=1_w=2_in=25600_out=12800_k=1".into(),
+            reason: "needs 1.22 GiB, 1 GiB allowed".into(),
+        }],
+    };
+    (dataset, extras)
+}
+
+#[test]
+fn the_report_of_a_small_dataset_reads_like_this() {
+    let (dataset, extras) = small();
+    let input = Input { extras, ..input(&dataset) };
+    insta::assert_snapshot!(report::compute(&[input]).to_markdown());
+}
+
+#[test]
+fn a_report_is_written_whole_and_names_only_files_that_are_there() {
+    let (mut dataset, extras) = small();
+    dataset.observations.retain(|o| o.experiment == "B");
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("not/there/yet");
+    let written = report::write(&[Input { extras, ..input(&dataset) }], &out).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
+    assert_eq!(json["schema_version"], 1);
+    assert_eq!(json["targets"][0]["coefficients"][0]["evaluation"]["overall"]["n"], 3);
+    let markdown = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert_eq!(written.figures.len(), 2);
+    for figure in &written.figures {
+        assert!(markdown.contains(&format!("]({})", figure.png)));
+        for path in [&figure.svg, &figure.png] {
+            assert!(std::fs::metadata(out.join(path)).unwrap().len() > 1000, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_says_where_and_no_dataset_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    let (dataset, _) = small();
+    let error = report::write(&[input(&dataset)], &file).unwrap_err().to_string();
+    assert!(error.contains("cannot create") && error.contains("file"), "{error}");
+    let error = report::write(&[], directory.path()).unwrap_err().to_string();
+    assert_eq!(error, "nothing to report: no dataset was given");
+}
+
+#[test]
+fn equal_input_gives_equal_figures_and_reports() {
+    let (dataset, _) = small();
+    let render = || {
+        let inputs = [input(&dataset)];
+        let svgs =
+            report::figures(&inputs).iter().map(|f| draw::svg(f).unwrap()).collect::<Vec<_>>();
+        (svgs, report::compute(&inputs).to_markdown())
+    };
+    assert_eq!(render(), render());
+}
+
+#[test]
+fn the_original_studys_data_have_all_seven_figures() {
+    let path =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/asperti-quadro-t2000/data.pickle");
+    if !Path::new(path).exists() {
+        println!("skipped: {path} is missing");
+        return;
+    }
+    let dataset = asperti::read(Path::new(path)).unwrap();
+    let figures = report::figures(&[input(&dataset)]);
+    for (number, experiment) in (1..).zip(Experiment::ALL) {
+        let figure = figure(&figures, &format!("figure-{number}a-{experiment}-original"));
+        let all = texts(&draw::svg(figure).unwrap()).join(" ");
+        assert!(all.contains("Measured (mean) on Quadro T2000"), "{all}");
+        assert!(all.contains("Quartiles unknown"));
+    }
+}
