@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use alpha_flops_analysis::dataset::Dataset;
 use alpha_flops_analysis::import::asperti;
 use alpha_flops_analysis::metrics::evaluate;
-use alpha_flops_analysis::model::Coefficients;
+use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm};
+use alpha_flops_analysis::report::{self, Input};
 use alpha_flops_analysis::table::OutputFormat;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -24,6 +25,7 @@ enum Command {
     Evaluate(EvaluateArgs),
     #[command(subcommand)]
     Import(ImportCommand),
+    Report(ReportArgs),
 }
 
 /// Turn measurements into a dataset
@@ -57,10 +59,48 @@ struct ImportAspertiArgs {
     out: PathBuf,
 }
 
+/// Write figures, tables and the answers to RO1–RO3 for one or several datasets
+///
+/// DIR gets report.md, report.json with the same content, and figures/ as SVG and PNG. Of several
+/// datasets, there are figures of each and figures with all of them side by side.
+#[derive(Args)]
+struct ReportArgs {
+    /// Datasets, .csv or .parquet; tell them apart by the device and backend in them
+    #[arg(required = true)]
+    datasets: Vec<PathBuf>,
+    /// The directory to write into; it is created
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// `fitted` (to each dataset itself: in-sample), `published-t2000`, `published-rtx4090`, or a
+    /// file that `fit --out` has written; may be repeated, the first decides RO3
+    #[arg(long, value_name = "NAME|FILE", default_value = "fitted")]
+    coefficients: Vec<String>,
+    /// How `fitted` computes S_K
+    #[arg(long, value_enum, default_value_t = KernelTerm::Side)]
+    s_k: KernelTerm,
+    /// How `fitted` counts FLOPs
+    #[arg(long, value_enum, default_value_t = FlopConvention::Macs)]
+    flops: FlopConvention,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    format: ReportFormat,
+}
+
+/// What `report` prints.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum ReportFormat {
+    /// The answers, and where the report lies
+    #[default]
+    Table,
+    /// report.json
+    Json,
+}
+
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Evaluate(args) => run_evaluate(&args),
         Command::Import(ImportCommand::Asperti(args)) => run_import_asperti(&args),
+        Command::Report(args) => run_report(&args),
     }
 }
 
@@ -91,6 +131,25 @@ fn run_import_asperti(args: &ImportAspertiArgs) -> anyhow::Result<()> {
     dataset.write(&args.out)?;
     let (count, device) = (dataset.observations.len(), &dataset.provenance.device);
     print(&format!("{}: {count} configurations on {device}\n", args.out.display()))
+}
+
+fn run_report(args: &ReportArgs) -> anyhow::Result<()> {
+    let read = |path: &PathBuf| Dataset::read(path);
+    let datasets = args.datasets.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let mut inputs: Vec<Input<'_>> = datasets.iter().map(Input::new).collect();
+    for name in &args.coefficients {
+        for input in &mut inputs {
+            match name.as_str() {
+                "fitted" => input.fit_in_sample(args.s_k, args.flops),
+                name => input.coefficients.push(coefficients(name)?.into()),
+            }
+        }
+    }
+    let report = report::write(&inputs, &args.out)?;
+    print(&match args.format {
+        ReportFormat::Table => report.summary(&args.out),
+        ReportFormat::Json => json(&report)?,
+    })
 }
 
 fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::dataset::{Dataset, Provenance};
+use crate::fit::{Fit, PUBLISHED_START, fit};
 use crate::metrics::{Evaluation, evaluate};
 use crate::model::{Coefficients, FlopConvention, GroupCoefficients, KernelTerm};
 use crate::objectives::{Objectives, answer};
@@ -31,6 +32,8 @@ pub struct Input<'a> {
     pub dataset: &'a Dataset,
     /// Coefficients to judge; the first decides RO3 and the residual figures.
     pub coefficients: Vec<CoefficientSet>,
+    /// Why the dataset could not be fitted, where that was tried.
+    pub not_fitted: Option<String>,
     /// What the run recorded beside its latencies.
     pub extras: Extras,
 }
@@ -53,15 +56,13 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Coefficients with what their fit said of them, where there was one.
+/// Coefficients with the statistics of their fit, where they were fitted here.
 #[derive(Clone, Debug)]
 pub struct CoefficientSet {
     /// Parameters, conventions and origin.
     pub coefficients: Coefficients,
-    /// Standard errors, correlations, bounds: the fit as `fit --format json` has it.
-    pub fit: Option<serde_json::Value>,
-    /// Warnings of the fit, such as confounded parameters.
-    pub warnings: Vec<String>,
+    /// Standard errors, correlations, bounds and warnings.
+    pub fit: Option<Fit>,
 }
 
 /// A report: the content of `report.json`.
@@ -86,8 +87,10 @@ pub struct TargetReport {
     pub configurations: usize,
     /// Configurations that were not measured.
     pub skipped: Vec<Skipped>,
-    /// Every set of coefficients, judged.
+    /// Every set of coefficients, judged; the first decides RO3.
     pub coefficients: Vec<JudgedCoefficients>,
+    /// Why the dataset could not be fitted, where that was tried and failed.
+    pub not_fitted: Option<String>,
     /// IQR over median and outliers: over all experiments, then of each; empty where no quartiles
     /// are known.
     pub variance: Vec<Variance>,
@@ -119,11 +122,9 @@ pub struct JudgedCoefficients {
     pub k_equal_1: Option<GroupCoefficients>,
     /// Parameters for K > 1.
     pub k_above_1: Option<GroupCoefficients>,
-    /// Standard errors, correlations and active bounds, where they were fitted here: the content of
-    /// `fit --format json`.
-    pub fit: Option<serde_json::Value>,
-    /// What the fit warns of.
-    pub warnings: Vec<String>,
+    /// The content of `fit --format json`, standard errors, correlations, active bounds and
+    /// warnings included, where they were fitted here.
+    pub fit: Option<Fit>,
     /// Errors overall, per experiment and per series; `None` with `not_evaluated` set where nothing
     /// can be compared.
     pub evaluation: Option<Evaluation>,
@@ -167,6 +168,22 @@ pub enum ReportError {
     /// The report could not be expressed as JSON.
     #[error("cannot express the report as JSON: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+impl<'a> Input<'a> {
+    /// A dataset without coefficients and extras.
+    pub fn new(dataset: &'a Dataset) -> Self {
+        Self { dataset, coefficients: Vec::new(), not_fitted: None, extras: Extras::default() }
+    }
+
+    /// Adds coefficients fitted to the dataset itself or, where that is impossible, the reason: a
+    /// report without a fit still has measurements to show.
+    pub fn fit_in_sample(&mut self, s_k: KernelTerm, flops: FlopConvention) {
+        match fit(self.dataset, s_k, flops, PUBLISHED_START) {
+            Ok(fit) => self.coefficients.push(fit.into()),
+            Err(error) => self.not_fitted = Some(error.to_string()),
+        }
+    }
 }
 
 /// Figures that lie in one directory.
@@ -290,6 +307,7 @@ fn target_report(input: &Input<'_>) -> TargetReport {
         configurations: input.dataset.observations.len(),
         skipped: input.extras.skipped.clone(),
         coefficients: input.coefficients.iter().map(|set| judged(set, input.dataset)).collect(),
+        not_fitted: input.not_fitted.clone(),
         variance: Variance::of(input.dataset),
         objectives: answer(input.dataset, first),
     }
@@ -309,7 +327,6 @@ fn judged(set: &CoefficientSet, dataset: &Dataset) -> JudgedCoefficients {
         k_equal_1: coefficients.k_equal_1,
         k_above_1: coefficients.k_above_1,
         fit: set.fit.clone(),
-        warnings: set.warnings.clone(),
         evaluation,
         not_evaluated,
     }
@@ -318,6 +335,12 @@ fn judged(set: &CoefficientSet, dataset: &Dataset) -> JudgedCoefficients {
 impl From<Coefficients> for CoefficientSet {
     /// Coefficients that were not fitted here.
     fn from(coefficients: Coefficients) -> Self {
-        Self { coefficients, fit: None, warnings: Vec::new() }
+        Self { coefficients, fit: None }
+    }
+}
+
+impl From<Fit> for CoefficientSet {
+    fn from(fit: Fit) -> Self {
+        Self { coefficients: fit.coefficients.clone(), fit: Some(fit) }
     }
 }

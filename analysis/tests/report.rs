@@ -6,7 +6,7 @@ use alpha_flops::experiment::{Experiment, Resolution};
 use alpha_flops::shape::ConvShape;
 use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
 use alpha_flops_analysis::import::asperti;
-use alpha_flops_analysis::model::Coefficients;
+use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm};
 use alpha_flops_analysis::plot::draw;
 use alpha_flops_analysis::plot::figure::Figure;
 use alpha_flops_analysis::report::{self, Extras, Input, Skipped};
@@ -54,14 +54,10 @@ fn provenance(device: &str) -> Provenance {
 }
 
 fn input(dataset: &Dataset) -> Input<'_> {
-    Input {
-        dataset,
-        coefficients: vec![
-            Coefficients::published_rtx4090().into(),
-            Coefficients::published_t2000().into(),
-        ],
-        extras: Extras::default(),
-    }
+    let mut input = Input::new(dataset);
+    input.coefficients =
+        vec![Coefficients::published_rtx4090().into(), Coefficients::published_t2000().into()];
+    input
 }
 
 fn figure<'a>(figures: &'a [Figure], name: &str) -> &'a Figure {
@@ -213,12 +209,12 @@ fn no_dataset_however_strange_panics() {
     }
 }
 
-/// Four points of A and two of B, and a run's extras.
+/// Six points of A, five of B, and a run's extras.
 fn small() -> (Dataset, Extras) {
     let mut dataset = made_up(&[Experiment::A, Experiment::B], Resolution::Original, "Test CPU");
     dataset.observations.retain(|o| {
-        (o.experiment == "A" && o.x < 2.0)
-            || (o.series == "C = 50" && [1.0, 2.0, 9.0].contains(&o.x))
+        (o.experiment == "A" && o.x > 6.0)
+            || (o.series == "C = 50" && [1.0, 2.0, 4.0, 9.0, 30.0].contains(&o.x))
     });
     let extras = Extras {
         environment: vec![("os".into(), "Linux".into()), ("seed".into(), "42".into())],
@@ -233,8 +229,21 @@ fn small() -> (Dataset, Extras) {
 #[test]
 fn the_report_of_a_small_dataset_reads_like_this() {
     let (dataset, extras) = small();
-    let input = Input { extras, ..input(&dataset) };
+    let mut input = Input { extras, ..Input::new(&dataset) };
+    input.fit_in_sample(KernelTerm::Side, FlopConvention::Macs);
+    input.coefficients.push(Coefficients::published_rtx4090().into());
     insta::assert_snapshot!(report::compute(&[input]).to_markdown());
+}
+
+#[test]
+fn data_that_cannot_be_fitted_are_reported_all_the_same() {
+    let (mut dataset, _) = small();
+    dataset.observations.truncate(2);
+    let mut input = Input::new(&dataset);
+    input.fit_in_sample(KernelTerm::Side, FlopConvention::Macs);
+    let markdown = report::compute(&[input]).to_markdown();
+    assert!(markdown.contains("Not fitted to these data: K = 1: 2 configurations"), "{markdown}");
+    assert!(markdown.contains("Cannot be answered: there are no α-FLOPs coefficients"));
 }
 
 #[test]
@@ -247,7 +256,7 @@ fn a_report_is_written_whole_and_names_only_files_that_are_there() {
     let json: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
     assert_eq!(json["schema_version"], 1);
-    assert_eq!(json["targets"][0]["coefficients"][0]["evaluation"]["overall"]["n"], 3);
+    assert_eq!(json["targets"][0]["coefficients"][0]["evaluation"]["overall"]["n"], 5);
     let markdown = std::fs::read_to_string(out.join("report.md")).unwrap();
     assert_eq!(written.figures.len(), 2);
     for figure in &written.figures {

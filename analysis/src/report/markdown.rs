@@ -1,5 +1,7 @@
 //! The report as Markdown. Nothing is computed here.
 
+use std::path::Path;
+
 use super::{FigureFiles, JudgedCoefficients, Report, TargetReport, Variance};
 use crate::model::GroupCoefficients;
 use crate::objectives::{AgainstRawFlops, Answer, Elasticity, EqualFlops};
@@ -26,6 +28,34 @@ impl Report {
         // exactly one newline at the end
         text.truncate(text.trim_end().len());
         text + "\n"
+    }
+
+    /// The answers in a few lines, and where the rest is: what a terminal shows.
+    pub fn summary(&self, directory: &Path) -> String {
+        let mut text = String::new();
+        for target in &self.targets {
+            let (p, o) = (&target.provenance, &target.objectives);
+            text += &format!(
+                "{} · backend {}: {} configurations, {} skipped\n",
+                p.device,
+                p.backend,
+                target.configurations,
+                target.skipped.len()
+            );
+            if let Some(reason) = &target.not_fitted {
+                text += &format!("  not fitted: {reason}\n");
+            }
+            let answers = [&o.ro1.sentence, &o.ro2.sentence, &o.ro3.sentence];
+            for (number, sentence) in (1..).zip(answers) {
+                text += &format!("  RO{number}  {sentence}\n");
+            }
+            text += "\n";
+        }
+        let directory = directory.display();
+        text + &format!(
+            "wrote {directory}/report.md, {directory}/report.json and {} figures\n",
+            self.figures.len()
+        )
     }
 
     fn figures_of_all(&self) -> impl Iterator<Item = &FigureFiles> {
@@ -58,8 +88,10 @@ impl TargetReport {
         text += &answer("RO3: α-FLOPs estimates latency accurately", &self.objectives.ro3);
         text += &against_raw_flops(&self.objectives.ro3.numbers);
         text += "### Coefficients\n\n";
-        if self.coefficients.is_empty() {
-            text += "None.\n\n";
+        if let Some(reason) = &self.not_fitted {
+            text += &format!("Not fitted to these data: {reason}.\n\n");
+        } else if self.coefficients.is_empty() {
+            text += "None were given.\n\n";
         }
         for coefficients in &self.coefficients {
             text += &coefficients.to_markdown();
@@ -188,6 +220,20 @@ fn against_raw_flops(rows: &[AgainstRawFlops]) -> String {
 
 impl JudgedCoefficients {
     fn to_markdown(&self) -> String {
+        let parameters = match &self.fit {
+            Some(fit) => fit.table(),
+            None => self.parameters(),
+        };
+        let errors = match (&self.evaluation, &self.not_evaluated) {
+            (Some(evaluation), _) => evaluation.table().to_markdown(),
+            (None, Some(reason)) => format!("Not evaluated: {reason}.\n"),
+            (None, None) => String::new(),
+        };
+        format!("{}\n{errors}\n", parameters.to_markdown())
+    }
+
+    /// Parameters of which no statistics are known.
+    fn parameters(&self) -> Table {
         let sample = if self.in_sample { " (in-sample: fitted to these very data)" } else { "" };
         let mut table = Table::new(
             format!("{}{sample}", self.source),
@@ -195,25 +241,17 @@ impl JudgedCoefficients {
                 Column::text("group", "group"),
                 Column::number("beta", "β", ""),
                 Column::number("gamma", "γ", ""),
-                Column::number("final", "final", "ms per million FLOPs"),
+                Column::number("final", "final", "ms/MFLOP"),
             ],
         );
         for (name, group) in [("K = 1", self.k_equal_1), ("K > 1", self.k_above_1)] {
-            let cells = |g: GroupCoefficients| g.named().map(|(_, value)| format!("{value:.6}"));
+            let cells = |g: GroupCoefficients| g.named().map(|(_, value)| format!("{value:.6e}"));
             let absent = || ["–", "–", "–"].map(str::to_owned);
             let [beta, gamma, scale] = group.map_or_else(absent, cells);
             table.push([name.to_owned(), beta, gamma, scale]);
         }
-        table.note(format!("S_K = {}; FLOPs: {}", self.s_k.formula(), self.flops));
-        for warning in &self.warnings {
-            table.note(format!("warning: {warning}"));
-        }
-        let errors = match (&self.evaluation, &self.not_evaluated) {
-            (Some(evaluation), _) => evaluation.table().to_markdown(),
-            (None, Some(reason)) => format!("Not evaluated: {reason}.\n"),
-            (None, None) => String::new(),
-        };
-        format!("{}\n{errors}\n", table.to_markdown())
+        table.note(format!("S_K = {}, FLOPs = {}, in millions", self.s_k.formula(), self.flops));
+        table
     }
 }
 
