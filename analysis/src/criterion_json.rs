@@ -111,22 +111,27 @@ impl Id {
     }
 }
 
-/// Every benchmark folder of a baseline under `home`, with the id its `benchmark.json` gives, or
-/// why that cannot be read; in the order of their paths.
+/// A folder in which criterion keeps a benchmark.
+#[derive(Debug)]
+pub struct Found {
+    /// `<home>/<group>/<benchmark>/<baseline>`.
+    pub folder: PathBuf,
+    /// The id its `benchmark.json` gives, or why that cannot be read.
+    pub id: Result<String, CriterionError>,
+}
+
+/// Every benchmark folder of a baseline under `home`, in the order of their paths.
 ///
 /// # Errors
 /// [`CriterionError::Read`] where `home` itself cannot be listed.
-pub fn benchmarks(
-    home: &Path,
-    baseline: &str,
-) -> Result<Vec<(PathBuf, Result<String, CriterionError>)>, CriterionError> {
+pub fn benchmarks(home: &Path, baseline: &str) -> Result<Vec<Found>, CriterionError> {
     let mut found = Vec::new();
     for group in folders(home)? {
         for benchmark in folders(&group)? {
             let folder = benchmark.join(baseline);
             if folder.is_dir() {
                 let id = Id::read(&folder).map(|id| id.full_id);
-                found.push((folder, id));
+                found.push(Found { folder, id });
             }
         }
     }

@@ -2,12 +2,16 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-use alpha_flops_analysis::dataset::Dataset;
-use alpha_flops_analysis::import::asperti;
+use alpha_flops::experiment::{Experiment, Resolution};
+use alpha_flops_analysis::import::criterion::Imported;
+use alpha_flops_analysis::import::{asperti, criterion, load};
 use alpha_flops_analysis::metrics::evaluate;
 use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm};
+use alpha_flops_analysis::replicate::measure;
 use alpha_flops_analysis::report::{self, Input};
+use alpha_flops_analysis::suite;
 use alpha_flops_analysis::table::OutputFormat;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -22,6 +26,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Replicate(ReplicateArgs),
+    Experiments(ExperimentsArgs),
     Evaluate(EvaluateArgs),
     #[command(subcommand)]
     Import(ImportCommand),
@@ -31,7 +37,54 @@ enum Command {
 /// Turn measurements into a dataset
 #[derive(Subcommand)]
 enum ImportCommand {
+    Criterion(ImportCriterionArgs),
     Asperti(ImportAspertiArgs),
+}
+
+/// Measure experiments A–G, fit α-FLOPs to them, and write figures, tables and answers
+///
+/// What is measured is set by ALPHA_FLOPS_… variables or bench.toml (see the README). An interrupted
+/// run resumes when the command is repeated.
+#[derive(Args)]
+struct ReplicateArgs {
+    /// Where the report goes; by default `report` in the run's folder
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Compare outputs of every configuration with a direct sum before measuring it
+    #[arg(long)]
+    verify: bool,
+    /// How the fit computes S_K
+    #[arg(long, value_enum, default_value_t = KernelTerm::Side)]
+    s_k: KernelTerm,
+    /// Measure only configurations whose id matches, e.g. '^D/'
+    filter: Option<String>,
+}
+
+/// List the configurations of the experiments
+#[derive(Args)]
+struct ExperimentsArgs {
+    /// `full` (9,105 configurations, as the replication measured) or `original` (591)
+    #[arg(long, default_value = "original")]
+    resolution: Resolution,
+    /// Only these experiments, A to G; may be repeated
+    #[arg(long, value_name = "LETTER")]
+    experiment: Vec<Experiment>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+}
+
+/// A run of this project's benchmarks, out of criterion's files
+///
+/// Benchmarks whose files are cut, mixed or not of this run are left out, each with its reason; the
+/// exit status is then 1.
+#[derive(Args)]
+struct ImportCriterionArgs {
+    /// The run's folder, as `cargo bench` names it at its end
+    run: PathBuf,
+    /// The dataset to write, .csv or .parquet
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 /// Compare the estimates of coefficients with the latencies of a dataset
@@ -39,7 +92,8 @@ enum ImportCommand {
 /// Errors are given over all configurations, per experiment and per line of its figure.
 #[derive(Args)]
 struct EvaluateArgs {
-    /// The dataset, .csv or .parquet
+    /// A run's folder, or a dataset (.csv or .parquet)
+    #[arg(value_name = "RUN|DATASET")]
     dataset: PathBuf,
     /// `published-t2000`, `published-rtx4090`, or a file that `fit --out` has written
     #[arg(long, value_name = "NAME|FILE")]
@@ -65,9 +119,9 @@ struct ImportAspertiArgs {
 /// datasets, there are figures of each and figures with all of them side by side.
 #[derive(Args)]
 struct ReportArgs {
-    /// Datasets, .csv or .parquet; tell them apart by the device and backend in them
-    #[arg(required = true)]
-    datasets: Vec<PathBuf>,
+    /// Runs' folders, or datasets (.csv or .parquet)
+    #[arg(required = true, value_name = "RUN|DATASET")]
+    inputs: Vec<PathBuf>,
     /// The directory to write into; it is created
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -96,16 +150,60 @@ enum ReportFormat {
     Json,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
+        Command::Replicate(args) => run_replicate(&args),
+        Command::Experiments(args) => run_experiments(&args),
         Command::Evaluate(args) => run_evaluate(&args),
+        Command::Import(ImportCommand::Criterion(args)) => run_import_criterion(&args),
         Command::Import(ImportCommand::Asperti(args)) => run_import_asperti(&args),
         Command::Report(args) => run_report(&args),
     }
 }
 
-fn run_evaluate(args: &EvaluateArgs) -> anyhow::Result<()> {
-    let dataset = Dataset::read(&args.dataset)?;
+fn run_replicate(args: &ReplicateArgs) -> anyhow::Result<ExitCode> {
+    let verify = args.verify.then(|| "--verify".to_owned());
+    let measured = measure(&args.filter.iter().cloned().chain(verify).collect::<Vec<_>>())?;
+    let imported = criterion::read(&measured.run)?;
+    imported.dataset.write(&measured.run.join("dataset.csv"))?;
+    let out = args.out.clone().unwrap_or_else(|| measured.run.join("report"));
+    let mut input = Input::of(&imported);
+    input.fit_in_sample(args.s_k, FlopConvention::Macs);
+    let report = report::write(&[input], &out)?;
+    print(&report.summary(&out))?;
+    let sound = left_out(&imported)?;
+    Ok(if measured.complete { sound } else { ExitCode::FAILURE })
+}
+
+fn run_experiments(args: &ExperimentsArgs) -> anyhow::Result<ExitCode> {
+    let all = Experiment::ALL.to_vec();
+    let chosen = if args.experiment.is_empty() { &all } else { &args.experiment };
+    print(&match args.format {
+        OutputFormat::Table => suite::table(chosen, args.resolution).to_text(),
+        OutputFormat::Csv => suite::table(chosen, args.resolution).to_csv(),
+        OutputFormat::Json => json(&suite::list(chosen, args.resolution))?,
+    })
+}
+
+fn run_import_criterion(args: &ImportCriterionArgs) -> anyhow::Result<ExitCode> {
+    let imported = criterion::read(&args.run)?;
+    imported.dataset.write(&args.out)?;
+    let (count, device) =
+        (imported.dataset.observations.len(), &imported.dataset.provenance.device);
+    print(&format!("{}: {count} configurations on {device}\n", args.out.display()))?;
+    left_out(&imported)
+}
+
+/// Names what an import left out; status 1 where there is anything.
+fn left_out(imported: &Imported) -> anyhow::Result<ExitCode> {
+    for rejected in &imported.rejected {
+        warn(&format!("left out {}: {}", rejected.id, rejected.reason));
+    }
+    Ok(if imported.rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_evaluate(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
+    let Imported { dataset, .. } = load(&args.dataset)?;
     let coefficients = coefficients(&args.coefficients)?;
     let evaluation = evaluate(&dataset, &coefficients)?;
     print(&match args.format {
@@ -126,17 +224,16 @@ fn coefficients(name: &str) -> anyhow::Result<Coefficients> {
     }
 }
 
-fn run_import_asperti(args: &ImportAspertiArgs) -> anyhow::Result<()> {
+fn run_import_asperti(args: &ImportAspertiArgs) -> anyhow::Result<ExitCode> {
     let dataset = asperti::read(&args.file)?;
     dataset.write(&args.out)?;
     let (count, device) = (dataset.observations.len(), &dataset.provenance.device);
     print(&format!("{}: {count} configurations on {device}\n", args.out.display()))
 }
 
-fn run_report(args: &ReportArgs) -> anyhow::Result<()> {
-    let read = |path: &PathBuf| Dataset::read(path);
-    let datasets = args.datasets.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let mut inputs: Vec<Input<'_>> = datasets.iter().map(Input::new).collect();
+fn run_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
+    let imported = args.inputs.iter().map(|path| load(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut inputs: Vec<Input<'_>> = imported.iter().map(Input::of).collect();
     for name in &args.coefficients {
         for input in &mut inputs {
             match name.as_str() {
@@ -152,15 +249,23 @@ fn run_report(args: &ReportArgs) -> anyhow::Result<()> {
     })
 }
 
+/// Says on standard error what went wrong without ending the program.
+#[allow(clippy::print_stderr, reason = "the one place that warns")]
+fn warn(message: &str) {
+    eprintln!("warning: {message}");
+}
+
 fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
 /// Writes to standard output; a reader that has seen enough (`| head`) is no error.
-fn print(text: &str) -> anyhow::Result<()> {
+fn print(text: &str) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
     }
 }

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::dataset::{Dataset, Provenance};
 use crate::fit::{Fit, PUBLISHED_START, fit};
+use crate::import::criterion::Imported;
 use crate::metrics::{Evaluation, evaluate};
 use crate::model::{Coefficients, FlopConvention, GroupCoefficients, KernelTerm};
 use crate::objectives::{Objectives, answer};
@@ -174,6 +175,18 @@ impl<'a> Input<'a> {
     /// A dataset without coefficients and extras.
     pub fn new(dataset: &'a Dataset) -> Self {
         Self { dataset, coefficients: Vec::new(), not_fitted: None, extras: Extras::default() }
+    }
+
+    /// What was imported, without coefficients.
+    pub fn of(imported: &'a Imported) -> Self {
+        let rejected = imported.rejected.iter().map(|r| (&r.id, &r.reason));
+        let not_measured = imported.not_measured.iter().map(|n| (&n.id, &n.reason));
+        let skipped = not_measured
+            .chain(rejected)
+            .map(|(id, reason)| Skipped { id: id.clone(), reason: reason.clone() })
+            .collect();
+        let extras = Extras { environment: imported.environment.clone(), skipped };
+        Self { extras, ..Self::new(&imported.dataset) }
     }
 
     /// Adds coefficients fitted to the dataset itself or, where that is impossible, the reason: a

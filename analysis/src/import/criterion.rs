@@ -10,7 +10,7 @@ use alpha_flops::statistics::{Fences, Summary};
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::criterion_json::{Benchmark, CriterionError, benchmarks};
+use crate::criterion_json::{Benchmark, CriterionError, Found, benchmarks};
 use crate::dataset::{Dataset, Latency, Observation, Provenance};
 
 /// What a run gives.
@@ -123,7 +123,7 @@ type Folders = HashMap<String, Vec<PathBuf>>;
 fn index(home: &Path, baseline: &str) -> Result<(Folders, Vec<Rejected>), ImportError> {
     let mut folders = Folders::new();
     let mut rejected = Vec::new();
-    for (folder, id) in benchmarks(home, baseline).map_err(ImportError::Criterion)? {
+    for Found { folder, id } in benchmarks(home, baseline).map_err(ImportError::Criterion)? {
         match id {
             Ok(id) => folders.entry(id).or_default().push(folder),
             Err(error) => {
