@@ -1,0 +1,252 @@
+"""The whole way, as a user goes it: measure, kill, resume, damage, import, fit, evaluate, report.
+
+Checks what comes out, never how fast. Run from the repository's root: python3 .ci/end_to_end.py
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path.cwd()
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+BINARY = TARGET / "release" / "alpha-flops"
+SMOKE = {"ALPHA_FLOPS_PROFILE": "smoke"}
+
+
+def run(command, expect=0, env=None, **kwargs):
+    """Runs a command; its status must be `expect` (None: any). Returns output of both streams."""
+    result = subprocess.run(
+        [str(part) for part in command],
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        **kwargs,
+    )
+    if expect is not None and result.returncode != expect:
+        sys.exit(f"{command}: status {result.returncode}, expected {expect}\n{result.stdout}")
+    return result.stdout
+
+
+def check(condition, message):
+    if not condition:
+        sys.exit(f"FAILED: {message}")
+    print(f"ok: {message}", flush=True)
+
+
+def bench_binary():
+    """Builds the benchmarks and returns their executable, to be killed without cargo around it."""
+    command = ["cargo", "bench", "--bench", "experiments", "--no-run", "--message-format=json"]
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    messages = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    return next(m["executable"] for m in messages if m.get("executable"))
+
+
+def runs_in(folder):
+    return sorted(path.parent for path in Path(folder).glob("*/run.json"))
+
+
+def header(run_folder):
+    return json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
+
+
+def form(run_folder):
+    """What does not depend on time: ids, outcomes, launches, files."""
+    outcomes = sorted(
+        (c["id"], c["outcome"]["status"], c["outcome"].get("summary", {}).get("launches"))
+        for c in header(run_folder)["configurations"]
+    )
+    return outcomes, sorted(path.name for path in run_folder.iterdir())
+
+
+def main_job(work):
+    runs = work / "replicate"
+    env = {**SMOKE, "ALPHA_FLOPS_RUNS": str(runs), "NO_COLOR": "1"}
+    output = run(["cargo", "replicate", "--verify"], env=env)
+    check("\x1b" not in output, "piped output has no escape sequences")
+    check("Unable to complete" not in output, "criterion's sample warnings do not reach the user")
+    [folder] = runs_in(runs)
+    record = header(folder)
+    check(record["status"] == "finished" and len(record["configurations"]) == 69,
+          "the smoke profile measures three configurations of each of the 23 lines")
+    check(all(c["outcome"]["status"] == "measured" and c["outcome"]["verified"]
+              for c in record["configurations"]), "every configuration is measured and verified")
+    for c in record["configurations"]:
+        if c["id"] not in output:
+            sys.exit(f"FAILED: no line for {c['id']}")
+    report = json.loads((folder / "report/report.json").read_text(encoding="utf-8"))
+    markdown = (folder / "report/report.md").read_text(encoding="utf-8")
+    check(len(report["figures"]) >= 14, "there are figures 1-7 and their residuals")
+    for figure in report["figures"]:
+        png = (folder / "report" / figure["png"]).read_bytes()
+        svg = (folder / "report" / figure["svg"]).read_text(encoding="utf-8")
+        if not (png.startswith(b"\x89PNG") and len(png) > 5000 and "backend cpu" in svg):
+            sys.exit(f"FAILED: {figure}")
+    check("backend cpu" in markdown and "RO1" in markdown and "in-sample" in markdown,
+          "the report names the backend, answers RO1 and says that the fit is in-sample")
+    return folder
+
+
+def criterion_flags(bench, work):
+    listed = run([bench, "--bench", "--list"]).splitlines()
+    check(sum(line.endswith(": benchmark") for line in listed) == 591, "--list lists 591")
+    listed = run([bench, "--bench", "--list", "^D/"]).splitlines()
+    check(sum(line.endswith(": benchmark") for line in listed) == 99, "^D/ selects experiment D")
+    check("refused" in run([bench, "--bench", "--quick"], expect=1), "--quick is refused")
+    check("refused" in run([bench, "--bench", "--save-baseline", "new"], expect=1),
+          "a baseline named `new` is refused")
+    env = {**SMOKE, "ALPHA_FLOPS_RUNS": str(work / "flags")}
+    check("Success" in run([bench, "--bench", "--test", "^A/.*in=100_"], env=env), "--test works")
+    env["CRITERION_HOME"] = str(work / "criterion-home")
+    only = "^F/.*out=10_"
+    run([bench, "--bench", "--save-baseline", "before", only], env=env)
+    time.sleep(1.1)
+    output = run([bench, "--bench", "--baseline", "before", only], env=env)
+    check("change:" in output, "--save-baseline and --baseline compare runs")
+    check("resuming" not in output and len(runs_in(work / "flags")) == 2,
+          "a finished run is not replayed: the second command measures afresh")
+    imported = run([BINARY, "import", "criterion", runs_in(work / "flags")[0],
+                    "--out", work / "baseline.csv"])
+    check("3 configurations" in imported, "a run kept under a baseline's name is imported")
+    check("unknown setting" in run([bench, "--bench"], expect=1, env={"ALPHA_FLOPS_PROFIEL": "x"})
+          .replace("is no setting", "unknown setting"), "a misspelt setting is an error")
+
+
+def killed_and_resumed(bench, work):
+    env = {**SMOKE, "ALPHA_FLOPS_EXPERIMENTS": "A,B,C,D"}
+    whole, killed = work / "whole", work / "killed"
+    start = time.monotonic()
+    run([bench, "--bench"], env={**env, "ALPHA_FLOPS_RUNS": str(whole)})
+    took = time.monotonic() - start
+    env["ALPHA_FLOPS_RUNS"] = str(killed)
+    for _ in range(3):
+        process = subprocess.Popen([bench, "--bench"], env={**os.environ, **env},
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   start_new_session=True)
+        time.sleep(took * random.uniform(0.05, 0.3))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    output = run([bench, "--bench"], env=env)
+    check("resuming the unfinished run" in output, "a killed run resumes and says so")
+    [folder], [reference] = runs_in(killed), runs_in(whole)
+    check(form(folder) == form(reference), "killed three times, its record is of the same form")
+    run([BINARY, "import", "criterion", folder, "--out", work / "killed.csv"])
+
+
+def damaged_files(sound, work):
+    ids = [c["id"] for c in header(sound)["configurations"]]
+    for name, damage, words in [
+        ("cut", lambda path: path.write_text(path.read_text()[:40]), "sample.json"),
+        ("missing", lambda path: path.unlink(), "sample.json"),
+        ("zero", lambda path: path.write_text(re.sub(r'"times":\[[^,]*', '"times":[0.0',
+                                                     path.read_text())), "is 0, expected finite"),
+        ("nan", lambda path: path.write_text(re.sub(r'"times":\[[^,]*', '"times":[NaN',
+                                                    path.read_text())), "sample.json"),
+        ("null", lambda path: path.write_text(re.sub(r'"times":\[[^,]*', '"times":[null',
+                                                     path.read_text())), "expected finite"),
+    ]:
+        copy = work / f"damaged-{name}"
+        shutil.copytree(sound, copy)
+        damage(copy / "criterion" / ids[5] / "new" / "sample.json")
+        output = run([BINARY, "import", "criterion", copy, "--out", copy / "out.csv"], expect=1)
+        rows = (copy / "out.csv").read_text(encoding="utf-8").count("\n") - 1
+        check(words in output and ids[5] in output and rows == len(ids) - 1,
+              f"a {name} sample is left out by name, the others go on, the status says so")
+    output = run([BINARY, "import", "criterion", work, "--out", work / "x.csv"], expect=1)
+    check("hint" in output, "a folder that is no run gives a hint")
+
+
+def unwritable_and_full(bench, work):
+    (work / "a-file").write_text("")
+    output = run([bench, "--bench"], expect=1,
+                 env={**SMOKE, "ALPHA_FLOPS_RUNS": str(work / "a-file")})
+    check("a-file" in output and "panicked" not in output, "an unwritable folder is named")
+    disk = work / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, stderr=subprocess.DEVNULL).returncode != 0:
+        print("skipped: a full disk (mounting a small tmpfs is not permitted here)")
+        return
+    try:
+        env = {**SMOKE, "ALPHA_FLOPS_RUNS": str(disk), "ALPHA_FLOPS_EXPERIMENTS": "A,C"}
+        output = run([bench, "--bench"], expect=1, env=env)
+        check("free some space" in output and "panicked" not in output,
+              "a full disk is an error that says what to do")
+        run(["mount", "-o", "remount,size=64m", str(disk)])
+        output = run([bench, "--bench"], env=env)
+        check("resuming" in output, "with space again, the run resumes")
+        check(header(runs_in(disk)[0])["status"] == "finished", "and finishes")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def criterion_cost(bench, work):
+    env = {"ALPHA_FLOPS_PROFILE": "paper", "ALPHA_FLOPS_RUNS": str(work / "cost")}
+    output = run([bench, "--bench", "^A/.*(in=100_|in=200_)"], env=env)
+    print([line for line in output.splitlines() if line.startswith("criterion: ")][0],
+          "(2,000 launches each)")
+
+
+def analysis_commands(sound, work):
+    dataset, coefficients = work / "dataset.parquet", work / "coefficients.json"
+    run([BINARY, "import", "criterion", sound, "--out", dataset])
+    fit = json.loads(run([BINARY, "fit", dataset, "--s-k", "side", "--flops", "macs",
+                          "--format", "json", "--out", coefficients]))
+    groups = [fit["k_equal_1"], fit["k_above_1"]]
+    check(all({"beta", "gamma", "final", "rmse_ms", "n"} <= set(group) for group in groups)
+          and sum(group["n"] for group in groups) == 69, "fit gives both groups as JSON")
+    evaluation = json.loads(run([BINARY, "evaluate", dataset, "--coefficients", coefficients,
+                                 "--format", "json"]))
+    total = sum(group["n"] * group["rmse_ms"] ** 2 for group in groups)
+    overall = evaluation["overall"]
+    check(abs(overall["rmse_ms"] - (total / 69) ** 0.5) < 1e-9 * overall["rmse_ms"],
+          "evaluate finds the error that fit reports")
+    listed = json.loads(run([BINARY, "experiments", "--resolution", "full", "--format", "json"]))
+    check(len(listed) == 9105, "experiments lists 9,105 at full resolution")
+
+
+def original_study(work):
+    pickle = ROOT / "../shared/data/asperti-quadro-t2000/data.pickle"
+    if not pickle.exists():
+        print("skipped: the original study's data is not beside this checkout")
+        return
+    dataset = work / "asperti.csv"
+    run([BINARY, "import", "asperti", pickle, "--out", dataset])
+    evaluation = json.loads(run([BINARY, "evaluate", dataset, "--coefficients", "published-t2000",
+                                 "--format", "json"]))
+    overall = evaluation["overall"]
+    check(overall["n"] == 721 and round(overall["rmse_ms"], 4) == 0.6474,
+          "published coefficients on the original data: RMSE 0.6474 ms over 721 points")
+    fit = json.loads(run([BINARY, "fit", dataset, "--s-k", "area", "--flops", "macs",
+                          "--format", "json"]))
+    check(fit["k_equal_1"]["n"] + fit["k_above_1"]["n"] == 721, "fit takes all 721 points")
+    run([BINARY, "report", dataset, "--s-k", "area", "--out", work / "asperti-report"])
+    check("Quadro T2000" in (work / "asperti-report/report.md").read_text(encoding="utf-8"),
+          "the report of the original data names its GPU")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        sound = main_job(work)
+        bench = bench_binary()
+        analysis_commands(sound, work)
+        damaged_files(sound, work)
+        criterion_flags(bench, work)
+        killed_and_resumed(bench, work)
+        unwritable_and_full(bench, work)
+        original_study(work)
+        criterion_cost(bench, work)
+
+
+main()
