@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use gemm::Parallelism;
-
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::shift::{Taps, copy_shifted};
 use super::team::Team;
@@ -310,7 +308,6 @@ impl Slab {
                 out.block(rows, columns.clone()),
                 weights.column_range(y * depth..(y + 1) * depth),
                 slab.column_range(slab_first..slab_first + columns.len()),
-                Parallelism::None,
             );
         }
     }
