@@ -5,6 +5,12 @@
 //! algorithm repacks, it repacks in every launch. Taps of the kernel that see only padding are
 //! skipped where an algorithm can, as PyTorch and oneDNN do: rates computed from nominal FLOPs can
 //! exceed what the hardware can do.
+//!
+//! Everything whose size grows with the convolution is allocated before the first launch and
+//! counted as workspace. A launch itself still allocates a few bytes per thread, and `gemm` its own
+//! packing buffers, a few MiB at most, which are not counted.
+//!
+//! Results are the same bits in every run with the same number of threads.
 
 use std::fmt;
 use std::num::NonZeroUsize;
