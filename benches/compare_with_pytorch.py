@@ -113,7 +113,8 @@ def cpu_name():
         text = pathlib.Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor()
-    return re.search(r"model name\s*:\s*(.*)", text).group(1)
+    found = re.search(r"model name\s*:\s*(.*)", text)
+    return found.group(1) if found else platform.processor() or platform.machine()
 
 
 def start_program():
@@ -123,6 +124,20 @@ def start_program():
     target = json.loads(subprocess.check_output(metadata, cwd=ROOT))["target_directory"]
     path = pathlib.Path(target) / "release" / "examples" / "time_convolutions"
     return subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def geometric_mean(values):
+    return numpy.exp(numpy.mean(numpy.log(values)))
+
+
+def print_summary(ratios):
+    """Of {experiment: ratios}: how each experiment fares, and all of them."""
+    for experiment, values in ratios.items():
+        print(f"{experiment}: geometric mean {geometric_mean(values):.2f}, worst {min(values):.2f}")
+    values = [ratio for ratios_of_one in ratios.values() for ratio in ratios_of_one]
+    if values:
+        print(f"all {len(values)} shapes: geometric mean {geometric_mean(values):.2f}, "
+              f"worst {min(values):.2f}")
 
 
 def arguments():
@@ -140,8 +155,9 @@ def main():
     print(f"PyTorch {torch.__version__} on {cpu_name()}")
     for threads in options.threads:
         print(f"\n{threads} thread(s)")
-        print(f"{'':2}{'shape':42}{'PyTorch ms':>11}{'ours ms':>11}{'ratio':>8}{'GFLOP/s':>9}  algorithm")
-        ratios = []
+        print(f"  {'shape':42}{'PyTorch ms':>11}{'ours ms':>11}"
+              f"{'ratio':>8}{'GFLOP/s':>9}  algorithm")
+        ratios = {}
         for experiment, shape in ((e, s) for e in SHAPES for s in SHAPES[e]):
             if not re.search(options.only, f"{experiment} {shape_id(shape)}"):
                 continue
@@ -149,11 +165,11 @@ def main():
                 pytorch, ours, algorithm = compare(program, shape, threads, options.algorithm)
             height, width, in_channels, out_channels, kernel = shape
             flops = 2 * height * width * in_channels * out_channels * kernel**2
-            ratios.append(pytorch / ours)
+            ratio = pytorch / ours
+            ratios.setdefault(experiment, []).append(ratio)
             print(f"{experiment} {shape_id(shape):42}{pytorch / 1e6:11.4f}{ours / 1e6:11.4f}"
-                  f"{ratios[-1]:8.2f}{flops / ours:9.1f}  {algorithm}", flush=True)
-        mean = numpy.exp(numpy.mean(numpy.log(ratios)))
-        print(f"geometric mean {mean:.2f}, worst {min(ratios):.2f}, {len(ratios)} shapes")
+                  f"{ratio:8.2f}{flops / ours:9.1f}  {algorithm}", flush=True)
+        print_summary(ratios)
 
 
 if __name__ == "__main__":

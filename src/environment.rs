@@ -10,7 +10,7 @@ use sysinfo::System;
 use crate::units::Bytes;
 
 /// Crates whose versions change what is measured.
-const DECIDING_CRATES: [&str; 3] = ["criterion", "gemm", "rayon"];
+const DECIDING_CRATES: [&str; 2] = ["criterion", "gemm"];
 
 /// What stays the same while a machine, its software and this code do: runs may continue or be
 /// compared with each other only where it is equal.

@@ -92,3 +92,43 @@ pub fn output_value(
     let tolerance = 8.0 * unit_roundoff * (terms as f64).sqrt() * squares.sqrt();
     ReferenceValue { value, tolerance }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::random_value;
+
+    fn tensors(shape: ConvShape) -> [Vec<f32>; 2] {
+        let stream = |seed, len| (0..len as u64).map(|i| random_value(seed, i)).collect();
+        [stream(1, shape.input_len()), stream(2, shape.weights_len())]
+    }
+
+    #[test]
+    fn the_tolerance_takes_an_ordinary_f32_sum_but_not_one_without_a_tap() {
+        // the longest sums of the experiments, 24,975 terms
+        let shape: ConvShape = "h=5_w=5_in=999_out=1_k=5".parse().unwrap();
+        let [input, mut weights] = tensors(shape);
+        let expected = output_value(shape, &input, &weights, [0, 2, 2]);
+        let sum: f32 = input.iter().zip(&weights).map(|(x, w)| x * w).sum();
+        assert!(expected.accepts(sum), "{expected:?} {sum}");
+        assert!(!expected.accepts(f32::NAN));
+        weights[12_345] = 0.0;
+        let sum: f32 = input.iter().zip(&weights).map(|(x, w)| x * w).sum();
+        assert!(!expected.accepts(sum), "{expected:?} {sum}");
+    }
+
+    #[test]
+    fn checked_positions_are_inside_and_hold_all_corners() {
+        for shape in ["h=1_w=1_in=1_out=1_k=1", "h=7_w=40_in=3_out=9_k=4"] {
+            let shape: ConvShape = shape.parse().unwrap();
+            let positions = positions_to_check(shape, 5);
+            let sizes = [shape.out_channels(), shape.height(), shape.width()];
+            assert!(positions.iter().all(|p| p.iter().zip(sizes).all(|(i, size)| *i < size)));
+            for corner in 0..8 {
+                let at = |axis: usize| if corner >> axis & 1 == 0 { 0 } else { sizes[axis] - 1 };
+                assert!(positions.contains(&[at(0), at(1), at(2)]));
+            }
+            assert_eq!(positions, positions_to_check(shape, 5));
+        }
+    }
+}

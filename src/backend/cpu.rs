@@ -5,6 +5,12 @@
 //! algorithm repacks, it repacks in every launch. Taps of the kernel that see only padding are
 //! skipped where an algorithm can, as PyTorch and oneDNN do: rates computed from nominal FLOPs can
 //! exceed what the hardware can do.
+//!
+//! Everything whose size grows with the convolution is allocated before the first launch and
+//! counted as workspace. A launch itself still allocates a few bytes per thread, and `gemm` its own
+//! packing buffers, a few MiB at most, which are not counted.
+//!
+//! Results are the same bits in every run with the same number of threads.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -126,6 +132,24 @@ impl CpuBackend {
         Ok(output.as_slice().to_vec())
     }
 
+    fn convolution(&self, shape: ConvShape, seed: u64) -> Result<CpuConvolution, BackendError> {
+        let plan = Plan::new(self.algorithm, shape, self.team.threads());
+        let random = |len, stream| {
+            self.allocated(shape, AlignedBuffer::random(len, random_bits(seed, stream)))
+        };
+        let zeroed = |len| self.allocated(shape, AlignedBuffer::zeroed(len));
+        Ok(CpuConvolution {
+            shape,
+            seed,
+            team: self.team.clone(),
+            input: random(shape.input_len(), 0)?,
+            weights: random(shape.weights_len(), 1)?,
+            output: zeroed(shape.output_len())?,
+            workspace: zeroed(plan.workspace_len())?,
+            plan,
+        })
+    }
+
     fn allocated(
         &self,
         shape: ConvShape,
@@ -141,8 +165,10 @@ impl CpuBackend {
 impl Backend for CpuBackend {
     fn required_memory(&self, shape: ConvShape) -> Bytes {
         let plan = Plan::new(self.algorithm, shape, self.team.threads());
-        let workspace = bytes_of(plan.workspace_len());
-        Bytes(shape.min_bytes_moved().0.saturating_add(workspace.0))
+        let elements = [shape.weights_len(), shape.output_len(), plan.workspace_len()]
+            .into_iter()
+            .fold(shape.input_len(), usize::saturating_add);
+        bytes_of(elements)
     }
 
     fn prepare(
@@ -150,21 +176,7 @@ impl Backend for CpuBackend {
         shape: ConvShape,
         seed: u64,
     ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
-        let plan = Plan::new(self.algorithm, shape, self.team.threads());
-        let random = |len, stream| {
-            self.allocated(shape, AlignedBuffer::random(len, random_bits(seed, stream)))
-        };
-        let zeroed = |len| self.allocated(shape, AlignedBuffer::zeroed(len));
-        Ok(Box::new(CpuConvolution {
-            shape,
-            seed,
-            team: self.team.clone(),
-            input: random(shape.input_len(), 0)?,
-            weights: random(shape.weights_len(), 1)?,
-            output: zeroed(shape.output_len())?,
-            workspace: zeroed(plan.workspace_len())?,
-            plan,
-        }))
+        Ok(Box::new(self.convolution(shape, seed)?))
     }
 }
 
@@ -255,5 +267,54 @@ impl FromStr for AlgorithmChoice {
             .into_iter()
             .find(|choice| choice.name() == text)
             .ok_or_else(|| UnknownAlgorithm(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_algorithms_read_back_and_others_are_refused() {
+        for choice in AlgorithmChoice::ALL {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        assert_eq!(
+            "winograd".parse::<AlgorithmChoice>().unwrap_err().to_string(),
+            "`winograd` is no algorithm, expected auto, explicit, slab, tiled or skinny"
+        );
+    }
+
+    #[test]
+    fn verification_finds_a_wrong_result() {
+        let shape: ConvShape = "h=10_w=10_in=300_out=20_k=3".parse().unwrap();
+        let backend = CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap();
+        let mut right = backend.convolution(shape, 3).unwrap();
+        right.verify().unwrap();
+        // a plan for one input channel fewer leaves that out of the first channel, and misreads others
+        let shorter = "h=10_w=10_in=299_out=20_k=3".parse().unwrap();
+        let mut wrong = backend.convolution(shape, 3).unwrap();
+        wrong.plan = Plan::new(AlgorithmChoice::Explicit, shorter, 1);
+        wrong.workspace = AlignedBuffer::zeroed(wrong.plan.workspace_len()).unwrap();
+        let error = wrong.verify().unwrap_err();
+        assert!(matches!(error, BackendError::Verification { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_largest_shapes_there_are_need_memory_but_do_not_overflow() {
+        let huge = 1 << 31;
+        for [h, w, i, o, k] in [
+            [huge, huge, 1, 1, 1],
+            [1, 1, huge, huge, 1],
+            [1, 1, 1, 2, huge - 1],
+            [huge, 1, 1, 1, huge >> 1],
+        ] {
+            let Ok(shape) = ConvShape::new(h, w, i, o, k) else { continue };
+            for choice in AlgorithmChoice::ALL {
+                let threads = NonZeroUsize::new(3).unwrap();
+                let backend = CpuBackend::new(threads, choice).unwrap();
+                assert!(backend.required_memory(shape).0 > 1 << 30, "{shape} {choice}");
+            }
+        }
     }
 }

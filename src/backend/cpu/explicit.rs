@@ -1,12 +1,13 @@
-//! The textbook algorithm: the whole im2col matrix, then one product.
+//! The textbook algorithm: the whole im2col matrix, then one product a thread.
 
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::team::Team;
 use super::tiled::fill_im2col;
-use super::work::split_evenly;
+use super::work::{PIXEL_GROUP, columns_of, split_evenly};
 use crate::shape::ConvShape;
 
-/// Writes all `C_in·K²` shifted copies of the pixels, `K²` times the input, and multiplies once.
+/// Writes all `C_in·K²` shifted copies of the pixels, `K²` times the input, and multiplies
+/// once.
 ///
 /// Kept as a yardstick: simple, and what frameworks without tiling do.
 pub(super) struct Explicit {
@@ -48,7 +49,12 @@ impl Explicit {
         let output = MatrixMut::contiguous(output, shape.out_channels(), pixels);
         let weights = Matrix::contiguous(weights, shape.out_channels(), depth);
         let columns = Matrix::contiguous(workspace, depth, pixels);
-        let parallelism = team.parallelism();
-        team.install(|| multiply(Update::Overwrite, output, weights, columns, parallelism));
+        let ranges = split_evenly(pixels, team.threads(), PIXEL_GROUP);
+        let mut parts = ranges.iter().zip(columns_of(output, &ranges)).collect::<Vec<_>>();
+        team.for_each(&mut parts, |(range, out)| {
+            let out = out.block(0..shape.out_channels(), 0..range.len());
+            let columns = columns.column_range((*range).clone());
+            multiply(Update::Overwrite, out, weights, columns);
+        });
     }
 }

@@ -1,5 +1,4 @@
-//! Matrices over borrowed memory, and their product: the only place that calls `gemm`, and the
-//! only unsafe code of the CPU backend.
+//! Matrices over borrowed memory, and their product: the only place that calls `gemm`.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -148,17 +147,11 @@ impl<'a> MatrixMut<'a> {
 // SAFETY: a `MatrixMut` stands for a unique borrow of plain `f32`s; no part of it is shared.
 unsafe impl Send for MatrixMut<'_> {}
 
-/// `out = left · right`, or `out += left · right`.
+/// `out = left · right`, or `out += left · right`, on the calling thread.
 ///
 /// # Panics
 /// Where the sizes do not match.
-pub(super) fn multiply(
-    update: Update,
-    out: MatrixMut<'_>,
-    left: Matrix<'_>,
-    right: Matrix<'_>,
-    parallelism: Parallelism,
-) {
+pub(super) fn multiply(update: Update, out: MatrixMut<'_>, left: Matrix<'_>, right: Matrix<'_>) {
     assert_eq!(
         (left.rows, left.columns, right.columns),
         (out.rows, right.rows, out.columns),
@@ -189,7 +182,7 @@ pub(super) fn multiply(
             false,
             false,
             false,
-            parallelism,
+            Parallelism::None,
         );
     }
 }
@@ -214,14 +207,14 @@ mod tests {
         let right = [1.0, 0.0, 2.0, 1.0, 0.0, 3.0];
         let mut out = [f32::NAN; 4];
         let (a, b) = (Matrix::contiguous(&left, 2, 3), Matrix::contiguous(&right, 3, 2));
-        multiply(Update::Overwrite, MatrixMut::contiguous(&mut out, 2, 2), a, b, Parallelism::None);
+        multiply(Update::Overwrite, MatrixMut::contiguous(&mut out, 2, 2), a, b);
         assert_eq!(out, [5.0, 11.0, 14.0, 23.0]);
         let product = MatrixMut::contiguous(&mut out, 2, 2);
-        multiply(Update::Add, product, b.transposed(), a.transposed(), Parallelism::None);
+        multiply(Update::Add, product, b.transposed(), a.transposed());
         assert_eq!(out, [10.0, 25.0, 25.0, 46.0]);
         let mut whole = MatrixMut::contiguous(&mut out, 2, 2);
         let (a, b) = (a.row_range(1..2), b.column_range(1..2));
-        multiply(Update::Overwrite, whole.block(1..2, 0..1), a, b, Parallelism::None);
+        multiply(Update::Overwrite, whole.block(1..2, 0..1), a, b);
         assert_eq!(out, [10.0, 25.0, 23.0, 46.0]);
     }
 
@@ -235,7 +228,7 @@ mod tests {
             let (ones, values) = (vec![1.0; rows], vec![value; columns]);
             let (a, b) =
                 (Matrix::contiguous(&ones, rows, 1), Matrix::contiguous(&values, 1, columns));
-            multiply(Update::Add, part, a, b, Parallelism::None);
+            multiply(Update::Add, part, a, b);
         }
         assert_eq!(out, [1.0, 2.0, 2.0, 2.0, 1.0, 2.0, 2.0, 2.0, 1.0, 3.0, 3.0, 3.0]);
     }
@@ -251,6 +244,6 @@ mod tests {
     fn a_product_of_sizes_that_do_not_match_is_refused() {
         let (data, mut out) = ([0.0; 6], [0.0; 4]);
         let a = Matrix::contiguous(&data, 2, 3);
-        multiply(Update::Add, MatrixMut::contiguous(&mut out, 2, 2), a, a, Parallelism::None);
+        multiply(Update::Add, MatrixMut::contiguous(&mut out, 2, 2), a, a);
     }
 }

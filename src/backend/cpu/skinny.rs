@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use gemm::Parallelism;
-
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::team::Team;
 use super::work::{rows_of, split_evenly};
@@ -59,7 +57,7 @@ impl Skinny {
                 let rows = start..(start + step).min(range.len());
                 let out = out.block(rows.clone(), 0..pixels);
                 let weights = weights.row_range(rows);
-                multiply(Update::Overwrite, out, weights, columns, Parallelism::None);
+                multiply(Update::Overwrite, out, weights, columns);
             }
         });
     }

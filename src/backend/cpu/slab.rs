@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use gemm::Parallelism;
-
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::shift::{Taps, copy_shifted};
 use super::team::Team;
@@ -71,10 +69,12 @@ impl Slab {
     pub(super) fn workspace_len(&self) -> usize {
         match &self.divided {
             Divided::Pixels(ranges) => {
-                self.packed_weights_len() + ranges.len() * self.pixel_slab_len()
+                let slabs = ranges.len().saturating_mul(self.pixel_slab_len());
+                slabs.saturating_add(self.packed_weights_len())
             }
             Divided::Channels(ranges) => {
-                self.whole_slab_len() + ranges.len() * self.weights_tile_len()
+                let weights = ranges.len().saturating_mul(self.weights_tile_len());
+                weights.saturating_add(self.whole_slab_len())
             }
         }
     }
@@ -85,9 +85,13 @@ impl Slab {
         let before = shape.padding().before;
         let rows = Taps::new(shape.kernel(), before, shape.height());
         let columns = Taps::new(shape.kernel(), before, shape.width());
-        let pairs: usize = rows.shifts().map(|shift| shape.height() - shift.unsigned_abs()).sum();
-        let all_pairs = shape.kernel() * shape.height();
-        (pairs as f64 / all_pairs as f64) * (columns.count as f64 / shape.kernel() as f64)
+        // a kernel row shifted by s misses |s| output rows; Σ|s| on one side is n(n + 1)/2
+        let missed =
+            |shift: isize| shift.unsigned_abs() as f64 * (shift.unsigned_abs() + 1) as f64 / 2.0;
+        let (above, below) = (missed(rows.first_shift), missed(rows.shifts().end - 1));
+        let (height, kernel) = (shape.height() as f64, shape.kernel() as f64);
+        let row_pairs = rows.count as f64 * height - above - below;
+        row_pairs / (kernel * height) * (columns.count as f64 / kernel)
     }
 
     /// Weights per pair of channels, without taps that see only padding.
@@ -310,8 +314,27 @@ impl Slab {
                 out.block(rows, columns.clone()),
                 weights.column_range(y * depth..(y + 1) * depth),
                 slab.column_range(slab_first..slab_first + columns.len()),
-                Parallelism::None,
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executed_share_is_what_counting_taps_gives() {
+        for (size, kernel) in [(10, 30), (10, 7), (3, 4), (1, 5), (100, 2), (12, 1)] {
+            let shape = ConvShape::new(size, size + 3, 1, 1, kernel).unwrap();
+            let before = shape.padding().before as isize;
+            let shifts = -before..shape.kernel() as isize - before;
+            let rows = shifts.clone().map(|s| shape.height().saturating_sub(s.unsigned_abs()));
+            let columns = shifts.clone().filter(|s| s.unsigned_abs() < shape.width()).count();
+            let executed = rows.sum::<usize>() * columns;
+            let all = shape.height() * shape.kernel() * shape.kernel();
+            let share = Slab::executed_share(shape);
+            assert!((share - executed as f64 / all as f64).abs() < 1e-12, "{shape}: {share}");
         }
     }
 }

@@ -1,31 +1,60 @@
 //! The fixed set of threads that a backend computes with.
+//!
+//! Not a general thread pool: a launch of a small layer takes a few microseconds, less than it
+//! takes to wake a sleeping thread. With a pool whose workers sleep, such launches take one of two
+//! times, at random, depending on whether a worker was still awake. So workers here stay awake for
+//! a while after each launch, and back-to-back launches are never delayed.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-
-use gemm::Parallelism;
-use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::backend::BackendError;
 
-/// Threads to share work among; one of them is, where possible, the thread that made the team.
+/// How long a waiting thread keeps its core entirely to itself.
+const SPIN: Duration = Duration::from_micros(200);
+/// How long a worker without work stays awake, offering its core to others.
+const STAY_AWAKE: Duration = Duration::from_millis(5);
+
+/// Threads to share work among, the calling thread being one of them.
 ///
-/// A worker has to be woken for each launch, and the calling thread again when all is done. Making
-/// the calling thread a member saves one of the two, which small layers notice. Rayon allows that
-/// once per thread: a second team of another size on the same thread has workers only.
+/// It can be used on the thread that made it only (`Rc`), and for one piece of work at a time.
 #[derive(Clone)]
 pub(super) struct Team {
     threads: NonZeroUsize,
-    /// `None`: the calling thread alone. `Rc`, so that a team stays on the thread it was made for.
-    pool: Option<Rc<ThreadPool>>,
+    workers: Rc<Workers>,
 }
 
-thread_local! {
-    /// Pools are kept until their thread ends, for the next team of the same size.
-    static POOLS: RefCell<Vec<Rc<ThreadPool>>> = const { RefCell::new(Vec::new()) };
+/// All threads but the calling one. They end with it.
+struct Workers {
+    shared: Arc<Shared>,
+    handles: Vec<JoinHandle<()>>,
+    /// Whether [`Workers::run`] is running.
+    busy: Cell<bool>,
 }
+
+#[derive(Default)]
+struct Shared {
+    /// Counts pieces of work; a worker looks for `work` when this changes.
+    announced: AtomicUsize,
+    work: Mutex<Option<Work>>,
+    /// Workers that have not finished the current piece.
+    unfinished: AtomicUsize,
+    panicked: AtomicBool,
+}
+
+/// What every thread calls with its number. The pointee lives until `unfinished` is 0.
+#[derive(Clone, Copy)]
+struct Work(*const (dyn Fn(usize) + Sync));
+
+// SAFETY: the pointee is `Sync`, so that a reference to it may be used on any thread; that it is
+// alive whenever one does is `Workers::run`'s duty.
+unsafe impl Send for Work {}
 
 impl Team {
     /// A team of so many threads.
@@ -33,11 +62,18 @@ impl Team {
     /// # Errors
     /// [`BackendError::Threads`] where the system refuses to start them.
     pub(super) fn new(threads: NonZeroUsize) -> Result<Self, BackendError> {
-        let pool = match threads.get() {
-            1 => None,
-            count => Some(POOLS.with_borrow_mut(|pools| pool_of(count, pools))?),
-        };
-        Ok(Self { threads, pool })
+        let mut workers =
+            Workers { shared: Arc::default(), handles: Vec::new(), busy: Cell::new(false) };
+        for index in 1..threads.get() {
+            let shared = Arc::clone(&workers.shared);
+            let name = format!("convolution-{index}");
+            let handle = thread::Builder::new().name(name).spawn(move || shared.serve(index));
+            workers.handles.push(handle.map_err(|error| BackendError::Threads {
+                threads: threads.get(),
+                reason: error.to_string(),
+            })?);
+        }
+        Ok(Self { threads, workers: Rc::new(workers) })
     }
 
     pub(super) fn size(&self) -> NonZeroUsize {
@@ -48,78 +84,199 @@ impl Team {
         self.threads.get()
     }
 
-    /// Calls `work` once on each part, on different threads where there are several parts.
-    pub(super) fn for_each<P: Send>(&self, parts: &mut [P], work: impl Fn(&mut P) + Sync + Send) {
-        match &self.pool {
-            Some(pool) if parts.len() > 1 => {
-                pool.install(|| parts.par_iter_mut().with_max_len(1).for_each(work));
+    /// Calls `work` once on each part: part 0 on the calling thread, part 1 on the first worker,
+    /// and so on, around again where there are more parts than threads.
+    ///
+    /// # Panics
+    /// Where `work` does, on whichever thread.
+    pub(super) fn for_each<P: Send>(&self, parts: &mut [P], work: impl Fn(&mut P) + Sync) {
+        if parts.len() < 2 || self.threads() == 1 {
+            return parts.iter_mut().for_each(work);
+        }
+        // never contended: each is locked once, by one thread
+        let parts = parts.iter_mut().map(Mutex::new).collect::<Vec<_>>();
+        let threads = self.threads();
+        self.workers.run(&|thread| {
+            for part in parts.iter().skip(thread).step_by(threads) {
+                work(&mut lock(part));
             }
-            _ => parts.iter_mut().for_each(work),
+        });
+    }
+}
+
+impl Workers {
+    /// Calls `work` with 0 here and with 1, 2, … on the workers; returns when all are done.
+    ///
+    /// # Panics
+    /// Where `work` does, or calls this in turn.
+    fn run(&self, work: &(dyn Fn(usize) + Sync)) {
+        assert!(!self.busy.replace(true), "work inside of work");
+        // SAFETY: only the lifetime changes. Workers call the pointee between the announcement
+        // below and their decrement of `unfinished`; `WaitForWorkers` keeps this function, and so
+        // the borrow of `work`, from ending before that is 0, even by a panic.
+        let erased = unsafe {
+            std::mem::transmute::<
+                *const (dyn Fn(usize) + Sync + '_),
+                *const (dyn Fn(usize) + Sync + 'static),
+            >(std::ptr::from_ref(work))
+        };
+        *lock(&self.shared.work) = Some(Work(erased));
+        self.shared.unfinished.store(self.handles.len(), Ordering::Relaxed);
+        {
+            let _wait = WaitForWorkers(self);
+            self.announce();
+            work(0);
         }
+        let panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
+        assert!(!panicked, "a compute thread panicked");
     }
 
-    /// How `gemm` is told to use the whole team, inside [`Team::install`].
-    pub(super) fn parallelism(&self) -> Parallelism {
-        match self.threads.get() {
-            1 => Parallelism::None,
-            threads => Parallelism::Rayon(threads),
-        }
-    }
-
-    /// Calls `work` once, from inside the pool, for code that starts its own parallel work.
-    pub(super) fn install(&self, work: impl FnOnce() + Send) {
-        match &self.pool {
-            Some(pool) => pool.install(work),
-            None => work(),
+    /// Tells the workers that there is work, or, where there is none, that it is over.
+    fn announce(&self) {
+        self.shared.announced.fetch_add(1, Ordering::Release);
+        for handle in &self.handles {
+            handle.thread().unpark();
         }
     }
 }
 
-fn pool_of(count: usize, pools: &mut Vec<Rc<ThreadPool>>) -> Result<Rc<ThreadPool>, BackendError> {
-    if let Some(pool) = pools.iter().find(|pool| pool.current_num_threads() == count) {
-        return Ok(Rc::clone(pool));
+impl Drop for Workers {
+    fn drop(&mut self) {
+        *lock(&self.shared.work) = None;
+        self.announce();
+        for handle in self.handles.drain(..) {
+            // a worker catches the panics of its work; nothing else in it fails
+            let _ = handle.join();
+        }
     }
-    let mut builder = ThreadPoolBuilder::new()
-        .num_threads(count)
-        .thread_name(|index| format!("convolution-{index}"));
-    // a thread can be a member of one pool only
-    if rayon::current_thread_index().is_none() {
-        builder = builder.use_current_thread();
+}
+
+impl Shared {
+    /// A worker's life.
+    fn serve(&self, index: usize) {
+        let mut seen = 0;
+        loop {
+            seen = self.next_announcement(seen);
+            let Some(Work(work)) = *lock(&self.work) else { return };
+            // SAFETY: `Workers::run` keeps the pointee alive until this worker decrements
+            // `unfinished`, below.
+            let work = unsafe { &*work };
+            if catch_unwind(AssertUnwindSafe(|| work(index))).is_err() {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+            self.unfinished.fetch_sub(1, Ordering::Release);
+        }
     }
-    let pool = builder
-        .build()
-        .map_err(|error| BackendError::Threads { threads: count, reason: error.to_string() })?;
-    let pool = Rc::new(pool);
-    pools.push(Rc::clone(&pool));
-    Ok(pool)
+
+    /// Waits until `announced` is no longer `seen`: awake at first, then asleep.
+    fn next_announcement(&self, seen: usize) -> usize {
+        let mut waiting = Waiting::new();
+        loop {
+            let announced = self.announced.load(Ordering::Acquire);
+            if announced != seen {
+                return announced;
+            }
+            if waiting.pause() > STAY_AWAKE {
+                // returns at once where `unpark` came before it
+                thread::park();
+            }
+        }
+    }
+}
+
+/// Waits, when dropped, until every worker has finished.
+struct WaitForWorkers<'a>(&'a Workers);
+
+impl Drop for WaitForWorkers<'_> {
+    fn drop(&mut self) {
+        let mut waiting = Waiting::new();
+        while self.0.shared.unfinished.load(Ordering::Acquire) != 0 {
+            waiting.pause();
+        }
+        self.0.busy.set(false);
+    }
+}
+
+/// Waiting without sleeping: alone on the core for a moment, then after whoever else wants it.
+struct Waiting {
+    since: Instant,
+}
+
+impl Waiting {
+    fn new() -> Self {
+        Self { since: Instant::now() }
+    }
+
+    /// Passes a little time; returns how long it has been in all.
+    fn pause(&mut self) -> Duration {
+        let waited = self.since.elapsed();
+        if waited < SPIN {
+            std::hint::spin_loop()
+        } else {
+            thread::yield_now()
+        }
+        waited
+    }
+}
+
+/// A panic while a lock is held leaves nothing half-done here: `run` reports it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn visits(team: &Team, parts: usize) -> Vec<usize> {
-        let mut counts = vec![0; parts];
-        team.for_each(&mut counts, |count| *count += 1);
-        counts
+    fn team(threads: usize) -> Team {
+        Team::new(NonZeroUsize::new(threads).unwrap()).unwrap()
     }
 
     #[test]
-    fn teams_of_any_size_can_follow_one_another_on_one_thread() {
-        for threads in [1, 2, 3, 2, 1, 4] {
-            let team = Team::new(NonZeroUsize::new(threads).unwrap()).unwrap();
+    fn every_part_is_worked_on_once_by_teams_of_any_size() {
+        for threads in [1, 2, 3, 2, 1, 8] {
+            let team = team(threads);
             assert_eq!(team.threads(), threads);
-            for parts in [0, 1, 2, 5] {
-                assert_eq!(visits(&team, parts), vec![1; parts]);
+            for parts in [0, 1, 2, 5, 20] {
+                let mut counts = vec![0; parts];
+                team.for_each(&mut counts, |count| *count += 1);
+                assert_eq!(counts, vec![1; parts], "{threads} threads");
             }
         }
     }
 
     #[test]
-    fn a_team_can_be_made_inside_a_rayon_pool() {
-        let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-        let counts =
-            pool.install(|| visits(&Team::new(NonZeroUsize::MIN.saturating_add(1)).unwrap(), 3));
-        assert_eq!(counts, [1, 1, 1]);
+    fn parts_run_on_different_threads_and_the_first_on_the_calling_one() {
+        let mut ids = vec![None; 3];
+        team(3).for_each(&mut ids, |id| *id = Some(thread::current().id()));
+        assert_eq!(ids[0], Some(thread::current().id()));
+        assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+    }
+
+    #[test]
+    fn many_pieces_of_work_follow_one_another_and_workers_wake_from_sleep() {
+        let team = team(2);
+        let mut sums = [0u64; 2];
+        for launch in 0..2000 {
+            team.for_each(&mut sums, |sum| *sum += launch);
+            if launch % 1000 == 0 {
+                thread::sleep(STAY_AWAKE * 2);
+            }
+        }
+        assert_eq!(sums, [1_999_000; 2]);
+    }
+
+    #[test]
+    fn a_panic_on_any_thread_reaches_the_caller_and_the_team_goes_on() {
+        for panicking in [0, 1] {
+            let team = team(2);
+            let panic = catch_unwind(AssertUnwindSafe(|| {
+                team.for_each(&mut [0, 1], |part| assert_ne!(*part, panicking));
+            }));
+            assert!(panic.is_err());
+            let mut counts = [0, 0];
+            team.for_each(&mut counts, |count| *count += 1);
+            assert_eq!(counts, [1, 1]);
+        }
     }
 }

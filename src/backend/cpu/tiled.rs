@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use gemm::Parallelism;
-
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::shift::copy_shifted;
 use super::team::Team;
@@ -110,7 +108,7 @@ impl Tiled {
             for tile in tiles(0..range.len(), PIXEL_TILE, PIXEL_GROUP) {
                 let columns = input.column_range(range.start + tile.start..range.start + tile.end);
                 let out = out.block(0..channels, tile);
-                multiply(Update::Overwrite, out, weights, columns, Parallelism::None);
+                multiply(Update::Overwrite, out, weights, columns);
             }
         });
     }
@@ -129,7 +127,7 @@ impl Tiled {
         team.for_each(&mut parts, |(range, out)| {
             let out = out.block(0..range.len(), 0..pixels);
             let weights = weights.row_range((*range).clone());
-            multiply(Update::Overwrite, out, weights, input, Parallelism::None);
+            multiply(Update::Overwrite, out, weights, input);
         });
     }
 
@@ -159,7 +157,6 @@ impl Tiled {
                         out.block(0..channels, tile.clone()),
                         weights.column_range(depth.clone()),
                         Matrix::contiguous(block, depth.len(), tile.len()),
-                        Parallelism::None,
                     );
                 }
             }
@@ -192,7 +189,7 @@ impl Tiled {
                 team.for_each(&mut parts, |(range, out)| {
                     let out = out.block(0..range.len(), tile.clone());
                     let weights = weights.row_range((*range).clone()).column_range(depth.clone());
-                    multiply(first_overwrites(&depth), out, weights, block, Parallelism::None);
+                    multiply(first_overwrites(&depth), out, weights, block);
                 });
             }
         }

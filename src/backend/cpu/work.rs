@@ -12,13 +12,10 @@ pub(super) const CHANNEL_GROUP: usize = 6;
 /// `0..total` in at most `parts` ranges of nearly equal length, cut at multiples of `group` only.
 pub(super) fn split_evenly(total: usize, parts: usize, group: usize) -> Vec<Range<usize>> {
     let groups = total.div_ceil(group);
-    (0..parts)
-        .map(|part| {
-            let cut = |part: usize| (groups * part / parts * group).min(total);
-            cut(part)..cut(part + 1)
-        })
-        .filter(|range| !range.is_empty())
-        .collect()
+    // the first parts take the groups that are left over
+    let (each, left_over) = (groups / parts, groups % parts);
+    let cut = |part: usize| ((part * each + part.min(left_over)) * group).min(total);
+    (0..parts).map(|part| cut(part)..cut(part + 1)).filter(|range| !range.is_empty()).collect()
 }
 
 /// `range` in tiles of at most `tile` and nearly equal length, cut at multiples of `group` from its
