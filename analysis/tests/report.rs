@@ -1,5 +1,7 @@
 //! Figures and reports of made-up datasets, shaped like A–G.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
+
 use std::path::Path;
 
 use alpha_flops::experiment::{Experiment, Resolution};
