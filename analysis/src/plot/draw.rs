@@ -36,7 +36,7 @@ const COLOURS: [RGBColor; 7] = [
 ];
 
 /// Dash and gap of each estimate's lines, in pixels.
-const DASHES: [(i32, i32); 4] = [(7, 4), (2, 3), (14, 4), (4, 8)];
+const DASHES: [(i32, i32); 4] = [(7, 4), (2, 3), (12, 6), (4, 8)];
 
 /// The figure as an SVG document.
 ///
