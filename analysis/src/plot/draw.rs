@@ -298,6 +298,14 @@ fn visible_parts(curve: &Curve, frame: &Frame<'_>) -> Vec<Vec<(i32, i32)>> {
         let (across, down) = (frame.left + frame.width * x, frame.top + frame.height * (1.0 - y));
         (across.round() as i32, down.round() as i32)
     };
+    if let [(x, y)] = curve.points[..] {
+        // a line of one point would be invisible
+        let (across, down) = frame.at(x, y);
+        let is_visible = (0.0..=1.0).contains(&frame.y.position(y));
+        let half = 9 * SUBPIXELS;
+        let dash = vec![(across - half, down), (across + half, down)];
+        return if is_visible { vec![dash] } else { Vec::new() };
+    }
     let mut parts: Vec<Vec<(i32, i32)>> = Vec::new();
     let mut joins = false;
     for pair in curve.points.windows(2) {

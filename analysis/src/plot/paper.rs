@@ -201,7 +201,7 @@ impl Subject<'_> {
     fn x_axis(&self, first: f64, last: f64) -> Axis {
         let label = self.experiment.map_or("x", |e| e.variable().label());
         // air left and right, so that no marker sits on the frame
-        let air = if last > first { (last - first) * 0.03 } else { 0.5 };
+        let air = if last > first { (last - first) * 0.03 } else { 2.0 };
         if self.experiment == Some(Experiment::A) && last - first < 30.0 {
             let mut axis = Axis::linear(label, first, last).cut_to(first - air, last + air);
             axis.ticks = (first.ceil() as i64..=last.floor() as i64)
