@@ -26,7 +26,7 @@ mod group;
 mod solver;
 mod uncertainty;
 
-use group::{GroupProblem, Point};
+use group::{FinalScale, GroupProblem, Point, Projection};
 use solver::{BoundedNewton, FitState, MAX_ITERATIONS};
 pub use uncertainty::{ActiveBound, StandardErrors, Uncertainty};
 
@@ -221,14 +221,14 @@ fn fit_group(
     if points.iter().all(|point| point.measured_ms == latency_ms) {
         return Err(FitError::Constant { group, n, latency_ms });
     }
-    let problem = GroupProblem { points };
-    let optimum = optimum(&problem, [start.beta, start.gamma])
+    let optimum = optimum(&points, [start.beta, start.gamma])
         .map_err(|reason| FitError::NotConverged { group, reason })?;
+    let problem = GroupProblem { points, final_scale: FinalScale::Follows };
     let [beta, gamma] = optimum.parameters;
     let estimate = GroupCoefficients { beta, gamma, final_scale: optimum.final_scale };
     let errors = errors(&problem.measured_and_estimated(&estimate)).ok_or(FitError::Empty)?;
     let uncertainty = uncertainty::uncertainty(&problem, &estimate, optimum.residual_sum);
-    let active_bounds = uncertainty::active_bounds(&estimate);
+    let active_bounds = uncertainty::active_bounds(&problem, &estimate);
     let warnings = warnings(n, &uncertainty, &active_bounds);
     Ok(GroupFit {
         estimate,
@@ -248,58 +248,95 @@ struct Optimum {
     residual_sum: f64,
 }
 
-/// The best of the descents from every basin of the grid and from the user's start.
-fn optimum(problem: &GroupProblem, start: [f64; 2]) -> Result<Optimum, String> {
-    let mut candidates = problem.basins();
-    candidates.push(start);
-    let mut best: Option<Optimum> = None;
-    let mut failure: Option<(f64, String)> = None;
-    for candidate in candidates {
-        match descend(problem, candidate) {
-            // a later one must be better by more than rounding, so that the start decides nothing
-            Ok(found) => match best {
-                Some(b) if found.residual_sum >= b.residual_sum * (1.0 - 1e-11) => {}
-                _ => best = Some(found),
-            },
-            Err((reached, reason)) => match &failure {
-                Some((least, _)) if reached >= *least => {}
-                _ => failure = Some((reached, reason)),
-            },
-        }
+/// A descent that did not converge: how far it came and why it stopped.
+struct Unfinished {
+    final_scale: f64,
+    residual_sum: f64,
+    reason: String,
+}
+
+type End = Result<Optimum, Unfinished>;
+
+/// What ends have in common, converged or not.
+trait Reached {
+    fn final_scale(&self) -> f64;
+    fn residual_sum(&self) -> f64;
+}
+
+impl Reached for End {
+    fn final_scale(&self) -> f64 {
+        self.as_ref().map_or_else(|end| end.final_scale, |end| end.final_scale)
     }
-    match (best, failure) {
-        // an unfinished descent that is already lower would have ended lower still
-        (Some(best), Some((reached, reason))) if reached < best.residual_sum * (1.0 - 1e-9) => {
-            Err(reason)
-        }
-        (Some(best), _) => Ok(best),
-        (None, failure) => Err(failure.map_or_else(|| "no candidate".into(), |(_, reason)| reason)),
+
+    fn residual_sum(&self) -> f64 {
+        self.as_ref().map_or_else(|end| end.residual_sum, |end| end.residual_sum)
     }
 }
 
-/// Descends from one candidate; where it does not converge, how far it came and why it stopped.
-fn descend(problem: &GroupProblem, candidate: [f64; 2]) -> Result<Optimum, (f64, String)> {
-    let unstarted = |reason: String| (f64::INFINITY, reason);
+impl Unfinished {
+    fn nowhere() -> Self {
+        let reason = "the formula has no value there".into();
+        Self { final_scale: BOUNDS.0, residual_sum: f64::INFINITY, reason }
+    }
+}
+
+/// The least residual sum within the bounds.
+fn optimum(points: &[Point], start: [f64; 2]) -> Result<Optimum, String> {
+    let problem = |final_scale| GroupProblem { points: points.to_vec(), final_scale };
+    let free = minima(&problem(FinalScale::Follows), start);
+    if let Some(Ok(best)) = free.first()
+        && best.final_scale <= BOUNDS.1
+    {
+        return Ok(*best); // the least of all, and within the bounds
+    }
+    let bound = minima(&problem(FinalScale::AtBound), start);
+    let within = free.into_iter().filter(|end| end.final_scale() <= BOUNDS.1);
+    let mut ends: Vec<End> = bound.into_iter().chain(within).collect();
+    ends.sort_by(|a, b| a.residual_sum().total_cmp(&b.residual_sum()));
+    ends.into_iter().next().unwrap_or_else(|| Err(Unfinished::nowhere())).map_err(|end| end.reason)
+}
+
+/// Where the descents from every basin of the grid and from the user's start end, least first.
+///
+/// Of ends that differ by rounding alone the first found counts, so that the start decides nothing.
+fn minima(problem: &GroupProblem, start: [f64; 2]) -> Vec<End> {
+    let rounding = 1e-26 * problem.square_sum();
+    let mut ends: Vec<End> = Vec::new();
+    for candidate in problem.basins().into_iter().chain([start]) {
+        let end = descend(problem, candidate);
+        let tolerance = 1e-10 * end.residual_sum() + rounding;
+        let known = ends.iter().position(|e| {
+            let difference = (e.residual_sum() - end.residual_sum()).abs();
+            difference <= tolerance || e.residual_sum() == end.residual_sum()
+        });
+        match known {
+            Some(index) if ends[index].is_err() => ends[index] = end,
+            Some(_) => {}
+            None => ends.push(end),
+        }
+    }
+    ends.sort_by(|a, b| a.residual_sum().total_cmp(&b.residual_sum()));
+    ends
+}
+
+fn descend(problem: &GroupProblem, candidate: [f64; 2]) -> End {
     if problem.project(candidate).is_none() {
-        return Err(unstarted("the formula has no value at the start".into()));
+        return Err(Unfinished::nowhere());
     }
     let result = Executor::new(problem.clone(), BoundedNewton::new())
         .configure(|state: FitState| state.param(candidate).max_iters(MAX_ITERATIONS))
         .timer(false)
         .run()
-        .map_err(|error| unstarted(error.to_string()))?;
+        .map_err(|error| Unfinished { reason: error.to_string(), ..Unfinished::nowhere() })?;
     // not argmin's best by cost: the last steps refine below the cost's rounding
     let parameters = result.state.get_param().copied().unwrap_or(candidate);
-    let Some(projection) = problem.project(parameters) else {
-        return Err(unstarted("the search left the formula's domain".into()));
-    };
+    let Projection { final_scale, residual_sum } =
+        problem.project(parameters).ok_or_else(Unfinished::nowhere)?;
     match result.state.get_termination_status() {
-        TerminationStatus::Terminated(TerminationReason::SolverConverged) => Ok(Optimum {
-            parameters,
-            final_scale: projection.final_scale,
-            residual_sum: projection.residual_sum,
-        }),
-        other => Err((projection.residual_sum, other.to_string())),
+        TerminationStatus::Terminated(TerminationReason::SolverConverged) => {
+            Ok(Optimum { parameters, final_scale, residual_sum })
+        }
+        other => Err(Unfinished { final_scale, residual_sum, reason: other.to_string() }),
     }
 }
 

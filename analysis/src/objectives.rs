@@ -365,14 +365,20 @@ fn against_raw_flops(
             "no configuration has both a latency and an estimate",
         );
     };
-    let is_accurate = |row: &&AgainstRawFlops| {
+    // an experiment whose latencies are all equal has no range to measure errors by
+    let has_range = |row: &&AgainstRawFlops| row.alpha_flops.nrmse_range_percent.is_some();
+    let experiments: Vec<&AgainstRawFlops> = experiments.iter().filter(has_range).collect();
+    if experiments.is_empty() {
+        let missing = "no experiment has two configurations of different latency";
+        return Answer { numbers, ..cannot_be_answered(criterion, missing) };
+    }
+    let is_accurate = |row: &AgainstRawFlops| {
         let nrmse = row.alpha_flops.nrmse_range_percent;
         nrmse.is_some_and(|nrmse| nrmse <= ACCURATE_NRMSE_PERCENT)
     };
-    let is_better = |row: &&AgainstRawFlops| row.alpha_flops.rmse_ms < row.raw_flops.rmse_ms;
-    let holds = experiments.iter().map(|row| is_accurate(&row) && is_better(&row));
-    let verdict = verdict(holds);
-    let names = |holds: &dyn Fn(&&AgainstRawFlops) -> bool| {
+    let is_better = |row: &AgainstRawFlops| row.alpha_flops.rmse_ms < row.raw_flops.rmse_ms;
+    let verdict = verdict(experiments.iter().map(|row| is_accurate(row) && is_better(row)));
+    let names = |holds: &dyn Fn(&AgainstRawFlops) -> bool| {
         let names = experiments.iter().filter(|row| holds(row)).map(|row| row.experiment.as_str());
         let names = names.collect::<Vec<_>>().join(", ");
         if names.is_empty() { "no experiment".to_owned() } else { names }

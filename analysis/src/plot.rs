@@ -11,6 +11,7 @@ use thiserror::Error;
 pub mod axis;
 pub mod draw;
 pub mod figure;
+mod layout;
 pub mod paper;
 
 use figure::Figure;

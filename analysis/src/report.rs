@@ -210,7 +210,8 @@ struct FigureSet {
 /// Writes `report.md`, `report.json` and `figures/` into a directory, which is created.
 ///
 /// Files are replaced one by one, each wholly or not at all; the two reports come last, so that
-/// they never name a figure that is not there. Equal input gives equal files.
+/// they never name a figure that is not there. Figures of an earlier report that this one lacks
+/// stay; no report names them. Equal input gives equal files.
 ///
 /// # Errors
 /// [`ReportError`] where there is no dataset or something cannot be drawn or written.

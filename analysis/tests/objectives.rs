@@ -1,5 +1,7 @@
 //! RO1–RO3 against NumPy and SciPy, and the original study's data.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
+
 use alpha_flops::shape::ConvShape;
 use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
 use alpha_flops_analysis::import::asperti;

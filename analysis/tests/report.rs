@@ -1,5 +1,7 @@
 //! Figures and reports of made-up datasets, shaped like A–G.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
+
 use std::path::Path;
 
 use alpha_flops::experiment::{Experiment, Resolution};
@@ -265,6 +267,32 @@ fn a_report_is_written_whole_and_names_only_files_that_are_there() {
             assert!(std::fs::metadata(out.join(path)).unwrap().len() > 1000, "{path}");
         }
     }
+}
+
+fn alpha_flops(arguments: &[&Path]) -> std::process::Output {
+    let program = env!("CARGO_BIN_EXE_alpha-flops");
+    std::process::Command::new(program).arg("report").args(arguments).output().unwrap()
+}
+
+#[test]
+fn the_command_writes_the_report_and_prints_its_answers() {
+    let (mut dataset, _) = small();
+    dataset.observations.retain(|o| o.experiment == "B");
+    let directory = tempfile::tempdir().unwrap();
+    let (data, out) = (directory.path().join("data.csv"), directory.path().join("out"));
+    dataset.write(&data).unwrap();
+    let published = ["--coefficients".as_ref(), "published-rtx4090".as_ref()];
+    let output = alpha_flops(&[&data, "--out".as_ref(), &out, published[0], published[1]]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for part in ["Test CPU · backend cpu: 5 configurations", "RO1  ", "RO2  ", "RO3  "] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    assert!(out.join("report.md").exists() && out.join("report.json").exists());
+
+    let output = alpha_flops(&[&directory.path().join("none.csv"), "--out".as_ref(), &out]);
+    assert!(!output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("none.csv"));
 }
 
 #[test]

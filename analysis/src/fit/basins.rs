@@ -60,10 +60,23 @@ impl GroupProblem {
                 let bases = clusters.iter().map(|c| c.ratio + beta * (1.0 - c.ratio));
                 let logs: Vec<f64> = bases.map(f64::ln).collect();
                 (0..=GAMMA_STEPS)
-                    .map(|j| residual_sum(&clusters, &logs, gamma_at(j), total))
+                    .map(|j| self.residual_sum(&clusters, &logs, gamma_at(j), total))
                     .collect()
             })
             .collect()
+    }
+
+    /// `Σ(final·f − T)²`; `logs` are those of the brackets, `NaN` or −∞ where one is not positive.
+    fn residual_sum(&self, clusters: &[Cluster], logs: &[f64], gamma: f64, total: f64) -> f64 {
+        let (mut across, mut square) = (0.0, 0.0);
+        for (cluster, log) in clusters.iter().zip(logs) {
+            let power = if log.is_finite() { (gamma * log).exp() } else { f64::NAN };
+            across += power * cluster.across;
+            square += power * power * cluster.square;
+        }
+        let final_scale = self.final_scale.choose(across, square);
+        let sum = total - 2.0 * final_scale * across + final_scale * final_scale * square;
+        if sum.is_finite() { sum.max(0.0) } else { f64::INFINITY }
     }
 
     fn clusters(&self) -> Vec<Cluster> {
@@ -77,20 +90,6 @@ impl GroupProblem {
             |(bits, (across, square))| Cluster { ratio: f64::from_bits(bits), across, square };
         sums.into_iter().map(cluster).collect()
     }
-}
-
-/// `Σ(final·f − T)²` under the best `final` within its bounds; `logs` are those of the brackets,
-/// `NaN` or −∞ where a bracket is not positive.
-fn residual_sum(clusters: &[Cluster], logs: &[f64], gamma: f64, total: f64) -> f64 {
-    let (mut across, mut square) = (0.0, 0.0);
-    for (cluster, log) in clusters.iter().zip(logs) {
-        let power = if log.is_finite() { (gamma * log).exp() } else { f64::NAN };
-        across += power * cluster.across;
-        square += power * power * cluster.square;
-    }
-    let final_scale = (across / square).clamp(BOUNDS.0, BOUNDS.1);
-    let sum = total - 2.0 * final_scale * across + final_scale * final_scale * square;
-    if sum.is_finite() { sum.max(0.0) } else { f64::INFINITY }
 }
 
 /// 0, then logarithmic.

@@ -1,9 +1,9 @@
 //! The least-squares problem of one group, with `final` eliminated.
 //!
 //! `T̂ = final·f`, `f = b^γ·F`, `b = r + β·(1 − r)`, `r = S_K/S`. For given β and γ the best
-//! `final` is a ratio of two sums (clamped to its bounds), so the search is over (β, γ) alone:
-//! variable projection (Golub and Pereyra, 1973). This takes away the worst of the confounding,
-//! for it is β^γ that `final` trades against.
+//! `final` is a ratio of two sums, so the search is over (β, γ) alone: variable projection (Golub
+//! and Pereyra, 1973). This takes away the worst of the confounding, for it is β^γ that `final`
+//! trades against.
 
 use argmin::core::{CostFunction, Error};
 
@@ -21,11 +21,25 @@ pub(super) struct Point {
     pub measured_ms: f64,
 }
 
+/// How `final` is chosen for given β and γ.
+///
+/// Two smooth problems instead of one with a kink where `final` reaches its bound: the constrained
+/// optimum is a minimum of the first with `final` within the bounds, or the minimum of the second.
+/// (The lower bound is never reached: all latencies are positive.)
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum FinalScale {
+    /// The best value, bounds or not.
+    Follows,
+    /// At its upper bound.
+    AtBound,
+}
+
 /// The points of one group. As an argmin problem its parameters are `[β, γ]` and its cost is half
-/// the residual sum of squares (ms²) under the best `final`.
+/// the residual sum of squares (ms²).
 #[derive(Clone, Debug)]
 pub(super) struct GroupProblem {
     pub points: Vec<Point>,
+    pub final_scale: FinalScale,
 }
 
 /// What `final` becomes for given β and γ, and what is left over.
@@ -50,8 +64,27 @@ impl Point {
     }
 }
 
+impl FinalScale {
+    /// From `Σ T·f` and `Σ f²`.
+    pub(super) fn choose(self, across: f64, square: f64) -> f64 {
+        match self {
+            Self::Follows => across / square,
+            Self::AtBound => BOUNDS.1,
+        }
+    }
+}
+
 impl GroupProblem {
-    /// The best `final` within its bounds; `None` where the formula has no value for some point
+    /// The upper bounds of β and γ. Where `S < S_K` the bracket falls to 0 at β = r/(r − 1), beyond
+    /// which the formula has no value: there β ends, should that be below its bound.
+    pub(super) fn upper(&self) -> [f64; 2] {
+        let ratio = self.points.iter().fold(0.0, |max: f64, point| max.max(point.ratio));
+        // a hair inside, where the bracket is still above 0
+        let edge = if ratio > 1.0 { ratio / (ratio - 1.0) * (1.0 - 1e-12) } else { BOUNDS.1 };
+        [edge.min(BOUNDS.1), BOUNDS.1]
+    }
+
+    /// `final` and the residuals it leaves; `None` where the formula has no value for some point
     /// (a bracket of 0 or below) or no finite one.
     pub(super) fn project(&self, [beta, gamma]: [f64; 2]) -> Option<Projection> {
         let mut shapes = Vec::with_capacity(self.points.len());
@@ -65,7 +98,7 @@ impl GroupProblem {
         let pairs = || self.points.iter().zip(&shapes);
         let across: f64 = pairs().map(|(point, shape)| point.measured_ms * shape).sum();
         let square: f64 = shapes.iter().map(|shape| shape * shape).sum();
-        let final_scale = (across / square).clamp(BOUNDS.0, BOUNDS.1);
+        let final_scale = self.final_scale.choose(across, square);
         let residual_sum: f64 =
             pairs().map(|(point, shape)| (final_scale * shape - point.measured_ms).powi(2)).sum();
         residual_sum.is_finite().then_some(Projection { final_scale, residual_sum })
@@ -87,9 +120,8 @@ impl GroupProblem {
     pub(super) fn derivatives(&self, parameters: [f64; 2]) -> Option<Derivatives> {
         let Projection { final_scale, .. } = self.project(parameters)?;
         let columns = Columns::new(&self.points, parameters, final_scale);
-        // where `final` is at a bound it stays there, and there is nothing to project out
-        let follows = BOUNDS.0 < final_scale && final_scale < BOUNDS.1;
-        Some(columns.derivatives(follows))
+        // where `final` is fixed there is nothing to project out
+        Some(columns.derivatives(self.final_scale == FinalScale::Follows))
     }
 
     /// The Jacobian's columns `∂T̂/∂β`, `∂T̂/∂γ`, `∂T̂/∂final`, a value per point.

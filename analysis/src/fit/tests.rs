@@ -117,3 +117,251 @@ fn the_fit_of_the_original_study_is_scipys() {
         assert_is_scipys_optimum(name, fit.k_above_1.as_ref(), golden.fit.k_above_1.as_ref());
     }
 }
+
+/// Squares of many sizes under several kernels.
+fn shapes() -> Vec<[f64; 5]> {
+    let mut shapes = Vec::new();
+    for side in [1.0, 2.0, 5.0, 16.0, 40.0, 100.0] {
+        for kernel in [1.0, 2.0, 3.0, 7.0] {
+            for channels in [30.0, 200.0] {
+                shapes.push([side, side, channels, 100.0, kernel]);
+            }
+        }
+    }
+    shapes
+}
+
+/// The latencies of `truth` at [`shapes`], each times its factor.
+fn synthetic(truth: GroupCoefficients, factors: &[f64]) -> Dataset {
+    let coefficients = Coefficients {
+        k_equal_1: Some(truth),
+        k_above_1: Some(truth),
+        ..Coefficients::published_t2000()
+    };
+    let rows: Vec<[f64; 6]> = shapes()
+        .into_iter()
+        .zip(factors.iter().cycle())
+        .map(|([h, w, i, o, k], factor)| {
+            let shape = ConvShape::new(h as u64, w as u64, i as u64, o as u64, k as u64).unwrap();
+            let ms = coefficients.predict(&shape).unwrap().as_ms();
+            [h, w, i, o, k, ms * factor]
+        })
+        .collect();
+    dataset(&rows)
+}
+
+fn fit_area(data: &Dataset, start: GroupCoefficients) -> Result<Fit, FitError> {
+    fit(data, KernelTerm::Area, FlopConvention::Macs, start)
+}
+
+fn groups(fit: &Fit) -> [&GroupFit; 2] {
+    KernelGroup::ALL.map(|group| fit.group(group).unwrap())
+}
+
+/// The residual sum of a group under any parameters; infinite where the formula has no value.
+fn residual_sum(data: &Dataset, group: KernelGroup, parameters: GroupCoefficients) -> f64 {
+    let coefficients = Coefficients {
+        k_equal_1: Some(parameters),
+        k_above_1: Some(parameters),
+        ..Coefficients::published_t2000()
+    };
+    let members = data.observations.iter().filter(|o| KernelGroup::of(&o.shape) == group);
+    members
+        .map(|o| match coefficients.predict(&o.shape) {
+            Ok(estimate) => (estimate.as_ms() - o.typical().unwrap().as_ms()).powi(2),
+            Err(_) => f64::INFINITY,
+        })
+        .sum()
+}
+
+fn parameters() -> impl Strategy<Value = GroupCoefficients> {
+    (-4.0f64..-0.3, 0.2f64..1.9, 0.001f64..1.9).prop_map(|(beta, gamma, final_scale)| {
+        GroupCoefficients { beta: 10f64.powf(beta), gamma, final_scale }
+    })
+}
+
+/// Anything within the bounds, the bounds included.
+fn start() -> impl Strategy<Value = GroupCoefficients> {
+    let within = || {
+        prop_oneof![Just(0.0), Just(2.0), 0.0f64..2.0, (-9.0f64..0.0).prop_map(|e| 10f64.powf(e))]
+    };
+    (within(), within(), within()).prop_map(|(beta, gamma, final_scale)| GroupCoefficients {
+        beta,
+        gamma,
+        final_scale,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn known_parameters_are_recovered_from_exact_latencies(truth in parameters()) {
+        for group in groups(&fit_area(&synthetic(truth, &[1.0]), PUBLISHED_START).unwrap()) {
+            for ((name, got), (_, truth)) in group.estimate.named().into_iter().zip(truth.named()) {
+                // latencies carry 16 digits, and confounding takes up to eight of them
+                prop_assert!((got / truth - 1.0).abs() < 1e-6, "{name}: {got}, truth {truth}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_parameters_within_the_bounds_fit_better(
+        truth in parameters(),
+        factors in prop::collection::vec(0.2f64..3.0, 48),
+        others in prop::collection::vec((start(), -1e-3f64..1e-3, -1e-3f64..1e-3, -1e-3f64..1e-3), 100),
+    ) {
+        let data = synthetic(truth, &factors);
+        let fit = fit_area(&data, PUBLISHED_START).unwrap();
+        for group in KernelGroup::ALL {
+            let fitted = fit.group(group).unwrap();
+            let within = |value: f64| value.clamp(BOUNDS.0, BOUNDS.1);
+            for (other, a, b, c) in &others {
+                // near the optimum, too, where the valley is
+                let near = GroupCoefficients {
+                    beta: within(fitted.estimate.beta * (1.0 + a)),
+                    gamma: within(fitted.estimate.gamma * (1.0 + b)),
+                    final_scale: within(fitted.estimate.final_scale * (1.0 + c)),
+                };
+                for candidate in [*other, near] {
+                    let sum = residual_sum(&data, group, candidate);
+                    prop_assert!(fitted.residual_sum_ms2 <= sum * (1.0 + 1e-9), "{candidate:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_start_decides_nothing(
+        truth in parameters(),
+        factors in prop::collection::vec(0.1f64..10.0, 48),
+        start in start(),
+    ) {
+        let data = synthetic(truth, &factors);
+        let published = fit_area(&data, PUBLISHED_START).unwrap();
+        let other = fit_area(&data, start).unwrap();
+        for (a, b) in groups(&published).into_iter().zip(groups(&other)) {
+            prop_assert!((a.residual_sum_ms2 / b.residual_sum_ms2 - 1.0).abs() < 1e-9);
+            for ((name, a), (_, b)) in a.estimate.named().into_iter().zip(b.estimate.named()) {
+                prop_assert!((a - b).abs() <= 1e-6 * a.abs().max(b.abs()), "{name}: {a}, {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn derivatives_agree_with_differences(truth in parameters(), at in parameters()) {
+        let data = synthetic(truth, &[1.0, 1.3, 0.8]);
+        let points = points(&data, KernelGroup::KAbove1, KernelTerm::Area, FlopConvention::Macs);
+        let problem = GroupProblem { points: points.unwrap(), final_scale: FinalScale::Follows };
+        let at = [at.beta, at.gamma];
+        let here = problem.derivatives(at).unwrap();
+        for i in [0, 1] {
+            let step = 1e-5 * at[i];
+            let moved = |sign: f64| {
+                let mut moved = at;
+                moved[i] += sign * step;
+                moved
+            };
+            let side = |sign: f64| {
+                let there = moved(sign);
+                (problem.project(there).unwrap().residual_sum / 2.0,
+                 problem.derivatives(there).unwrap())
+            };
+            let ((low, before), (high, after)) = (side(-1.0), side(1.0));
+            // central differences: errors of the second order of the step, and of rounding
+            let scale = problem.square_sum() / at[i];
+            prop_assert!((here.gradient[i] - (high - low) / (2.0 * step)).abs() < 1e-6 * scale);
+            for j in [0, 1] {
+                let difference = (after.gradient[j] - before.gradient[j]) / (2.0 * step);
+                let scale = problem.square_sum() / (at[i] * at[j]);
+                prop_assert!((here.hessian[i][j] - difference).abs() < 1e-5 * scale);
+            }
+        }
+    }
+}
+
+#[test]
+fn data_that_cannot_be_fitted_is_refused_with_the_reason() {
+    let truth = GroupCoefficients { beta: 0.01, gamma: 0.8, final_scale: 0.03 };
+    let good = synthetic(truth, &[1.0, 1.2]);
+    let refused = |data: &Dataset| fit_area(data, PUBLISHED_START).unwrap_err().to_string();
+
+    let mut data = good.clone();
+    data.observations.retain(|o| o.shape.kernel() > 1 || o.shape.height() == 1);
+    assert_eq!(
+        refused(&data),
+        "K = 1: 2 configurations cannot determine 3 parameters; measure at least 3, better 30"
+    );
+
+    let mut data = good.clone();
+    data.observations.iter_mut().for_each(|o| o.latency.mean_ns = Some(1.5e6));
+    assert_eq!(
+        refused(&data),
+        "K = 1: all 12 latencies are 1.5 ms; latencies that do not vary say nothing about how they \
+         depend on the shape"
+    );
+
+    for (bad, expected) in [
+        (Some(f64::NAN), "X, h=1_w=1_in=200_out=100_k=1: the latency is NaN ns, expected a finite"),
+        (Some(f64::INFINITY), "the latency is inf ns"),
+        (Some(0.0), "the latency is 0 ns"),
+        (None, "the latency is absent"),
+    ] {
+        let mut data = good.clone();
+        data.observations[1].latency.mean_ns = bad;
+        assert!(refused(&data).contains(expected), "{}", refused(&data));
+    }
+
+    let mut data = good.clone();
+    data.observations.clear();
+    assert_eq!(refused(&data), "the dataset has no configurations");
+
+    let outside = GroupCoefficients { gamma: 2.5, ..PUBLISHED_START };
+    let error = fit_area(&good, outside).unwrap_err().to_string();
+    assert_eq!(error, "the start's gamma is 2.5, expected 0 to 2");
+    assert!(fit_area(&good, GroupCoefficients { beta: f64::NAN, ..PUBLISHED_START }).is_err());
+}
+
+#[test]
+fn a_group_without_data_is_absent_and_not_invented() {
+    let truth = GroupCoefficients { beta: 0.01, gamma: 0.8, final_scale: 0.03 };
+    let mut data = synthetic(truth, &[1.0, 1.2]);
+    data.observations.retain(|o| o.shape.kernel() == 1);
+    let fit = fit_area(&data, PUBLISHED_START).unwrap();
+    assert!(fit.k_above_1.is_none() && fit.coefficients.k_above_1.is_none());
+    assert!(fit.table().to_text().contains("K > 1: not fitted, the dataset has none"));
+}
+
+#[test]
+fn confounded_parameters_are_warned_about_and_undetermined_ones_have_no_error() {
+    // pixels so many that S_K hardly matters: only final·β^γ is left
+    let rows: Vec<[f64; 6]> = (0..40)
+        .map(|i| [200.0 + f64::from(i), 300.0, 50.0, 50.0, 3.0, 1.0 + f64::from(i * i % 7)])
+        .collect();
+    let fit = fit_area(&dataset(&rows), PUBLISHED_START).unwrap();
+    let warnings = fit.k_above_1.unwrap().warnings.join("\n");
+    assert!(warnings.contains("confounded") || warnings.contains("at its bound"), "{warnings}");
+
+    // one size and one kernel: β, γ and final are one number
+    let rows: Vec<[f64; 6]> =
+        (1..40).map(|i| [20.0, 20.0, 5.0, f64::from(i), 3.0, 0.001 * f64::from(i)]).collect();
+    let fit = fit_area(&dataset(&rows), PUBLISHED_START).unwrap();
+    let group = fit.k_above_1.unwrap();
+    assert!(group.residual_sum_ms2 < 1e-20);
+    assert_eq!(group.uncertainty.standard_errors, StandardErrors::default());
+    assert!(group.warnings.join("\n").contains("cannot tell the parameters apart"));
+}
+
+#[test]
+fn the_json_of_a_fit_is_a_coefficients_file() {
+    let truth = GroupCoefficients { beta: 0.01, gamma: 0.8, final_scale: 0.03 };
+    let fit = fit_area(&synthetic(truth, &[1.0, 1.2, 0.7]), PUBLISHED_START).unwrap();
+    let json = serde_json::to_value(&fit).unwrap();
+    for field in ["beta", "gamma", "final", "rmse_ms", "n"] {
+        assert!(json["k_equal_1"][field].is_number(), "{field}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fit.json");
+    std::fs::write(&path, json.to_string()).unwrap();
+    assert_eq!(Coefficients::read(&path).unwrap(), fit.coefficients);
+}

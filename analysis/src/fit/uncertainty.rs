@@ -41,13 +41,17 @@ pub struct ActiveBound {
     pub bound: f64,
 }
 
-/// The parameters that are at a bound.
-pub(super) fn active_bounds(estimate: &GroupCoefficients) -> Vec<ActiveBound> {
-    let at = |(parameter, value): (&'static str, f64)| {
-        let bound = [BOUNDS.0, BOUNDS.1].into_iter().find(|bound| value == *bound)?;
+/// The parameters that are at a bound, or at the edge of the formula's domain.
+pub(super) fn active_bounds(
+    problem: &GroupProblem,
+    estimate: &GroupCoefficients,
+) -> Vec<ActiveBound> {
+    let [beta, gamma] = problem.upper();
+    let at = |((parameter, value), upper): ((&'static str, f64), f64)| {
+        let bound = [BOUNDS.0, upper].into_iter().find(|bound| value == *bound)?;
         Some(ActiveBound { parameter, bound })
     };
-    estimate.named().into_iter().filter_map(at).collect()
+    estimate.named().into_iter().zip([beta, gamma, BOUNDS.1]).filter_map(at).collect()
 }
 
 /// The uncertainty of `estimate`.
@@ -57,7 +61,7 @@ pub(super) fn uncertainty(
     residual_sum: f64,
 ) -> Uncertainty {
     let columns = problem.jacobian([estimate.beta, estimate.gamma], estimate.final_scale);
-    let fixed = active_bounds(estimate);
+    let fixed = active_bounds(problem, estimate);
     let free: Vec<usize> =
         (0..3).filter(|i| !fixed.iter().any(|f| f.parameter == PARAMETERS[*i])).collect();
     let columns: Vec<&[f64]> = free.iter().map(|i| columns[*i].as_slice()).collect();

@@ -80,16 +80,26 @@ impl Axis {
         let (first, last) = (min.log10().floor() as i32, max.log10().ceil() as i32);
         let every = ((f64::from(last - first)) / LABELS).ceil().max(1.0) as i32;
         let is_shown = |value: &f64| (min..=max).contains(value);
-        let ticks = (first..=last)
-            .filter(|power| power.rem_euclid(every) == 0)
-            .map(|power| Tick { value: 10f64.powi(power), label: power_of_ten(power) })
-            .filter(|tick| is_shown(&tick.value))
+        let multiples = |digits: &'static [f64]| {
+            let powers = (first..=last).filter(move |power| power.rem_euclid(every) == 0);
+            powers
+                .flat_map(move |power| digits.iter().map(move |digit| (*digit, power)))
+                .filter(|(digit, power)| is_shown(&(digit * 10f64.powi(*power))))
+        };
+        // one label alone gives no scale
+        let few = multiples(&[1.0]).count() < 2;
+        let ticks = multiples(if few { &[1.0, 2.0, 5.0] } else { &[1.0] })
+            .map(|(digit, power)| Tick {
+                value: digit * 10f64.powi(power),
+                label: power_of_ten(digit, power),
+            })
             .collect();
-        let minor = (first..last)
-            .filter(|_| every == 1)
-            .flat_map(|power| (2..10).map(move |digit| f64::from(digit) * 10f64.powi(power)))
-            .filter(is_shown)
-            .collect();
+        let minor = match every {
+            1 => multiples(&[2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0])
+                .map(|(digit, power)| digit * 10f64.powi(power))
+                .collect(),
+            _ => Vec::new(),
+        };
         Self { label: format!("{label}, log scale"), scale: Scale::Log10, min, max, ticks, minor }
     }
 
@@ -172,11 +182,12 @@ fn format_percent(value: f64) -> String {
     format!("{sign}{}", format_tick(value, decimals))
 }
 
-fn power_of_ten(power: i32) -> String {
+/// `digit·10^power`, written out where that is short.
+fn power_of_ten(digit: f64, power: i32) -> String {
     match power {
-        0..=4 => format!("{}", 10i64.pow(power.unsigned_abs())),
-        -4..=-1 => format!("{:.*}", power.unsigned_abs() as usize, 10f64.powi(power)),
-        _ => format!("1e{power}"),
+        0..=4 => format!("{}", digit * 10f64.powi(power)),
+        -4..=-1 => format!("{:.*}", power.unsigned_abs() as usize, digit * 10f64.powi(power)),
+        _ => format!("{digit}e{power}"),
     }
 }
 
@@ -204,6 +215,8 @@ mod tests {
         assert_eq!(labels(&axis), ["0.1", "1", "10"]);
         assert_eq!(axis.label, "latency (ms), log scale");
         assert!(axis.position(0.02) > 0.0 && axis.position(30.0) < 1.0);
+        assert_eq!(labels(&Axis::log10("t", 0.15, 0.8)), ["0.2", "0.5", "1"]);
+        assert_eq!(labels(&Axis::log10("t", 2e-7, 8e-7)), ["2e-7", "5e-7", "1e-6"]);
     }
 
     #[test]

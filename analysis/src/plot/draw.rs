@@ -17,28 +17,12 @@ use resvg::{tiny_skia, usvg};
 use super::PlotError;
 use super::axis::Axis;
 use super::figure::{Curve, Figure, Line, Panel};
+use super::layout::{
+    FAINT, FAMILY, GRID, LINE_HEIGHT, Layout, MARGIN, QUIET, SUBPIXELS, Symbol, TEXT,
+    X_LABELS_HEIGHT, Y_LABELS_WIDTH, bold, font,
+};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-
-/// DejaVu Sans where it is installed, else what has nearly its metrics.
-const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
-/// The backend has whole coordinates only; this many of them make a pixel.
-const SUBPIXELS: i32 = 8;
-
-const MARGIN: i32 = 16;
-const LEGEND_WIDTH: i32 = 206;
-const SINGLE_PANEL: (i32, i32) = (720, 440);
-const ONE_OF_PANELS: (i32, i32) = (430, 350);
-const COLUMNS: usize = 3;
-const X_LABELS_HEIGHT: i32 = 42;
-const Y_LABELS_WIDTH: i32 = 66;
-const LINE_HEIGHT: i32 = 17;
-const CAPTION_GAP: i32 = 16;
-
-const TEXT: RGBColor = RGBColor(34, 34, 34);
-const QUIET: RGBColor = RGBColor(96, 96, 96);
-const GRID: RGBColor = RGBColor(225, 225, 225);
-const FAINT: RGBColor = RGBColor(241, 241, 241);
 
 /// Okabe and Ito's palette, which the colour-blind can tell apart, darkest hues first.
 const COLOURS: [RGBColor; 7] = [
@@ -52,7 +36,7 @@ const COLOURS: [RGBColor; 7] = [
 ];
 
 /// Dash and gap of each estimate's lines, in pixels.
-const DASHES: [(i32, i32); 4] = [(7, 4), (2, 3), (14, 4), (4, 8)];
+const DASHES: [(i32, i32); 4] = [(7, 4), (2, 3), (12, 6), (4, 8)];
 
 /// The figure as an SVG document.
 ///
@@ -109,102 +93,6 @@ fn register_fonts() -> Result<(), PlotError> {
     REGISTERED.then_some(()).ok_or_else(failure)
 }
 
-/// Text of `em` pixels.
-fn font(em: f64, colour: RGBColor) -> TextStyle<'static> {
-    // the library's sizes are 1.24 em
-    (FAMILY, em * 1.24 * f64::from(SUBPIXELS)).into_font().color(&colour)
-}
-
-fn bold(em: f64) -> TextStyle<'static> {
-    (FAMILY, em * 1.24 * f64::from(SUBPIXELS)).into_font().style(FontStyle::Bold).color(&TEXT)
-}
-
-/// Where everything goes, in pixels, and the caption in lines that fit.
-struct Layout {
-    width: i32,
-    height: i32,
-    panel: (i32, i32),
-    columns: i32,
-    top: i32,
-    caption: Vec<String>,
-    subtitle: Vec<String>,
-    legend: Vec<Entry>,
-}
-
-/// One line of the legend.
-struct Entry {
-    symbol: Symbol,
-    text: String,
-}
-
-enum Symbol {
-    Series(usize),
-    Point,
-    Spread {
-        dense: bool,
-    },
-    Estimate(usize),
-    /// A further line of the text above.
-    None,
-}
-
-impl Layout {
-    fn of(figure: &Figure) -> Result<Self, PlotError> {
-        let columns = figure.panels.len().clamp(1, COLUMNS);
-        let rows = figure.panels.len().div_ceil(columns).max(1) as i32;
-        let panel = if columns == 1 { SINGLE_PANEL } else { ONE_OF_PANELS };
-        let width = 2 * MARGIN + columns as i32 * panel.0 + LEGEND_WIDTH;
-        let subtitle = wrapped(&figure.subtitle, &font(12.0, QUIET), width - 2 * MARGIN)?;
-        let top = MARGIN + 26 + LINE_HEIGHT * subtitle.len() as i32 + 6;
-        let legend = legend(figure)?;
-        let plots = (rows * panel.1).max(legend.len() as i32 * LINE_HEIGHT + 40);
-        let mut caption = Vec::new();
-        for sentence in &figure.caption {
-            caption.extend(wrapped(sentence, &font(10.5, QUIET), width - 2 * MARGIN)?);
-        }
-        let height = top + plots + CAPTION_GAP + caption.len() as i32 * (LINE_HEIGHT - 2) + MARGIN;
-        let columns = columns as i32;
-        Ok(Self { width, height, panel, columns, top, caption, subtitle, legend })
-    }
-}
-
-fn legend(figure: &Figure) -> Result<Vec<Entry>, PlotError> {
-    let dense = figure.panels.iter().flat_map(|panel| &panel.lines).any(|line| line.dense);
-    let series = figure.series.iter().enumerate().map(|(i, name)| (Symbol::Series(i), name));
-    let points = std::iter::once((Symbol::Point, &figure.key.points));
-    let spread = figure.key.spread.iter().map(|text| (Symbol::Spread { dense }, text));
-    let estimates =
-        figure.key.estimates.iter().enumerate().map(|(i, name)| (Symbol::Estimate(i), name));
-    let mut entries = Vec::new();
-    for (symbol, text) in series.chain(points).chain(spread).chain(estimates) {
-        let mut symbol = Some(symbol);
-        for text in wrapped(text, &font(11.5, TEXT), LEGEND_WIDTH - 44)? {
-            entries.push(Entry { symbol: symbol.take().unwrap_or(Symbol::None), text });
-        }
-    }
-    Ok(entries)
-}
-
-/// Breaks a text between words into lines of at most `width` pixels.
-fn wrapped(text: &str, style: &TextStyle<'_>, width: i32) -> Result<Vec<String>, PlotError> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        let longer = lines.last().map(|line| format!("{line} {word}"));
-        match (longer, lines.last_mut()) {
-            (Some(longer), Some(line)) if pixels(&longer, style)? <= width => *line = longer,
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    Ok(lines)
-}
-
-/// Width of a text.
-fn pixels(text: &str, style: &TextStyle<'_>) -> Result<i32, PlotError> {
-    let ((left, _), (right, _)) =
-        style.font.layout_box(text).map_err(|error| PlotError::Drawing(error.to_string()))?;
-    Ok((right - left) / SUBPIXELS)
-}
-
 type Drawn<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>>;
 
 fn draw<'a>(figure: &Figure, layout: &Layout, root: &Area<'a>) -> Drawn<'a> {
@@ -214,10 +102,15 @@ fn draw<'a>(figure: &Figure, layout: &Layout, root: &Area<'a>) -> Drawn<'a> {
         let at = (MARGIN, MARGIN + 26 + row * LINE_HEIGHT);
         text(root, line, &font(12.0, QUIET), at)?;
     }
-    for (index, panel) in (0..).zip(&figure.panels) {
+    for (index, (panel, heading)) in (0..).zip(figure.panels.iter().zip(&layout.headings)) {
         let (column, row) = (index % layout.columns, index / layout.columns);
         let at = (MARGIN + column * layout.panel.0, layout.top + row * layout.panel.1);
-        draw_panel(figure, panel, layout.panel, at, root)?;
+        for (row, line) in (0..).zip(heading) {
+            text(root, line, &bold(11.5), (at.0 + Y_LABELS_WIDTH, at.1 + row * LINE_HEIGHT))?;
+        }
+        let below = (at.0, at.1 + layout.heading_height);
+        let size = (layout.panel.0, layout.panel.1 - layout.heading_height);
+        draw_panel(&figure.x, panel, size, below, root)?;
     }
     draw_legend(layout, root)?;
     let below = layout.height - MARGIN - layout.caption.len() as i32 * (LINE_HEIGHT - 2);
@@ -252,7 +145,7 @@ impl Frame<'_> {
 }
 
 fn draw_panel<'a>(
-    figure: &Figure,
+    x: &Axis,
     panel: &Panel,
     size: (i32, i32),
     at: (i32, i32),
@@ -260,14 +153,9 @@ fn draw_panel<'a>(
 ) -> Drawn<'a> {
     let scaled = |(x, y): (i32, i32)| (x * SUBPIXELS, y * SUBPIXELS);
     let (width, height) = scaled(size);
-    let heading = if panel.heading.is_some() { 22 } else { 4 };
     let area = root.clone().shrink(scaled(at), (width as u32, height as u32));
-    if let Some(heading) = &panel.heading {
-        text(&area, heading, &bold(11.5), (Y_LABELS_WIDTH, 0))?;
-    }
-    let (x, y) = (&figure.x, &panel.y);
+    let y = &panel.y;
     let mut chart = ChartBuilder::on(&area)
-        .margin_top(heading * SUBPIXELS)
         .margin_right(14 * SUBPIXELS)
         .x_label_area_size(X_LABELS_HEIGHT * SUBPIXELS)
         .y_label_area_size(Y_LABELS_WIDTH * SUBPIXELS)
@@ -410,6 +298,14 @@ fn visible_parts(curve: &Curve, frame: &Frame<'_>) -> Vec<Vec<(i32, i32)>> {
         let (across, down) = (frame.left + frame.width * x, frame.top + frame.height * (1.0 - y));
         (across.round() as i32, down.round() as i32)
     };
+    if let [(x, y)] = curve.points[..] {
+        // a line of one point would be invisible
+        let (across, down) = frame.at(x, y);
+        let is_visible = (0.0..=1.0).contains(&frame.y.position(y));
+        let half = 9 * SUBPIXELS;
+        let dash = vec![(across - half, down), (across + half, down)];
+        return if is_visible { vec![dash] } else { Vec::new() };
+    }
     let mut parts: Vec<Vec<(i32, i32)>> = Vec::new();
     let mut joins = false;
     for pair in curve.points.windows(2) {

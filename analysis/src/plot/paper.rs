@@ -2,7 +2,7 @@
 
 use alpha_flops::experiment::{Experiment, Resolution, Variable};
 
-use super::axis::{Axis, Tick};
+use super::axis::{Axis, Scale, Tick};
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
 use crate::dataset::{Dataset, Observation, Provenance};
 
@@ -103,22 +103,15 @@ impl Subject<'_> {
             resolution.unwrap_or_default()
         );
         let shown = self.targets.iter().zip(&rows).filter(|(_, rows)| !rows.is_empty());
+        let scale = self.latency_scale(&rows);
         for (target, rows) in shown.clone() {
-            figure.panels.push(self.latency_panel(target, rows, &figure));
+            figure.panels.push(self.latency_panel(target, rows, &figure, scale));
             let names = target.estimates.iter().map(|e| e.name.as_str());
             figure.key.estimates =
                 distinct(figure.key.estimates.iter().map(String::as_str).chain(names));
         }
-        let points = || figure.panels.iter().flat_map(|p| &p.lines).flat_map(|l| &l.points);
-        if points().any(|p| p.quartiles.is_some()) {
-            let lines = || figure.panels.iter().flat_map(|p| &p.lines);
-            let mark = match (lines().any(|l| l.dense), lines().all(|l| l.dense)) {
-                (_, true) => "band",
-                (false, _) => "whiskers",
-                (true, false) => "whiskers or band",
-            };
-            figure.key.spread = Some(format!("{mark}: quartiles (IQR)"));
-        } else {
+        figure.key.spread = spread_key(&figure.panels);
+        if figure.key.spread.is_none() {
             figure.caption.push("Quartiles unknown: no whiskers.".into());
         }
         if figure.panels.iter().any(has_cut_curve) {
@@ -208,7 +201,7 @@ impl Subject<'_> {
     fn x_axis(&self, first: f64, last: f64) -> Axis {
         let label = self.experiment.map_or("x", |e| e.variable().label());
         // air left and right, so that no marker sits on the frame
-        let air = if last > first { (last - first) * 0.03 } else { 0.5 };
+        let air = if last > first { (last - first) * 0.03 } else { 2.0 };
         if self.experiment == Some(Experiment::A) && last - first < 30.0 {
             let mut axis = Axis::linear(label, first, last).cut_to(first - air, last + air);
             axis.ticks = (first.ceil() as i64..=last.floor() as i64)
@@ -221,47 +214,43 @@ impl Subject<'_> {
         axis.cut_to(start, last + air)
     }
 
-    fn latency_panel(&self, target: &Target<'_>, rows: &[Row<'_>], figure: &Figure) -> Panel {
+    /// Logarithmic for A–C where a target's measurements span more than [`LOG_RATIO`]; the same for
+    /// all targets, so that panels compare.
+    fn latency_scale(&self, rows: &[Vec<Row<'_>>]) -> Scale {
+        let asks_for_linearity = self.experiment.is_some_and(|e| !e.has_constant_flops());
+        let spans_decades = rows.iter().any(|rows| {
+            let (low, high) = extent(rows.iter().map(|row| row.milliseconds));
+            high / low > LOG_RATIO
+        });
+        if spans_decades && !asks_for_linearity { Scale::Log10 } else { Scale::Linear }
+    }
+
+    fn latency_panel(
+        &self,
+        target: &Target<'_>,
+        rows: &[Row<'_>],
+        figure: &Figure,
+        scale: Scale,
+    ) -> Panel {
         let largest = rows.iter().map(|row| row.milliseconds).fold(0.0, f64::max);
-        let (unit, scale) = if largest < 1.0 { ("µs", 1e3) } else { ("ms", 1.0) };
+        let (unit, per_ms) = if largest < 1.0 { ("µs", 1e3) } else { ("ms", 1.0) };
         let point = |row: &Row<'_>| {
             let latency = &row.observation.latency;
             let quartiles = latency.q1_ns.zip(latency.q3_ns);
             Point {
                 x: row.observation.x,
-                y: row.milliseconds * scale,
-                quartiles: quartiles.map(|(q1, q3)| (q1 / 1e6 * scale, q3 / 1e6 * scale)),
+                y: row.milliseconds * per_ms,
+                quartiles: quartiles.map(|(q1, q3)| (q1 / 1e6 * per_ms, q3 / 1e6 * per_ms)),
             }
         };
         let lines = lines(rows, &figure.series, point);
-        let curves = curves(target, rows, figure, scale);
+        let curves = curves(target, rows, figure, per_ms);
         Panel {
             heading: self.heading(&target.dataset.provenance),
-            y: self.latency_axis(unit, &lines, &curves),
+            y: latency_axis(unit, scale, &lines, &curves),
             lines,
             curves,
             reference: None,
-        }
-    }
-
-    /// Logarithmic for A–C where the measurements span more than [`LOG_RATIO`], linear from zero
-    /// otherwise.
-    fn latency_axis(&self, unit: &str, lines: &[Line], curves: &[Curve]) -> Axis {
-        let label = format!("latency of one launch ({unit})");
-        let measured = lines.iter().flat_map(|l| &l.points).flat_map(|p| {
-            let (low, high) = p.quartiles.unwrap_or((p.y, p.y));
-            [p.y, low, high]
-        });
-        let (low, high) = extent(measured.filter(|y| *y > 0.0));
-        let estimates = curves.iter().flat_map(|c| &c.points).map(|(_, y)| *y);
-        let shown = estimates.filter(|y| (low / STRETCH..=high * STRETCH).contains(y));
-        let (low, high) = extent(shown.chain([low, high]));
-        let asks_for_linearity = self.experiment.is_some_and(|e| !e.has_constant_flops());
-        if high / low > LOG_RATIO && !asks_for_linearity {
-            Axis::log10(&label, low, high)
-        } else {
-            // air above, so that no marker sits on the frame
-            Axis::linear(&label, 0.0, high).cut_to(0.0, high * 1.05)
         }
     }
 
@@ -331,8 +320,26 @@ fn lines(rows: &[Row<'_>], series: &[String], point: impl Fn(&Row<'_>) -> Point)
     series.iter().enumerate().map(line).filter(|line| !line.points.is_empty()).collect()
 }
 
+/// An axis that holds all measurements with their quartiles, and estimates that are near them.
+fn latency_axis(unit: &str, scale: Scale, lines: &[Line], curves: &[Curve]) -> Axis {
+    let label = format!("latency of one launch ({unit})");
+    let measured = lines.iter().flat_map(|l| &l.points).flat_map(|p| {
+        let (low, high) = p.quartiles.unwrap_or((p.y, p.y));
+        [p.y, low, high]
+    });
+    let (low, high) = extent(measured.filter(|y| *y > 0.0));
+    let estimates = curves.iter().flat_map(|c| &c.points).map(|(_, y)| *y);
+    let near = estimates.filter(|y| (low / STRETCH..=high * STRETCH).contains(y));
+    let (low, high) = extent(near.chain([low, high]));
+    match scale {
+        Scale::Log10 => Axis::log10(&label, low, high),
+        // from zero, and with air above, so that no marker sits on the frame
+        _ => Axis::linear(&label, 0.0, high).cut_to(0.0, high * 1.05),
+    }
+}
+
 /// Every estimate of every series, in the panel's unit.
-fn curves(target: &Target<'_>, rows: &[Row<'_>], figure: &Figure, scale: f64) -> Vec<Curve> {
+fn curves(target: &Target<'_>, rows: &[Row<'_>], figure: &Figure, per_ms: f64) -> Vec<Curve> {
     let known = &figure.key.estimates;
     let mut unknown = known.len()..;
     let mut curves = Vec::new();
@@ -343,7 +350,7 @@ fn curves(target: &Target<'_>, rows: &[Row<'_>], figure: &Figure, scale: f64) ->
             let points: Vec<(f64, f64)> = rows
                 .iter()
                 .filter(|row| row.observation.series == *name)
-                .map(|row| (row.observation.x, row.estimates[column] * scale))
+                .map(|row| (row.observation.x, row.estimates[column] * per_ms))
                 .filter(|(_, y)| y.is_finite())
                 .collect();
             if !points.is_empty() {
@@ -352,6 +359,19 @@ fn curves(target: &Target<'_>, rows: &[Row<'_>], figure: &Figure, scale: f64) ->
         }
     }
     curves
+}
+
+/// What the legend says of whiskers and bands, where there are any.
+fn spread_key(panels: &[Panel]) -> Option<String> {
+    let has_quartiles = |line: &&Line| line.points.iter().any(|p| p.quartiles.is_some());
+    let lines = || panels.iter().flat_map(|panel| &panel.lines).filter(has_quartiles);
+    let mark = match (lines().any(|line| line.dense), lines().any(|line| !line.dense)) {
+        (false, false) => return None,
+        (true, false) => "band",
+        (false, true) => "whiskers",
+        (true, true) => "whiskers or band",
+    };
+    Some(format!("{mark}: quartiles (IQR)"))
 }
 
 fn has_cut_curve(panel: &Panel) -> bool {
