@@ -163,8 +163,9 @@ impl ConvShape {
     /// What a launch must at least move: input and weights read once, output written once, in
     /// `f32`.
     pub fn min_bytes_moved(&self) -> Bytes {
-        let elements = self.input_len() + self.weights_len() + self.output_len();
-        Bytes(elements as u64 * size_of::<f32>() as u64)
+        let tensors = [self.input_len(), self.weights_len(), self.output_len()];
+        let elements = tensors.iter().fold(0u64, |sum, &length| sum.saturating_add(length as u64));
+        Bytes(elements.saturating_mul(size_of::<f32>() as u64))
     }
 }
 

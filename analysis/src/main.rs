@@ -4,11 +4,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::experiment::{Experiment, Resolution};
+use alpha_flops_analysis::fit::{PUBLISHED_START, fit};
 use alpha_flops_analysis::import::criterion::Imported;
 use alpha_flops_analysis::import::{asperti, criterion, load};
 use alpha_flops_analysis::metrics::evaluate;
-use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm};
+use alpha_flops_analysis::model::{Coefficients, FlopConvention, GroupCoefficients, KernelTerm};
 use alpha_flops_analysis::replicate::measure;
 use alpha_flops_analysis::report::{self, Input};
 use alpha_flops_analysis::suite;
@@ -28,6 +30,7 @@ struct Cli {
 enum Command {
     Replicate(ReplicateArgs),
     Experiments(ExperimentsArgs),
+    Fit(FitArgs),
     Evaluate(EvaluateArgs),
     #[command(subcommand)]
     Import(ImportCommand),
@@ -85,6 +88,32 @@ struct ImportCriterionArgs {
     /// The dataset to write, .csv or .parquet
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+}
+
+/// Fit α-FLOPs to a dataset, K = 1 and K > 1 apart
+///
+/// Least squares on milliseconds with β, γ and final within 0 to 2. Coefficients mean nothing
+/// without their conventions, so both have to be chosen and are stored with them.
+#[derive(Args)]
+struct FitArgs {
+    /// A run's folder, or a dataset (.csv or .parquet)
+    #[arg(value_name = "RUN|DATASET")]
+    dataset: PathBuf,
+    /// How S_K is computed
+    #[arg(long, value_enum)]
+    s_k: KernelTerm,
+    /// How FLOPs, in millions, are counted
+    #[arg(long, value_enum)]
+    flops: FlopConvention,
+    /// One more place to search from; the optimum does not depend on it [default: 0.01,0.8,0.3]
+    #[arg(long, value_name = "β,γ,final", value_parser = parse_start)]
+    start: Option<GroupCoefficients>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+    /// Write the coefficients, as JSON, to a file that `evaluate --coefficients` takes
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// Compare the estimates of coefficients with the latencies of a dataset
@@ -154,6 +183,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Replicate(args) => run_replicate(&args),
         Command::Experiments(args) => run_experiments(&args),
+        Command::Fit(args) => run_fit(&args),
         Command::Evaluate(args) => run_evaluate(&args),
         Command::Import(ImportCommand::Criterion(args)) => run_import_criterion(&args),
         Command::Import(ImportCommand::Asperti(args)) => run_import_asperti(&args),
@@ -200,6 +230,31 @@ fn left_out(imported: &Imported) -> anyhow::Result<ExitCode> {
         warn(&format!("left out {}: {}", rejected.id, rejected.reason));
     }
     Ok(if imported.rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_fit(args: &FitArgs) -> anyhow::Result<ExitCode> {
+    let Imported { dataset, .. } = load(&args.dataset)?;
+    let start = args.start.unwrap_or(PUBLISHED_START);
+    let fit = fit(&dataset, args.s_k, args.flops, start)
+        .with_context(|| format!("cannot fit {}", args.dataset.display()))?;
+    if let Some(path) = &args.out {
+        let json = json(&fit)?;
+        write_atomically(path, |out| out.write_all(json.as_bytes()))?;
+    }
+    print(&match args.format {
+        OutputFormat::Table => fit.table().to_text(),
+        OutputFormat::Csv => fit.table().to_csv(),
+        OutputFormat::Json => json(&fit)?,
+    })
+}
+
+/// `0.01,0.8,0.3`.
+fn parse_start(text: &str) -> Result<GroupCoefficients, String> {
+    let numbers: Result<Vec<f64>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    match numbers.as_deref() {
+        Ok(&[beta, gamma, final_scale]) => Ok(GroupCoefficients { beta, gamma, final_scale }),
+        _ => Err("expected three numbers, e.g. 0.01,0.8,0.3".into()),
+    }
 }
 
 fn run_evaluate(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
