@@ -83,8 +83,8 @@ fn the_reference_gives_exactly_what_pytorch_gives_for_every_kernel() {
     }
 }
 
-/// One configuration of each experiment and series: first, middle and last that a debug build
-/// computes in reasonable time.
+/// Of each experiment's series the smallest, a middling and the largest configuration among those
+/// that a debug build computes in reasonable time.
 fn sample_of_experiments() -> Vec<ConvShape> {
     const MOST_MACS: u64 = 60_000_000;
     let mut sample = Vec::new();
