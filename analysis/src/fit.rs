@@ -359,10 +359,10 @@ fn warnings(n: usize, uncertainty: &Uncertainty, active: &[ActiveBound]) -> Vec<
     }
     let standard_errors = uncertainty.standard_errors;
     if standard_errors == StandardErrors::default() && active.len() < PARAMETERS.len() {
-        warnings.push(match n > PARAMETERS.len() {
-            true => "these shapes cannot tell the parameters apart: many others fit as well".into(),
-            false => "as many parameters as points: no standard errors".into(),
-        });
+        warnings.push(
+            "these shapes cannot tell the parameters apart, or are as few as they: no standard errors"
+                .into(),
+        );
     }
     warnings
 }

@@ -3,10 +3,12 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use alpha_flops::atomic_file::write_atomically;
 use alpha_flops_analysis::dataset::Dataset;
+use alpha_flops_analysis::fit::{PUBLISHED_START, fit};
 use alpha_flops_analysis::import::asperti;
 use alpha_flops_analysis::metrics::evaluate;
-use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm};
+use alpha_flops_analysis::model::{Coefficients, FlopConvention, GroupCoefficients, KernelTerm};
 use alpha_flops_analysis::report::{self, Input};
 use alpha_flops_analysis::table::OutputFormat;
 use anyhow::Context;
@@ -22,6 +24,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Fit(FitArgs),
     Evaluate(EvaluateArgs),
     #[command(subcommand)]
     Import(ImportCommand),
@@ -32,6 +35,31 @@ enum Command {
 #[derive(Subcommand)]
 enum ImportCommand {
     Asperti(ImportAspertiArgs),
+}
+
+/// Fit α-FLOPs to a dataset, K = 1 and K > 1 apart
+///
+/// Least squares on milliseconds with β, γ and final within 0 to 2. Coefficients mean nothing
+/// without their conventions, so both have to be chosen and are stored with them.
+#[derive(Args)]
+struct FitArgs {
+    /// The dataset, .csv or .parquet
+    dataset: PathBuf,
+    /// How S_K is computed
+    #[arg(long, value_enum)]
+    s_k: KernelTerm,
+    /// How FLOPs, in millions, are counted
+    #[arg(long, value_enum)]
+    flops: FlopConvention,
+    /// One more place to search from; the optimum does not depend on it [default: 0.01,0.8,0.3]
+    #[arg(long, value_name = "β,γ,final", value_parser = parse_start)]
+    start: Option<GroupCoefficients>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+    /// Write the coefficients, as JSON, to a file that `evaluate --coefficients` takes
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// Compare the estimates of coefficients with the latencies of a dataset
@@ -98,9 +126,35 @@ enum ReportFormat {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Fit(args) => run_fit(&args),
         Command::Evaluate(args) => run_evaluate(&args),
         Command::Import(ImportCommand::Asperti(args)) => run_import_asperti(&args),
         Command::Report(args) => run_report(&args),
+    }
+}
+
+fn run_fit(args: &FitArgs) -> anyhow::Result<()> {
+    let dataset = Dataset::read(&args.dataset)?;
+    let start = args.start.unwrap_or(PUBLISHED_START);
+    let fit = fit(&dataset, args.s_k, args.flops, start)
+        .with_context(|| format!("cannot fit {}", args.dataset.display()))?;
+    if let Some(path) = &args.out {
+        let json = json(&fit)?;
+        write_atomically(path, |out| out.write_all(json.as_bytes()))?;
+    }
+    print(&match args.format {
+        OutputFormat::Table => fit.table().to_text(),
+        OutputFormat::Csv => fit.table().to_csv(),
+        OutputFormat::Json => json(&fit)?,
+    })
+}
+
+/// `0.01,0.8,0.3`.
+fn parse_start(text: &str) -> Result<GroupCoefficients, String> {
+    let numbers: Result<Vec<f64>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    match numbers.as_deref() {
+        Ok(&[beta, gamma, final_scale]) => Ok(GroupCoefficients { beta, gamma, final_scale }),
+        _ => Err("expected three numbers, e.g. 0.01,0.8,0.3".into()),
     }
 }
 

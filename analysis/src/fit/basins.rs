@@ -8,11 +8,11 @@ use super::group::GroupProblem;
 /// β on a logarithmic grid from here to its upper bound, and 0. Pixels number under 10⁹, so that
 /// `S_K/S` stays above 10⁻⁹ and a smaller β is as good as none.
 const SMALLEST_BETA: f64 = 1e-9;
-const BETA_STEPS: usize = 56;
+const BETA_STEPS: usize = 80;
 const GAMMA_STEPS: usize = 40;
 
 /// More basins than this have not been seen; the deepest come first.
-const MOST_BASINS: usize = 8;
+const MOST_BASINS: usize = 16;
 
 /// All points of one `S_K/S`: the model treats them alike, so two sums stand for them.
 struct Cluster {
@@ -25,6 +25,7 @@ impl GroupProblem {
     /// Grid points no higher than their neighbours, deepest first: at least one, unless the formula
     /// has no value anywhere.
     pub(super) fn basins(&self) -> Vec<[f64; 2]> {
+        let [upper, _] = self.upper();
         let costs = self.grid();
         let cost = |i: usize, j: usize| costs[i][j];
         let mut basins = Vec::new();
@@ -40,7 +41,7 @@ impl GroupProblem {
                     false => *here <= cost(a, b),
                 });
                 if here.is_finite() && lowest {
-                    basins.push((*here, [beta_at(i), gamma_at(j)]));
+                    basins.push((*here, [beta_at(i, upper), gamma_at(j)]));
                 }
             }
         }
@@ -54,9 +55,10 @@ impl GroupProblem {
     fn grid(&self) -> Vec<Vec<f64>> {
         let clusters = self.clusters();
         let total = self.square_sum();
+        let [upper, _] = self.upper();
         (0..=BETA_STEPS)
             .map(|i| {
-                let beta = beta_at(i);
+                let beta = beta_at(i, upper);
                 let bases = clusters.iter().map(|c| c.ratio + beta * (1.0 - c.ratio));
                 let logs: Vec<f64> = bases.map(f64::ln).collect();
                 (0..=GAMMA_STEPS)
@@ -79,6 +81,11 @@ impl GroupProblem {
         if sum.is_finite() { sum.max(0.0) } else { f64::INFINITY }
     }
 
+    /// How many values `S_K/S` takes: fewer than three cannot determine three parameters.
+    pub(super) fn distinct_ratios(&self) -> usize {
+        self.clusters().len()
+    }
+
     fn clusters(&self) -> Vec<Cluster> {
         let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
         for point in &self.points {
@@ -92,13 +99,14 @@ impl GroupProblem {
     }
 }
 
-/// 0, then logarithmic.
-fn beta_at(i: usize) -> f64 {
+/// 0, then logarithmic, and at the end exactly `upper`: an optimum may sit in that corner.
+fn beta_at(i: usize, upper: f64) -> f64 {
     match i {
         0 => BOUNDS.0,
+        BETA_STEPS => upper,
         i => {
             let share = (i - 1) as f64 / (BETA_STEPS - 1) as f64;
-            SMALLEST_BETA * (BOUNDS.1 / SMALLEST_BETA).powf(share)
+            SMALLEST_BETA * (upper / SMALLEST_BETA).powf(share)
         }
     }
 }

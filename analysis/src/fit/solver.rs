@@ -9,7 +9,7 @@ use super::group::{Derivatives, GroupProblem};
 pub(super) type FitState = IterState<[f64; 2], (), (), (), (), f64>;
 
 /// More than any fit has been seen to take, by a factor of ten.
-pub(super) const MAX_ITERATIONS: u64 = 500;
+pub(super) const MAX_ITERATIONS: u64 = 5000;
 
 /// Damped Newton steps, each the minimum of a quadratic model within the box of
 /// [`GroupProblem::upper`].

@@ -158,6 +158,12 @@ fn groups(fit: &Fit) -> [&GroupFit; 2] {
     KernelGroup::ALL.map(|group| fit.group(group).unwrap())
 }
 
+/// A residual sum that rounding of the latencies explains, where the formula holds exactly.
+fn rounding(data: &Dataset) -> f64 {
+    let square = |o: &Observation| o.typical().unwrap().as_ms().powi(2);
+    1e-24 * data.observations.iter().map(square).sum::<f64>()
+}
+
 /// The residual sum of a group under any parameters; infinite where the formula has no value.
 fn residual_sum(data: &Dataset, group: KernelGroup, parameters: GroupCoefficients) -> f64 {
     let coefficients = Coefficients {
@@ -225,7 +231,8 @@ proptest! {
                 };
                 for candidate in [*other, near] {
                     let sum = residual_sum(&data, group, candidate);
-                    prop_assert!(fitted.residual_sum_ms2 <= sum * (1.0 + 1e-9), "{candidate:?}");
+                    let allowed = sum * (1.0 + 1e-9) + rounding(&data);
+                    prop_assert!(fitted.residual_sum_ms2 <= allowed, "{candidate:?}");
                 }
             }
         }
@@ -241,7 +248,8 @@ proptest! {
         let published = fit_area(&data, PUBLISHED_START).unwrap();
         let other = fit_area(&data, start).unwrap();
         for (a, b) in groups(&published).into_iter().zip(groups(&other)) {
-            prop_assert!((a.residual_sum_ms2 / b.residual_sum_ms2 - 1.0).abs() < 1e-9);
+            let difference = (a.residual_sum_ms2 - b.residual_sum_ms2).abs();
+            prop_assert!(difference < 1e-9 * a.residual_sum_ms2 + rounding(&data));
             for ((name, a), (_, b)) in a.estimate.named().into_iter().zip(b.estimate.named()) {
                 prop_assert!((a - b).abs() <= 1e-6 * a.abs().max(b.abs()), "{name}: {a}, {b}");
             }

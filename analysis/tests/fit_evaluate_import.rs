@@ -1,0 +1,103 @@
+//! The commands `fit`, `evaluate` and `import asperti`, run as a user runs them.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn alpha_flops(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_alpha-flops")).args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr_of_failure(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The made-up pickle as a dataset in a folder of its own.
+fn imported() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let dataset = directory.path().join("data.csv");
+    let pickle = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/asperti_like.pickle");
+    stdout(&alpha_flops(&["import", "asperti", pickle, "--out", text(&dataset)]));
+    (directory, dataset)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn help_says_what_each_command_takes() {
+    let help = ["fit", "evaluate"].map(|command| stdout(&alpha_flops(&[command, "--help"])));
+    insta::assert_snapshot!(help.join("\n────\n"));
+    insta::assert_snapshot!("help_import", stdout(&alpha_flops(&["import", "asperti", "--help"])));
+}
+
+#[test]
+fn fit_evaluate_and_import_work_together() {
+    let (directory, dataset) = imported();
+    let coefficients = directory.path().join("coefficients.json");
+    let fit = ["fit", text(&dataset), "--s-k", "side", "--flops", "two-per-mac"];
+    let table = stdout(&alpha_flops(&[&fit[..], &["--out", text(&coefficients)]].concat()));
+    insta::assert_snapshot!("fit_table", table);
+    let fitted: serde_json::Value =
+        serde_json::from_str(&stdout(&alpha_flops(&[&fit[..], &["--format", "json"]].concat())))
+            .unwrap();
+
+    let evaluate = ["evaluate", text(&dataset), "--coefficients", text(&coefficients)];
+    insta::assert_snapshot!("evaluate_table", stdout(&alpha_flops(&evaluate)));
+    let csv = stdout(&alpha_flops(&[&evaluate[..], &["--format", "csv"]].concat()));
+    assert!(csv.starts_with("experiment,series,n,rmse_ms,nrmse_range_percent,"), "{csv}");
+    let json = stdout(&alpha_flops(&[&evaluate[..], &["--format", "json"]].concat()));
+    let evaluation: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(evaluation["in_sample"], true);
+    // the file carries the very coefficients: squared errors of both groups add up to all
+    let squares = |group: &str| {
+        fitted[group]["n"].as_f64().unwrap() * fitted[group]["rmse_ms"].as_f64().unwrap().powi(2)
+    };
+    let overall = &evaluation["overall"];
+    let all = overall["n"].as_f64().unwrap() * overall["rmse_ms"].as_f64().unwrap().powi(2);
+    assert!((all / (squares("k_equal_1") + squares("k_above_1")) - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn mistakes_are_explained_on_standard_error() {
+    let (directory, dataset) = imported();
+    let wrong = directory.path().join("wrong.csv");
+    let content = std::fs::read_to_string(&dataset).unwrap();
+    std::fs::write(&wrong, content.replacen("500000", "-5", 1)).unwrap();
+    let fit = |file: &Path| {
+        let arguments = ["fit", text(file), "--s-k", "area", "--flops", "macs"];
+        stderr_of_failure(&alpha_flops(&arguments))
+    };
+    assert!(fit(&wrong).contains("wrong.csv:6: mean_ns is -5, expected a finite number above 0"));
+    assert!(fit(Path::new("absent.csv")).contains("cannot read absent.csv"));
+    let evaluate = ["evaluate", text(&dataset), "--coefficients", "absent.json"];
+    let error = stderr_of_failure(&alpha_flops(&evaluate));
+    assert!(error.contains("published-t2000") && error.contains("absent.json"), "{error}");
+    let out = directory.path().join("absent/data.csv");
+    let pickle = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/asperti_like.pickle");
+    let import = ["import", "asperti", pickle, "--out", text(&out)];
+    assert!(stderr_of_failure(&alpha_flops(&import)).contains("absent/data.csv"));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let (_directory, dataset) = imported();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_alpha-flops"))
+        .args(["evaluate", text(&dataset), "--coefficients", "published-t2000"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty());
+}
