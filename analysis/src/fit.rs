@@ -346,7 +346,7 @@ fn warnings(n: usize, uncertainty: &Uncertainty, active: &[ActiveBound]) -> Vec<
         warnings.push(format!("only {n} points for 3 parameters, better {FEW_POINTS} or more"));
     }
     for ActiveBound { parameter, bound } in active {
-        warnings.push(format!("{parameter} is at its bound {bound}: the data want it beyond"));
+        warnings.push(format!("{parameter} is at its bound {bound}"));
     }
     for (i, j) in [(0, 1), (0, 2), (1, 2)] {
         if let Some(correlation) = uncertainty.correlation[i][j].filter(|c| c.abs() > CONFOUNDED) {

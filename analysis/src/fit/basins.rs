@@ -9,10 +9,11 @@ use super::group::GroupProblem;
 /// `S_K/S` stays above 10⁻⁹ and a smaller β is as good as none.
 const SMALLEST_BETA: f64 = 1e-9;
 const BETA_STEPS: usize = 80;
-const GAMMA_STEPS: usize = 40;
+const GAMMA_STEPS: usize = 60;
 
-/// More basins than this have not been seen; the deepest come first.
-const MOST_BASINS: usize = 16;
+/// The deepest come first. Where `final` is at its bound the valley of β^γ crosses the grid at an
+/// angle, and its points look like so many basins.
+const MOST_BASINS: usize = 64;
 
 /// All points of one `S_K/S`: the model treats them alike, so two sums stand for them.
 struct Cluster {
@@ -111,6 +112,8 @@ fn beta_at(i: usize, upper: f64) -> f64 {
     }
 }
 
+/// Denser towards 0, where a basin may be narrow.
 fn gamma_at(j: usize) -> f64 {
-    BOUNDS.0 + (BOUNDS.1 - BOUNDS.0) * j as f64 / GAMMA_STEPS as f64
+    let share = j as f64 / GAMMA_STEPS as f64;
+    BOUNDS.0 + (BOUNDS.1 - BOUNDS.0) * share * share
 }

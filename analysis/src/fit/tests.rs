@@ -241,7 +241,7 @@ proptest! {
     #[test]
     fn the_start_decides_nothing(
         truth in parameters(),
-        factors in prop::collection::vec(0.1f64..10.0, 48),
+        factors in prop::collection::vec(0.2f64..3.0, 48),
         start in start(),
     ) {
         let data = synthetic(truth, &factors);
