@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use alpha_flops::experiment::Configuration;
-use alpha_flops::record::RunFolder;
+use alpha_flops::record::{RecordError, RunFolder};
 
 use crate::AnyError;
 use crate::arguments::Arguments;
@@ -74,7 +74,8 @@ pub fn replay(
     let measured = folder.header().plan.ids.len();
     let progress = console.criterion_progress(measured as u64);
     let log_path = folder.path().join("criterion.log");
-    let mut log = File::create(&log_path).map_err(|e| format!("{}: {e}", log_path.display()))?;
+    let log_error = |source| RecordError::Io { path: log_path.clone(), source };
+    let mut log = File::create(&log_path).map_err(log_error)?;
     let start = Instant::now();
     let mut process = child(folder.path().as_os_str())?
         .args(&arguments.for_criterion)
@@ -88,7 +89,7 @@ pub fn replay(
     let errors = std::thread::spawn(move || complaints(stderr));
     for line in BufReader::new(stdout).lines() {
         let line = line?;
-        writeln!(log, "{line}")?;
+        writeln!(log, "{line}").map_err(log_error)?;
         if line.contains("time:   [") {
             progress.inc(1);
         }
@@ -100,12 +101,16 @@ pub fn replay(
     let errors = errors.join().map_err(|_| "reading criterion's errors failed")??;
     progress.finish_and_clear();
     for line in &errors {
-        writeln!(log, "{line}")?;
+        writeln!(log, "{line}").map_err(log_error)?;
         console.warn(line);
     }
     if !status.success() {
         let log = log_path.display();
-        return Err(format!("criterion ended with {status}; its output is in {log}").into());
+        return Err(format!(
+            "criterion ended with {status}, its output is in {log}; what was measured is safe: \
+             free some space, if that is what it lacks, and repeat the command to resume"
+        )
+        .into());
     }
     console.criterion_cost(measured, start.elapsed());
     Ok(())
