@@ -73,7 +73,7 @@ pub fn measure(
     let limit = allowance.map_or(warm_up_rule.limit, |all| warm_up_rule.limit.min(all / 5));
     let warm_up = warm_up(conv, WarmUpRule { limit, ..warm_up_rule })?;
     let mut latencies_ns = Vec::with_capacity(rule.cap);
-    let mut next_check = rule.floor;
+    let mut next_check = rule.judged_from;
     let stopped = loop {
         latencies_ns.push(launch_latency_ns(conv, latencies_ns.len())?);
         let launches = latencies_ns.len();
@@ -142,6 +142,7 @@ mod tests {
     use std::f64::consts::TAU;
 
     use super::*;
+    use crate::protocol::Profile;
     use crate::units::Bytes;
 
     /// Busy-waits as long as `latency` says for each launch.
@@ -197,8 +198,7 @@ mod tests {
     #[test]
     fn the_paper_profile_makes_exactly_its_launches() {
         let mut conv = Scripted { latency: |_| Duration::from_micros(1), launches: 0 };
-        let rule = StoppingRule { floor: 50, cap: 50, relative_interval: None };
-        let measured = measure(&mut conv, WARM_UP, rule, None).unwrap();
+        let measured = measure(&mut conv, WARM_UP, StoppingRule::exactly(50), None).unwrap();
         assert_eq!((measured.latencies_ns.len(), measured.stopped), (50, Stopped::Cap));
         assert_eq!(conv.launches, 50 + measured.warm_up.launches);
     }
@@ -209,7 +209,7 @@ mod tests {
             Duration::from_micros(200 + (100.0 * (launch as f64 * TAU / 7.3).sin()) as u64)
         };
         let mut conv = Scripted { latency: noisy, launches: 0 };
-        let rule = StoppingRule { floor: 10, cap: 2000, relative_interval: Some(1e-9) };
+        let rule = Profile::Standard.stopping_rule();
         let measured = measure(&mut conv, WARM_UP, rule, Some(Duration::from_nanos(1))).unwrap();
         assert_eq!((measured.latencies_ns.len(), measured.stopped), (10, Stopped::Budget));
     }

@@ -40,6 +40,8 @@ pub struct StoppingRule {
     pub cap: usize,
     /// Stop when half the median's 95% interval is under this part of the median.
     pub relative_interval: Option<f64>,
+    /// Launches before that counts: intervals of fewer are narrow by chance too often.
+    pub judged_from: usize,
 }
 
 /// When a configuration is warm: two successive windows of launches have medians within a
@@ -52,6 +54,13 @@ pub struct WarmUpRule {
     pub tolerance: f64,
     /// Give up (and record that the times were not steady) after this long.
     pub limit: Duration,
+}
+
+impl StoppingRule {
+    /// As many launches, neither more nor fewer.
+    pub fn exactly(launches: usize) -> Self {
+        Self { floor: launches, cap: launches, relative_interval: None, judged_from: launches }
+    }
 }
 
 impl Protocol {
@@ -76,9 +85,14 @@ impl Profile {
     /// How many launches.
     pub fn stopping_rule(self) -> StoppingRule {
         match self {
-            Self::Paper => StoppingRule { floor: 2000, cap: 2000, relative_interval: None },
-            Self::Standard => StoppingRule { floor: 10, cap: 2000, relative_interval: Some(0.005) },
-            Self::Smoke => StoppingRule { floor: 10, cap: 10, relative_interval: None },
+            Self::Paper => StoppingRule::exactly(2000),
+            Self::Standard => StoppingRule {
+                floor: 10,
+                cap: 2000,
+                relative_interval: Some(0.005),
+                judged_from: 50,
+            },
+            Self::Smoke => StoppingRule::exactly(10),
         }
     }
 

@@ -221,14 +221,10 @@ impl Pace {
         self.time_done += took;
     }
 
-    /// By the rate so far, and no longer than the budget.
+    /// By the rate so far: allowances follow the same cost, so it holds with a budget, too.
     fn time_left(&self) -> Option<Duration> {
-        if self.cost_done == 0.0 {
-            return None;
-        }
         let ratio = (self.cost_left / self.cost_done).max(0.0);
-        let by_rate = Duration::try_from_secs_f64(self.time_done.as_secs_f64() * ratio).ok()?;
-        Some(self.left.map_or(by_rate, |left| left.min(by_rate)))
+        Duration::try_from_secs_f64(self.time_done.as_secs_f64() * ratio).ok()
     }
 }
 

@@ -88,6 +88,9 @@ struct ImportCriterionArgs {
     /// The dataset to write, .csv or .parquet
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Also write the run's settings and environment, as JSON
+    #[arg(long, value_name = "FILE")]
+    environment: Option<PathBuf>,
 }
 
 /// Fit α-FLOPs to a dataset, K = 1 and K > 1 apart
@@ -218,6 +221,9 @@ fn run_experiments(args: &ExperimentsArgs) -> anyhow::Result<ExitCode> {
 fn run_import_criterion(args: &ImportCriterionArgs) -> anyhow::Result<ExitCode> {
     let imported = criterion::read(&args.run)?;
     imported.dataset.write(&args.out)?;
+    if let Some(path) = &args.environment {
+        criterion::write_environment(&args.run, path)?;
+    }
     let (count, device) =
         (imported.dataset.observations.len(), &imported.dataset.provenance.device);
     print(&format!("{}: {count} configurations on {device}\n", args.out.display()))?;

@@ -21,6 +21,8 @@ pub struct Arguments {
     pub shared_home: Option<PathBuf>,
     /// The name given with `--save-baseline`.
     pub save_baseline: Option<String>,
+    /// The name given with `--baseline`, which every configuration must have.
+    pub baseline_needed: Option<String>,
     /// Whether criterion's own account of each benchmark is wanted.
     pub show_criterion: bool,
 }
@@ -127,6 +129,7 @@ impl Arguments {
             filter,
             shared_home: shared_home(compares || save_baseline.is_some()),
             save_baseline,
+            baseline_needed: value("baseline"),
             show_criterion: compares || matches.get_flag("verbose"),
         })
     }

@@ -63,6 +63,22 @@ pub fn filter(
     Ok(configurations.into_iter().filter(|c| listed.contains(c.id().as_str())).collect())
 }
 
+/// Criterion would look for the baseline only when everything is measured.
+pub fn check_baseline(arguments: &Arguments, selected: &[Configuration]) -> Result<(), AnyError> {
+    let (Some(home), Some(name)) = (&arguments.shared_home, &arguments.baseline_needed) else {
+        return Ok(());
+    };
+    match selected.iter().map(Configuration::id).find(|id| !home.join(id).join(name).is_dir()) {
+        Some(id) => Err(format!(
+            "{id} has no baseline `{name}` in {}; measure one first with `--save-baseline \
+             {name}`, or compare where there is one with `--baseline-lenient {name}`",
+            home.display()
+        )
+        .into()),
+        None => Ok(()),
+    }
+}
+
 /// Criterion's statistics over the launches of a run. Its output goes to `criterion.log` in the
 /// run's folder, and is shown only where it was asked for.
 pub fn replay(

@@ -59,6 +59,7 @@ fn measure(arguments: &Arguments) -> Result<ExitCode, AnyError> {
     console.say(&format!("device: {} (cpu), {}", platform.device, platform.versions()));
 
     let selected = criterion_process::filter(arguments, configurations(&settings))?;
+    criterion_process::check_baseline(arguments, &selected)?;
     let mut run = Run::open(&settings, platform, selected)?;
     console.opened(&run);
     let mut progress = console.progress(&run);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::record::{
     ConfigurationRecord, Launches, LaunchesError, Outcome, RecordError, Run, RunHeader,
 };
@@ -64,6 +65,9 @@ pub enum ImportError {
     /// Criterion's folder cannot be listed.
     #[error("{0}\nhint: criterion's files of this run are gone; measure again with `cargo bench`")]
     Criterion(CriterionError),
+    /// The environment cannot be written; the error names the file.
+    #[error(transparent)]
+    Write(std::io::Error),
     /// Every benchmark was left out.
     #[error("{path}: no sound measurement among {rejected} benchmarks; the first: {first}")]
     Nothing {
@@ -115,6 +119,21 @@ pub fn read(folder: &Path) -> Result<Imported, ImportError> {
             environment: environment(&run.header),
         }),
     }
+}
+
+/// Writes what a dataset leaves out of a run, and a reader of it may ask for: settings, platform,
+/// conditions and order, as `run.json` has them, without the configurations' outcomes.
+///
+/// # Errors
+/// [`ImportError`] where there is no finished run, or the file cannot be written.
+pub fn write_environment(folder: &Path, to: &Path) -> Result<(), ImportError> {
+    let run = Run::open(folder).map_err(|source| ImportError::Record { source })?;
+    let header = RunHeader { configurations: Vec::new(), ..run.header };
+    write_atomically(to, |out| {
+        serde_json::to_writer_pretty(&mut *out, &header)?;
+        writeln!(out)
+    })
+    .map_err(ImportError::Write)
 }
 
 /// Criterion's folders by benchmark id: one usually, several where folders were mixed up.
