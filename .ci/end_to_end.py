@@ -166,6 +166,16 @@ def damaged_files(sound, work):
     check("hint" in output, "a folder that is no run gives a hint")
 
 
+def too_large(bench, work):
+    env = {**SMOKE, "ALPHA_FLOPS_RUNS": str(work / "small"), "ALPHA_FLOPS_MEMORY_LIMIT_GIB": "0.01"}
+    output = run([bench, "--bench", "^A/"], env=env)
+    outcomes = [c["outcome"] for c in header(runs_in(work / "small")[0])["configurations"]]
+    skipped = [o["reason"] for o in outcomes if o["status"] == "skipped"]
+    check(0 < len(skipped) < len(outcomes) and "memory_limit_gib allows" in skipped[0]
+          and output.count("skipped") >= len(skipped),
+          "what does not fit in memory is skipped and listed, the rest goes on")
+
+
 def unwritable_and_full(bench, work):
     (work / "a-file").write_text("")
     output = run([bench, "--bench"], expect=1,
@@ -244,6 +254,7 @@ def main():
         damaged_files(sound, work)
         criterion_flags(bench, work)
         killed_and_resumed(bench, work)
+        too_large(bench, work)
         unwritable_and_full(bench, work)
         original_study(work)
         criterion_cost(bench, work)

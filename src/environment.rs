@@ -49,8 +49,8 @@ pub struct Conditions {
     pub governor: Option<String>,
     /// Load average over the last minute: work of others on the same cores.
     pub load_average: Option<f64>,
-    /// Memory not in use.
-    pub memory_available: Bytes,
+    /// Memory not in use, where readable.
+    pub memory_available: Option<Bytes>,
     /// Smallest step of the timer that was seen, in nanoseconds.
     pub timer_resolution_ns: f64,
     /// Median cost of reading the timer twice, in nanoseconds: part of every launch's latency.
@@ -95,21 +95,27 @@ impl Platform {
 impl Conditions {
     /// As they are now.
     pub fn now() -> Self {
-        let memory_available = System::new().map_or(0, |mut system| {
-            system.refresh_memory();
-            system.available_memory()
-        });
         let governor =
             std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
         let (timer_resolution_ns, timer_overhead_ns) = timer();
         Self {
             governor: governor.ok().map(|text| text.trim().to_owned()),
             load_average: System::load_average().ok().map(|average| average.one),
-            memory_available: Bytes(memory_available),
+            memory_available: available_memory(),
             timer_resolution_ns,
             timer_overhead_ns,
         }
     }
+}
+
+/// Memory that could be used now without swapping, where readable.
+///
+/// Systems grant more than they have and end the process that touches it: what does not fit has
+/// to be known beforehand.
+pub fn available_memory() -> Option<Bytes> {
+    let mut system = System::new().ok()?;
+    system.refresh_memory();
+    Some(Bytes(system.available_memory())).filter(|&bytes| bytes > Bytes(0))
 }
 
 /// Smallest non-zero step and median cost of the clock that times launches.

@@ -9,7 +9,7 @@ use rand_chacha::rand_core::SeedableRng;
 use thiserror::Error;
 
 use crate::backend::{Backend, BackendError};
-use crate::environment::Platform;
+use crate::environment::{Platform, available_memory};
 use crate::experiment::{Configuration, Experiment};
 use crate::measure::{MeasureError, Measurement, measure};
 use crate::protocol::Protocol;
@@ -146,8 +146,7 @@ fn try_measure(
     allowance: Option<Duration>,
 ) -> Result<(Outcome, Vec<f64>), MeasureError> {
     let required = backend.required_memory(configuration.shape);
-    if required > settings.memory_limit {
-        let reason = format!("needs {required}, more than memory_limit_gib allows");
+    if let Some(reason) = too_large(required, settings.memory_limit) {
         return Ok((Outcome::Skipped { reason }, Vec::new()));
     }
     let begun = Instant::now();
@@ -173,6 +172,15 @@ fn try_measure(
         summary,
     };
     Ok((outcome, latencies_ns))
+}
+
+/// Why a configuration that needs so much memory is not tried.
+pub fn too_large(required: Bytes, limit: Bytes) -> Option<String> {
+    if required > limit {
+        return Some(format!("needs {required}, memory_limit_gib allows {limit}"));
+    }
+    let available = available_memory().filter(|&available| required > available)?;
+    Some(format!("needs {required}, only {available} of memory is free"))
 }
 
 /// Experiments in their order; configurations of one in a random order, so that a drift of the
@@ -261,6 +269,15 @@ mod tests {
         assert_ne!(ids(1), ids(2));
         let letters: Vec<char> = ids(1).iter().filter_map(|id| id.chars().next()).collect();
         assert!(letters.is_sorted());
+    }
+
+    #[test]
+    fn what_exceeds_the_limit_or_the_free_memory_is_not_tried() {
+        assert_eq!(too_large(Bytes(1), Bytes(1)), None);
+        let reason = too_large(Bytes(2048), Bytes(1024)).unwrap();
+        assert_eq!(reason, "needs 2.000 KiB, memory_limit_gib allows 1.000 KiB");
+        let reason = too_large(Bytes(u64::MAX / 2), Bytes(u64::MAX)).unwrap();
+        assert!(reason.contains("of memory is free"), "{reason}");
     }
 
     #[test]

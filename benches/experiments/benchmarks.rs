@@ -8,6 +8,7 @@ use alpha_flops::backend::cpu::CpuBackend;
 use alpha_flops::backend::{Backend, BackendError, PreparedConv};
 use alpha_flops::experiment::{Configuration, Experiment};
 use alpha_flops::record::{Part, read_part, read_plan};
+use alpha_flops::run::too_large;
 use alpha_flops::settings::Settings;
 use alpha_flops::shape::ConvShape;
 use alpha_flops::units::Nanoseconds;
@@ -117,11 +118,10 @@ fn live_one(
     settings: &Settings,
 ) -> Result<(), AnyError> {
     let shape = configuration.shape;
-    let required = backend.required_memory(shape);
-    let fits = required <= settings.memory_limit;
+    let too_large = too_large(backend.required_memory(shape), settings.memory_limit);
     let mut conv: Option<Box<dyn PreparedConv + '_>> = None;
     let mut failure: Option<BackendError> = None;
-    let mut backend = fits.then_some(backend);
+    let mut backend = too_large.is_none().then_some(backend);
     let mut called = false;
     group.throughput(throughput(shape));
     group.bench_function(shape.to_string(), |bencher| {
@@ -141,17 +141,10 @@ fn live_one(
             start.elapsed().as_nanos() as f64
         });
     });
-    match failure {
-        Some(error) => Err(error.into()),
-        None if called && !fits => {
-            let id = configuration.id();
-            console::note(&format!(
-                "{id} skipped: needs {required}, more than memory_limit_gib allows"
-            ));
-            Ok(())
-        }
-        None => Ok(()),
+    if let Some(reason) = too_large.filter(|_| called) {
+        console::note(&format!("{} skipped: {reason}", configuration.id()));
     }
+    failure.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn prepare_verified(

@@ -302,7 +302,10 @@ fn environment(header: &RunHeader) -> Vec<(String, String)> {
         ("cores", cores),
         ("vector extensions", platform.vector_extensions.clone()),
         ("memory", platform.memory.to_string()),
-        ("memory available", conditions.memory_available.to_string()),
+        (
+            "memory available",
+            conditions.memory_available.map_or_else(unknown, |bytes| bytes.to_string()),
+        ),
         ("operating system", format!("{} (kernel {})", platform.os, platform.kernel)),
         ("frequency governor", conditions.governor.clone().unwrap_or_else(unknown)),
         (
