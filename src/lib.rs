@@ -1,7 +1,21 @@
 //! Benchmarks of 2-D convolutions that show what FLOPs hide.
 //!
-//! Data flows one way: [`experiment`] defines configurations of a [`shape`], a [`backend`] runs
-//! them, and what was measured goes on as numbers with [`units`].
+//! Data flows one way, and a module uses only what stands above it here:
+//!
+//! ```text
+//! units, shape        what a convolution is, and how much of it
+//! experiment          which convolutions are measured, and why
+//! protocol            what one timed launch means, and how many are enough
+//! backend             prepares a convolution and launches it
+//! settings            what this run is asked to do
+//! environment         on what it does it
+//! statistics          quantiles, fences, intervals of latencies
+//! measure             latencies of one convolution
+//! record              a run on disk
+//! run                 every configuration, in a random order, resumable
+//! ```
+//!
+//! The benchmarks hand what was measured to criterion; the analysis crate takes it from there.
 
 pub mod atomic_file;
 pub mod backend;

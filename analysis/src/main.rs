@@ -8,7 +8,7 @@ use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::experiment::{Experiment, Resolution};
 use alpha_flops_analysis::fit::{PUBLISHED_START, fit};
 use alpha_flops_analysis::import::criterion::Imported;
-use alpha_flops_analysis::import::{asperti, criterion, load};
+use alpha_flops_analysis::import::{self, asperti, criterion, load};
 use alpha_flops_analysis::metrics::evaluate;
 use alpha_flops_analysis::model::{Coefficients, FlopConvention, GroupCoefficients, KernelTerm};
 use alpha_flops_analysis::replicate::measure;
@@ -59,6 +59,9 @@ struct ReplicateArgs {
     /// How the fit computes S_K
     #[arg(long, value_enum, default_value_t = KernelTerm::Side)]
     s_k: KernelTerm,
+    /// What to print at the end; with `json` the progress goes to standard error
+    #[arg(long, value_enum, default_value_t)]
+    format: SummaryFormat,
     /// Measure only configurations whose id matches, e.g. '^D/'
     filter: Option<String>,
 }
@@ -91,6 +94,9 @@ struct ImportCriterionArgs {
     /// Also write the run's settings and environment, as JSON
     #[arg(long, value_name = "FILE")]
     environment: Option<PathBuf>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    format: SummaryFormat,
 }
 
 /// Fit α-FLOPs to a dataset, K = 1 and K > 1 apart
@@ -143,6 +149,9 @@ struct ImportAspertiArgs {
     /// The dataset to write, .csv or .parquet
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    format: SummaryFormat,
 }
 
 /// Write figures, tables and the answers to RO1–RO3 for one or several datasets
@@ -169,43 +178,53 @@ struct ReportArgs {
     flops: FlopConvention,
     /// What to print
     #[arg(long, value_enum, default_value_t)]
-    format: ReportFormat,
+    format: SummaryFormat,
 }
 
-/// What `report` prints.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum ReportFormat {
-    /// The answers, and where the report lies
+/// What commands print whose result is in files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum SummaryFormat {
+    /// A summary for people
     #[default]
     Table,
-    /// report.json
+    /// JSON with stable field names
     Json,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    match Cli::parse().command {
-        Command::Replicate(args) => run_replicate(&args),
-        Command::Experiments(args) => run_experiments(&args),
-        Command::Fit(args) => run_fit(&args),
-        Command::Evaluate(args) => run_evaluate(&args),
-        Command::Import(ImportCommand::Criterion(args)) => run_import_criterion(&args),
-        Command::Import(ImportCommand::Asperti(args)) => run_import_asperti(&args),
-        Command::Report(args) => run_report(&args),
+fn main() -> ExitCode {
+    run(&Cli::parse()).unwrap_or_else(|error| {
+        complain(&error);
+        ExitCode::FAILURE
+    })
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    match &cli.command {
+        Command::Replicate(args) => run_replicate(args),
+        Command::Experiments(args) => run_experiments(args),
+        Command::Fit(args) => run_fit(args),
+        Command::Evaluate(args) => run_evaluate(args),
+        Command::Import(ImportCommand::Criterion(args)) => run_import_criterion(args),
+        Command::Import(ImportCommand::Asperti(args)) => run_import_asperti(args),
+        Command::Report(args) => run_report(args),
     }
 }
 
 fn run_replicate(args: &ReplicateArgs) -> anyhow::Result<ExitCode> {
     let verify = args.verify.then(|| "--verify".to_owned());
-    let measured = measure(&args.filter.iter().cloned().chain(verify).collect::<Vec<_>>())?;
+    let arguments: Vec<String> = args.filter.iter().cloned().chain(verify).collect();
+    let measured = measure(&arguments, args.format == SummaryFormat::Json)?;
     let imported = criterion::read(&measured.run)?;
     imported.dataset.write(&measured.run.join("dataset.csv"))?;
     let out = args.out.clone().unwrap_or_else(|| measured.run.join("report"));
     let mut input = Input::of(&imported);
     input.fit_in_sample(args.s_k, FlopConvention::Macs);
     let report = report::write(&[input], &out)?;
-    print(&report.summary(&out))?;
-    let sound = left_out(&imported)?;
-    Ok(if measured.complete { sound } else { ExitCode::FAILURE })
+    print(&match args.format {
+        SummaryFormat::Table => report.summary(&out),
+        SummaryFormat::Json => json(&report)?,
+    })?;
+    Ok(status(measured.complete && imported.rejected.is_empty()))
 }
 
 fn run_experiments(args: &ExperimentsArgs) -> anyhow::Result<ExitCode> {
@@ -220,22 +239,32 @@ fn run_experiments(args: &ExperimentsArgs) -> anyhow::Result<ExitCode> {
 
 fn run_import_criterion(args: &ImportCriterionArgs) -> anyhow::Result<ExitCode> {
     let imported = criterion::read(&args.run)?;
-    imported.dataset.write(&args.out)?;
     if let Some(path) = &args.environment {
         criterion::write_environment(&args.run, path)?;
     }
-    let (count, device) =
-        (imported.dataset.observations.len(), &imported.dataset.provenance.device);
-    print(&format!("{}: {count} configurations on {device}\n", args.out.display()))?;
-    left_out(&imported)
+    write_dataset(&imported, &args.out, args.format)
 }
 
-/// Names what an import left out; status 1 where there is anything.
-fn left_out(imported: &Imported) -> anyhow::Result<ExitCode> {
-    for rejected in &imported.rejected {
-        warn(&format!("left out {}: {}", rejected.id, rejected.reason));
-    }
-    Ok(if imported.rejected.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+fn run_import_asperti(args: &ImportAspertiArgs) -> anyhow::Result<ExitCode> {
+    write_dataset(&asperti::read(&args.file)?.into(), &args.out, args.format)
+}
+
+fn write_dataset(
+    imported: &Imported,
+    out: &Path,
+    format: SummaryFormat,
+) -> anyhow::Result<ExitCode> {
+    imported.dataset.write(out)?;
+    let summary = import::Summary::new(imported, out);
+    print(&match format {
+        SummaryFormat::Table => summary.to_string(),
+        SummaryFormat::Json => json(&summary)?,
+    })?;
+    Ok(status(imported.rejected.is_empty()))
+}
+
+fn status(success: bool) -> ExitCode {
+    if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run_fit(args: &FitArgs) -> anyhow::Result<ExitCode> {
@@ -285,13 +314,6 @@ fn coefficients(name: &str) -> anyhow::Result<Coefficients> {
     }
 }
 
-fn run_import_asperti(args: &ImportAspertiArgs) -> anyhow::Result<ExitCode> {
-    let dataset = asperti::read(&args.file)?;
-    dataset.write(&args.out)?;
-    let (count, device) = (dataset.observations.len(), &dataset.provenance.device);
-    print(&format!("{}: {count} configurations on {device}\n", args.out.display()))
-}
-
 fn run_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let imported = args.inputs.iter().map(|path| load(path)).collect::<Result<Vec<_>, _>>()?;
     let mut inputs: Vec<Input<'_>> = imported.iter().map(Input::of).collect();
@@ -305,15 +327,21 @@ fn run_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     }
     let report = report::write(&inputs, &args.out)?;
     print(&match args.format {
-        ReportFormat::Table => report.summary(&args.out),
-        ReportFormat::Json => json(&report)?,
+        SummaryFormat::Table => report.summary(&args.out),
+        SummaryFormat::Json => json(&report)?,
     })
 }
 
-/// Says on standard error what went wrong without ending the program.
-#[allow(clippy::print_stderr, reason = "the one place that warns")]
-fn warn(message: &str) {
-    eprintln!("warning: {message}");
+/// Says on standard error what went wrong, and what caused it where that is not said yet.
+#[allow(clippy::print_stderr, reason = "the one place that complains")]
+fn complain(error: &anyhow::Error) {
+    let mut message = format!("error: {error}");
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message += &format!("\n  caused by: {cause}");
+        }
+    }
+    eprintln!("{message}");
 }
 
 fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {

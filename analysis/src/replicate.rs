@@ -1,7 +1,7 @@
 //! The main job: measure A–G with `cargo bench`, then hand the run on.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use alpha_flops::record::Run;
 use alpha_flops::settings::{Settings, SettingsError};
@@ -45,11 +45,12 @@ pub enum ReplicateError {
 }
 
 /// Runs the benchmarks in a process of their own, with `arguments` for them, and finds the run
-/// that they have finished.
+/// that they have finished. What they print goes to standard error if standard output is for
+/// something else.
 ///
 /// # Errors
 /// [`ReplicateError`] where the benchmarks cannot be started or finish no run.
-pub fn measure(arguments: &[String]) -> Result<Measured, ReplicateError> {
+pub fn measure(arguments: &[String], to_stderr: bool) -> Result<Measured, ReplicateError> {
     let runs = Settings::of_workspace()?.runs;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let program = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
@@ -60,6 +61,7 @@ pub fn measure(arguments: &[String]) -> Result<Measured, ReplicateError> {
         .args(arguments)
         // settings are those of this process, wherever it was started
         .env("ALPHA_FLOPS_RUNS", std::path::absolute(&runs).unwrap_or_else(|_| runs.clone()))
+        .stdout(if to_stderr { Stdio::from(std::io::stderr()) } else { Stdio::inherit() })
         .status()
         .map_err(|source| ReplicateError::Cargo { program, source })?;
     match Run::latest(&runs).filter(|run| run.header.ended.is_some_and(|ended| ended >= begun)) {
