@@ -382,14 +382,14 @@ fn part_path(folder: &Path, id: &str) -> PathBuf {
 
 /// A finished run, read back.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct FinishedRun {
     /// What `run.json` says.
     pub header: RunHeader,
     /// The folder it came from.
     pub path: PathBuf,
 }
 
-impl Run {
+impl FinishedRun {
     /// Reads the header of a run that has finished.
     ///
     /// # Errors

@@ -110,14 +110,14 @@ fn killed_many_times() {
         std::thread::sleep(whole_run.mul_f64(part * 2.0 / KILLS as f64));
         process.kill().unwrap();
         process.wait().unwrap();
-        if record::Run::latest(&killed).is_some() {
+        if record::FinishedRun::latest(&killed).is_some() {
             break;
         }
         let now = if killed.exists() { parts(&killed) } else { 0 };
         assert!(now >= kept, "a kill lost configurations: {kept} were kept, now {now}");
         kept = now;
     }
-    if record::Run::latest(&killed).is_none() {
+    if record::FinishedRun::latest(&killed).is_none() {
         finish(&killed);
     }
 
@@ -125,12 +125,12 @@ fn killed_many_times() {
     let mut runs = folders(&killed);
     runs.retain(|run| run.join("run.json").exists());
     let [run] = &runs[..] else { panic!("one run, not {runs:?}") };
-    let run = record::Run::open(run).unwrap();
-    let reference = record::Run::open(&folders(&whole)[0]).unwrap();
+    let run = record::FinishedRun::open(run).unwrap();
+    let reference = record::FinishedRun::open(&folders(&whole)[0]).unwrap();
     assert!(run.header.resumed > 0);
     assert_eq!(form(&run), form(&reference));
     assert_eq!(run.header.plan.ids.len(), selection().len());
-    let names = |run: &record::Run| -> Vec<_> {
+    let names = |run: &record::FinishedRun| -> Vec<_> {
         folders(&run.path).iter().map(|path| path.file_name().unwrap().to_owned()).collect()
     };
     assert_eq!(names(&run), names(&reference), "nothing is left over");
@@ -148,7 +148,7 @@ fn parts(runs: &Path) -> usize {
 }
 
 /// What does not depend on time: ids, outcomes and number of launches.
-fn form(run: &record::Run) -> Vec<(String, String, usize)> {
+fn form(run: &record::FinishedRun) -> Vec<(String, String, usize)> {
     assert_eq!(run.header.status, RunStatus::Finished);
     let launches = run.launches().unwrap();
     let mut form: Vec<_> = run
@@ -176,7 +176,7 @@ fn finished_runs_stay_finished() {
     drop(first);
     assert_eq!(open(&settings(directory.path())).unwrap().folder.path(), path);
     finish(directory.path());
-    assert!(record::Run::open(&path).is_ok());
+    assert!(record::FinishedRun::open(&path).is_ok());
     // run ids are of one second: a new run needs another to have a name of its own
     std::thread::sleep(Duration::from_millis(1100));
     let second = open(&settings(directory.path())).unwrap();

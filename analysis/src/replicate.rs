@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use alpha_flops::record::Run;
+use alpha_flops::record::FinishedRun;
 use alpha_flops::settings::{Settings, SettingsError};
 use jiff::Timestamp;
 use thiserror::Error;
@@ -64,7 +64,9 @@ pub fn measure(arguments: &[String], to_stderr: bool) -> Result<Measured, Replic
         .stdout(if to_stderr { Stdio::from(std::io::stderr()) } else { Stdio::inherit() })
         .status()
         .map_err(|source| ReplicateError::Cargo { program, source })?;
-    match Run::latest(&runs).filter(|run| run.header.ended.is_some_and(|ended| ended >= begun)) {
+    match FinishedRun::latest(&runs)
+        .filter(|run| run.header.ended.is_some_and(|ended| ended >= begun))
+    {
         Some(run) => Ok(Measured { run: run.path, complete: status.success() }),
         None => Err(ReplicateError::Unfinished { status, runs }),
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::record::{
-    ConfigurationRecord, Launches, LaunchesError, Outcome, RecordError, Run, RunHeader,
+    ConfigurationRecord, FinishedRun, Launches, LaunchesError, Outcome, RecordError, RunHeader,
 };
 use alpha_flops::statistics::{Fences, Summary};
 use serde::Serialize;
@@ -90,7 +90,7 @@ pub enum ImportError {
 /// # Errors
 /// [`ImportError`] where there is no finished run or nothing sound in it.
 pub fn read(folder: &Path) -> Result<Imported, ImportError> {
-    let run = Run::open(folder).map_err(|source| ImportError::Record { source })?;
+    let run = FinishedRun::open(folder).map_err(|source| ImportError::Record { source })?;
     let launches = run.launches()?;
     let home = run.criterion_home();
     let (folders, mut rejected) = index(&home, &run.header.criterion_baseline)?;
@@ -127,7 +127,7 @@ pub fn read(folder: &Path) -> Result<Imported, ImportError> {
 /// # Errors
 /// [`ImportError`] where there is no finished run, or the file cannot be written.
 pub fn write_environment(folder: &Path, to: &Path) -> Result<(), ImportError> {
-    let run = Run::open(folder).map_err(|source| ImportError::Record { source })?;
+    let run = FinishedRun::open(folder).map_err(|source| ImportError::Record { source })?;
     let header = RunHeader { configurations: Vec::new(), ..run.header };
     write_atomically(to, |out| {
         serde_json::to_writer_pretty(&mut *out, &header)?;
