@@ -6,8 +6,6 @@
 //! grid over (β, γ) finds every basin, and each is descended to where the gradient vanishes: the
 //! result is the optimum itself and does not depend on the start.
 
-use std::fmt::Write as _;
-
 use alpha_flops::shape::ConvShape;
 use argmin::core::{Executor, State, TerminationReason, TerminationStatus};
 use serde::{Serialize, Serializer};
@@ -19,7 +17,7 @@ use crate::model::{
     Coefficients, FittedOn, FlopConvention, GroupCoefficients, KernelGroup, KernelTerm,
     SCHEMA_VERSION,
 };
-use crate::table::{Column, Table};
+use crate::table::{Column, Table, rounded, with_error};
 
 mod basins;
 mod group;
@@ -160,6 +158,7 @@ pub fn fit(
     let k_above_1 = fit_of(KernelGroup::KAbove1)?;
     let coefficients = Coefficients {
         source: format!("fitted on {}, {}", dataset.provenance.device, dataset.provenance.source),
+        device: Some(dataset.provenance.device.clone()),
         fitted_on: Some(FittedOn {
             provenance: dataset.provenance.clone(),
             configurations: dataset.observations.len() as u64,
@@ -346,7 +345,10 @@ fn warnings(n: usize, uncertainty: &Uncertainty, active: &[ActiveBound]) -> Vec<
         warnings.push(format!("only {n} points for 3 parameters, better {FEW_POINTS} or more"));
     }
     for ActiveBound { parameter, bound } in active {
-        warnings.push(format!("{parameter} is at its bound {bound}"));
+        warnings.push(format!(
+            "{parameter} is at its bound {}: standard errors of the others take it as given",
+            rounded(*bound, 5)
+        ));
     }
     for (i, j) in [(0, 1), (0, 2), (1, 2)] {
         if let Some(correlation) = uncertainty.correlation[i][j].filter(|c| c.abs() > CONFOUNDED) {
@@ -376,7 +378,7 @@ impl Fit {
         }
     }
 
-    /// A row per group; correlations and warnings as notes.
+    /// A row per group, as precise as the standard errors; correlations and warnings as notes.
     pub fn table(&self) -> Table {
         let mut table = Table::new(
             "α-FLOPs fitted: T = final · ((S_K + β(S − S_K))/S)^γ · FLOPs",
@@ -384,11 +386,8 @@ impl Fit {
                 Column::text("group", "group"),
                 Column::number("n", "n", ""),
                 Column::number("beta", "β", ""),
-                Column::number("beta_standard_error", "±", ""),
                 Column::number("gamma", "γ", ""),
-                Column::number("gamma_standard_error", "±", ""),
                 Column::number("final", "final", "ms/MFLOP"),
-                Column::number("final_standard_error", "±", "ms/MFLOP"),
                 Column::number("rmse_ms", "RMSE", "ms"),
                 Column::number("nrmse_range_percent", "NRMSE by range", "%"),
                 Column::number("mape_percent", "MAPE", "%"),
@@ -398,7 +397,9 @@ impl Fit {
             match self.group(group) {
                 Some(fit) => {
                     table.push(row(group, fit));
-                    table.note(correlations(group, fit));
+                    if let Some(correlations) = correlations(group, fit) {
+                        table.note(correlations);
+                    }
                     for warning in &fit.warnings {
                         table.note(format!("{group}: warning: {warning}"));
                     }
@@ -406,44 +407,94 @@ impl Fit {
                 None => table.note(format!("{group}: not fitted, the dataset has none")),
             }
         }
-        if let Some(fitted_on) = &self.coefficients.fitted_on {
+        self.finish(&mut table);
+        table
+    }
+
+    /// The same with all digits, and standard errors in columns of their own: for CSV.
+    pub fn precise_table(&self) -> Table {
+        let keys = [
+            "n",
+            "beta",
+            "beta_standard_error",
+            "gamma",
+            "gamma_standard_error",
+            "final",
+            "final_standard_error",
+            "rmse_ms",
+            "nrmse_range_percent",
+            "mape_percent",
+        ];
+        let numbers = keys.map(|key| Column::number(key, key, ""));
+        let columns = std::iter::once(Column::text("group", "group")).chain(numbers);
+        let mut table = Table::new("α-FLOPs fitted", columns);
+        for group in KernelGroup::ALL {
+            let Some(fit) = self.group(group) else { continue };
+            let GroupCoefficients { beta, gamma, final_scale } = fit.estimate;
+            let errors = fit.uncertainty.standard_errors;
+            let absent = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
+            table.push([
+                group.to_string(),
+                fit.errors.n.to_string(),
+                beta.to_string(),
+                absent(errors.beta),
+                gamma.to_string(),
+                absent(errors.gamma),
+                final_scale.to_string(),
+                absent(errors.final_scale),
+                fit.errors.rmse_ms.to_string(),
+                absent(fit.errors.nrmse_range_percent),
+                fit.errors.mape_percent.to_string(),
+            ]);
+        }
+        self.finish(&mut table);
+        table
+    }
+
+    /// Provenance and conventions.
+    fn finish(&self, table: &mut Table) {
+        let Coefficients { s_k, flops, fitted_on, .. } = &self.coefficients;
+        if let Some(fitted_on) = fitted_on {
             table.set_provenance(&fitted_on.provenance);
         }
-        let Coefficients { s_k, flops, .. } = &self.coefficients;
         table.note(format!("S_K = {}, FLOPs = {flops}, in millions", s_k.formula()));
-        table.note("in-sample: errors are against the data that were fitted");
-        table
+        table.note(
+            "in-sample: errors are against the data that were fitted; ± is one standard error, \
+             deviations from the formula taken as independent",
+        );
     }
 }
 
 fn row(group: KernelGroup, fit: &GroupFit) -> Vec<String> {
-    let spread =
-        |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2e}"));
-    let StandardErrors { beta, gamma, final_scale } = fit.uncertainty.standard_errors;
-    vec![
-        group.to_string(),
-        fit.errors.n.to_string(),
-        format!("{:.6e}", fit.estimate.beta),
-        spread(beta),
-        format!("{:.6}", fit.estimate.gamma),
-        spread(gamma),
-        format!("{:.6e}", fit.estimate.final_scale),
-        spread(final_scale),
+    let errors = fit.uncertainty.standard_errors;
+    let errors = [errors.beta, errors.gamma, errors.final_scale];
+    let cell = |((parameter, value), error): ((&str, f64), Option<f64>)| match (
+        error,
+        fit.active_bounds.iter().any(|at| at.parameter == parameter),
+    ) {
+        (_, true) => format!("{} (at bound)", rounded(value, 5)),
+        (Some(error), _) => with_error(value, error),
+        (None, _) => rounded(value, 5),
+    };
+    let mut cells = vec![group.to_string(), fit.errors.n.to_string()];
+    cells.extend(fit.estimate.named().into_iter().zip(errors).map(cell));
+    let nrmse = fit.errors.nrmse_range_percent;
+    cells.extend([
         format!("{:.4}", fit.errors.rmse_ms),
-        fit.errors.nrmse_range_percent.map_or_else(String::new, |percent| format!("{percent:.2}")),
+        nrmse.map_or_else(String::new, |percent| format!("{percent:.2}")),
         format!("{:.2}", fit.errors.mape_percent),
-    ]
+    ]);
+    cells
 }
 
-fn correlations(group: KernelGroup, fit: &GroupFit) -> String {
-    let mut text = format!("{group}: correlations");
-    for (name, i, j) in [("β–γ", 0, 1), ("β–final", 0, 2), ("γ–final", 1, 2)] {
-        let value = fit.uncertainty.correlation[i][j];
-        let value = value.map_or_else(|| "undetermined".into(), |value| format!("{value:+.4}"));
-        // writing to a String cannot fail
-        let _ = write!(text, " {name} {value}");
-    }
-    text
+/// The correlations that are known, if any.
+fn correlations(group: KernelGroup, fit: &GroupFit) -> Option<String> {
+    let pairs = [("β–γ", 0, 1), ("β–final", 0, 2), ("γ–final", 1, 2)];
+    let known = pairs.into_iter().filter_map(|(name, i, j)| {
+        Some(format!("{name} {:+.4}", fit.uncertainty.correlation[i][j]?))
+    });
+    let known: Vec<String> = known.collect();
+    (!known.is_empty()).then(|| format!("{group}: correlations {}", known.join(", ")))
 }
 
 /// As a coefficients file, with the statistics of each group after its parameters.

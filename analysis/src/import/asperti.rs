@@ -125,7 +125,7 @@ fn dataset(pickle: &Pickle) -> Result<Dataset, Misfit> {
 fn provenance(device: String) -> Provenance {
     Provenance {
         source: "Asperti et al. 2021 dataset".into(),
-        backend: "unknown (GPU, library not stated)".into(),
+        backend: "unknown".into(),
         device,
         versions: "unknown".into(),
         protocol: "mean over 2,000 runs, host or device clock not stated".into(),
