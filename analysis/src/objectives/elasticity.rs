@@ -59,31 +59,35 @@ pub(super) fn answer(dataset: &Dataset) -> Answer<Vec<Elasticity>> {
         let missing = "no line of experiment B has three kernel sizes";
         return Answer::new(dataset, Verdict::CannotBeAnswered, missing, criterion, numbers);
     }
-    let verdict = Verdict::of(b.iter().map(Elasticity::grows));
+    let verdict = Verdict::of(b.iter().map(|line| line.nominal.is_positive()));
     let nominal = Spread::of(b.iter().map(|line| line.nominal.slope));
     let on_image = Spread::of(b.iter().filter_map(|line| line.on_image).map(|s| s.slope));
-    let range = |s: &Spread| format!("{:.2} to {:.2}", s.low, s.high);
-    let caution = match nominal.median * on_image.median < 0.0 {
-        true => ": the answer turns on whether padding counts",
-        false => "",
+    // adding 0 turns −0 into 0
+    let exponent = |slope: f64| (slope * 100.0).round() / 100.0 + 0.0;
+    let power = |s: &Spread| format!("K^{:.2}", exponent(s.median));
+    let range = |s: &Spread| format!("{:.2} to {:.2}", exponent(s.low), exponent(s.high));
+    let on_image_grows = |line: &Elasticity| line.on_image.is_some_and(|s| s.is_positive());
+    let caution = match verdict == Verdict::of(b.iter().map(on_image_grows)) {
+        true => "",
+        false => ": the answer turns on whether padding counts",
     };
     let finding = format!(
-        "with K, latency per nominal multiply–add goes as K^{:.2} (median of {} lines of B, {}; \
-         surely growing in {}); per multiply–add on the image as K^{:.2} ({}){caution}",
-        nominal.median,
+        "with K, latency per nominal multiply–add goes as {} (median of {} lines of B, {}; \
+         surely growing in {}); per multiply–add on the image as {} ({}){caution}",
+        power(&nominal),
         b.len(),
         range(&nominal),
-        b.iter().filter(|line| line.grows()).count(),
-        on_image.median,
+        b.iter().filter(|line| line.nominal.is_positive()).count(),
+        power(&on_image),
         range(&on_image),
     );
     Answer::new(dataset, verdict, &finding, criterion, numbers)
 }
 
-impl Elasticity {
-    /// Whether the whole interval of the nominal slope is above 0.
-    fn grows(&self) -> bool {
-        self.nominal.low > ROUNDING
+impl Slope {
+    /// Whether the whole interval is above 0.
+    fn is_positive(&self) -> bool {
+        self.low > ROUNDING
     }
 }
 
