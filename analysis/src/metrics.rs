@@ -207,6 +207,10 @@ impl Evaluation {
         }
         table.set_provenance(&self.provenance);
         table.note(format!("S_K = {}, FLOPs = {}", self.s_k.formula(), self.flops));
+        table.note(
+            "NRMSE: RMSE ÷ (largest − smallest measured); bias: mean of estimate − measured, above \
+             0 where estimates are too slow",
+        );
         if self.in_sample {
             table.note("in-sample: the coefficients were fitted on data of this provenance");
         }

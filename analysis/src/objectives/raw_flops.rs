@@ -82,7 +82,7 @@ fn finding(
         overall.alpha_flops.rmse_ms,
         match coefficients.is_in_sample(&dataset.provenance) {
             true => format!("{} parameters, fitted to these data", coefficients.parameters()),
-            false => "not fitted to these data".to_owned(),
+            false => "not fitted here".to_owned(),
         },
         overall.raw_flops.rmse_ms,
         names(AgainstRawFlops::is_accurate),
