@@ -35,6 +35,21 @@ pub struct Provenance {
     pub protocol: String,
 }
 
+impl Provenance {
+    /// What was measured on, for sentences: `AMD EPYC, 2 threads (cpu)`.
+    pub fn place(&self) -> String {
+        match self.backend.as_str() {
+            "unknown" => format!("{} (backend unknown)", self.device),
+            backend => format!("{} ({backend})", self.device),
+        }
+    }
+
+    /// Everything but the versions in one line, for the foot of a table.
+    pub fn line(&self) -> String {
+        format!("{} · {} · {}", self.place(), self.protocol, self.source)
+    }
+}
+
 /// Latencies of one configuration. Others' data often gives a mean alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Latency {

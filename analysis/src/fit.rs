@@ -6,8 +6,6 @@
 //! grid over (β, γ) finds every basin, and each is descended to where the gradient vanishes: the
 //! result is the optimum itself and does not depend on the start.
 
-use std::fmt::Write as _;
-
 use alpha_flops::shape::ConvShape;
 use argmin::core::{Executor, State, TerminationReason, TerminationStatus};
 use serde::{Serialize, Serializer};
@@ -19,11 +17,12 @@ use crate::model::{
     Coefficients, FittedOn, FlopConvention, GroupCoefficients, KernelGroup, KernelTerm,
     SCHEMA_VERSION,
 };
-use crate::table::{Column, Table};
+use crate::table::rounded;
 
 mod basins;
 mod group;
 mod solver;
+mod tables;
 mod uncertainty;
 
 use group::{FinalScale, GroupProblem, Point, Projection};
@@ -160,6 +159,7 @@ pub fn fit(
     let k_above_1 = fit_of(KernelGroup::KAbove1)?;
     let coefficients = Coefficients {
         source: format!("fitted on {}, {}", dataset.provenance.device, dataset.provenance.source),
+        device: Some(dataset.provenance.device.clone()),
         fitted_on: Some(FittedOn {
             provenance: dataset.provenance.clone(),
             configurations: dataset.observations.len() as u64,
@@ -346,7 +346,10 @@ fn warnings(n: usize, uncertainty: &Uncertainty, active: &[ActiveBound]) -> Vec<
         warnings.push(format!("only {n} points for 3 parameters, better {FEW_POINTS} or more"));
     }
     for ActiveBound { parameter, bound } in active {
-        warnings.push(format!("{parameter} is at its bound {bound}"));
+        warnings.push(format!(
+            "{parameter} is at its bound {}: standard errors of the others take it as given",
+            rounded(*bound, 5)
+        ));
     }
     for (i, j) in [(0, 1), (0, 2), (1, 2)] {
         if let Some(correlation) = uncertainty.correlation[i][j].filter(|c| c.abs() > CONFOUNDED) {
@@ -375,75 +378,6 @@ impl Fit {
             KernelGroup::KAbove1 => self.k_above_1.as_ref(),
         }
     }
-
-    /// A row per group; correlations and warnings as notes.
-    pub fn table(&self) -> Table {
-        let mut table = Table::new(
-            "α-FLOPs fitted: T = final · ((S_K + β(S − S_K))/S)^γ · FLOPs",
-            [
-                Column::text("group", "group"),
-                Column::number("n", "n", ""),
-                Column::number("beta", "β", ""),
-                Column::number("beta_standard_error", "±", ""),
-                Column::number("gamma", "γ", ""),
-                Column::number("gamma_standard_error", "±", ""),
-                Column::number("final", "final", "ms/MFLOP"),
-                Column::number("final_standard_error", "±", "ms/MFLOP"),
-                Column::number("rmse_ms", "RMSE", "ms"),
-                Column::number("nrmse_range_percent", "NRMSE by range", "%"),
-                Column::number("mape_percent", "MAPE", "%"),
-            ],
-        );
-        for group in KernelGroup::ALL {
-            match self.group(group) {
-                Some(fit) => {
-                    table.push(row(group, fit));
-                    table.note(correlations(group, fit));
-                    for warning in &fit.warnings {
-                        table.note(format!("{group}: warning: {warning}"));
-                    }
-                }
-                None => table.note(format!("{group}: not fitted, the dataset has none")),
-            }
-        }
-        if let Some(fitted_on) = &self.coefficients.fitted_on {
-            table.set_provenance(&fitted_on.provenance);
-        }
-        let Coefficients { s_k, flops, .. } = &self.coefficients;
-        table.note(format!("S_K = {}, FLOPs = {flops}, in millions", s_k.formula()));
-        table.note("in-sample: errors are against the data that were fitted");
-        table
-    }
-}
-
-fn row(group: KernelGroup, fit: &GroupFit) -> Vec<String> {
-    let spread =
-        |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2e}"));
-    let StandardErrors { beta, gamma, final_scale } = fit.uncertainty.standard_errors;
-    vec![
-        group.to_string(),
-        fit.errors.n.to_string(),
-        format!("{:.6e}", fit.estimate.beta),
-        spread(beta),
-        format!("{:.6}", fit.estimate.gamma),
-        spread(gamma),
-        format!("{:.6e}", fit.estimate.final_scale),
-        spread(final_scale),
-        format!("{:.4}", fit.errors.rmse_ms),
-        fit.errors.nrmse_range_percent.map_or_else(String::new, |percent| format!("{percent:.2}")),
-        format!("{:.2}", fit.errors.mape_percent),
-    ]
-}
-
-fn correlations(group: KernelGroup, fit: &GroupFit) -> String {
-    let mut text = format!("{group}: correlations");
-    for (name, i, j) in [("β–γ", 0, 1), ("β–final", 0, 2), ("γ–final", 1, 2)] {
-        let value = fit.uncertainty.correlation[i][j];
-        let value = value.map_or_else(|| "undetermined".into(), |value| format!("{value:+.4}"));
-        // writing to a String cannot fail
-        let _ = write!(text, " {name} {value}");
-    }
-    text
 }
 
 /// As a coefficients file, with the statistics of each group after its parameters.

@@ -278,7 +278,7 @@ fn run_fit(args: &FitArgs) -> anyhow::Result<ExitCode> {
     }
     print(&match args.format {
         OutputFormat::Table => fit.table().to_text(),
-        OutputFormat::Csv => fit.table().to_csv(),
+        OutputFormat::Csv => fit.precise_table().to_csv(),
         OutputFormat::Json => json(&fit)?,
     })
 }

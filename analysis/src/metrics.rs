@@ -58,6 +58,8 @@ pub struct Evaluation {
     pub s_k: KernelTerm,
     /// Whether the coefficients were fitted on data of this very provenance.
     pub in_sample: bool,
+    /// What keeps the errors from being the formula's own: another device, backend or protocol.
+    pub caution: Option<String>,
     /// Where the latencies come from.
     pub provenance: Provenance,
     /// Over all configurations.
@@ -139,10 +141,8 @@ pub fn evaluate(
         coefficients: coefficients.source.clone(),
         flops: coefficients.flops,
         s_k: coefficients.s_k,
-        in_sample: coefficients
-            .fitted_on
-            .as_ref()
-            .is_some_and(|fitted| fitted.provenance == dataset.provenance),
+        in_sample: coefficients.is_in_sample(&dataset.provenance),
+        caution: coefficients.comparability(&dataset.provenance),
         provenance: dataset.provenance.clone(),
         overall,
         per_experiment: grouped(&compared, |o| (o.experiment.clone(), None)),
@@ -186,7 +186,7 @@ impl Evaluation {
     /// One row per experiment and line, and one overall.
     pub fn table(&self) -> Table {
         let mut table = Table::new(
-            format!("Estimates by {} against measurements", self.coefficients),
+            format!("Estimates against measurements, coefficients: {}", self.coefficients),
             [
                 Column::text("experiment", "experiment"),
                 Column::text("series", "series"),
@@ -207,8 +207,15 @@ impl Evaluation {
         }
         table.set_provenance(&self.provenance);
         table.note(format!("S_K = {}, FLOPs = {}", self.s_k.formula(), self.flops));
+        table.note(
+            "NRMSE: RMSE ÷ (largest − smallest measured); bias: mean of estimate − measured, above \
+             0 where estimates are too slow",
+        );
         if self.in_sample {
             table.note("in-sample: the coefficients were fitted on data of this provenance");
+        }
+        if let Some(caution) = &self.caution {
+            table.note(caution);
         }
         if let Some(first) = self.not_compared.first() {
             let count = self.not_compared.len();

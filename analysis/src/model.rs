@@ -76,6 +76,8 @@ pub struct FittedOn {
 pub struct Coefficients {
     /// Who determined them, for captions.
     pub source: String,
+    /// The device whose latencies they describe, where the source says it.
+    pub device: Option<String>,
     /// The data behind them, where this software fitted them.
     pub fitted_on: Option<FittedOn>,
     /// How FLOPs are counted.
@@ -243,6 +245,7 @@ impl Coefficients {
     pub fn published_t2000() -> Self {
         Self {
             source: "published, Quadro T2000 (original study)".into(),
+            device: Some("Quadro T2000".into()),
             fitted_on: None,
             flops: FlopConvention::Macs,
             s_k: KernelTerm::Area,
@@ -255,6 +258,7 @@ impl Coefficients {
     pub fn published_rtx4090() -> Self {
         Self {
             source: "published, RTX 4090 (replication)".into(),
+            device: Some("RTX 4090".into()),
             fitted_on: None,
             flops: FlopConvention::Macs,
             s_k: KernelTerm::Side,
@@ -271,12 +275,64 @@ impl Coefficients {
         }
     }
 
+    /// Whether they were fitted on data of this very provenance.
+    pub fn is_in_sample(&self, provenance: &Provenance) -> bool {
+        self.fitted_on.as_ref().is_some_and(|fitted| fitted.provenance == *provenance)
+    }
+
+    /// The device they describe, where that is known to be another one than was measured on.
+    pub fn other_device(&self, measured: &Provenance) -> Option<&str> {
+        let device = self.device.as_deref()?;
+        // drivers say `NVIDIA GeForce RTX 4090` where publications say `RTX 4090`
+        let is_same = match self.fitted_on {
+            Some(_) => measured.device == device,
+            None => measured.device.ends_with(device),
+        };
+        (!is_same).then_some(device)
+    }
+
+    /// What keeps their errors against latencies of this provenance from being errors of the
+    /// formula, in a sentence; `None` where device, backend and protocol are the same.
+    pub fn comparability(&self, measured: &Provenance) -> Option<String> {
+        if let Some(device) = self.other_device(measured) {
+            return Some(format!(
+                "coefficients of {device} against latencies of {}: says how far off they are here, \
+                 nothing about {device}",
+                measured.place()
+            ));
+        }
+        let Some(FittedOn { provenance: fitted, .. }) = &self.fitted_on else {
+            return Some(
+                "what these coefficients were fitted on is not part of them: another backend or \
+                 protocol than that of the latencies adds to the errors"
+                    .to_owned(),
+            );
+        };
+        let differs = |what: &str, theirs: &str, ours: &str| {
+            format!(
+                "coefficients fitted under {what} `{theirs}` against latencies under `{ours}`: the \
+                 difference adds to the errors"
+            )
+        };
+        if fitted.backend != measured.backend {
+            return Some(differs("backend", &fitted.backend, &measured.backend));
+        }
+        (fitted.protocol != measured.protocol)
+            .then(|| differs("protocol", &fitted.protocol, &measured.protocol))
+    }
+
     /// The parameters of one group, where there are any.
     pub fn group(&self, group: KernelGroup) -> Option<GroupCoefficients> {
         match group {
             KernelGroup::KEqual1 => self.k_equal_1,
             KernelGroup::KAbove1 => self.k_above_1,
         }
+    }
+
+    /// How many numbers they are.
+    pub fn parameters(&self) -> usize {
+        let groups = KernelGroup::ALL.into_iter().filter_map(|group| self.group(group));
+        groups.map(|parameters| parameters.named().len()).sum()
     }
 
     /// The correction factor α of `shape` (dimensionless).
@@ -354,6 +410,7 @@ impl CoefficientsFile {
         }
         let coefficients = Coefficients {
             source: self.source,
+            device: self.fitted_on.as_ref().map(|fitted| fitted.provenance.device.clone()),
             fitted_on: self.fitted_on,
             flops: self.flops,
             s_k: self.s_k,

@@ -19,6 +19,7 @@ use crate::plot::paper::{self, Estimate, Target};
 use crate::plot::{self, PlotError};
 
 mod markdown;
+mod summary;
 mod variance;
 
 pub use variance::{Variance, Worst};
@@ -291,7 +292,7 @@ impl FigureSet {
 fn target<'a>(input: &Input<'a>) -> Target<'a> {
     let estimates = input.coefficients.iter().map(|set| {
         let coefficients = &set.coefficients;
-        let origin = match is_in_sample(coefficients, input.dataset) {
+        let origin = match coefficients.is_in_sample(&input.dataset.provenance) {
             true => "fitted to these data (in-sample)",
             false => coefficients.source.as_str(),
         };
@@ -304,10 +305,6 @@ fn target<'a>(input: &Input<'a>) -> Target<'a> {
         }
     });
     Target { dataset: input.dataset, estimates: estimates.collect() }
-}
-
-fn is_in_sample(coefficients: &Coefficients, dataset: &Dataset) -> bool {
-    coefficients.fitted_on.as_ref().is_some_and(|fitted| fitted.provenance == dataset.provenance)
 }
 
 fn target_report(input: &Input<'_>) -> TargetReport {
@@ -335,7 +332,7 @@ fn judged(set: &CoefficientSet, dataset: &Dataset) -> JudgedCoefficients {
     };
     JudgedCoefficients {
         source: coefficients.source.clone(),
-        in_sample: is_in_sample(coefficients, dataset),
+        in_sample: coefficients.is_in_sample(&dataset.provenance),
         flops: coefficients.flops,
         s_k: coefficients.s_k,
         k_equal_1: coefficients.k_equal_1,

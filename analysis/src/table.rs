@@ -1,5 +1,7 @@
 //! Tables as data, and as text, Markdown and CSV. Nothing is computed here.
 
+use std::ops::RangeInclusive;
+
 use crate::dataset::Provenance;
 
 /// What a command prints.
@@ -42,7 +44,7 @@ pub struct Table {
     title: String,
     columns: Vec<Column>,
     rows: Vec<Vec<String>>,
-    provenance: Vec<(&'static str, String)>,
+    provenance: Option<Provenance>,
     notes: Vec<String>,
 }
 
@@ -91,7 +93,7 @@ impl Table {
             title: title.into(),
             columns: columns.into_iter().collect(),
             rows: Vec::new(),
-            provenance: Vec::new(),
+            provenance: None,
             notes: Vec::new(),
         }
     }
@@ -109,15 +111,9 @@ impl Table {
         self.notes.push(note.into());
     }
 
-    /// States where the numbers come from: lines under the table, and columns of the CSV.
+    /// States where the numbers come from: a line under the table, and columns of the CSV.
     pub fn set_provenance(&mut self, provenance: &Provenance) {
-        self.provenance = vec![
-            ("source", provenance.source.clone()),
-            ("backend", provenance.backend.clone()),
-            ("device", provenance.device.clone()),
-            ("versions", provenance.versions.clone()),
-            ("protocol", provenance.protocol.clone()),
-        ];
+        self.provenance = Some(provenance.clone());
     }
 
     /// The title.
@@ -148,11 +144,12 @@ impl Table {
         for row in &self.rows {
             text += &line(row);
         }
-        if !self.provenance.is_empty() || !self.notes.is_empty() {
+        if self.provenance.is_some() || !self.notes.is_empty() {
             text.push('\n');
         }
-        for (name, value) in &self.provenance {
-            text += &format!("{:<9} {value}\n", format!("{name}:"));
+        if let Some(provenance) = &self.provenance {
+            text += &format!("measured: {}\n", provenance.line());
+            text += &format!("versions: {}\n", provenance.versions);
         }
         for note in &self.notes {
             text += &format!("note: {note}\n");
@@ -160,7 +157,8 @@ impl Table {
         text
     }
 
-    /// A Markdown (GitHub) table with its title as a bold line and the rest as a list.
+    /// A Markdown (GitHub) table with its title as a bold line and the rest as a list. Versions
+    /// are left to the document around it.
     pub fn to_markdown(&self) -> String {
         let line = |cells: &[String]| {
             let cells: Vec<_> = cells.iter().map(|cell| escape_markdown(cell)).collect();
@@ -176,11 +174,11 @@ impl Table {
         for row in &self.rows {
             text += &line(row);
         }
-        if !self.provenance.is_empty() || !self.notes.is_empty() {
+        if self.provenance.is_some() || !self.notes.is_empty() {
             text.push('\n');
         }
-        for (name, value) in &self.provenance {
-            text += &format!("- {name}: {}\n", escape_markdown(value));
+        if let Some(provenance) = &self.provenance {
+            text += &format!("- {}\n", escape_markdown(&provenance.line()));
         }
         for note in &self.notes {
             text += &format!("- {}\n", escape_markdown(note));
@@ -192,11 +190,19 @@ impl Table {
     /// notes have no place in it.
     pub fn to_csv(&self) -> String {
         let keys = self.columns.iter().map(|column| column.key.as_str());
-        let header = keys.chain(self.provenance.iter().map(|(name, _)| *name));
-        let mut text = csv_line(header);
+        let provenance = self.provenance.as_ref().map_or_else(Vec::new, |p| {
+            vec![
+                ("source", p.source.as_str()),
+                ("backend", &p.backend),
+                ("device", &p.device),
+                ("versions", &p.versions),
+                ("protocol", &p.protocol),
+            ]
+        });
+        let mut text = csv_line(keys.chain(provenance.iter().map(|(name, _)| *name)));
         for row in &self.rows {
             let cells = row.iter().map(String::as_str);
-            text += &csv_line(cells.chain(self.provenance.iter().map(|(_, v)| v.as_str())));
+            text += &csv_line(cells.chain(provenance.iter().map(|(_, value)| *value)));
         }
         text
     }
@@ -214,6 +220,40 @@ impl Table {
         }
         widths
     }
+}
+
+/// A value with `digits` significant digits, without zeros at the end: `0.0375`.
+pub fn rounded(value: f64, digits: i32) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let decimals = digits - 1 - magnitude(value);
+    if !WRITTEN_OUT.contains(&magnitude(value)) || decimals < 0 {
+        return format!("{value:.*e}", (digits - 1).max(0) as usize);
+    }
+    let text = format!("{value:.*}", decimals as usize);
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
+/// A value with its standard error, both to the error's second digit: `0.0642 ± 0.0055`.
+pub fn with_error(value: f64, error: f64) -> String {
+    let is_plain = |number: f64| number.is_normal() && WRITTEN_OUT.contains(&magnitude(number));
+    if !(is_plain(value) && is_plain(error)) {
+        return format!("{} ± {}", rounded(value, 5), rounded(error, 2));
+    }
+    let decimals = (1 - magnitude(error)).max(0) as usize;
+    format!("{value:.decimals$} ± {error:.decimals$}")
+}
+
+/// Magnitudes outside these read better in scientific notation.
+const WRITTEN_OUT: RangeInclusive<i32> = -6..=8;
+
+/// The power of ten of the first digit of a number that is not 0.
+fn magnitude(value: f64) -> i32 {
+    value.abs().log10().floor() as i32
 }
 
 fn escape_markdown(text: &str) -> String {
@@ -263,11 +303,8 @@ mod tests {
         H×W = 2×2            1.5
         C, "quoted"      1234.25
 
-        source:   a test
-        backend:  cpu
-        device:   two cores
+        measured: two cores (cpu) · latency-warm · a test
         versions: unknown
-        protocol: latency-warm
         note: a|b
         "#);
     }
@@ -282,16 +319,38 @@ mod tests {
         | H×W = 2×2 | 1.5 |
         | C, "quoted" | 1234.25 |
 
-        - source: a test
-        - backend: cpu
-        - device: two cores
-        - versions: unknown
-        - protocol: latency-warm
+        - two cores (cpu) · latency-warm · a test
         - a\|b
         "#);
     }
 
+    #[test]
+    fn numbers_have_the_digits_that_mean_something() {
+        assert_eq!(with_error(0.064_220_59, 0.005_490_92), "0.0642 ± 0.0055");
+        assert_eq!(with_error(1.147_11, 0.043_16), "1.147 ± 0.043");
+        assert_eq!(with_error(0.001_138_94, 4.34e-6), "0.0011389 ± 0.0000043");
+        assert_eq!(with_error(6.512_29e-10, 2.31e-12), "6.5123e-10 ± 2.3e-12");
+        assert_eq!(with_error(2.0, 426.3), "2 ± 426");
+        assert_eq!(with_error(0.05, 1e-9), "0.05 ± 1.0e-9");
+        assert_eq!(with_error(2.0, 0.0), "2 ± 0");
+        assert_eq!(rounded(0.0375, 5), "0.0375");
+        assert_eq!(rounded(2.0, 5), "2");
+        assert_eq!(rounded(0.009_725_14, 9), "0.00972514");
+        assert_eq!(rounded(12_345_678.0, 3), "1.23e7");
+        assert_eq!(rounded(6.512_29e-10, 3), "6.51e-10");
+        assert_eq!(rounded(0.0, 5), "0");
+    }
+
     proptest! {
+        #[test]
+        fn numbers_are_right_to_the_digits_they_show(
+            value in -1e12f64..1e12, power in -20i32..20, digits in 1i32..8
+        ) {
+            let value = value * 10f64.powi(power);
+            let read: f64 = rounded(value, digits).parse().unwrap();
+            prop_assert!((read - value).abs() <= value.abs() * 0.51 * 10f64.powi(1 - digits));
+        }
+
         #[test]
         fn csv_reads_back_cell_for_cell(
             rows in prop::collection::vec(prop::collection::vec("[a-z,\"\n×β ]{0,8}", 2), 0..6)

@@ -50,6 +50,16 @@ fn fit_evaluate_and_import_work_together() {
         serde_json::from_str(&stdout(&alpha_flops(&[&fit[..], &["--format", "json"]].concat())))
             .unwrap();
 
+    // CSV has every digit, in columns that a standard error has of its own
+    let csv = stdout(&alpha_flops(&[&fit[..], &["--format", "csv"]].concat()));
+    let mut csv = csv::Reader::from_reader(csv.as_bytes());
+    let headers = csv.headers().unwrap().clone();
+    let row = csv.records().next().unwrap().unwrap();
+    for key in ["beta", "gamma", "final", "rmse_ms"] {
+        let column = headers.iter().position(|header| header == key).unwrap();
+        assert_eq!(row[column].parse::<f64>().unwrap(), fitted["k_equal_1"][key]);
+    }
+
     let evaluate = ["evaluate", text(&dataset), "--coefficients", text(&coefficients)];
     insta::assert_snapshot!("evaluate_table", stdout(&alpha_flops(&evaluate)));
     let csv = stdout(&alpha_flops(&[&evaluate[..], &["--format", "csv"]].concat()));

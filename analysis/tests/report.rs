@@ -7,7 +7,9 @@ use std::path::Path;
 use alpha_flops::experiment::{Experiment, Resolution};
 use alpha_flops::shape::ConvShape;
 use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
+use alpha_flops_analysis::fit::{PUBLISHED_START, fit};
 use alpha_flops_analysis::import::asperti;
+use alpha_flops_analysis::metrics::evaluate;
 use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm};
 use alpha_flops_analysis::plot::draw;
 use alpha_flops_analysis::plot::figure::Figure;
@@ -144,7 +146,13 @@ fn several_targets_stand_side_by_side_on_one_x_axis_with_y_axes_of_their_own() {
     let figures = report::figures(&[input(&cpu), input(&gpu)]);
     let shared = figure(&figures, "figure-4a-D-original");
     let headings: Vec<_> = shared.panels.iter().filter_map(|p| p.heading.as_deref()).collect();
-    assert_eq!(headings, ["Test CPU · backend cpu", "Test GPU · backend cudnn"]);
+    assert_eq!(
+        headings,
+        [
+            "Test CPU (cpu) · latency-warm, 200 launches",
+            "Test GPU (cudnn) · latency-warm, 200 launches"
+        ]
+    );
     assert!(shared.panels[0].y.max > 10.0 * shared.panels[1].y.max / 1000.0);
     let svg = draw::svg(shared).unwrap();
     let all = texts(&svg).join(" ");
@@ -245,7 +253,10 @@ fn data_that_cannot_be_fitted_are_reported_all_the_same() {
     input.fit_in_sample(KernelTerm::Side, FlopConvention::Macs);
     let markdown = report::compute(&[input]).to_markdown();
     assert!(markdown.contains("Not fitted to these data: K = 1: 2 configurations"), "{markdown}");
-    assert!(markdown.contains("Cannot be answered: there are no α-FLOPs coefficients"));
+    assert!(
+        markdown
+            .contains("Cannot be answered on Test CPU (cpu): there are no α-FLOPs coefficients")
+    );
 }
 
 #[test]
@@ -269,6 +280,59 @@ fn a_report_is_written_whole_and_names_only_files_that_are_there() {
     }
 }
 
+#[test]
+fn the_summary_of_a_small_dataset_fits_80_columns_and_reads_like_this() {
+    let (dataset, extras) = small();
+    let mut input = Input { extras, ..Input::new(&dataset) };
+    input.fit_in_sample(KernelTerm::Side, FlopConvention::Macs);
+    let summary = report::compute(&[input]).summary(Path::new("target/alpha-flops/run/report"));
+    assert!(summary.lines().all(|line| line.chars().count() <= 80), "{summary}");
+    insta::assert_snapshot!(summary);
+}
+
+#[test]
+fn the_reports_help_names_every_option() {
+    let output = alpha_flops(&["--help".as_ref()]);
+    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
+}
+
+#[test]
+fn coefficients_of_elsewhere_are_named_as_such() {
+    let cpu = made_up(&[Experiment::B], Resolution::Original, "Test CPU");
+    let note = |coefficients: Coefficients, measured: &Dataset| {
+        evaluate(measured, &coefficients).unwrap().caution
+    };
+    let fitted = fit(
+        &made_up(&Experiment::ALL, Resolution::Original, "Test CPU"),
+        KernelTerm::Side,
+        FlopConvention::Macs,
+        PUBLISHED_START,
+    )
+    .unwrap()
+    .coefficients;
+    assert_eq!(note(fitted.clone(), &cpu), None);
+    let mut other = cpu.clone();
+    other.provenance.protocol = "throughput".into();
+    let protocol = note(fitted.clone(), &other).unwrap();
+    assert!(protocol.contains("protocol `latency-warm, 200 launches`"), "{protocol}");
+    assert!(protocol.contains("under `throughput`"), "{protocol}");
+    other.provenance.backend = "cudnn".into();
+    assert!(note(fitted.clone(), &other).unwrap().contains("backend `cpu`"));
+    other.provenance.device = "Test GPU".into();
+    assert_eq!(
+        note(fitted, &other).unwrap(),
+        "coefficients of Test CPU against latencies of Test GPU (cudnn): says how far off they are \
+         here, nothing about Test CPU"
+    );
+    let published = note(Coefficients::published_t2000(), &cpu).unwrap();
+    assert!(published.starts_with("coefficients of Quadro T2000 against"), "{published}");
+    other.provenance.device = "NVIDIA GeForce RTX 4090".into();
+    let same = note(Coefficients::published_rtx4090(), &other).unwrap();
+    assert!(same.starts_with("what these coefficients were fitted on"), "{same}");
+    let table = evaluate(&cpu, &Coefficients::published_t2000()).unwrap().table().to_text();
+    assert!(table.contains("note: coefficients of Quadro T2000 against latencies of Test CPU"));
+}
+
 fn alpha_flops(arguments: &[&Path]) -> std::process::Output {
     let program = env!("CARGO_BIN_EXE_alpha-flops");
     std::process::Command::new(program).arg("report").args(arguments).output().unwrap()
@@ -285,7 +349,7 @@ fn the_command_writes_the_report_and_prints_its_answers() {
     let output = alpha_flops(&[&data, "--out".as_ref(), &out, published[0], published[1]]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for part in ["Test CPU · backend cpu: 5 configurations", "RO1  ", "RO2  ", "RO3  "] {
+    for part in ["Test CPU (cpu): 5 configurations", "RO1  ", "RO2  ", "RO3  "] {
         assert!(text.contains(part), "no {part} in {text}");
     }
     assert!(out.join("report.md").exists() && out.join("report.json").exists());

@@ -5,7 +5,7 @@
 //! names, which it treats as data ([`Callable`]); anything else is refused with its name.
 //!
 //! Objects live in one arena and refer to each other by index, so neither cycles nor depth can
-//! exhaust the stack, and memory stays within a small multiple of the input.
+//! exhaust the stack, and memory stays proportional to the input: an object a byte at the most.
 //!
 //! Format: Python's `pickletools` documents every opcode; NumPy's arrays are pickled by
 //! `ndarray.__reduce_ex__` (protocol 5, in band).

@@ -285,7 +285,8 @@ impl Subject<'_> {
 
     /// Whose measurements, where there are several.
     fn heading(&self, provenance: &Provenance) -> Option<String> {
-        let heading = format!("{} · backend {}", provenance.device, provenance.backend);
+        // the protocol, too: the same device may be there twice
+        let heading = format!("{} · {}", provenance.place(), provenance.protocol);
         (self.targets.len() > 1).then_some(heading)
     }
 }

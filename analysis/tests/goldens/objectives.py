@@ -20,6 +20,17 @@ def macs(o):
     return o["h"] * o["w"] * o["k"] ** 2 * o["c_in"] * o["c_out"]
 
 
+def taps(pixels, kernel):
+    """Pairs of an output and a tap that reads the image: convolution of ones with ones."""
+    before = (kernel - 1) // 2
+    padded = np.pad(np.ones(pixels), (before, kernel - 1 - before))
+    return int(np.convolve(padded, np.ones(kernel), mode="valid").sum())
+
+
+def macs_on_image(o):
+    return o["c_in"] * o["c_out"] * taps(o["h"], o["k"]) * taps(o["w"], o["k"])
+
+
 def estimate(o):
     beta, gamma, final = PUBLISHED[1 if o["k"] == 1 else 2]
     s, s_k = o["h"] * o["w"], math.log(o["k"] ** 2) + 1
@@ -77,7 +88,8 @@ def equal_flops(rows):
         for name, group in grouped(chosen, key).items():
             result.append([experiment, name, ratio([o["ms"] for o in group]),
                            ratio([macs(o) for o in group]),
-                           ratio([o["ms"] / macs(o) for o in group])])
+                           ratio([o["ms"] / macs(o) for o in group]),
+                           ratio([o["ms"] / macs_on_image(o) for o in group])])
     return result
 
 
@@ -88,9 +100,11 @@ def elasticities(rows):
         for name, group in grouped(chosen, lambda o: o["series"]).items():
             if experiment == "D":
                 x, y = [o["x"] for o in group], [o["ms"] for o in group]
+                on_image = None
             else:
                 x, y = [o["k"] for o in group], [o["ms"] / macs(o) for o in group]
-            result.append([experiment, name, *slope(np.log(x), np.log(y), 2)])
+                on_image = slope(np.log(x), np.log([o["ms"] / macs_on_image(o) for o in group]), 2)
+            result.append([experiment, name, slope(np.log(x), np.log(y), 2), on_image])
     x, y = [], []
     groups = grouped([o for o in rows if o["experiment"] == "A"], lambda o: o["x"])
     for group in groups.values():
@@ -98,7 +112,7 @@ def elasticities(rows):
         times = np.log([o["ms"] for o in group])
         x.extend(pixels - pixels.mean())
         y.extend(times - times.mean())
-    result.append(["A", "all", *slope(x, y, len(groups) + 1)])
+    result.append(["A", "all", slope(x, y, len(groups) + 1), None])
     return result
 
 
@@ -107,13 +121,18 @@ def against_raw_flops(rows):
     factor = np.linalg.lstsq(f[:, None], t, rcond=None)[0][0]
     alpha, result = np.array([estimate(o) for o in rows]), []
     experiments = np.array([o["experiment"] for o in rows])
+    series = np.array([o["experiment"] + o["series"] for o in rows])
     for name in ["all", "A", "B", "C", "D"]:
         chosen = np.full(len(rows), True) if name == "all" else experiments == name
         for kind, guess in [("alpha", alpha), ("raw", factor * f)]:
             off = (guess - t)[chosen]
             rmse = math.sqrt(np.mean(off**2))
+            lines = [chosen & (series == line) for line in set(series[chosen])]
+            line_nrmse = [100 * math.sqrt(np.mean((guess - t)[line]**2)) / np.ptp(t[line])
+                          for line in lines]
             result.append([name, kind, rmse, 100 * rmse / np.ptp(t[chosen]),
-                           float(100 * np.mean(np.abs(off / t[chosen])))])
+                           float(100 * np.mean(np.abs(off / t[chosen]))),
+                           float(np.median(line_nrmse))])
     return result
 
 

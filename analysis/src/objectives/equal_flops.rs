@@ -1,0 +1,93 @@
+//! RO1: how far configurations of equal nominal FLOPs differ.
+
+use alpha_flops::experiment::Experiment;
+use serde::Serialize;
+
+use super::{Answer, EQUAL_LATENCY_RATIO, Measured, Spread, Verdict, grouped, measured};
+use crate::dataset::{Dataset, Observation};
+
+/// How far configurations of equal nominal FLOPs differ.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EqualFlops {
+    /// A, B or C.
+    pub experiment: String,
+    /// What they have in common: a line of B or C, a value of x in A.
+    pub group: String,
+    /// Configurations in the group, at least two.
+    pub n: usize,
+    /// Largest over smallest latency.
+    pub latency_ratio: f64,
+    /// Largest over smallest number of multiply–adds: above 1 where rounding made them unequal.
+    pub macs_ratio: f64,
+    /// Largest over smallest latency per multiply–add, which rounding does not touch.
+    pub latency_per_mac_ratio: f64,
+    /// Largest over smallest latency per multiply–add on the image: of what is left where the
+    /// padding's are skipped.
+    pub latency_per_mac_on_image_ratio: f64,
+}
+
+pub(super) fn answer(dataset: &Dataset) -> Answer<Vec<EqualFlops>> {
+    let criterion = format!(
+        "raw FLOPs are no sufficient proxy in an experiment if, at equal nominal FLOPs, the \
+         largest latency per multiply–add exceeds the smallest by more than a factor of \
+         {EQUAL_LATENCY_RATIO} in the median group (groups: each x of A, each line of B and C)"
+    );
+    let experiments = [Experiment::A, Experiment::B, Experiment::C];
+    let numbers: Vec<EqualFlops> =
+        experiments.into_iter().flat_map(|e| groups(dataset, e)).collect();
+    if numbers.is_empty() {
+        let missing = "none of the experiments A, B and C has two configurations of equal FLOPs";
+        return Answer::new(dataset, Verdict::CannotBeAnswered, missing, criterion, numbers);
+    }
+    let by_experiment = grouped(&numbers, |group| group.experiment.clone());
+    let spread = |ratio: fn(&EqualFlops) -> f64| {
+        let spread = move |(name, groups): &(String, Vec<EqualFlops>)| {
+            (name.clone(), Spread::of(groups.iter().map(ratio)))
+        };
+        by_experiment.iter().map(spread).collect::<Vec<_>>()
+    };
+    let (nominal, on_image) =
+        (spread(|g| g.latency_per_mac_ratio), spread(|g| g.latency_per_mac_on_image_ratio));
+    let verdict = Verdict::of(nominal.iter().map(|(_, s)| s.median > EQUAL_LATENCY_RATIO));
+    let list = |parts: Vec<String>| parts.join(", ");
+    let range = |(name, s): &(String, Spread)| {
+        format!("{:.2}× in {name} ({:.2}–{:.2})", s.median, s.low, s.high)
+    };
+    let median = |(_, s): &(String, Spread)| format!("{:.2}×", s.median);
+    let finding = format!(
+        "at equal nominal FLOPs, latency per multiply–add differs by {}, median and range of \
+         groups; per multiply–add on the image by {}",
+        list(nominal.iter().map(range).collect()),
+        list(on_image.iter().map(median).collect()),
+    );
+    Answer::new(dataset, verdict, &finding, criterion, numbers)
+}
+
+fn groups(dataset: &Dataset, experiment: Experiment) -> Vec<EqualFlops> {
+    let key = |(o, _): &Measured<'_>| match experiment {
+        // the original study has half doublings, too
+        Experiment::A => format!("x = {}", (o.x * 100.0).round() / 100.0),
+        _ => o.series.clone(),
+    };
+    let macs = |o: &Observation| o.shape.macs().0 as f64;
+    let on_image = |o: &Observation| o.shape.macs_on_image().0 as f64;
+    grouped(&measured(dataset, experiment), key)
+        .into_iter()
+        .filter(|(_, group)| group.len() >= 2)
+        .map(|(name, group)| {
+            let ratio = |value: &dyn Fn(&Measured<'_>) -> f64| {
+                let spread = Spread::of(group.iter().map(value));
+                spread.high / spread.low
+            };
+            EqualFlops {
+                experiment: experiment.name().to_owned(),
+                group: name,
+                n: group.len(),
+                latency_ratio: ratio(&|(_, ms)| *ms),
+                macs_ratio: ratio(&|(o, _)| macs(o)),
+                latency_per_mac_ratio: ratio(&|(o, ms)| ms / macs(o)),
+                latency_per_mac_on_image_ratio: ratio(&|(o, ms)| ms / on_image(o)),
+            }
+        })
+        .collect()
+}

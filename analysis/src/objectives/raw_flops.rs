@@ -1,0 +1,156 @@
+//! RO3: α-FLOPs against raw FLOPs as estimates of latency.
+
+use alpha_flops::experiment::Experiment;
+use serde::Serialize;
+
+use super::{ACCURATE_NRMSE_PERCENT, Answer, Spread, Verdict, grouped};
+use crate::dataset::Dataset;
+use crate::metrics::{Errors, errors};
+use crate::model::Coefficients;
+
+/// α-FLOPs and raw FLOPs over the same configurations.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AgainstRawFlops {
+    /// The experiment, or `all`.
+    pub experiment: String,
+    /// Errors of α-FLOPs.
+    pub alpha_flops: Errors,
+    /// Errors of `T = c·FLOPs`, with one c for all experiments, fitted to these very data by least
+    /// squares: `c = Σ T·F / Σ F²`.
+    pub raw_flops: Errors,
+    /// RMSE of α-FLOPs in percent of the measured range, line by line as the paper gives it: the
+    /// median over the lines. `None` where no line has a range.
+    pub alpha_flops_line_nrmse_percent: Option<f64>,
+    /// The same of raw FLOPs.
+    pub raw_flops_line_nrmse_percent: Option<f64>,
+}
+
+pub(super) fn answer(
+    dataset: &Dataset,
+    coefficients: Option<&Coefficients>,
+) -> Answer<Vec<AgainstRawFlops>> {
+    let criterion = format!(
+        "estimates are accurate in one of the experiments A to G where the RMSE of its median line \
+         is at most {ACCURATE_NRMSE_PERCENT}% of that line's measured range, and better than raw \
+         FLOPs where their RMSE is below that of one factor times FLOPs fitted to the same data"
+    );
+    let numbers = coefficients.map_or_else(Vec::new, |c| compared_with_raw_flops(dataset, c));
+    let finding = match (coefficients, numbers.split_first()) {
+        (None, _) => Err("there are no α-FLOPs coefficients for these data".to_owned()),
+        (_, None) => Err("no configuration has both a latency and an estimate".to_owned()),
+        (Some(coefficients), Some((overall, experiments))) => {
+            finding(dataset, coefficients, overall, experiments)
+        }
+    };
+    match finding {
+        Ok((verdict, finding)) => Answer::new(dataset, verdict, &finding, criterion, numbers),
+        Err(missing) => {
+            Answer::new(dataset, Verdict::CannotBeAnswered, &missing, criterion, numbers)
+        }
+    }
+}
+
+/// The verdict and what it rests on, or why there is none.
+fn finding(
+    dataset: &Dataset,
+    coefficients: &Coefficients,
+    overall: &AgainstRawFlops,
+    experiments: &[AgainstRawFlops],
+) -> Result<(Verdict, String), String> {
+    if let Some(device) = coefficients.other_device(&dataset.provenance) {
+        return Err(format!(
+            "the claim is of estimates after regression on the device itself, and these \
+             coefficients are of {device}"
+        ));
+    }
+    // an experiment whose latencies are all equal has no range to measure errors by
+    let is_judged = |row: &&AgainstRawFlops| {
+        row.experiment.parse::<Experiment>().is_ok() && row.alpha_flops_line_nrmse_percent.is_some()
+    };
+    let judged: Vec<&AgainstRawFlops> = experiments.iter().filter(is_judged).collect();
+    if judged.is_empty() {
+        return Err("no experiment has a line with two different latencies".to_owned());
+    }
+    let names = |holds: fn(&AgainstRawFlops) -> bool| {
+        let names: Vec<&str> =
+            judged.iter().filter(|row| holds(row)).map(|row| row.experiment.as_str()).collect();
+        if names.is_empty() { "no experiment".to_owned() } else { names.join(", ") }
+    };
+    let finding = format!(
+        "RMSE is {:.3} ms with α-FLOPs ({}) and {:.3} ms with raw FLOPs (one factor, fitted to \
+         these data); α-FLOPs is accurate in {} and better than raw FLOPs in {}",
+        overall.alpha_flops.rmse_ms,
+        match coefficients.is_in_sample(&dataset.provenance) {
+            true => format!("{} parameters, fitted to these data", coefficients.parameters()),
+            false => "not fitted here".to_owned(),
+        },
+        overall.raw_flops.rmse_ms,
+        names(AgainstRawFlops::is_accurate),
+        names(AgainstRawFlops::is_better),
+    );
+    let verdict = Verdict::of(judged.iter().map(|row| row.is_accurate() && row.is_better()));
+    Ok((verdict, finding))
+}
+
+impl AgainstRawFlops {
+    fn is_accurate(&self) -> bool {
+        self.alpha_flops_line_nrmse_percent.is_some_and(|nrmse| nrmse <= ACCURATE_NRMSE_PERCENT)
+    }
+
+    fn is_better(&self) -> bool {
+        self.alpha_flops.rmse_ms < self.raw_flops.rmse_ms
+    }
+}
+
+/// One configuration of the comparison, times in milliseconds.
+#[derive(Clone, Copy)]
+struct Compared<'a> {
+    experiment: &'a str,
+    series: &'a str,
+    measured: f64,
+    alpha_flops: f64,
+    flops: f64,
+}
+
+/// All experiments together, then each, over the configurations that have an estimate.
+fn compared_with_raw_flops(dataset: &Dataset, coefficients: &Coefficients) -> Vec<AgainstRawFlops> {
+    let compared: Vec<Compared<'_>> = dataset
+        .observations
+        .iter()
+        .filter_map(|o| {
+            Some(Compared {
+                experiment: &o.experiment,
+                series: &o.series,
+                measured: o.typical()?.as_ms(),
+                alpha_flops: coefficients.predict(&o.shape).ok()?.as_ms(),
+                flops: o.shape.flops().0 as f64,
+            })
+        })
+        .collect();
+    let products = compared.iter().map(|c| c.measured * c.flops).sum::<f64>();
+    let factor = products / compared.iter().map(|c| c.flops * c.flops).sum::<f64>();
+    let row = |experiment: String, compared: &[Compared<'_>]| {
+        let lines = grouped(compared, |c| format!("{} {}", c.experiment, c.series));
+        let judge = |estimate: &dyn Fn(&Compared<'_>) -> f64| {
+            let errors = |compared: &[Compared<'_>]| {
+                errors(&compared.iter().map(|c| (c.measured, estimate(c))).collect::<Vec<_>>())
+            };
+            let of_lines = lines.iter().filter_map(|(_, line)| errors(line)?.nrmse_range_percent);
+            let of_lines: Vec<f64> = of_lines.collect();
+            let median = (!of_lines.is_empty()).then(|| Spread::of(of_lines.into_iter()).median);
+            Some((errors(compared)?, median))
+        };
+        let (alpha_flops, alpha_flops_line_nrmse_percent) = judge(&|c| c.alpha_flops)?;
+        let (raw_flops, raw_flops_line_nrmse_percent) = judge(&|c| factor * c.flops)?;
+        Some(AgainstRawFlops {
+            experiment,
+            alpha_flops,
+            raw_flops,
+            alpha_flops_line_nrmse_percent,
+            raw_flops_line_nrmse_percent,
+        })
+    };
+    let experiments = grouped(&compared, |c| c.experiment.to_owned());
+    let experiments = experiments.into_iter().map(|(name, group)| row(name, &group));
+    std::iter::once(row("all".to_owned(), &compared)).chain(experiments).flatten().collect()
+}
