@@ -297,6 +297,24 @@ mod tests {
     }
 
     #[test]
+    fn required_memory_is_what_a_prepared_convolution_holds() {
+        for shape in
+            ["h=1_w=3_in=20_out=9_k=1", "h=40_w=41_in=3_out=20_k=4", "h=5_w=6_in=9_out=8_k=9"]
+        {
+            let shape: ConvShape = shape.parse().unwrap();
+            for (choice, threads) in AlgorithmChoice::ALL.into_iter().flat_map(|c| [(c, 1), (c, 3)])
+            {
+                let backend = CpuBackend::new(NonZeroUsize::new(threads).unwrap(), choice).unwrap();
+                let CpuConvolution { input, weights, output, workspace, .. } =
+                    backend.convolution(shape, 1).unwrap();
+                let held = [input, weights, output, workspace].map(|b| size_of_val(b.as_slice()));
+                let required = backend.required_memory(shape).0;
+                assert_eq!(required, held.iter().sum::<usize>() as u64, "{shape} {choice}");
+            }
+        }
+    }
+
+    #[test]
     fn the_largest_shapes_there_are_need_memory_but_do_not_overflow() {
         let huge = 1 << 31;
         for [h, w, i, o, k] in [
