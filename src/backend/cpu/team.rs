@@ -18,11 +18,18 @@ use std::time::{Duration, Instant};
 use crate::backend::BackendError;
 
 /// How long a waiting thread keeps its core entirely to itself.
-const SPIN: Duration = Duration::from_micros(200);
+///
+/// Short, because the thread it waits for may be waiting for that core: where there are more threads
+/// than cores, and for a while after a team is made, when the system may have put two of its threads
+/// on one core. Each piece of work then takes this much longer for every thread in turn. On a core
+/// that nobody else wants, offering it returns at once, and nothing is lost.
+const SPIN: Duration = Duration::from_micros(5);
 /// How long a worker without work stays awake, offering its core to others.
 const STAY_AWAKE: Duration = Duration::from_millis(5);
 
 /// Threads to share work among, the calling thread being one of them.
+///
+/// More threads than idle cores work, but slowly: all wait for the last one to get its turn.
 ///
 /// It can be used on the thread that made it only (`Rc`), and for one piece of work at a time.
 #[derive(Clone)]
@@ -289,7 +296,7 @@ mod tests {
     fn workers_about_to_sleep_or_asleep_are_woken() {
         within_a_minute(|| {
             let around_falling_asleep = |piece| {
-                thread::sleep(STAY_AWAKE - SPIN + Duration::from_micros(10 * piece));
+                thread::sleep(STAY_AWAKE * 9 / 10 + Duration::from_micros(20 * piece));
             };
             add_up(&team(3), 60, around_falling_asleep);
         });
