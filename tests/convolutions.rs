@@ -17,6 +17,7 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 struct Goldens {
     convolutions: Vec<Golden>,
+    checksums: Vec<Checksum>,
 }
 
 #[derive(Deserialize)]
@@ -25,10 +26,19 @@ struct Golden {
     output_times_64: Vec<i32>,
 }
 
+#[derive(Deserialize)]
+struct Checksum {
+    shape: String,
+    checksum: i64,
+}
+
+fn read_goldens() -> Goldens {
+    serde_json::from_str(include_str!("goldens/convolutions.json")).unwrap()
+}
+
 fn goldens() -> Vec<(ConvShape, Vec<f32>)> {
-    let goldens: Goldens = serde_json::from_str(include_str!("goldens/convolutions.json")).unwrap();
     let exact = |values: Vec<i32>| values.into_iter().map(|v| v as f32 / 64.0).collect();
-    goldens
+    read_goldens()
         .convolutions
         .into_iter()
         .map(|golden| (golden.shape.parse().unwrap(), exact(golden.output_times_64)))
@@ -65,6 +75,29 @@ fn every_algorithm_gives_exactly_what_pytorch_gives_for_every_kernel() {
             let got = backend.convolve(shape, &input, &weights).unwrap();
             // exact: every term and sum is a multiple of 1/64 far below 2²⁴/64
             assert!(got == expected, "{shape} with {algorithm} on {threads} threads");
+        }
+    }
+}
+
+/// The script's `checksum`.
+fn checksum(output: &[f32]) -> i64 {
+    output.iter().enumerate().map(|(i, v)| (v * 64.0) as i64 * ((i as i64 * 31 + 7) % 1009)).sum()
+}
+
+#[test]
+fn every_algorithm_gives_exactly_what_pytorch_gives_where_shapes_take_many_tiles() {
+    for golden in read_goldens().checksums {
+        let shape: ConvShape = golden.shape.parse().unwrap();
+        let input = values(shape.input_len(), 7);
+        let weights = values(shape.weights_len(), 5);
+        for algorithm in AlgorithmChoice::ALL {
+            // five share 1,100 pixels, more than a tile, by channels
+            for threads in [1, 2, 5] {
+                let got = backend(threads, algorithm).convolve(shape, &input, &weights).unwrap();
+                let context = format!("{shape} with {algorithm} on {threads} threads");
+                assert!(got.iter().all(|value| value.is_finite()), "{context}");
+                assert_eq!(checksum(&got), golden.checksum, "{context}");
+            }
         }
     }
 }

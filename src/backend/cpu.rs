@@ -17,9 +17,9 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use super::{Backend, BackendError, PreparedConv};
+use crate::experiment::UnknownName;
 use crate::random::random_bits;
 use crate::reference;
 use crate::shape::ConvShape;
@@ -56,11 +56,6 @@ pub enum AlgorithmChoice {
     /// Dot products, for 1×1 kernels on at most 8 pixels; `tiled` takes all other shapes.
     Skinny,
 }
-
-/// The text names no algorithm.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{0}` is no algorithm, expected auto, explicit, slab, tiled or skinny")]
-pub struct UnknownAlgorithm(String);
 
 /// Computes on a fixed number of threads of this machine.
 ///
@@ -260,13 +255,14 @@ impl fmt::Display for AlgorithmChoice {
 }
 
 impl FromStr for AlgorithmChoice {
-    type Err = UnknownAlgorithm;
+    type Err = UnknownName;
 
-    fn from_str(text: &str) -> Result<Self, UnknownAlgorithm> {
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        const EXPECTED: &str = "`auto`, `explicit`, `slab`, `tiled` or `skinny`";
         Self::ALL
             .into_iter()
             .find(|choice| choice.name() == text)
-            .ok_or_else(|| UnknownAlgorithm(text.to_owned()))
+            .ok_or_else(|| UnknownName::new("algorithm", EXPECTED))
     }
 }
 
@@ -281,7 +277,7 @@ mod tests {
         }
         assert_eq!(
             "winograd".parse::<AlgorithmChoice>().unwrap_err().to_string(),
-            "`winograd` is no algorithm, expected auto, explicit, slab, tiled or skinny"
+            "no such algorithm, expected `auto`, `explicit`, `slab`, `tiled` or `skinny`"
         );
     }
 
@@ -298,6 +294,24 @@ mod tests {
         wrong.workspace = AlignedBuffer::zeroed(wrong.plan.workspace_len()).unwrap();
         let error = wrong.verify().unwrap_err();
         assert!(matches!(error, BackendError::Verification { .. }), "{error}");
+    }
+
+    #[test]
+    fn required_memory_is_what_a_prepared_convolution_holds() {
+        for shape in
+            ["h=1_w=3_in=20_out=9_k=1", "h=40_w=41_in=3_out=20_k=4", "h=5_w=6_in=9_out=8_k=9"]
+        {
+            let shape: ConvShape = shape.parse().unwrap();
+            for (choice, threads) in AlgorithmChoice::ALL.into_iter().flat_map(|c| [(c, 1), (c, 3)])
+            {
+                let backend = CpuBackend::new(NonZeroUsize::new(threads).unwrap(), choice).unwrap();
+                let CpuConvolution { input, weights, output, workspace, .. } =
+                    backend.convolution(shape, 1).unwrap();
+                let held = [input, weights, output, workspace].map(|b| size_of_val(b.as_slice()));
+                let required = backend.required_memory(shape).0;
+                assert_eq!(required, held.iter().sum::<usize>() as u64, "{shape} {choice}");
+            }
+        }
     }
 
     #[test]

@@ -80,23 +80,14 @@ impl<'a> Matrix<'a> {
 
 impl<'a> MatrixMut<'a> {
     /// Rows one after the other.
-    pub(super) fn contiguous(data: &'a mut [f32], rows: usize, columns: usize) -> Self {
-        Self::with_row_stride(data, rows, columns, columns)
-    }
-
-    /// Element `(row, column)` is `data[row · row_stride + column]`.
     ///
     /// # Panics
-    /// Where the last element lies outside `data`, or rows overlap.
-    pub(super) fn with_row_stride(
-        data: &'a mut [f32],
-        rows: usize,
-        columns: usize,
-        row_stride: usize,
-    ) -> Self {
-        assert!(columns <= row_stride || rows <= 1, "rows of {columns} overlap");
-        assert!(extent([rows, columns], [row_stride, 1]) <= data.len(), "rows outside the data");
-        Self { first: data.as_mut_ptr(), rows, columns, row_stride, borrowed: PhantomData }
+    /// Where `data` is shorter.
+    pub(super) fn contiguous(data: &'a mut [f32], rows: usize, columns: usize) -> Self {
+        let fits = extent([rows, columns], [columns, 1]) <= data.len();
+        assert!(fits, "a {rows}×{columns} matrix needs more data");
+        let first = data.as_mut_ptr();
+        Self { first, rows, columns, row_stride: columns, borrowed: PhantomData }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -106,22 +97,16 @@ impl<'a> MatrixMut<'a> {
     /// The first `count` columns, and the others.
     pub(super) fn split_columns(self, count: usize) -> (Self, Self) {
         assert!(count <= self.columns);
-        let right = Self {
-            first: self.first.wrapping_add(count),
-            columns: self.columns - count,
-            ..self.shallow_copy()
-        };
+        let first = self.first.wrapping_add(count);
+        let right = Self { first, columns: self.columns - count, ..self };
         (Self { columns: count, ..self }, right)
     }
 
     /// The first `count` rows, and the others.
     pub(super) fn split_rows(self, count: usize) -> (Self, Self) {
         assert!(count <= self.rows);
-        let below = Self {
-            first: self.first.wrapping_add(count * self.row_stride),
-            rows: self.rows - count,
-            ..self.shallow_copy()
-        };
+        let first = self.first.wrapping_add(count * self.row_stride);
+        let below = Self { first, rows: self.rows - count, ..self };
         (Self { rows: count, ..self }, below)
     }
 
@@ -136,11 +121,6 @@ impl<'a> MatrixMut<'a> {
             row_stride: self.row_stride,
             borrowed: PhantomData,
         }
-    }
-
-    /// Overlaps with `self`: only for making disjoint parts of it, `self` being given up.
-    fn shallow_copy(&self) -> Self {
-        Self { borrowed: PhantomData, ..*self }
     }
 }
 
@@ -158,10 +138,11 @@ pub(super) fn multiply(update: Update, out: MatrixMut<'_>, left: Matrix<'_>, rig
         "sizes of a product"
     );
     let stride = |elements: usize| elements as isize;
-    // SAFETY: `Matrix` and `MatrixMut` assert at construction that every element they address by
-    // their sizes and strides is inside their slice, and the sizes match. `out` is a unique borrow,
-    // its rows do not overlap (asserted at construction), and so it aliases neither operand.
-    // Elements are initialised `f32`s. With `Overwrite`, gemm does not read `out`.
+    // SAFETY: `Matrix` and `MatrixMut` assert, when made and when cut, that every element they
+    // address by their sizes and strides is inside their slice; the sizes match. Strides that are
+    // used at all lie within a slice and so fit `isize`. `out` borrows its elements uniquely, so
+    // that it aliases neither operand, and no two of its elements are one, its rows lying at least
+    // a row apart. All elements are initialised `f32`s.
     unsafe {
         gemm::gemm(
             out.rows,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::shift::{Taps, copy_shifted};
 use super::team::Team;
-use super::work::{CHANNEL_GROUP, PIXEL_GROUP, columns_of, rows_of, split_evenly, tiles};
+use super::work::{CHANNEL_GROUP, Division, PIXEL_GROUP, columns_of, rows_of, tiles};
 use crate::shape::ConvShape;
 
 /// Rows of the slab, `(input channel, kernel column)`, that are multiplied at once.
@@ -32,16 +32,9 @@ pub(super) struct Slab {
     columns: Taps,
     /// Input channels whose slab rows are multiplied at once.
     in_channels_tile: usize,
-    divided: Divided,
-}
-
-/// What each thread computes, planned ahead.
-enum Divided {
-    /// All channels of some pixels, from slabs of its own and weights that all repack together.
-    Pixels(Vec<Range<usize>>),
-    /// Some channels of all pixels, from a slab that all threads fill together and weights
-    /// repacked a cacheful at a time.
-    Channels(Vec<Range<usize>>),
+    /// By pixels: each thread fills slabs of its own, and all repack the weights together. By
+    /// channels: all fill one slab together, and each repacks its weights a cacheful at a time.
+    division: Division,
 }
 
 impl Slab {
@@ -50,29 +43,25 @@ impl Slab {
         let rows = Taps::new(shape.kernel(), before, shape.height());
         let columns = Taps::new(shape.kernel(), before, shape.width());
         let in_channels_tile = (DEPTH_TILE / columns.count).clamp(1, shape.in_channels());
-        let divided = if shape.pixels() >= PIXELS_PER_THREAD * threads {
-            Divided::Pixels(split_evenly(shape.pixels(), threads, PIXEL_GROUP))
-        } else {
-            Divided::Channels(split_evenly(shape.out_channels(), threads, CHANNEL_GROUP))
-        };
-        Self { shape, rows, columns, in_channels_tile, divided }
+        let division = Division::new(shape, threads, PIXELS_PER_THREAD);
+        Self { shape, rows, columns, in_channels_tile, division }
     }
 
     pub(super) fn name(&self) -> &'static str {
-        match self.divided {
-            Divided::Pixels(_) => "slab-pixels",
-            Divided::Channels(_) => "slab-channels",
+        match self.division {
+            Division::Pixels(_) => "slab-pixels",
+            Division::Channels(_) => "slab-channels",
         }
     }
 
     /// Elements of slabs and repacked weights.
     pub(super) fn workspace_len(&self) -> usize {
-        match &self.divided {
-            Divided::Pixels(ranges) => {
+        match &self.division {
+            Division::Pixels(ranges) => {
                 let slabs = ranges.len().saturating_mul(self.pixel_slab_len());
                 slabs.saturating_add(self.packed_weights_len())
             }
-            Divided::Channels(ranges) => {
+            Division::Channels(ranges) => {
                 let weights = ranges.len().saturating_mul(self.weights_tile_len());
                 weights.saturating_add(self.whole_slab_len())
             }
@@ -117,7 +106,8 @@ impl Slab {
     /// Output channels whose weights are repacked at once.
     fn out_channels_tile(&self) -> usize {
         let filter = self.in_channels_tile * self.taps();
-        (WEIGHTS_TILE / filter).max(1).next_multiple_of(CHANNEL_GROUP)
+        let cacheful = (WEIGHTS_TILE / filter).max(1).next_multiple_of(CHANNEL_GROUP);
+        cacheful.min(self.shape.out_channels())
     }
 
     fn weights_tile_len(&self) -> usize {
@@ -132,9 +122,11 @@ impl Slab {
         output: &mut [f32],
     ) {
         let output = MatrixMut::contiguous(output, self.shape.out_channels(), self.shape.pixels());
-        match &self.divided {
-            Divided::Pixels(ranges) => self.by_pixels(team, ranges, tensors, workspace, output),
-            Divided::Channels(ranges) => self.by_channels(team, ranges, tensors, workspace, output),
+        match &self.division {
+            Division::Pixels(ranges) => self.by_pixels(team, ranges, tensors, workspace, output),
+            Division::Channels(ranges) => {
+                self.by_channels(team, ranges, tensors, workspace, output)
+            }
         }
     }
 

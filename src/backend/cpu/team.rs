@@ -5,11 +5,12 @@
 //! times, at random, depending on whether a worker was still awake. So workers here stay awake for
 //! a while after each launch, and back-to-back launches are never delayed.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -17,11 +18,18 @@ use std::time::{Duration, Instant};
 use crate::backend::BackendError;
 
 /// How long a waiting thread keeps its core entirely to itself.
-const SPIN: Duration = Duration::from_micros(200);
+///
+/// Short, because the thread it waits for may be waiting for that core: where there are more threads
+/// than cores, and for a while after a team is made, when the system may have put two of its threads
+/// on one core. Each piece of work then takes this much longer for every thread in turn. On a core
+/// that nobody else wants, offering it returns at once, and nothing is lost.
+const SPIN: Duration = Duration::from_micros(5);
 /// How long a worker without work stays awake, offering its core to others.
 const STAY_AWAKE: Duration = Duration::from_millis(5);
 
 /// Threads to share work among, the calling thread being one of them.
+///
+/// More threads than idle cores work, but slowly: all wait for the last one to get its turn.
 ///
 /// It can be used on the thread that made it only (`Rc`), and for one piece of work at a time.
 #[derive(Clone)]
@@ -45,7 +53,8 @@ struct Shared {
     work: Mutex<Option<Work>>,
     /// Workers that have not finished the current piece.
     unfinished: AtomicUsize,
-    panicked: AtomicBool,
+    /// What workers panicked with in the current piece.
+    panics: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
 /// What every thread calls with its number. The pointee lives until `unfinished` is 0.
@@ -111,9 +120,9 @@ impl Workers {
     /// Where `work` does, or calls this in turn.
     fn run(&self, work: &(dyn Fn(usize) + Sync)) {
         assert!(!self.busy.replace(true), "work inside of work");
-        // SAFETY: only the lifetime changes. Workers call the pointee between the announcement
-        // below and their decrement of `unfinished`; `WaitForWorkers` keeps this function, and so
-        // the borrow of `work`, from ending before that is 0, even by a panic.
+        // SAFETY: only the lifetime changes. Workers use the pointee between the announcement below
+        // and their decrement of `unfinished`, and this function, and so the borrow of `work`, does
+        // not end before that is 0: of what lies between, only `work` can panic, and that is caught.
         let erased = unsafe {
             std::mem::transmute::<
                 *const (dyn Fn(usize) + Sync + '_),
@@ -122,13 +131,15 @@ impl Workers {
         };
         *lock(&self.shared.work) = Some(Work(erased));
         self.shared.unfinished.store(self.handles.len(), Ordering::Relaxed);
-        {
-            let _wait = WaitForWorkers(self);
-            self.announce();
-            work(0);
+        self.announce();
+        let own = catch_unwind(AssertUnwindSafe(|| work(0)));
+        self.wait_until_finished();
+        self.busy.set(false);
+        let mut panics = std::mem::take(&mut *lock(&self.shared.panics));
+        panics.extend(own.err());
+        if let Some(panic) = panics.pop() {
+            resume_unwind(panic);
         }
-        let panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
-        assert!(!panicked, "a compute thread panicked");
     }
 
     /// Tells the workers that there is work, or, where there is none, that it is over.
@@ -136,6 +147,14 @@ impl Workers {
         self.shared.announced.fetch_add(1, Ordering::Release);
         for handle in &self.handles {
             handle.thread().unpark();
+        }
+    }
+
+    fn wait_until_finished(&self) {
+        let mut waiting = Waiting::new();
+        // acquires what each worker wrote before its decrement
+        while self.shared.unfinished.load(Ordering::Acquire) != 0 {
+            waiting.pause();
         }
     }
 }
@@ -161,8 +180,9 @@ impl Shared {
             // SAFETY: `Workers::run` keeps the pointee alive until this worker decrements
             // `unfinished`, below.
             let work = unsafe { &*work };
-            if catch_unwind(AssertUnwindSafe(|| work(index))).is_err() {
-                self.panicked.store(true, Ordering::Relaxed);
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(index))) {
+                // kept, not dropped: dropping could panic in turn, and the caller would wait forever
+                lock(&self.panics).push(panic);
             }
             self.unfinished.fetch_sub(1, Ordering::Release);
         }
@@ -181,19 +201,6 @@ impl Shared {
                 thread::park();
             }
         }
-    }
-}
-
-/// Waits, when dropped, until every worker has finished.
-struct WaitForWorkers<'a>(&'a Workers);
-
-impl Drop for WaitForWorkers<'_> {
-    fn drop(&mut self) {
-        let mut waiting = Waiting::new();
-        while self.0.shared.unfinished.load(Ordering::Acquire) != 0 {
-            waiting.pause();
-        }
-        self.0.busy.set(false);
     }
 }
 
@@ -226,6 +233,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     fn team(threads: usize) -> Team {
@@ -253,30 +262,90 @@ mod tests {
         assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
     }
 
-    #[test]
-    fn many_pieces_of_work_follow_one_another_and_workers_wake_from_sleep() {
-        let team = team(2);
-        let mut sums = [0u64; 2];
-        for launch in 0..2000 {
-            team.for_each(&mut sums, |sum| *sum += launch);
-            if launch % 1000 == 0 {
-                thread::sleep(STAY_AWAKE * 2);
-            }
+    /// Fails instead of waiting forever where `work` does.
+    fn within_a_minute(work: impl FnOnce() + Send + 'static) {
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            work();
+            done.send(()).unwrap();
+        });
+        is_done.recv_timeout(Duration::from_secs(60)).expect("hung, or panicked before");
+    }
+
+    /// Writes of each piece must be visible to the next one, whichever thread it runs on.
+    fn add_up(team: &Team, pieces: u64, pause: impl Fn(u64)) {
+        let mut sums = vec![0; team.threads()];
+        for piece in 0..pieces {
+            team.for_each(&mut sums, |sum| *sum += piece);
+            sums.rotate_left(1);
+            pause(piece);
         }
-        assert_eq!(sums, [1_999_000; 2]);
+        assert_eq!(sums, vec![(0..pieces).sum::<u64>(); team.threads()]);
     }
 
     #[test]
-    fn a_panic_on_any_thread_reaches_the_caller_and_the_team_goes_on() {
-        for panicking in [0, 1] {
-            let team = team(2);
+    fn many_tiny_pieces_of_work_get_done_by_more_threads_than_cores_too() {
+        within_a_minute(|| {
+            for threads in 2..=8 {
+                add_up(&team(threads), 200, |_| ());
+            }
+        });
+    }
+
+    #[test]
+    fn workers_about_to_sleep_or_asleep_are_woken() {
+        within_a_minute(|| {
+            let around_falling_asleep = |piece| {
+                thread::sleep(STAY_AWAKE * 9 / 10 + Duration::from_micros(20 * piece));
+            };
+            add_up(&team(3), 60, around_falling_asleep);
+        });
+    }
+
+    #[test]
+    fn a_team_ends_whatever_its_workers_are_doing() {
+        within_a_minute(|| {
+            for _ in 0..50 {
+                drop(team(3));
+            }
+            let asleep = team(3);
+            thread::sleep(STAY_AWAKE * 2);
+            drop(asleep);
+        });
+    }
+
+    #[test]
+    fn a_panic_on_any_threads_reaches_the_caller_and_the_team_goes_on() {
+        for panicking in [&[0][..], &[1], &[2], &[1, 2], &[0, 1, 2]] {
+            let team = team(3);
             let panic = catch_unwind(AssertUnwindSafe(|| {
-                team.for_each(&mut [0, 1], |part| assert_ne!(*part, panicking));
+                team.for_each(&mut [0, 1, 2], |part| {
+                    if panicking.contains(part) {
+                        std::panic::panic_any(*part);
+                    }
+                });
             }));
-            assert!(panic.is_err());
-            let mut counts = [0, 0];
+            let payload = *panic.unwrap_err().downcast::<i32>().unwrap();
+            assert!(panicking.contains(&payload), "{payload} of {panicking:?}");
+            let mut counts = [0; 3];
             team.for_each(&mut counts, |count| *count += 1);
-            assert_eq!(counts, [1, 1]);
+            assert_eq!(counts, [1; 3]);
         }
+    }
+
+    #[test]
+    fn work_inside_of_work_is_refused_and_the_team_goes_on() {
+        thread_local! { static TEAM: Team = team(2); }
+        TEAM.with(|team| {
+            let nested = catch_unwind(AssertUnwindSafe(|| {
+                team.for_each(&mut [true, false], |on_calling_thread| {
+                    if *on_calling_thread {
+                        TEAM.with(|team| team.for_each(&mut [0, 0], |_| ()));
+                    }
+                });
+            }));
+            assert!(nested.is_err());
+            add_up(team, 3, |_| ());
+        });
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::shift::copy_shifted;
 use super::team::Team;
-use super::work::{CHANNEL_GROUP, PIXEL_GROUP, columns_of, rows_of, split_evenly, tiles};
+use super::work::{Division, PIXEL_GROUP, columns_of, rows_of, tiles};
 use crate::shape::ConvShape;
 
 /// Rows of an im2col block.
@@ -21,40 +21,28 @@ const PIXELS_PER_THREAD: usize = 16 * PIXEL_GROUP;
 /// none at all.
 pub(super) struct Tiled {
     shape: ConvShape,
-    divided: Divided,
-}
-
-/// What each thread computes, planned ahead.
-enum Divided {
-    /// All channels of some pixels, from im2col blocks of its own.
-    Pixels(Vec<Range<usize>>),
-    /// Some channels of all pixels, from im2col blocks that all threads fill together.
-    Channels(Vec<Range<usize>>),
+    /// By pixels: each thread fills im2col blocks of its own. By channels: all fill each together.
+    division: Division,
 }
 
 impl Tiled {
     pub(super) fn new(shape: ConvShape, threads: usize) -> Self {
-        let divided = if shape.pixels() >= PIXELS_PER_THREAD * threads {
-            Divided::Pixels(split_evenly(shape.pixels(), threads, PIXEL_GROUP))
-        } else {
-            Divided::Channels(split_evenly(shape.out_channels(), threads, CHANNEL_GROUP))
-        };
-        Self { shape, divided }
+        Self { shape, division: Division::new(shape, threads, PIXELS_PER_THREAD) }
     }
 
     pub(super) fn name(&self) -> &'static str {
-        match self.divided {
-            Divided::Pixels(_) => "tiled-pixels",
-            Divided::Channels(_) => "tiled-channels",
+        match self.division {
+            Division::Pixels(_) => "tiled-pixels",
+            Division::Channels(_) => "tiled-channels",
         }
     }
 
     /// Elements of the im2col blocks of all threads.
     pub(super) fn workspace_len(&self) -> usize {
-        match (&self.divided, self.shape.kernel()) {
+        match (&self.division, self.shape.kernel()) {
             (_, 1) => 0,
-            (Divided::Pixels(ranges), _) => ranges.len() * self.block_len(),
-            (Divided::Channels(_), _) => self.block_len(),
+            (Division::Pixels(ranges), _) => ranges.len() * self.block_len(),
+            (Division::Channels(_), _) => self.block_len(),
         }
     }
 
@@ -77,17 +65,17 @@ impl Tiled {
     ) {
         let weights = Matrix::contiguous(weights, self.shape.out_channels(), self.depth());
         let output = MatrixMut::contiguous(output, self.shape.out_channels(), self.shape.pixels());
-        match (&self.divided, self.shape.kernel()) {
-            (Divided::Pixels(ranges), 1) => {
+        match (&self.division, self.shape.kernel()) {
+            (Division::Pixels(ranges), 1) => {
                 self.direct_by_pixels(team, ranges, input, weights, output)
             }
-            (Divided::Channels(ranges), 1) => {
+            (Division::Channels(ranges), 1) => {
                 self.direct_by_channels(team, ranges, input, weights, output);
             }
-            (Divided::Pixels(ranges), _) => {
+            (Division::Pixels(ranges), _) => {
                 self.by_pixels(team, ranges, input, weights, workspace, output);
             }
-            (Divided::Channels(ranges), _) => {
+            (Division::Channels(ranges), _) => {
                 self.by_channels(team, ranges, input, weights, workspace, output);
             }
         }

@@ -1,13 +1,33 @@
-//! How output is divided among threads.
+//! How output is divided among threads, and each thread's share into tiles.
 
 use std::ops::Range;
 
 use super::matrix::MatrixMut;
+use crate::shape::ConvShape;
 
 /// Whole groups of the kernels' register tiles: a cut elsewhere leaves half-empty registers.
 pub(super) const PIXEL_GROUP: usize = 16;
 /// The same for output channels.
 pub(super) const CHANNEL_GROUP: usize = 6;
+
+/// What each thread computes, planned ahead.
+pub(super) enum Division {
+    /// All output channels of some pixels.
+    Pixels(Vec<Range<usize>>),
+    /// Some output channels of all pixels.
+    Channels(Vec<Range<usize>>),
+}
+
+impl Division {
+    /// By pixels where every thread gets at least so many of them.
+    pub(super) fn new(shape: ConvShape, threads: usize, pixels_per_thread: usize) -> Self {
+        if shape.pixels() >= pixels_per_thread.saturating_mul(threads) {
+            Self::Pixels(split_evenly(shape.pixels(), threads, PIXEL_GROUP))
+        } else {
+            Self::Channels(split_evenly(shape.out_channels(), threads, CHANNEL_GROUP))
+        }
+    }
+}
 
 /// `0..total` in at most `parts` ranges of nearly equal length, cut at multiples of `group` only.
 pub(super) fn split_evenly(total: usize, parts: usize, group: usize) -> Vec<Range<usize>> {
