@@ -6,15 +6,17 @@
 //!                      finished, every configuration's outcome (without raw launches)
 //!   launches.parquet   every launch: id, launch, latency_ns; written when the run finishes
 //!   criterion/         criterion's files of this run, and of no other
-//!   parts/             while unfinished: one file a configuration, launches included
+//!   parts/             while unfinished: one file a configuration, launches included; one that
+//!                      cannot be read is set aside as `.damaged` and measured again
 //!   lock               held while a process works on the run
 //! ```
 //!
 //! Every file is written to a temporary name, synced and renamed, so a run that is killed loses at
 //! most the configuration in flight.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
+use std::hash::BuildHasher;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -48,8 +50,19 @@ pub struct Plan {
     pub protocol: Protocol,
     /// Where it runs.
     pub platform: Platform,
+    /// Size and time of the program that measures: a rebuilt one does not continue another's run.
+    pub program: String,
     /// Configurations by id, in the experiments' order (not the order measured).
     pub ids: Vec<String>,
+}
+
+/// One process that worked on a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// When it began.
+    pub started: Timestamp,
+    /// The machine's state then.
+    pub conditions: Conditions,
 }
 
 /// `run.json`.
@@ -57,7 +70,7 @@ pub struct Plan {
 pub struct RunHeader {
     /// [`SCHEMA_VERSION`] of the code that wrote it.
     pub schema_version: u32,
-    /// The folder's name: start in UTC and a few random digits.
+    /// The folder's name: start in UTC and four random digits.
     pub run_id: String,
     /// Whether everything planned has an outcome.
     pub status: RunStatus,
@@ -65,14 +78,12 @@ pub struct RunHeader {
     pub started: Timestamp,
     /// When the last configuration was done.
     pub ended: Option<Timestamp>,
-    /// How often an interrupted run was taken up again.
-    pub resumed: u32,
     /// Seed of the order within experiments and of the data.
     pub seed: u64,
     /// What was asked for, where.
     pub plan: Plan,
-    /// The machine's state at the start.
-    pub conditions: Conditions,
+    /// The processes that worked on it: more than one where it was interrupted and resumed.
+    pub sessions: Vec<Session>,
     /// Criterion's home for this run, relative to the folder unless absolute.
     pub criterion_home: PathBuf,
     /// Name under which criterion keeps this run's measurements: `new`, or the named baseline.
@@ -146,6 +157,8 @@ pub enum Outcome {
 /// A file under `parts/`: an outcome with its launches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
+    /// The run it belongs to.
+    pub run_id: String,
     /// Position in the order measured.
     pub position: usize,
     /// The outcome.
@@ -217,22 +230,19 @@ impl RunFolder {
     /// # Errors
     /// [`RecordError`] where the folder cannot be written.
     pub fn create(runs: &Path, plan: Plan, seed: u64) -> Result<Self, RecordError> {
-        let started = now();
-        let run_id = format!("{}-{:04x}", started.strftime("%Y-%m-%dt%H-%M-%Sz"), seed as u16);
-        let path = runs.join(&run_id);
-        let parts = path.join("parts");
-        fs::create_dir_all(&parts).map_err(|source| RecordError::Io { path: parts, source })?;
+        let session = Session::now();
+        let (run_id, path) = new_folder(runs, session.started)?;
         let lock = lock(&path)?;
+        create_folder(&path.join("parts"))?;
         let header = RunHeader {
             schema_version: SCHEMA_VERSION,
             run_id,
             status: RunStatus::Unfinished,
-            started,
+            started: session.started,
             ended: None,
-            resumed: 0,
             seed,
             plan,
-            conditions: Conditions::now(),
+            sessions: vec![session],
             criterion_home: PathBuf::from("criterion"),
             criterion_baseline: "new".to_owned(),
             configurations: Vec::new(),
@@ -250,16 +260,22 @@ impl RunFolder {
     /// [`RecordError`] where the run that was found cannot be taken up.
     pub fn resume(runs: &Path, plan: &Plan) -> Result<Option<Self>, RecordError> {
         for path in run_folders(runs).into_iter().rev() {
-            let Ok(header) = read_header(&path) else { continue };
-            if header.status != RunStatus::Unfinished || header.plan != *plan {
+            let continues =
+                |header: &RunHeader| header.status == RunStatus::Unfinished && header.plan == *plan;
+            if !read_header(&path).is_ok_and(|header| continues(&header)) {
                 continue;
             }
             let lock = match lock(&path) {
                 Err(RecordError::Locked { .. }) => continue,
                 other => other?,
             };
+            // once more: whoever had the lock may have finished it meanwhile
+            let header = read_header(&path)?;
+            if !continues(&header) {
+                continue;
+            }
             let mut folder = Self { path, header, _lock: lock };
-            folder.header.resumed += 1;
+            folder.header.sessions.push(Session::now());
             folder.write_header()?;
             return Ok(Some(folder));
         }
@@ -291,6 +307,7 @@ impl RunFolder {
     /// # Errors
     /// [`RecordError`] where the file cannot be written.
     pub fn keep(&self, part: &Part) -> Result<(), RecordError> {
+        debug_assert_eq!(part.run_id, self.header.run_id);
         write_atomically(&part_path(&self.path, &part.record.id), |out| {
             serde_json::to_writer(out, part).map_err(io::Error::from)
         })
@@ -302,7 +319,24 @@ impl RunFolder {
     /// # Errors
     /// [`RecordError`] where a file is there but cannot be read.
     pub fn part(&self, id: &str) -> Result<Option<Part>, RecordError> {
-        read_part(&self.path, id)
+        let part = read_part(&self.path, id)?;
+        match part {
+            Some(part) if part.run_id != self.header.run_id => Err(RecordError::Content {
+                path: part_path(&self.path, id),
+                reason: format!("is of run {}, expected {}", part.run_id, self.header.run_id),
+            }),
+            part => Ok(part),
+        }
+    }
+
+    /// Puts a configuration's file out of the way, so that it is measured again.
+    ///
+    /// # Errors
+    /// [`RecordError`] where it cannot be renamed.
+    pub fn set_aside(&self, id: &str) -> Result<(), RecordError> {
+        let path = part_path(&self.path, id);
+        fs::rename(&path, path.with_extension("json.damaged"))
+            .map_err(|source| RecordError::Io { path, source })
     }
 
     /// Joins the parts into `launches.parquet` and marks the run finished.
@@ -311,36 +345,21 @@ impl RunFolder {
     /// [`RecordError`] where a planned configuration has no outcome or a file cannot be written;
     /// the parts stay then.
     pub fn finish(&mut self) -> Result<(), RecordError> {
-        let mut parts = BTreeMap::new();
+        let mut parts = Vec::with_capacity(self.header.plan.ids.len());
         for id in &self.header.plan.ids {
-            let part = self.part(id)?.ok_or_else(|| RecordError::Content {
+            parts.push(self.part(id)?.ok_or_else(|| RecordError::Content {
                 path: part_path(&self.path, id),
                 reason: "missing, expected one file a configuration".to_owned(),
-            })?;
-            parts.insert(part.position, part);
+            })?);
         }
-        let launches = parts.values().map(|part| (part.record.id.as_str(), &part.latencies_ns[..]));
+        parts.sort_by_key(|part| part.position);
+        let launches = parts.iter().map(|part| (part.record.id.as_str(), &part.latencies_ns[..]));
         launches::write(&self.path.join("launches.parquet"), launches)?;
-        self.header.configurations = parts.into_values().map(|part| part.record).collect();
+        self.header.configurations = parts.into_iter().map(|part| part.record).collect();
         self.header.ended = Some(now());
         self.header.status = RunStatus::Finished;
         self.write_header()?;
-        // from here on `launches.parquet` owns them
-        let parts = self.path.join("parts");
-        fs::remove_dir_all(&parts).map_err(|source| RecordError::Io { path: parts, source })?;
-        self.remove_temporary_files()
-    }
-
-    /// What killed processes were writing.
-    fn remove_temporary_files(&self) -> Result<(), RecordError> {
-        let error = |path: &Path, source| RecordError::Io { path: path.to_owned(), source };
-        for entry in fs::read_dir(&self.path).map_err(|source| error(&self.path, source))? {
-            let path = entry.map_err(|source| error(&self.path, source))?.path();
-            if path.extension().is_some_and(|extension| extension == "tmp") {
-                fs::remove_file(&path).map_err(|source| error(&path, source))?;
-            }
-        }
-        Ok(())
+        remove_leftovers(&self.path)
     }
 
     fn write_header(&self) -> Result<(), RecordError> {
@@ -349,6 +368,70 @@ impl RunFolder {
         })
         .map_err(|source| RecordError::Write { source })
     }
+}
+
+impl Session {
+    fn now() -> Self {
+        Self { started: now(), conditions: Conditions::now() }
+    }
+}
+
+/// Removes what a finished run no longer needs: parts, which `launches.parquet` owns now, and what
+/// killed processes were writing. Whoever calls it holds the run's lock.
+fn remove_leftovers(folder: &Path) -> Result<(), RecordError> {
+    let error = |path: &Path, source| RecordError::Io { path: path.to_owned(), source };
+    let parts = folder.join("parts");
+    match fs::remove_dir_all(&parts) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(error(&parts, source));
+        }
+        _ => {}
+    }
+    for entry in fs::read_dir(folder).map_err(|source| error(folder, source))? {
+        let path = entry.map_err(|source| error(folder, source))?.path();
+        if path.extension().is_some_and(|extension| extension == "tmp") {
+            fs::remove_file(&path).map_err(|source| error(&path, source))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the leftovers of finished runs whose process was killed before it could.
+///
+/// # Errors
+/// [`RecordError`] where they cannot be removed.
+pub fn tidy_up(runs: &Path) -> Result<(), RecordError> {
+    for path in run_folders(runs) {
+        let finished = || read_header(&path).is_ok_and(|run| run.status == RunStatus::Finished);
+        if path.join("parts").exists() && finished() {
+            match lock(&path) {
+                Ok(_lock) => remove_leftovers(&path)?,
+                Err(RecordError::Locked { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A folder that no other run has, however many begin in one second.
+fn new_folder(runs: &Path, started: Timestamp) -> Result<(String, PathBuf), RecordError> {
+    create_folder(runs)?;
+    loop {
+        // std's hasher is seeded from the system's randomness
+        let random = RandomState::new().hash_one(std::process::id()) as u16;
+        let run_id = format!("{}-{random:04x}", started.strftime("%Y-%m-%dt%H-%M-%Sz"));
+        let path = runs.join(&run_id);
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok((run_id, path)),
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(RecordError::Io { path, source }),
+        }
+    }
+}
+
+fn create_folder(path: &Path) -> Result<(), RecordError> {
+    fs::create_dir_all(path).map_err(|source| RecordError::Io { path: path.to_owned(), source })
 }
 
 /// What the run in `folder`, finished or not, set out to do.
@@ -403,12 +486,18 @@ impl FinishedRun {
                     .to_owned(),
             });
         }
+        let mut recorded: Vec<_> = header.configurations.iter().map(|c| &c.id).collect();
+        let mut planned: Vec<_> = header.plan.ids.iter().collect();
+        recorded.sort();
+        planned.sort();
+        if recorded != planned {
+            let (recorded, planned) = (recorded.len(), planned.len());
+            return Err(RecordError::Content {
+                path: path.join("run.json"),
+                reason: format!("{recorded} configurations, expected the {planned} planned ones"),
+            });
+        }
         Ok(Self { header, path: path.to_owned() })
-    }
-
-    /// The latest finished run under `runs`.
-    pub fn latest(runs: &Path) -> Option<Self> {
-        run_folders(runs).iter().rev().find_map(|path| Self::open(path).ok())
     }
 
     /// Every raw launch.

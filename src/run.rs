@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -13,7 +14,9 @@ use crate::environment::{Platform, available_memory};
 use crate::experiment::{Configuration, Experiment};
 use crate::measure::{MeasureError, Measurement, measure};
 use crate::protocol::Protocol;
-use crate::record::{ConfigurationRecord, Outcome, Part, Plan, RecordError, RunFolder, now};
+use crate::record::{
+    ConfigurationRecord, Outcome, Part, Plan, RecordError, RunFolder, now, tidy_up,
+};
 use crate::settings::Settings;
 use crate::statistics::Summary;
 use crate::units::Bytes;
@@ -26,6 +29,8 @@ pub struct Run {
     pub order: Vec<Configuration>,
     /// How many of them an interrupted process has already measured.
     pub done_before: usize,
+    /// Files of configurations that were damaged, and are measured again.
+    pub damaged: Vec<String>,
 }
 
 /// What happened, for whoever shows progress.
@@ -70,8 +75,10 @@ impl Run {
             settings: Settings { runs: Path::new("").to_owned(), ..settings.clone() },
             protocol: Protocol::HostLatencyWarm,
             platform,
+            program: program(),
             ids: selected.iter().map(Configuration::id).collect(),
         };
+        tidy_up(&settings.runs)?;
         let folder = match RunFolder::resume(&settings.runs, &plan)? {
             Some(folder) => folder,
             None => {
@@ -81,10 +88,18 @@ impl Run {
         };
         let order = measuring_order(selected, folder.header().seed);
         let mut done_before = 0;
-        for configuration in &order {
-            done_before += usize::from(folder.part(&configuration.id())?.is_some());
+        let mut damaged = Vec::new();
+        for id in order.iter().map(Configuration::id) {
+            match folder.part(&id) {
+                Ok(part) => done_before += usize::from(part.is_some()),
+                Err(error @ RecordError::Content { .. }) => {
+                    folder.set_aside(&id)?;
+                    damaged.push(error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(Self { folder, order, done_before })
+        Ok(Self { folder, order, done_before, damaged })
     }
 
     /// Measures what has no outcome yet. A configuration that fails is recorded and the rest goes
@@ -134,7 +149,7 @@ impl Run {
         };
         let wall_s = clock.elapsed().as_secs_f64();
         let record = ConfigurationRecord::new(configuration, started, wall_s, outcome);
-        Part { position, record, latencies_ns }
+        Part { run_id: header.run_id.clone(), position, record, latencies_ns }
     }
 }
 
@@ -172,6 +187,16 @@ fn try_measure(
         summary,
     };
     Ok((outcome, latencies_ns))
+}
+
+/// What tells a rebuilt program from the one before: its size and when its file was written.
+fn program() -> String {
+    let file = std::env::current_exe().and_then(std::fs::metadata);
+    let written = file.and_then(|file| Ok((file.len(), file.modified()?)));
+    match written.map(|(bytes, time)| (bytes, Timestamp::try_from(time))) {
+        Ok((bytes, Ok(time))) => format!("{bytes} bytes, written {time}"),
+        _ => "unknown".to_owned(),
+    }
 }
 
 /// Why a configuration that needs so much memory is not tried.

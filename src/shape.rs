@@ -14,13 +14,32 @@ use crate::units::{Bytes, Flops, MultiplyAdds};
 ///
 /// Source: the experiments of the paper (section 4.1, Table 1), as their published code runs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Dimensions")]
 pub struct ConvShape {
     height: NonZeroU32,
     width: NonZeroU32,
     in_channels: NonZeroU32,
     out_channels: NonZeroU32,
     kernel: NonZeroU32,
+}
+
+/// Five numbers from a file, not yet known to be a shape.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dimensions {
+    height: u64,
+    width: u64,
+    in_channels: u64,
+    out_channels: u64,
+    kernel: u64,
+}
+
+impl TryFrom<Dimensions> for ConvShape {
+    type Error = ShapeError;
+
+    fn try_from(d: Dimensions) -> Result<Self, ShapeError> {
+        Self::new(d.height, d.width, d.in_channels, d.out_channels, d.kernel)
+    }
 }
 
 /// Rows or columns of zeros added on each side of one axis.

@@ -7,7 +7,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend};
 use alpha_flops::environment::Platform;
@@ -26,19 +26,33 @@ fn main() {
     if let Some(runs) = std::env::var_os(RUNS) {
         return measure(Path::new(&runs));
     }
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 7] = [
         ("a_run_killed_many_times_ends_as_an_uninterrupted_one", killed_many_times),
         ("a_finished_run_is_never_taken_up_again", finished_runs_stay_finished),
         ("other_settings_begin_a_new_run", other_settings_begin_anew),
         ("a_run_in_use_is_not_shared", a_run_in_use_is_not_shared),
+        ("a_damaged_part_is_measured_again", damaged_part),
+        ("leftovers_of_a_finished_run_are_removed_by_the_next", leftovers),
         ("an_unwritable_folder_is_an_error_with_its_path", unwritable_folder),
     ];
-    println!("\nrunning {} tests", tests.len());
-    for (name, test) in tests {
+    // as libtest takes them: a part of a name, and `--list`
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let listing = arguments.iter().any(|argument| argument == "--list");
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let chosen = |name: &str| filter.is_none_or(|filter| name.contains(filter.as_str()));
+    let mut passed = 0;
+    for (name, test) in tests.into_iter().filter(|(name, _)| chosen(name)) {
+        if listing {
+            println!("{name}: test");
+            continue;
+        }
         test();
+        passed += 1;
         println!("test {name} ... ok");
     }
-    println!("\ntest result: ok. {} passed; 0 failed; 0 ignored", tests.len());
+    if !listing {
+        println!("\ntest result: ok. {passed} passed; 0 failed; 0 ignored");
+    }
 }
 
 /// Small configurations, so that a debug build makes a run of them in a second or two.
@@ -110,14 +124,14 @@ fn killed_many_times() {
         std::thread::sleep(whole_run.mul_f64(part * 2.0 / KILLS as f64));
         process.kill().unwrap();
         process.wait().unwrap();
-        if record::FinishedRun::latest(&killed).is_some() {
+        if any_finished(&killed) {
             break;
         }
         let now = if killed.exists() { parts(&killed) } else { 0 };
         assert!(now >= kept, "a kill lost configurations: {kept} were kept, now {now}");
         kept = now;
     }
-    if record::FinishedRun::latest(&killed).is_none() {
+    if !any_finished(&killed) {
         finish(&killed);
     }
 
@@ -127,13 +141,17 @@ fn killed_many_times() {
     let [run] = &runs[..] else { panic!("one run, not {runs:?}") };
     let run = record::FinishedRun::open(run).unwrap();
     let reference = record::FinishedRun::open(&folders(&whole)[0]).unwrap();
-    assert!(run.header.resumed > 0);
+    assert!(run.header.sessions.len() > 1);
     assert_eq!(form(&run), form(&reference));
     assert_eq!(run.header.plan.ids.len(), selection().len());
     let names = |run: &record::FinishedRun| -> Vec<_> {
         folders(&run.path).iter().map(|path| path.file_name().unwrap().to_owned()).collect()
     };
     assert_eq!(names(&run), names(&reference), "nothing is left over");
+}
+
+fn any_finished(runs: &Path) -> bool {
+    runs.exists() && folders(runs).iter().any(|run| record::FinishedRun::open(run).is_ok())
 }
 
 /// Configurations kept by unfinished runs; each must be readable.
@@ -177,8 +195,6 @@ fn finished_runs_stay_finished() {
     assert_eq!(open(&settings(directory.path())).unwrap().folder.path(), path);
     finish(directory.path());
     assert!(record::FinishedRun::open(&path).is_ok());
-    // run ids are of one second: a new run needs another to have a name of its own
-    std::thread::sleep(Duration::from_millis(1100));
     let second = open(&settings(directory.path())).unwrap();
     assert_ne!(second.folder.path(), path);
     assert_eq!(second.done_before, 0);
@@ -191,16 +207,47 @@ fn other_settings_begin_anew() {
     drop(first);
     let other = open(&Settings { seed: Some(2), ..settings(directory.path()) }).unwrap();
     assert_ne!(other.folder.path(), path);
-    assert_eq!(other.folder.header().resumed, 0);
+    assert_eq!(other.folder.header().sessions.len(), 1);
 }
 
 fn a_run_in_use_is_not_shared() {
     let directory = tempfile::tempdir().unwrap();
     let settings = Settings { seed: Some(3), ..settings(directory.path()) };
     let first = open(&settings).unwrap();
-    std::thread::sleep(Duration::from_millis(1100));
     let second = open(&settings).unwrap();
     assert_ne!(first.folder.path(), second.folder.path());
+}
+
+fn damaged_part() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = open(&settings(directory.path())).unwrap();
+    let mut backend = CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap();
+    run.measure(&mut backend, &mut |_| {}).unwrap();
+    let mut parts = folders(&run.folder.path().join("parts"));
+    let (cut, of_another) = (parts.remove(0), parts.remove(0));
+    std::fs::write(&cut, &std::fs::read(&cut).unwrap()[..40]).unwrap();
+    let text = std::fs::read_to_string(&of_another).unwrap();
+    let id = &run.folder.header().run_id;
+    std::fs::write(&of_another, text.replace(id.as_str(), "another-run")).unwrap();
+    drop(run);
+    let run = open(&settings(directory.path())).unwrap();
+    assert_eq!(run.damaged.len(), 2, "{:?}", run.damaged);
+    assert!(run.damaged.iter().any(|error| error.contains("is of run another-run")));
+    assert_eq!(run.done_before, selection().len() - 2);
+    drop(run);
+    finish(directory.path());
+    assert!(any_finished(directory.path()));
+}
+
+fn leftovers() {
+    let directory = tempfile::tempdir().unwrap();
+    finish(directory.path());
+    let [finished] = &folders(directory.path())[..] else { panic!("one run") };
+    std::fs::create_dir(finished.join("parts")).unwrap();
+    std::fs::write(finished.join(".run.json.1-0.tmp"), "{").unwrap();
+    drop(open(&settings(directory.path())).unwrap());
+    assert!(!finished.join("parts").exists() && !finished.join(".run.json.1-0.tmp").exists());
+    assert!(record::FinishedRun::open(finished).is_ok());
 }
 
 fn unwritable_folder() {

@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use alpha_flops::record::FinishedRun;
 use alpha_flops::settings::{Settings, SettingsError};
-use jiff::Timestamp;
 use thiserror::Error;
 
 /// A run just measured.
@@ -23,6 +21,14 @@ pub enum ReplicateError {
     /// A setting has no usable value.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The folder of runs cannot be made.
+    #[error("{path}: {source}; set ALPHA_FLOPS_RUNS to a folder that can be written")]
+    Runs {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// Cargo could not be started.
     #[error("cannot start {program}: {source}; the benchmarks are built and run by cargo")]
     Cargo {
@@ -54,20 +60,47 @@ pub fn measure(arguments: &[String], to_stderr: bool) -> Result<Measured, Replic
     let runs = Settings::of_workspace()?.runs;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let program = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
-    let begun = Timestamp::now();
+    let runs = std::path::absolute(&runs).unwrap_or(runs);
+    let finished = Finished::new(&runs)?;
     let status = Command::new(&program)
         .current_dir(workspace)
         .args(["bench", "--quiet", "--package", "alpha-flops", "--bench", "experiments", "--"])
         .args(arguments)
         // settings are those of this process, wherever it was started
-        .env("ALPHA_FLOPS_RUNS", std::path::absolute(&runs).unwrap_or_else(|_| runs.clone()))
+        .env("ALPHA_FLOPS_RUNS", &runs)
+        .env("FINISHED_RUN_OF_ALPHA_FLOPS", &finished.file)
         .stdout(if to_stderr { Stdio::from(std::io::stderr()) } else { Stdio::inherit() })
         .status()
         .map_err(|source| ReplicateError::Cargo { program, source })?;
-    match FinishedRun::latest(&runs)
-        .filter(|run| run.header.ended.is_some_and(|ended| ended >= begun))
-    {
-        Some(run) => Ok(Measured { run: run.path, complete: status.success() }),
+    match finished.run() {
+        Some(run) => Ok(Measured { run, complete: status.success() }),
         None => Err(ReplicateError::Unfinished { status, runs }),
+    }
+}
+
+/// The file in which the benchmarks leave the folder of the run that they have finished. Other runs
+/// may be written beside it meanwhile, so nothing less tells which one it is.
+struct Finished {
+    file: PathBuf,
+}
+
+impl Finished {
+    fn new(runs: &Path) -> Result<Self, ReplicateError> {
+        let error = |source| ReplicateError::Runs { path: runs.to_owned(), source };
+        std::fs::create_dir_all(runs).map_err(error)?;
+        let file = runs.join(format!(".finished-{}", std::process::id()));
+        // of a process that had this number before
+        let _ = std::fs::remove_file(&file);
+        Ok(Self { file })
+    }
+
+    fn run(&self) -> Option<PathBuf> {
+        std::fs::read_to_string(&self.file).ok().map(|path| PathBuf::from(path.trim_end()))
+    }
+}
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.file);
     }
 }

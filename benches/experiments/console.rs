@@ -43,7 +43,7 @@ impl Console {
     pub fn opened(&self, run: &Run) {
         let header = run.folder.header();
         let path = run.folder.path().display();
-        if header.resumed == 0 {
+        if header.sessions.len() == 1 {
             self.say(&format!("run: {path}, seed {}", header.seed));
         } else {
             let (done, all) = (run.done_before, run.order.len());
@@ -52,6 +52,9 @@ impl Console {
                  settings: {done} of {all} configurations are measured",
                 header.seed, header.started
             ));
+        }
+        for damaged in &run.damaged {
+            self.warn(&format!("measured again: {damaged}"));
         }
         self.say(&format!(
             "{:<36} {:>10}  {:>7}  {:>9}  {:>8}",

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::environment::Conditions;
 use alpha_flops::record::{
     ConfigurationRecord, FinishedRun, Launches, LaunchesError, Outcome, RecordError, RunHeader,
 };
@@ -281,9 +282,13 @@ fn provenance(header: &RunHeader) -> Provenance {
 
 /// The run's circumstances, in the order of a methods section.
 fn environment(header: &RunHeader) -> Vec<(String, String)> {
-    let (plan, conditions) = (&header.plan, &header.conditions);
-    let platform = &plan.platform;
+    let (plan, platform) = (&header.plan, &header.plan.platform);
     let unknown = || "not readable".to_owned();
+    // of an interrupted run, the state at the start of each process
+    let each = |of: &dyn Fn(&Conditions) -> String| {
+        let sessions: Vec<_> = header.sessions.iter().map(|s| of(&s.conditions)).collect();
+        sessions.join("; ")
+    };
     let cores = match platform.physical_cores {
         Some(physical) => format!("{physical} physical, {} logical", platform.logical_cores),
         None => format!("{} logical", platform.logical_cores),
@@ -293,7 +298,7 @@ fn environment(header: &RunHeader) -> Vec<(String, String)> {
         ("run", header.run_id.clone()),
         ("started", header.started.to_string()),
         ("ended", ended),
-        ("interrupted and resumed", format!("{} times", header.resumed)),
+        ("interrupted and resumed", format!("{} times", header.sessions.len().saturating_sub(1))),
         ("settings", plan.settings.to_string()),
         ("protocol", plan.protocol.to_string()),
         ("seed", header.seed.to_string()),
@@ -304,16 +309,16 @@ fn environment(header: &RunHeader) -> Vec<(String, String)> {
         ("memory", platform.memory.to_string()),
         (
             "memory available",
-            conditions.memory_available.map_or_else(unknown, |bytes| bytes.to_string()),
+            each(&|now| now.memory_available.map_or_else(unknown, |bytes| bytes.to_string())),
         ),
         ("operating system", format!("{} (kernel {})", platform.os, platform.kernel)),
-        ("frequency governor", conditions.governor.clone().unwrap_or_else(unknown)),
+        ("frequency governor", each(&|now| now.governor.clone().unwrap_or_else(unknown))),
         (
             "load average at start",
-            conditions.load_average.map_or_else(unknown, |load| format!("{load:.2}")),
+            each(&|now| now.load_average.map_or_else(unknown, |load| format!("{load:.2}"))),
         ),
-        ("timer resolution", format!("{} ns", conditions.timer_resolution_ns)),
-        ("timer overhead", format!("{} ns", conditions.timer_overhead_ns)),
+        ("timer resolution", each(&|now| format!("{} ns", now.timer_resolution_ns))),
+        ("timer overhead", each(&|now| format!("{} ns", now.timer_overhead_ns))),
         ("compiler", format!("{} for {}", platform.rustc, platform.target)),
         ("crates", platform.crates.join(", ")),
         ("commit", platform.git_commit.clone().unwrap_or_else(|| "unknown".to_owned())),

@@ -31,7 +31,7 @@ impl SmallRun {
         let ids: Vec<String> = configurations.iter().map(Configuration::id).collect();
         let mut run = RunFolder::create(directory.path(), plan(&ids), 5).unwrap();
         for (position, configuration) in configurations.iter().enumerate() {
-            run.keep(&part(position, configuration)).unwrap();
+            run.keep(&part(&run.header().run_id, position, configuration)).unwrap();
         }
         let folder = run.path().to_owned();
         for configuration in &configurations[..3] {
@@ -77,7 +77,8 @@ fn plan(ids: &[String]) -> Plan {
         runs: PathBuf::new(),
     };
     let platform = Platform::of_cpu();
-    Plan { settings, protocol: Protocol::HostLatencyWarm, platform, ids: ids.to_vec() }
+    let program = String::new();
+    Plan { settings, protocol: Protocol::HostLatencyWarm, platform, program, ids: ids.to_vec() }
 }
 
 /// Eleven launches with two outliers; the fourth configuration is skipped.
@@ -88,7 +89,7 @@ fn latencies_ns(configuration: &Configuration) -> Vec<f64> {
         .to_vec()
 }
 
-fn part(position: usize, configuration: &Configuration) -> Part {
+fn part(run_id: &str, position: usize, configuration: &Configuration) -> Part {
     let latencies_ns = if position < 3 { latencies_ns(configuration) } else { Vec::new() };
     let outcome = match Summary::of(&latencies_ns) {
         Some(summary) => Outcome::Measured {
@@ -103,7 +104,7 @@ fn part(position: usize, configuration: &Configuration) -> Part {
     };
     let started = "2026-01-31T12:00:00Z".parse().unwrap();
     let record = ConfigurationRecord::new(configuration, started, 0.1, outcome);
-    Part { position, record, latencies_ns }
+    Part { run_id: run_id.to_owned(), position, record, latencies_ns }
 }
 
 fn run_criterion(home: &Path, configuration: &Configuration) {
