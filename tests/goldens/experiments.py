@@ -1,4 +1,4 @@
-"""Sums over each line of experiments A-G, by Python's own ranges and rounding.
+"""The lines of experiments A-G, by Python's own ranges and rounding.
 
 python3 tests/goldens/experiments.py > tests/goldens/experiments.csv
 """
@@ -23,13 +23,19 @@ def lines(original):
         yield f"G,K = {k}", [(10, 10, i, 1000, k) for i in cin]
 
 
-print("resolution,experiment,series,n,macs,weighted_dimensions")
+def fnv1a(text):
+    """FNV-1a, 64 bits: any changed, missing or reordered id changes it."""
+    value = 0xCBF29CE484222325
+    for byte in text.encode():
+        value = (value ^ byte) * 0x100000001B3 % 2**64
+    return f"{value:016x}"
+
+
+print("resolution,experiment,series,n,macs,ids_fnv1a")
 for name, original in [("full", False), ("original", True)]:
     for line, shapes in lines(original):
         macs = sum(h * w * i * o * k * k for h, w, i, o, k in shapes)
-        # each dimension at each position has a weight of its own, so swapped ones show
-        weighted = sum(
-            (index + 1) * (2 * h + 3 * w + 5 * i + 7 * o + 11 * k)
-            for index, (h, w, i, o, k) in enumerate(shapes)
+        ids = "".join(
+            f"{line[0]}/h={h}_w={w}_in={i}_out={o}_k={k}\n" for h, w, i, o, k in shapes
         )
-        print(f"{name},{line},{len(shapes)},{macs},{weighted}")
+        print(f"{name},{line},{len(shapes)},{macs},{fnv1a(ids)}")
