@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn an_allowance_stops_between_the_floor_and_the_cap() {
-        let two_modes = |launch: usize| if launch % 2 == 0 { 1e6 } else { 2e6 };
+        let two_modes = |launch: usize| if launch.is_multiple_of(2) { 1e6 } else { 2e6 };
         let measured = standard(two_modes, Some(Duration::from_millis(60)), 1.0);
         // 1 ms and 2 ms in turn: 60 ms are over after 40 launches, warm-up included
         assert_eq!(measured.warm_up.launches + measured.latencies_ns.len(), 40);
@@ -312,7 +312,8 @@ mod tests {
 
     #[test]
     fn two_modes_are_never_precise() {
-        let measured = standard(|launch| if launch % 2 == 0 { 1e6 } else { 2e6 }, None, 1.0);
+        let measured =
+            standard(|launch| if launch.is_multiple_of(2) { 1e6 } else { 2e6 }, None, 1.0);
         assert_eq!((measured.latencies_ns.len(), measured.stopped), (2000, Stopped::Cap));
     }
 
