@@ -1,7 +1,9 @@
 //! What machine, system, compiler and libraries a run was measured with.
 
+use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -9,8 +11,9 @@ use sysinfo::System;
 
 use crate::units::Bytes;
 
-/// Crates whose versions change what is measured.
-const DECIDING_CRATES: [&str; 2] = ["criterion", "gemm"];
+/// Crates whose versions are kept: `gemm` decides what a launch takes, `criterion` makes the
+/// statistics and files out of launches.
+const RECORDED_CRATES: [&str; 2] = ["criterion", "gemm"];
 
 /// What stays the same while a machine, its software and this code do: runs may continue or be
 /// compared with each other only where it is equal.
@@ -24,7 +27,7 @@ pub struct Platform {
     pub physical_cores: Option<usize>,
     /// Logical cores.
     pub logical_cores: usize,
-    /// Installed memory.
+    /// Memory this process may use: what is installed, or its control group's limit.
     pub memory: Bytes,
     /// Operating system and version.
     pub os: String,
@@ -36,7 +39,7 @@ pub struct Platform {
     pub target: String,
     /// Vector instructions found at run time: they decide which kernels the CPU library takes.
     pub vector_extensions: String,
-    /// `alpha-flops` and the crates that change what is measured, as `name version`.
+    /// `alpha-flops` and the crates that make the launches and the statistics, as `name version`.
     pub crates: Vec<String>,
     /// Commit of the source tree, `-dirty` where it had other changes.
     pub git_commit: Option<String>,
@@ -51,9 +54,9 @@ pub struct Conditions {
     pub load_average: Option<f64>,
     /// Memory not in use, where readable.
     pub memory_available: Option<Bytes>,
-    /// Smallest step of the timer that was seen, in nanoseconds.
+    /// Smallest step of the clock, [`Timer::step_ns`].
     pub timer_resolution_ns: f64,
-    /// Median cost of reading the timer twice, in nanoseconds: part of every launch's latency.
+    /// What reading the clock takes, [`Timer::overhead_ns`].
     pub timer_overhead_ns: f64,
 }
 
@@ -75,7 +78,7 @@ impl Platform {
             device: brand.unwrap_or_else(unknown),
             physical_cores: System::physical_core_count().ok(),
             logical_cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory: Bytes(system.map_or(0, |system| system.total_memory())),
+            memory: system.map_or(Bytes(0), |system| total_memory(&system)),
             os: System::long_os_version().unwrap_or_else(|_| unknown()),
             kernel: System::kernel_version().unwrap_or_else(|_| unknown()),
             rustc: env!("BUILT_BY_RUSTC").to_owned(),
@@ -97,38 +100,98 @@ impl Conditions {
     pub fn now() -> Self {
         let governor =
             std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
-        let (timer_resolution_ns, timer_overhead_ns) = timer();
+        let timer = Timer::of_this_machine();
         Self {
             governor: governor.ok().map(|text| text.trim().to_owned()),
             load_average: System::load_average().ok().map(|average| average.one),
             memory_available: available_memory(),
-            timer_resolution_ns,
-            timer_overhead_ns,
+            timer_resolution_ns: timer.step_ns,
+            timer_overhead_ns: timer.overhead_ns,
         }
     }
 }
 
-/// Memory that could be used now without swapping, where readable.
+/// Memory that could be used now without swapping, where readable; within the control group's
+/// limit, where there is one.
 ///
 /// Systems grant more than they have and end the process that touches it: what does not fit has
 /// to be known beforehand.
 pub fn available_memory() -> Option<Bytes> {
     let mut system = System::new().ok()?;
     system.refresh_memory();
-    Some(Bytes(system.available_memory())).filter(|&bytes| bytes > Bytes(0))
+    // the limit counts cached files as used, but gives them up to whoever needs the memory
+    let within_limit = system
+        .cgroup_limits()
+        .map_or(u64::MAX, |limits| limits.total_memory.saturating_sub(limits.rss));
+    let installed = Some(system.available_memory()).filter(|&bytes| bytes > 0)?;
+    Some(Bytes(installed.min(within_limit)))
 }
 
-/// Smallest non-zero step and median cost of the clock that times launches.
-fn timer() -> (f64, f64) {
-    let steps: Vec<f64> = (0..1000)
-        .map(|_| {
+fn total_memory(system: &System) -> Bytes {
+    let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
+    Bytes(system.total_memory().min(limit))
+}
+
+/// The clock that times launches.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timer {
+    /// Smallest step between its readings, in nanoseconds: no latency is known better.
+    pub step_ns: f64,
+    /// Median cost of reading it twice, in nanoseconds: part of every launch's latency.
+    pub overhead_ns: f64,
+}
+
+impl Timer {
+    /// As found once in this process.
+    pub fn of_this_machine() -> Self {
+        static TIMER: OnceLock<Timer> = OnceLock::new();
+        *TIMER
+            .get_or_init(|| Self { step_ns: step_ns(&busy_times_ns()), overhead_ns: overhead_ns() })
+    }
+}
+
+fn overhead_ns() -> f64 {
+    let back_to_back: Vec<f64> =
+        (0..1000).map(|_| Instant::now().elapsed().as_nanos() as f64).collect();
+    crate::statistics::quantile(&crate::statistics::sorted(&back_to_back), 0.5)
+}
+
+/// Times of loops of many lengths, so that they fall on many steps of the clock.
+fn busy_times_ns() -> Vec<u64> {
+    (0..10_000_u32)
+        .map(|round| {
             let start = Instant::now();
-            start.elapsed().as_nanos() as f64
+            for turn in 0..round % 64 {
+                black_box(turn);
+            }
+            let mut elapsed = start.elapsed();
+            while elapsed.is_zero() {
+                elapsed = start.elapsed();
+            }
+            elapsed.as_nanos() as u64
         })
-        .collect();
-    let sorted = crate::statistics::sorted(&steps);
-    let resolution = sorted.iter().copied().find(|&step| step > 0.0).unwrap_or(f64::NAN);
-    (resolution, crate::statistics::quantile(&sorted, 0.5))
+        .collect()
+}
+
+/// The smallest difference between distinct durations by a clock, 0 among them.
+///
+/// A step is seldom a whole number of nanoseconds, so the same number of steps shows as either of
+/// two neighbouring numbers: these count as one duration. Three in a row are steps of 1 ns.
+fn step_ns(durations_ns: &[u64]) -> f64 {
+    /// What occurs less often may come from an adjustment of the clock meanwhile.
+    const OFTEN: usize = 10;
+    let mut sorted = durations_ns.to_vec();
+    sorted.sort_unstable();
+    let often = sorted.chunk_by(|a, b| a == b).filter(|equal| equal.len() >= OFTEN);
+    let mut distinct: Vec<u64> = std::iter::once(0).chain(often.map(|equal| equal[0])).collect();
+    distinct.dedup();
+    let durations: Vec<&[u64]> = distinct.chunk_by(|a, b| b - a <= 1).collect();
+    if durations.iter().any(|neighbours| neighbours.len() > 2) {
+        return 1.0;
+    }
+    let steps = durations.windows(2).map(|pair| pair[1][0] - pair[0][0]);
+    // where no duration occurs often, the clock tells them all apart
+    steps.min().map_or(1.0, |step| step as f64)
 }
 
 fn vector_extensions() -> String {
@@ -149,7 +212,7 @@ fn vector_extensions() -> String {
     }
 }
 
-/// `name version` of this crate and the deciding ones, out of the lock file it was built with.
+/// `name version` of this crate and the recorded ones, out of the lock file it was built with.
 fn crate_versions(lock: &str) -> Vec<String> {
     #[derive(Deserialize)]
     struct Lock {
@@ -165,7 +228,7 @@ fn crate_versions(lock: &str) -> Vec<String> {
     versions.extend(
         packages
             .iter()
-            .filter(|package| DECIDING_CRATES.contains(&package.name.as_str()))
+            .filter(|package| RECORDED_CRATES.contains(&package.name.as_str()))
             .map(|package| format!("{} {}", package.name, package.version)),
     );
     versions
@@ -187,9 +250,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_deciding_crate_is_found_in_the_lock_file() {
+    fn every_recorded_crate_is_found_in_the_lock_file() {
         let versions = crate_versions(include_str!("../Cargo.lock"));
-        for name in DECIDING_CRATES {
+        for name in RECORDED_CRATES {
             assert!(versions.iter().any(|v| v.starts_with(&format!("{name} "))), "{name}");
         }
     }
@@ -199,6 +262,41 @@ mod tests {
         let platform = Platform::of_cpu();
         assert!(!platform.device.is_empty() && platform.logical_cores > 0);
         assert!(platform.memory.0 > 0);
-        assert!(Conditions::now().timer_resolution_ns > 0.0);
+        let conditions = Conditions::now();
+        assert!(conditions.timer_resolution_ns >= 1.0 && conditions.timer_overhead_ns >= 0.0);
+        assert!(available_memory().unwrap() <= platform.memory);
+    }
+
+    /// Durations of 20 to 90 ns, begun anywhere within a step, by a clock of so many nanoseconds a
+    /// step that shows whole ones.
+    fn durations_by_a_clock_of(step_ns: f64) -> Vec<u64> {
+        let shown = |time_ns: f64| ((time_ns / step_ns).floor() * step_ns) as u64;
+        (0..10_000_u32)
+            .map(|round| {
+                let start = f64::from(round) * 1234.567;
+                shown(start + 20.0 + f64::from(round % 701) / 10.0) - shown(start)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_step_of_a_clock_is_found_whatever_it_costs_to_read() {
+        // the last two: counters of 24 MHz, whole only every third step, and of 10 MHz
+        for (step, expected) in
+            [(0.4, 1.0), (1.0, 1.0), (10.0, 10.0), (125.0 / 3.0, 41.0), (100.0, 100.0)]
+        {
+            assert_eq!(step_ns(&durations_by_a_clock_of(step)), expected, "{step}");
+        }
+        // 99.84 MHz: a step of 10.016 ns shows as 10 or 11, and durations drift apart only slowly
+        let step = step_ns(&durations_by_a_clock_of(10.016));
+        assert!((9.0..=10.0).contains(&step), "{step}");
+    }
+
+    #[test]
+    fn rare_durations_say_nothing_about_the_step() {
+        let mut durations = durations_by_a_clock_of(10.0);
+        durations.extend([20, 21, 22, 23, 1201]);
+        assert_eq!(step_ns(&durations), 10.0);
+        assert_eq!(step_ns(&[]), 1.0);
     }
 }

@@ -16,6 +16,9 @@ pub struct Measurement {
     pub warm_up: WarmUp,
     /// Why there are no more launches.
     pub stopped: Stopped,
+    /// Half the median's 95% interval over the median, the clock's step included
+    /// ([`relative_median_interval`]); `None` for too few launches.
+    pub relative_interval: Option<f64>,
     /// Latency of every launch, in nanoseconds, in launch order.
     pub latencies_ns: Vec<f64>,
 }
@@ -25,9 +28,32 @@ pub struct Measurement {
 pub struct WarmUp {
     /// How many.
     pub launches: usize,
-    /// Whether the times were steady when it ended, by [`WarmUpRule`].
-    pub steady: bool,
+    /// Why there are no more.
+    pub ended: WarmUpEnd,
 }
+
+/// Why a warm-up ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WarmUpEnd {
+    /// The times were steady, by [`WarmUpRule`].
+    Steady,
+    /// They were not when the rule's time was over.
+    TimeLimit,
+    /// They were not when [`WARM_UP_SHARE`] of the configuration's time budget was used up.
+    BudgetShare,
+}
+
+impl WarmUp {
+    /// Whether the times were steady when it ended.
+    pub fn is_steady(&self) -> bool {
+        self.ended == WarmUpEnd::Steady
+    }
+}
+
+/// Largest part of a configuration's time budget that goes into warming up: what that takes, the
+/// counted launches lack.
+pub const WARM_UP_SHARE: f64 = 0.2;
 
 /// Why a configuration has no more launches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +85,9 @@ pub enum MeasureError {
 
 /// Warms up, then launches until `rule` is met or `allowance` (warm-up included) is used up.
 ///
+/// `clock_step_ns` is the smallest step of the clock, [`crate::environment::Timer::step_ns`]: no
+/// median of launches that take a few steps counts as precise.
+///
 /// # Errors
 /// [`MeasureError`] where a launch fails or a time is not finite and positive; nothing is kept of
 /// the configuration then.
@@ -67,15 +96,66 @@ pub fn measure(
     warm_up_rule: WarmUpRule,
     rule: StoppingRule,
     allowance: Option<Duration>,
+    clock_step_ns: f64,
 ) -> Result<Measurement, MeasureError> {
-    let start = Instant::now();
-    // a fifth of the allowance: what warming up takes, the counted launches lack
-    let limit = allowance.map_or(warm_up_rule.limit, |all| warm_up_rule.limit.min(all / 5));
-    let warm_up = warm_up(conv, WarmUpRule { limit, ..warm_up_rule })?;
+    let mut launcher = OnHost { conv, start: Instant::now(), launches: 0 };
+    collect(&mut launcher, warm_up_rule, rule, allowance, clock_step_ns)
+}
+
+/// Where launches and the time they take come from: what decides when to stop sees nothing else.
+trait Launcher {
+    /// Launches once.
+    fn latency_ns(&mut self) -> Result<f64, MeasureError>;
+    /// Time since before the first launch.
+    fn elapsed(&self) -> Duration;
+}
+
+/// A convolution by the host's monotonic clock.
+struct OnHost<'a> {
+    conv: &'a mut dyn PreparedConv,
+    start: Instant,
+    launches: usize,
+}
+
+impl Launcher for OnHost<'_> {
+    /// Synchronise, launch, synchronise.
+    fn latency_ns(&mut self) -> Result<f64, MeasureError> {
+        self.conv.synchronize()?;
+        let start = Instant::now();
+        self.conv.launch()?;
+        self.conv.synchronize()?;
+        let latency_ns = start.elapsed().as_nanos() as f64;
+        let launch = self.launches;
+        self.launches += 1;
+        if latency_ns > 0.0 {
+            Ok(latency_ns)
+        } else {
+            Err(MeasureError::Latency { launch, latency_ns })
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+fn collect(
+    launcher: &mut impl Launcher,
+    warm_up_rule: WarmUpRule,
+    rule: StoppingRule,
+    allowance: Option<Duration>,
+    clock_step_ns: f64,
+) -> Result<Measurement, MeasureError> {
+    let warm_up = warm_up(launcher, warm_up_rule, allowance)?;
+    let interval = |latencies: &[f64]| relative_median_interval(&sorted(latencies), clock_step_ns);
+    let is_precise = |latencies: &[f64]| {
+        rule.relative_interval
+            .is_some_and(|wanted| interval(latencies).is_some_and(|reached| reached < wanted))
+    };
     let mut latencies_ns = Vec::with_capacity(rule.cap);
     let mut next_check = rule.judged_from;
     let stopped = loop {
-        latencies_ns.push(launch_latency_ns(conv, latencies_ns.len())?);
+        latencies_ns.push(launcher.latency_ns()?);
         let launches = latencies_ns.len();
         if launches >= rule.cap {
             break Stopped::Cap;
@@ -83,31 +163,42 @@ pub fn measure(
         if launches < rule.floor {
             continue;
         }
-        if allowance.is_some_and(|all| start.elapsed() >= all) {
+        if allowance.is_some_and(|all| launcher.elapsed() >= all) {
             break Stopped::Budget;
         }
         // checked ever more rarely: sorting between launches would cool the caches
         if launches >= next_check {
             next_check = launches + launches / 4 + 1;
-            if is_precise(&latencies_ns, rule.relative_interval) {
+            if is_precise(&latencies_ns) {
                 break Stopped::Precise;
             }
         }
     };
-    Ok(Measurement { warm_up, stopped, latencies_ns })
+    let relative_interval = interval(&latencies_ns);
+    Ok(Measurement { warm_up, stopped, relative_interval, latencies_ns })
 }
 
 /// Launches until two successive windows have medians within the tolerance of each other, at most
-/// until the limit.
-fn warm_up(conv: &mut dyn PreparedConv, rule: WarmUpRule) -> Result<WarmUp, MeasureError> {
-    let start = Instant::now();
+/// until the rule's limit or the allowance's share.
+fn warm_up(
+    launcher: &mut impl Launcher,
+    rule: WarmUpRule,
+    allowance: Option<Duration>,
+) -> Result<WarmUp, MeasureError> {
+    let share = allowance.map(|all| all.mul_f64(WARM_UP_SHARE)).filter(|&share| share < rule.limit);
+    let (limit, at_limit) = match share {
+        Some(share) => (share, WarmUpEnd::BudgetShare),
+        None => (rule.limit, WarmUpEnd::TimeLimit),
+    };
     let mut latencies_ns = Vec::new();
     loop {
-        latencies_ns.push(launch_latency_ns(conv, latencies_ns.len())?);
-        let steady = latencies_ns.len().is_multiple_of(rule.window)
-            && last_windows_agree(&latencies_ns, rule);
-        if steady || start.elapsed() >= rule.limit {
-            return Ok(WarmUp { launches: latencies_ns.len(), steady });
+        latencies_ns.push(launcher.latency_ns()?);
+        let launches = latencies_ns.len();
+        if launches.is_multiple_of(rule.window) && last_windows_agree(&latencies_ns, rule) {
+            return Ok(WarmUp { launches, ended: WarmUpEnd::Steady });
+        }
+        if launcher.elapsed() >= limit {
+            return Ok(WarmUp { launches, ended: at_limit });
         }
     }
 }
@@ -118,44 +209,136 @@ fn last_windows_agree(latencies_ns: &[f64], rule: WarmUpRule) -> bool {
     (last - before).abs() <= rule.tolerance * before
 }
 
-/// Synchronise, launch, synchronise, by the host's monotonic clock.
-fn launch_latency_ns(conv: &mut dyn PreparedConv, launch: usize) -> Result<f64, MeasureError> {
-    conv.synchronize()?;
-    let start = Instant::now();
-    conv.launch()?;
-    conv.synchronize()?;
-    let latency_ns = start.elapsed().as_nanos() as f64;
-    if latency_ns > 0.0 {
-        Ok(latency_ns)
-    } else {
-        Err(MeasureError::Latency { launch, latency_ns })
-    }
-}
-
-fn is_precise(latencies_ns: &[f64], wanted: Option<f64>) -> bool {
-    let Some(wanted) = wanted else { return false };
-    relative_median_interval(&sorted(latencies_ns)).is_some_and(|interval| interval < wanted)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::f64::consts::TAU;
-
     use super::*;
     use crate::protocol::Profile;
     use crate::units::Bytes;
 
-    /// Busy-waits as long as `latency` says for each launch.
-    struct Scripted<F: FnMut(usize) -> Duration> {
-        latency: F,
+    /// Launches whose latencies a script says, and time that passes by nothing else.
+    struct Scripted<F: FnMut(usize) -> f64> {
+        latency_ns: F,
+        launches: usize,
+        elapsed_ns: f64,
+    }
+
+    impl<F: FnMut(usize) -> f64> Launcher for Scripted<F> {
+        fn latency_ns(&mut self) -> Result<f64, MeasureError> {
+            let latency_ns = (self.latency_ns)(self.launches);
+            self.launches += 1;
+            self.elapsed_ns += latency_ns;
+            Ok(latency_ns)
+        }
+
+        fn elapsed(&self) -> Duration {
+            Duration::from_nanos(self.elapsed_ns as u64)
+        }
+    }
+
+    fn scripted<F: FnMut(usize) -> f64>(latency_ns: F) -> Scripted<F> {
+        Scripted { latency_ns, launches: 0, elapsed_ns: 0.0 }
+    }
+
+    const WARM_UP: WarmUpRule =
+        WarmUpRule { window: 5, tolerance: 0.02, limit: Duration::from_secs(1) };
+
+    /// 50 launches and more of the standard profile, warmed up by ten.
+    fn standard(
+        latency_ns: impl FnMut(usize) -> f64,
+        allowance: Option<Duration>,
+        clock_step_ns: f64,
+    ) -> Measurement {
+        let mut launcher = scripted(latency_ns);
+        let rule = Profile::Standard.stopping_rule();
+        let measured = collect(&mut launcher, WARM_UP, rule, allowance, clock_step_ns).unwrap();
+        assert_eq!(launcher.launches, measured.warm_up.launches + measured.latencies_ns.len());
+        measured
+    }
+
+    #[test]
+    fn falling_times_keep_the_warm_up_going_until_they_settle() {
+        let falling = |launch: usize| 1e6 / (1 + launch.min(15)) as f64;
+        let warm_up = warm_up(&mut scripted(falling), WARM_UP, None).unwrap();
+        // launches 16–20 and 21–25 are the first windows whose medians are those of launch 16 on
+        assert_eq!(warm_up, WarmUp { launches: 25, ended: WarmUpEnd::Steady });
+        assert!(warm_up.is_steady());
+    }
+
+    #[test]
+    fn a_warm_up_that_never_settles_ends_at_its_limit_and_says_which() {
+        // 5 launches of 1 ms, 5 of 2 ms, 5 of 4 ms …: 60 ms are over with the 19th, 20 ms with
+        // the 12th
+        let doubling = |launch: usize| 1e6 * f64::from(1 << (launch / 5));
+        let rule = WarmUpRule { limit: Duration::from_millis(60), ..WARM_UP };
+        let ended = |allowance: Option<u64>| {
+            let allowance = allowance.map(Duration::from_millis);
+            warm_up(&mut scripted(doubling), rule, allowance).unwrap()
+        };
+        let at_limit = WarmUp { launches: 19, ended: WarmUpEnd::TimeLimit };
+        assert_eq!(ended(None), at_limit);
+        assert_eq!(ended(Some(300)), at_limit);
+        let at_share = WarmUp { launches: 12, ended: WarmUpEnd::BudgetShare };
+        assert_eq!(ended(Some(100)), at_share);
+        assert!(!at_share.is_steady());
+    }
+
+    #[test]
+    fn a_used_up_allowance_stops_at_the_floor() {
+        let measured = standard(|_| 1e6, Some(Duration::from_nanos(1)), 1.0);
+        assert_eq!((measured.latencies_ns.len(), measured.stopped), (10, Stopped::Budget));
+        assert_eq!(measured.warm_up.ended, WarmUpEnd::BudgetShare);
+    }
+
+    #[test]
+    fn an_allowance_stops_between_the_floor_and_the_cap() {
+        let two_modes = |launch: usize| if launch.is_multiple_of(2) { 1e6 } else { 2e6 };
+        let measured = standard(two_modes, Some(Duration::from_millis(60)), 1.0);
+        // 1 ms and 2 ms in turn: 60 ms are over after 40 launches, warm-up included
+        assert_eq!(measured.warm_up.launches + measured.latencies_ns.len(), 40);
+        assert_eq!(measured.stopped, Stopped::Budget);
+    }
+
+    #[test]
+    fn a_narrow_interval_stops_where_it_is_first_judged() {
+        // 1% between launches, but most of them within 0.4%
+        let narrow = |launch: usize| 1e6 + 1e3 * [0.0, 1.0, 2.0, 3.0, 10.0][launch % 5];
+        let measured = standard(narrow, None, 1.0);
+        assert_eq!((measured.latencies_ns.len(), measured.stopped), (50, Stopped::Precise));
+        // of 50 launches the ranks 17 and 32 (from 0) are the second and fourth latency of the
+        // five, ten of each
+        let interval = measured.relative_interval.unwrap();
+        assert_eq!(interval, (2e3 / 2.0 + 1.0) / 1.002e6);
+    }
+
+    #[test]
+    fn two_modes_are_never_precise() {
+        let measured =
+            standard(|launch| if launch.is_multiple_of(2) { 1e6 } else { 2e6 }, None, 1.0);
+        assert_eq!((measured.latencies_ns.len(), measured.stopped), (2000, Stopped::Cap));
+    }
+
+    #[test]
+    fn launches_of_few_steps_of_the_clock_are_never_precise_however_equal() {
+        let equal = |latency_ns: f64| {
+            let measured = standard(|_| latency_ns, None, 10.0);
+            assert_eq!(measured.relative_interval, Some(10.0 / latency_ns));
+            measured.stopped
+        };
+        assert_eq!(equal(1000.0), Stopped::Cap);
+        assert_eq!(equal(1999.0), Stopped::Cap);
+        assert_eq!(equal(2001.0), Stopped::Precise);
+    }
+
+    /// A convolution that takes one step of the host's clock.
+    struct OneStep {
         launches: usize,
     }
 
-    impl<F: FnMut(usize) -> Duration> PreparedConv for Scripted<F> {
+    impl PreparedConv for OneStep {
         fn launch(&mut self) -> Result<(), BackendError> {
-            let end = Instant::now() + (self.latency)(self.launches);
             self.launches += 1;
-            while Instant::now() < end {}
+            let start = Instant::now();
+            while start.elapsed().is_zero() {}
             Ok(())
         }
 
@@ -176,50 +359,12 @@ mod tests {
         }
     }
 
-    const WARM_UP: WarmUpRule =
-        WarmUpRule { window: 5, tolerance: 0.02, limit: Duration::from_secs(1) };
-
-    #[test]
-    fn falling_times_keep_the_warm_up_going_until_they_settle() {
-        let falling = |launch: usize| Duration::from_micros(1000 / (1 + launch.min(15) as u64));
-        let mut conv = Scripted { latency: falling, launches: 0 };
-        let warm_up = warm_up(&mut conv, WARM_UP).unwrap();
-        assert!(warm_up.launches >= 20, "{warm_up:?}");
-    }
-
-    #[test]
-    fn a_warm_up_that_never_settles_ends_at_its_limit_and_says_so() {
-        let doubling = |launch: usize| Duration::from_micros(10 << (launch / 5).min(10));
-        let mut conv = Scripted { latency: doubling, launches: 0 };
-        let rule = WarmUpRule { limit: Duration::from_millis(5), ..WARM_UP };
-        assert!(!warm_up(&mut conv, rule).unwrap().steady);
-    }
-
     #[test]
     fn the_paper_profile_makes_exactly_its_launches() {
-        let mut conv = Scripted { latency: |_| Duration::from_micros(1), launches: 0 };
-        let measured = measure(&mut conv, WARM_UP, StoppingRule::exactly(50), None).unwrap();
+        let mut conv = OneStep { launches: 0 };
+        let measured = measure(&mut conv, WARM_UP, StoppingRule::exactly(50), None, 1.0).unwrap();
         assert_eq!((measured.latencies_ns.len(), measured.stopped), (50, Stopped::Cap));
         assert_eq!(conv.launches, 50 + measured.warm_up.launches);
-    }
-
-    #[test]
-    fn a_used_up_allowance_stops_at_the_floor() {
-        let noisy = |launch: usize| {
-            Duration::from_micros(200 + (100.0 * (launch as f64 * TAU / 7.3).sin()) as u64)
-        };
-        let mut conv = Scripted { latency: noisy, launches: 0 };
-        let rule = Profile::Standard.stopping_rule();
-        let measured = measure(&mut conv, WARM_UP, rule, Some(Duration::from_nanos(1))).unwrap();
-        assert_eq!((measured.latencies_ns.len(), measured.stopped), (10, Stopped::Budget));
-    }
-
-    #[test]
-    fn a_narrow_interval_stops_before_the_cap() {
-        assert!(is_precise(&[100.0; 20], Some(0.005)));
-        let two_modes: Vec<f64> =
-            (0..100).map(|i| if i % 2 == 0 { 100.0 } else { 200.0 }).collect();
-        assert!(!is_precise(&two_modes, Some(0.005)));
-        assert!(!is_precise(&[100.0; 20], None));
+        assert!(measured.latencies_ns.iter().all(|&latency| latency > 0.0));
     }
 }

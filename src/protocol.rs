@@ -38,7 +38,8 @@ pub struct StoppingRule {
     pub floor: usize,
     /// Launches after which the noise no longer matters.
     pub cap: usize,
-    /// Stop when half the median's 95% interval is under this part of the median.
+    /// Stop when half the median's 95% interval, the clock's step included, is under this part of
+    /// the median ([`crate::statistics::relative_median_interval`]).
     pub relative_interval: Option<f64>,
     /// Launches before that counts: intervals of fewer are narrow by chance too often.
     pub judged_from: usize,
@@ -52,7 +53,8 @@ pub struct WarmUpRule {
     pub window: usize,
     /// Largest relative difference of two successive windows' medians.
     pub tolerance: f64,
-    /// Give up (and record that the times were not steady) after this long.
+    /// Give up (and record that the times were not steady) after this long, or earlier by
+    /// [`crate::measure::WARM_UP_SHARE`].
     pub limit: Duration,
 }
 

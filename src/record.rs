@@ -139,6 +139,8 @@ pub enum Outcome {
         warm_up: WarmUp,
         /// Why there are no more launches.
         stopped: Stopped,
+        /// Half the median's 95% interval over the median, the clock's step included.
+        relative_interval: Option<f64>,
         /// Their statistics.
         summary: Summary,
     },

@@ -10,7 +10,7 @@ use rand_chacha::rand_core::SeedableRng;
 use thiserror::Error;
 
 use crate::backend::{Backend, BackendError};
-use crate::environment::{Platform, available_memory};
+use crate::environment::{Platform, Timer, available_memory};
 use crate::experiment::{Configuration, Experiment};
 use crate::measure::{MeasureError, Measurement, measure};
 use crate::protocol::Protocol;
@@ -169,11 +169,12 @@ fn try_measure(
     if settings.verify {
         conv.verify()?;
     }
-    let Measurement { warm_up, stopped, latencies_ns } = measure(
+    let Measurement { warm_up, stopped, relative_interval, latencies_ns } = measure(
         conv.as_mut(),
         settings.profile.warm_up_rule(),
         settings.profile.stopping_rule(),
         allowance.map(|all| all.saturating_sub(begun.elapsed())),
+        Timer::of_this_machine().step_ns,
     )?;
     let Some(summary) = Summary::of(&latencies_ns) else {
         return Ok((Outcome::Failed { reason: "no launches".to_owned() }, latencies_ns));
@@ -184,6 +185,7 @@ fn try_measure(
         verified: settings.verify,
         warm_up,
         stopped,
+        relative_interval,
         summary,
     };
     Ok((outcome, latencies_ns))

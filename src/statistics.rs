@@ -100,19 +100,35 @@ pub fn quantile(sorted: &[f64], p: f64) -> f64 {
     sorted[below] + (rank - below as f64) * (sorted[above] - sorted[below])
 }
 
-/// Half the width of a 95% order-statistic interval for the median, relative to the median.
+/// Half the width of a 95% interval for the median, relative to the median.
 ///
-/// Ranks `n/2 ± 1.96·√n/2` (normal approximation of the binomial). It assumes independent
-/// launches: a stopping rule, not a claim about uncertainty. `None` under 10 values.
-pub fn relative_median_interval(sorted: &[f64]) -> Option<f64> {
-    let n = sorted.len() as f64;
-    if sorted.len() < 10 {
-        return None;
+/// The interval reaches from one launch to another, by [`median_interval_ranks`], and a step of the
+/// clock further on either side: both readings of a launch are cut to whole steps, so its latency
+/// is known to a step, and equal latencies do not mean equal times. It assumes independent
+/// launches: a stopping rule, not a claim about uncertainty. `None` under 6 values.
+pub fn relative_median_interval(sorted: &[f64], clock_step: f64) -> Option<f64> {
+    let (low, high) = median_interval_ranks(sorted.len())?;
+    Some(((sorted[high] - sorted[low]) / 2.0 + clock_step) / quantile(sorted, 0.5))
+}
+
+/// Ranks (from 0) of the sorted values that a 95% interval for the median lies between: the
+/// narrowest `(l, n−1−l)` with `P(l < B ≤ n−1−l) ≥ 95%`, where `B`, the number of values under the
+/// median, is binomial in `n` independent draws with probability ½. `None` where even the smallest
+/// and the largest value cover less (`n < 6`).
+pub fn median_interval_ranks(n: usize) -> Option<(usize, usize)> {
+    const EACH_TAIL: f64 = 0.025;
+    // by logarithms: 2⁻ⁿ itself is no longer a number from n = 1075 on
+    let mut ln_probability = -(n as f64) * std::f64::consts::LN_2;
+    let mut tail = ln_probability.exp();
+    let mut ranks_under_tail = 0;
+    while tail <= EACH_TAIL && ranks_under_tail < n {
+        let drawn = ranks_under_tail as f64;
+        ln_probability += ((n as f64 - drawn) / (drawn + 1.0)).ln();
+        tail += ln_probability.exp();
+        ranks_under_tail += 1;
     }
-    let half = 1.96 * n.sqrt() / 2.0;
-    let low = (n / 2.0 - half).floor().max(0.0) as usize;
-    let high = ((n / 2.0 + half).ceil() as usize).min(sorted.len() - 1);
-    Some((sorted[high] - sorted[low]) / 2.0 / quantile(sorted, 0.5))
+    let low = ranks_under_tail.checked_sub(1)?;
+    Some((low, n - 1 - low))
 }
 
 #[cfg(test)]
@@ -130,6 +146,17 @@ mod tests {
         assert_eq!((summary.outliers_mild, summary.outliers_severe), (1, 1));
         assert_eq!((summary.min_ns, summary.max_ns, summary.launches), (1.0, 40.0, 11));
         assert_eq!(Summary::of(&[]), None);
+    }
+
+    #[test]
+    fn ties_are_no_narrower_than_the_clock_can_tell() {
+        let interval = |value, step| relative_median_interval(&[value; 50], step).unwrap();
+        assert_eq!(interval(1000.0, 0.0), 0.0);
+        assert_eq!(interval(1000.0, 10.0), 0.01);
+        // ranks 1 and 8 of ten: half of 8 − 1, over 4.5
+        let ten: Vec<f64> = (0..10).map(f64::from).collect();
+        assert_eq!(relative_median_interval(&ten, 0.0), Some(3.5 / 4.5));
+        assert_eq!(relative_median_interval(&ten[..5], 0.0), None);
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use alpha_flops::backend::cpu::AlgorithmChoice;
 use alpha_flops::environment::Platform;
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
-use alpha_flops::measure::{Stopped, WarmUp};
+use alpha_flops::measure::{Stopped, WarmUp, WarmUpEnd};
 use alpha_flops::protocol::{Profile, Protocol};
 use alpha_flops::record::{Part, Plan, RunFolder};
 use alpha_flops::settings::{BackendChoice, Settings};
@@ -96,8 +96,9 @@ fn part(run_id: &str, position: usize, configuration: &Configuration) -> Part {
             algorithm: "skinny".to_owned(),
             workspace_bytes: Bytes(0),
             verified: false,
-            warm_up: WarmUp { launches: 1, steady: true },
+            warm_up: WarmUp { launches: 1, ended: WarmUpEnd::Steady },
             stopped: Stopped::Cap,
+            relative_interval: None,
             summary,
         },
         None => Outcome::Skipped { reason: "needs too much".to_owned() },
