@@ -1,8 +1,6 @@
 //! What machine, system, compiler and libraries a run was measured with.
 
 use std::hint::black_box;
-use std::path::Path;
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -41,8 +39,8 @@ pub struct Platform {
     pub vector_extensions: String,
     /// `alpha-flops` and the crates that make the launches and the statistics, as `name version`.
     pub crates: Vec<String>,
-    /// Commit of the source tree, `-dirty` where it had other changes.
-    pub git_commit: Option<String>,
+    /// Commit of the sources it was built from, `-dirty` where they had other changes, or `unknown`.
+    pub git_commit: String,
 }
 
 /// What may move while a run goes on, read at its start.
@@ -85,7 +83,7 @@ impl Platform {
             target: env!("BUILT_FOR_TARGET").to_owned(),
             vector_extensions: vector_extensions(),
             crates: crate_versions(include_str!("../Cargo.lock")),
-            git_commit: git_commit(Path::new(env!("CARGO_MANIFEST_DIR"))),
+            git_commit: env!("BUILT_FROM_COMMIT").to_owned(),
         }
     }
 
@@ -232,17 +230,6 @@ fn crate_versions(lock: &str) -> Vec<String> {
             .map(|package| format!("{} {}", package.name, package.version)),
     );
     versions
-}
-
-fn git_commit(source: &Path) -> Option<String> {
-    let output = Command::new("git")
-        .arg("-C")
-        .arg(source)
-        .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
-        .output()
-        .ok()?;
-    let commit = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-    (output.status.success() && !commit.is_empty()).then_some(commit)
 }
 
 #[cfg(test)]

@@ -81,9 +81,7 @@ fn settings(runs: &Path) -> Settings {
 }
 
 fn open(settings: &Settings) -> Result<Run, RunError> {
-    // the platform holds the commit, which may change while tests run
-    let platform = Platform { git_commit: None, ..Platform::of_cpu() };
-    Run::open(settings, platform, selection())
+    Run::open(settings, Platform::of_cpu(), selection())
 }
 
 fn measure(runs: &Path) {

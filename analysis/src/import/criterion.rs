@@ -321,7 +321,7 @@ fn environment(header: &RunHeader) -> Vec<(String, String)> {
         ("timer overhead", each(&|now| format!("{} ns", now.timer_overhead_ns))),
         ("compiler", format!("{} for {}", platform.rustc, platform.target)),
         ("crates", platform.crates.join(", ")),
-        ("commit", platform.git_commit.clone().unwrap_or_else(|| "unknown".to_owned())),
+        ("commit", platform.git_commit.clone()),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
