@@ -26,6 +26,7 @@ use crate::shape::ConvShape;
 use crate::units::Bytes;
 
 mod buffer;
+mod cores;
 mod explicit;
 mod matrix;
 mod plan;
@@ -60,6 +61,18 @@ pub enum AlgorithmChoice {
 /// Computes on a fixed number of threads of this machine.
 ///
 /// It stays on the thread that made it, which is one of those it computes with.
+///
+/// On Linux, each of these threads is pinned to a core of its own, of those that the calling thread
+/// may run on; to different physical cores where there are enough. With more threads than cores,
+/// and on other systems, they run wherever the system puts them.
+///
+/// Dropping the last backend of a thread, and what it prepared, lets that thread run on all the
+/// cores that it could run on before. Until then, the threads and processes that it starts inherit
+/// its one core, and [`std::thread::available_parallelism`] is 1 on it: ask for that before making
+/// a backend, and drop the backend before starting other work that is to use more than one core.
+///
+/// Backends of one process do not avoid each other's cores: those of different threads share the
+/// same first ones.
 pub struct CpuBackend {
     team: Team,
     algorithm: AlgorithmChoice,
@@ -89,6 +102,12 @@ impl CpuBackend {
     /// How many threads compute, the calling one included.
     pub fn threads(&self) -> NonZeroUsize {
         self.team.size()
+    }
+
+    /// The logical cores that the threads are pinned to, the calling thread's first, as the system
+    /// numbers them; none where they are not pinned.
+    pub fn pinned_cores(&self) -> Option<&[usize]> {
+        self.team.cores()
     }
 
     /// The algorithm that was asked for; [`PreparedConv::algorithm`] says which one a shape got.
