@@ -9,43 +9,33 @@ use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 
 thread_local! {
-    /// Set while teams that this thread made keep it on a core.
+    /// Set while the thread is kept on a core.
     static KEPT: RefCell<Weak<Kept>> = const { RefCell::new(Weak::new()) };
 }
 
-/// Where the threads of one team run. While it lives, the calling thread is on the first core.
+/// Where the threads of one team run.
 pub(super) struct Placement {
     /// One for each thread, the calling one first; none where they run wherever the system likes.
     cores: Option<Vec<usize>>,
-    /// Shared by all teams of the calling thread; none where no team keeps it on a core.
-    kept: Option<Rc<Kept>>,
+    /// What the calling thread may use when it is not kept on a core.
+    allowed: Vec<usize>,
 }
 
-/// A thread on one core, until this is dropped.
-struct Kept {
-    core: usize,
+/// A thread on one core, until the last `Rc` of this is dropped.
+pub(super) struct Kept {
     /// The cores it could run on before.
     allowed: Vec<usize>,
 }
 
 impl Placement {
-    /// A core for each of so many threads, and the calling thread on its own; no cores where there
-    /// are fewer than threads, or where the system does not let threads choose.
+    /// A core for each of so many threads; no cores where there are fewer than threads, or where
+    /// the system does not let threads choose.
     pub(super) fn new(threads: usize) -> Self {
-        // a thread that ends has lost KEPT, and what it does is not worth pinning for
-        let kept = KEPT.try_with(|kept| kept.borrow().upgrade()).ok().flatten();
-        let allowed = kept.as_ref().map_or_else(system::allowed, |kept| kept.allowed.clone());
+        let allowed = kept().map_or_else(system::allowed, |kept| kept.allowed.clone());
         let cores = choose(&allowed, threads, system::siblings);
-        let Some(cores) = cores.filter(|cores| can_run_on_each(cores)) else {
-            return_to(kept.as_deref(), &allowed);
-            return Self { cores: None, kept };
-        };
-        let core = cores[0];
-        let kept = kept.unwrap_or_else(|| Rc::new(Kept { core, allowed }));
-        // a thread whose end has begun stays on its core until `kept` is dropped all the same
-        let _ = KEPT.try_with(|current| *current.borrow_mut() = Rc::downgrade(&kept));
-        system::run_on(&[kept.core]);
-        Self { cores: Some(cores), kept: Some(kept) }
+        let can_run_on_each =
+            |cores: &Vec<usize>| elsewhere(|| cores.iter().all(|&core| system::run_on(&[core])));
+        Self { cores: cores.filter(can_run_on_each), allowed }
     }
 
     /// The cores of the threads, the calling one first; none where they are not pinned.
@@ -56,14 +46,22 @@ impl Placement {
     /// Calls `start`, which starts a thread, in such a way that the thread has the core of thread
     /// `index` from its beginning: threads inherit where they may run from the one that starts them.
     pub(super) fn starting<T>(&self, index: usize, start: impl FnOnce() -> T) -> T {
-        let Some(kept) = &self.kept else { return start() };
-        match &self.cores {
-            Some(cores) => system::run_on(&cores[index..=index]),
-            None => system::run_on(&kept.allowed),
-        };
-        let started = start();
-        system::run_on(&[kept.core]);
-        started
+        let cores = self.cores.as_ref().map_or(&self.allowed[..], |cores| &cores[index..=index]);
+        elsewhere(|| {
+            system::run_on(cores);
+            start()
+        })
+    }
+
+    /// Keeps the calling thread on its core until all that this returned to it are dropped.
+    pub(super) fn keep_caller(&self) -> Option<Rc<Kept>> {
+        let core = *self.cores()?.first()?;
+        kept().or_else(|| {
+            let new = Rc::new(Kept { allowed: system::allowed() });
+            KEPT.try_with(|kept| *kept.borrow_mut() = Rc::downgrade(&new)).ok()?;
+            system::run_on(&[core]);
+            Some(new)
+        })
     }
 }
 
@@ -73,17 +71,17 @@ impl Drop for Kept {
     }
 }
 
-/// Whether the system lets this thread run on each; leaves it on one of them.
-fn can_run_on_each(cores: &[usize]) -> bool {
-    cores.iter().all(|&core| system::run_on(&[core]))
+/// What keeps the calling thread on its core; none also for a thread that is ending.
+fn kept() -> Option<Rc<Kept>> {
+    KEPT.try_with(|kept| kept.borrow().upgrade()).ok().flatten()
 }
 
-/// Undoes what [`can_run_on_each`] did.
-fn return_to(kept: Option<&Kept>, allowed: &[usize]) {
-    match kept {
-        Some(kept) => system::run_on(&[kept.core]),
-        None => system::run_on(allowed),
-    };
+/// Calls `visit`, which changes where the calling thread may run, and undoes that.
+fn elsewhere<T>(visit: impl FnOnce() -> T) -> T {
+    let before = system::allowed();
+    let result = visit();
+    system::run_on(&before);
+    result
 }
 
 /// So many of the `allowed` logical cores (ascending): one of each physical core as far as these
@@ -208,47 +206,53 @@ mod tests {
         }
 
         #[test]
-        fn threads_are_on_distinct_allowed_cores_until_the_placement_is_dropped() {
+        fn threads_are_on_distinct_allowed_cores_and_the_caller_is_let_go() {
             let before = system::allowed();
             for threads in 1..=before.len() {
                 let placement = Placement::new(threads);
                 let cores = placement.cores().unwrap().to_vec();
                 assert_eq!(cores.len(), threads);
                 assert!(cores.iter().all(|core| before.contains(core)), "{cores:?} of {before:?}");
+                assert_eq!(system::allowed(), before);
+                let kept = placement.keep_caller();
                 for (index, &core) in cores.iter().enumerate() {
                     assert!(!cores[..index].contains(&core), "{cores:?}");
                     assert_eq!(cores_of_thread(&placement, index), [core]);
                     assert_eq!(system::allowed(), [cores[0]]);
                 }
-                drop(placement);
+                drop(kept);
                 assert_eq!(system::allowed(), before);
             }
         }
 
         #[test]
-        fn more_threads_than_cores_run_anywhere() {
+        fn more_threads_than_cores_run_anywhere_even_if_the_caller_is_kept_on_one() {
             let before = system::allowed();
             let placement = Placement::new(before.len() + 1);
             assert_eq!(placement.cores(), None);
+            assert!(placement.keep_caller().is_none());
             assert_eq!(cores_of_thread(&placement, 1), before);
             assert_eq!(system::allowed(), before);
+
+            let one = Placement::new(1);
+            let _kept = one.keep_caller();
+            let placement = Placement::new(before.len() + 1);
+            assert_eq!(cores_of_thread(&placement, 1), before);
+            assert_eq!(system::allowed(), one.cores().unwrap());
         }
 
         #[test]
         fn placements_of_one_thread_share_its_core_whichever_is_dropped_first() {
             let before = system::allowed();
-            for first_dropped in 0..3 {
-                let sizes = [1, before.len() + 1, before.len()];
-                let mut placements = sizes.map(Placement::new).map(Some);
-                let [Some(one), Some(unpinned), Some(all)] = &placements else { unreachable!() };
-                assert_eq!(one.cores().unwrap(), &all.cores().unwrap()[..1]);
-                assert_eq!(unpinned.cores(), None);
-                assert_eq!(cores_of_thread(unpinned, 1), before);
-                let own = all.cores().unwrap()[0];
-                placements[first_dropped] = None;
-                assert_eq!(system::allowed(), [own]);
-                placements = [None, None, None];
-                assert!(placements.iter().all(Option::is_none));
+            for first_dropped in [0, 1] {
+                let one = Placement::new(1);
+                let mut kept = vec![one.keep_caller().unwrap()];
+                let all = Placement::new(before.len());
+                assert_eq!(all.cores().unwrap()[0], one.cores().unwrap()[0]);
+                kept.push(all.keep_caller().unwrap());
+                drop(kept.remove(first_dropped));
+                assert_eq!(system::allowed(), one.cores().unwrap());
+                drop(kept);
                 assert_eq!(system::allowed(), before);
             }
         }

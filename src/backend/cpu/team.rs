@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::cores::Placement;
+use super::cores::{Kept, Placement};
 use crate::backend::BackendError;
 
 /// How long a waiting thread keeps its core entirely to itself.
@@ -46,7 +46,6 @@ struct Workers {
     handles: Vec<JoinHandle<()>>,
     /// Whether [`Workers::run`] is running.
     busy: Cell<bool>,
-    /// Ends after the workers.
     placement: Placement,
 }
 
@@ -70,7 +69,7 @@ struct Work(*const (dyn Fn(usize) + Sync));
 unsafe impl Send for Work {}
 
 impl Team {
-    /// A team of so many threads; keeps the calling one on a core until the team is dropped.
+    /// A team of so many threads, the workers pinned to their cores where that is possible.
     ///
     /// # Errors
     /// [`BackendError::Threads`] where the system refuses to start them.
@@ -106,6 +105,11 @@ impl Team {
     /// The cores that the threads are pinned to, the calling one first.
     pub(super) fn cores(&self) -> Option<&[usize]> {
         self.workers.placement.cores()
+    }
+
+    /// Keeps the calling thread on its core too, until all that this returned are dropped.
+    pub(super) fn keep_caller(&self) -> Option<Rc<Kept>> {
+        self.workers.placement.keep_caller()
     }
 
     /// Calls `work` once on each part: part 0 on the calling thread, part 1 on the first worker,
