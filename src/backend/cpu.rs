@@ -14,6 +14,7 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::rc::Rc;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,7 @@ use crate::shape::ConvShape;
 use crate::units::Bytes;
 
 mod buffer;
+mod cores;
 mod explicit;
 mod matrix;
 mod plan;
@@ -37,6 +39,7 @@ mod tiled;
 mod work;
 
 use buffer::AlignedBuffer;
+use cores::Kept;
 use plan::Plan;
 use team::Team;
 
@@ -60,6 +63,18 @@ pub enum AlgorithmChoice {
 /// Computes on a fixed number of threads of this machine.
 ///
 /// It stays on the thread that made it, which is one of those it computes with.
+///
+/// On Linux, each of these threads is pinned to a core of its own, of those that the calling thread
+/// may run on; to different physical cores where there are enough. With more threads than cores,
+/// and on other systems, they run wherever the system puts them.
+///
+/// The calling thread is pinned only while a convolution that it prepared lives. Until then, the
+/// threads and processes that it starts inherit its one core, and
+/// [`std::thread::available_parallelism`] is 1 on it. With the last prepared convolution dropped, it
+/// may run on all the cores that it could run on before, whether or not the backend lives on: so the
+/// benchmark's criterion process, which it starts after its measurements, is not pinned.
+///
+/// Backends of one process do not avoid each other's cores: all use the same first ones.
 pub struct CpuBackend {
     team: Team,
     algorithm: AlgorithmChoice,
@@ -75,6 +90,8 @@ struct CpuConvolution {
     weights: AlignedBuffer,
     output: AlignedBuffer,
     workspace: AlignedBuffer,
+    /// Keeps the calling thread on its core.
+    _kept: Option<Rc<Kept>>,
 }
 
 impl CpuBackend {
@@ -89,6 +106,12 @@ impl CpuBackend {
     /// How many threads compute, the calling one included.
     pub fn threads(&self) -> NonZeroUsize {
         self.team.size()
+    }
+
+    /// The logical cores that the threads are pinned to while they compute, the calling thread's
+    /// first, as the system numbers them; none where they are not pinned.
+    pub fn pinned_cores(&self) -> Option<&[usize]> {
+        self.team.cores()
     }
 
     /// The algorithm that was asked for; [`PreparedConv::algorithm`] says which one a shape got.
@@ -120,6 +143,7 @@ impl CpuBackend {
         let zeroed = |len| self.allocated(shape, AlignedBuffer::zeroed(len));
         let mut output = zeroed(shape.output_len())?;
         let mut workspace = zeroed(plan.workspace_len())?;
+        let _kept = self.team.keep_caller();
         // every value has to be written: one that is not shows
         output.as_mut_slice().fill(f32::NAN);
         workspace.as_mut_slice().fill(f32::NAN);
@@ -133,7 +157,10 @@ impl CpuBackend {
             self.allocated(shape, AlignedBuffer::random(len, random_bits(seed, stream)))
         };
         let zeroed = |len| self.allocated(shape, AlignedBuffer::zeroed(len));
+        // before the tensors, so that they are in this core's memory
+        let kept = self.team.keep_caller();
         Ok(CpuConvolution {
+            _kept: kept,
             shape,
             seed,
             team: self.team.clone(),
@@ -312,6 +339,22 @@ mod tests {
                 assert_eq!(required, held.iter().sum::<usize>() as u64, "{shape} {choice}");
             }
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_calling_thread_is_on_its_core_while_a_prepared_convolution_lives() {
+        let allowed = || rustix::thread::sched_getaffinity(None).unwrap();
+        let before = allowed();
+        let mut backend = CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap();
+        let core = backend.pinned_cores().unwrap()[0];
+        let conv = backend.prepare("h=1_w=3_in=20_out=9_k=1".parse().unwrap(), 1).unwrap();
+        assert!(allowed().is_set(core) && allowed().count() == 1, "{:?}", allowed());
+        drop(conv);
+        assert_eq!(allowed(), before);
+        let more_than_any = NonZeroUsize::new(before.count() as usize + 1).unwrap();
+        let backend = CpuBackend::new(more_than_any, AlgorithmChoice::Auto).unwrap();
+        assert_eq!(backend.pinned_cores(), None);
     }
 
     #[test]

@@ -15,21 +15,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::cores::{Kept, Placement};
 use crate::backend::BackendError;
 
 /// How long a waiting thread keeps its core entirely to itself.
 ///
 /// Short, because the thread it waits for may be waiting for that core: where there are more threads
-/// than cores, and for a while after a team is made, when the system may have put two of its threads
-/// on one core. Each piece of work then takes this much longer for every thread in turn. On a core
-/// that nobody else wants, offering it returns at once, and nothing is lost.
+/// than cores, or where threads cannot be pinned and the system put two of them on one core. Each
+/// piece of work then takes this much longer for every thread in turn. On a core that nobody else
+/// wants, offering it returns at once, and nothing is lost.
 const SPIN: Duration = Duration::from_micros(5);
 /// How long a worker without work stays awake, offering its core to others.
 const STAY_AWAKE: Duration = Duration::from_millis(5);
 
 /// Threads to share work among, the calling thread being one of them.
 ///
-/// More threads than idle cores work, but slowly: all wait for the last one to get its turn.
+/// Each has a core to itself where the calling thread may run on enough of them. More threads than
+/// idle cores work, but slowly: all wait for the last one to get its turn.
 ///
 /// It can be used on the thread that made it only (`Rc`), and for one piece of work at a time.
 #[derive(Clone)]
@@ -44,6 +46,7 @@ struct Workers {
     handles: Vec<JoinHandle<()>>,
     /// Whether [`Workers::run`] is running.
     busy: Cell<bool>,
+    placement: Placement,
 }
 
 #[derive(Default)]
@@ -66,17 +69,23 @@ struct Work(*const (dyn Fn(usize) + Sync));
 unsafe impl Send for Work {}
 
 impl Team {
-    /// A team of so many threads.
+    /// A team of so many threads, the workers pinned to their cores where that is possible.
     ///
     /// # Errors
     /// [`BackendError::Threads`] where the system refuses to start them.
     pub(super) fn new(threads: NonZeroUsize) -> Result<Self, BackendError> {
-        let mut workers =
-            Workers { shared: Arc::default(), handles: Vec::new(), busy: Cell::new(false) };
+        let mut workers = Workers {
+            shared: Arc::default(),
+            handles: Vec::new(),
+            busy: Cell::new(false),
+            placement: Placement::new(threads.get()),
+        };
         for index in 1..threads.get() {
             let shared = Arc::clone(&workers.shared);
             let name = format!("convolution-{index}");
-            let handle = thread::Builder::new().name(name).spawn(move || shared.serve(index));
+            let worker = thread::Builder::new().name(name);
+            let start = || worker.spawn(move || shared.serve(index));
+            let handle = workers.placement.starting(index, start);
             workers.handles.push(handle.map_err(|error| BackendError::Threads {
                 threads: threads.get(),
                 reason: error.to_string(),
@@ -91,6 +100,16 @@ impl Team {
 
     pub(super) fn threads(&self) -> usize {
         self.threads.get()
+    }
+
+    /// The cores that the threads are pinned to, the calling one first.
+    pub(super) fn cores(&self) -> Option<&[usize]> {
+        self.workers.placement.cores()
+    }
+
+    /// Keeps the calling thread on its core too, until all that this returned are dropped.
+    pub(super) fn keep_caller(&self) -> Option<Rc<Kept>> {
+        self.workers.placement.keep_caller()
     }
 
     /// Calls `work` once on each part: part 0 on the calling thread, part 1 on the first worker,

@@ -1,0 +1,260 @@
+//! Which cores a team's threads run on.
+//!
+//! Left alone, the system may keep two threads of a team on one core for as long as the process
+//! lives, because each of them seems content with its half: small launches then take a multiple of
+//! their time, in some processes and not in others.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::{Rc, Weak};
+
+thread_local! {
+    /// Set while the thread is kept on a core.
+    static KEPT: RefCell<Weak<Kept>> = const { RefCell::new(Weak::new()) };
+}
+
+/// Where the threads of one team run.
+pub(super) struct Placement {
+    /// One for each thread, the calling one first; none where they run wherever the system likes.
+    cores: Option<Vec<usize>>,
+    /// What the calling thread may use when it is not kept on a core.
+    allowed: Vec<usize>,
+}
+
+/// A thread on one core, until the last `Rc` of this is dropped.
+pub(super) struct Kept {
+    /// The cores it could run on before.
+    allowed: Vec<usize>,
+}
+
+impl Placement {
+    /// A core for each of so many threads; no cores where there are fewer than threads, or where
+    /// the system does not let threads choose.
+    pub(super) fn new(threads: usize) -> Self {
+        let allowed = kept().map_or_else(system::allowed, |kept| kept.allowed.clone());
+        let cores = choose(&allowed, threads, system::siblings);
+        let can_run_on_each =
+            |cores: &Vec<usize>| elsewhere(|| cores.iter().all(|&core| system::run_on(&[core])));
+        Self { cores: cores.filter(can_run_on_each), allowed }
+    }
+
+    /// The cores of the threads, the calling one first; none where they are not pinned.
+    pub(super) fn cores(&self) -> Option<&[usize]> {
+        self.cores.as_deref()
+    }
+
+    /// Calls `start`, which starts a thread, in such a way that the thread has the core of thread
+    /// `index` from its beginning: threads inherit where they may run from the one that starts them.
+    pub(super) fn starting<T>(&self, index: usize, start: impl FnOnce() -> T) -> T {
+        let cores = self.cores.as_ref().map_or(&self.allowed[..], |cores| &cores[index..=index]);
+        elsewhere(|| {
+            system::run_on(cores);
+            start()
+        })
+    }
+
+    /// Keeps the calling thread on its core until all that this returned to it are dropped.
+    pub(super) fn keep_caller(&self) -> Option<Rc<Kept>> {
+        let core = *self.cores()?.first()?;
+        kept().or_else(|| {
+            let new = Rc::new(Kept { allowed: system::allowed() });
+            KEPT.try_with(|kept| *kept.borrow_mut() = Rc::downgrade(&new)).ok()?;
+            system::run_on(&[core]);
+            Some(new)
+        })
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        system::run_on(&self.allowed);
+    }
+}
+
+/// What keeps the calling thread on its core; none also for a thread that is ending.
+fn kept() -> Option<Rc<Kept>> {
+    KEPT.try_with(|kept| kept.borrow().upgrade()).ok().flatten()
+}
+
+/// Calls `visit`, which changes where the calling thread may run, and undoes that.
+fn elsewhere<T>(visit: impl FnOnce() -> T) -> T {
+    let before = system::allowed();
+    let result = visit();
+    system::run_on(&before);
+    result
+}
+
+/// So many of the `allowed` logical cores (ascending): one of each physical core as far as these
+/// go, then the second ones, and so on. None where there are too few.
+///
+/// `siblings` says in Linux's list format which logical cores are one physical core with a given
+/// one; where it does not know, that one is taken to be alone.
+fn choose(
+    allowed: &[usize],
+    threads: usize,
+    siblings: impl Fn(usize) -> Option<String>,
+) -> Option<Vec<usize>> {
+    let allowed_siblings_before = |&core: &usize| {
+        let siblings = siblings(core).and_then(|list| parse_list(&list)).unwrap_or_default();
+        allowed.iter().filter(|&&other| other < core && siblings.contains(&other)).count()
+    };
+    let mut cores = allowed.to_vec();
+    cores.sort_by_cached_key(allowed_siblings_before);
+    (cores.len() >= threads).then(|| {
+        cores.truncate(threads);
+        cores
+    })
+}
+
+/// Reads Linux's format for sets of cores, as in `0-2,8`.
+fn parse_list(list: &str) -> Option<BTreeSet<usize>> {
+    let mut ids = BTreeSet::new();
+    for range in list.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        ids.extend(first.parse::<usize>().ok()?..=last.parse().ok()?);
+    }
+    Some(ids)
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+    /// The logical cores that the calling thread may run on, ascending; none where the system does
+    /// not say, as on machines with more than [`CpuSet::MAX_CPU`] of them.
+    pub(super) fn allowed() -> Vec<usize> {
+        let set = sched_getaffinity(None).unwrap_or_default();
+        (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect()
+    }
+
+    /// Has the calling thread run on these cores only; returns whether the system does so.
+    pub(super) fn run_on(cores: &[usize]) -> bool {
+        let mut set = CpuSet::new();
+        cores.iter().for_each(|&core| set.set(core));
+        sched_setaffinity(None, &set).is_ok()
+    }
+
+    pub(super) fn siblings(core: usize) -> Option<String> {
+        let topology = format!("/sys/devices/system/cpu/cpu{core}/topology");
+        std::fs::read_to_string(format!("{topology}/thread_siblings_list")).ok()
+    }
+}
+
+/// Other systems have no call for this, or take it as a hint.
+#[cfg(not(target_os = "linux"))]
+mod system {
+    pub(super) fn allowed() -> Vec<usize> {
+        Vec::new()
+    }
+
+    pub(super) fn run_on(_: &[usize]) -> bool {
+        false
+    }
+
+    pub(super) fn siblings(_: usize) -> Option<String> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_cores_are_read_and_other_text_is_not() {
+        let ids = |list| parse_list(list).map(Vec::from_iter);
+        assert_eq!(ids("0\n"), Some(vec![0]));
+        assert_eq!(ids("0,4\n"), Some(vec![0, 4]));
+        assert_eq!(ids("6-8,2,12-13\n"), Some(vec![2, 6, 7, 8, 12, 13]));
+        for wrong in ["", "\n", "0,", "a", "1-", "-1", "1-2-3"] {
+            assert_eq!(ids(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn physical_cores_come_before_their_second_threads() {
+        // siblings far apart, as on most PCs
+        let apart = |core: usize| Some(format!("{},{}\n", core % 4, core % 4 + 4));
+        let all = Vec::from_iter(0..8);
+        assert_eq!(choose(&all, 3, apart), Some(vec![0, 1, 2]));
+        assert_eq!(choose(&all, 6, apart), Some(vec![0, 1, 2, 3, 4, 5]));
+        // siblings side by side, as in many virtual machines
+        let adjacent = |core: usize| Some(format!("{}-{}\n", core & !1, core | 1));
+        assert_eq!(choose(&all, 4, adjacent), Some(vec![0, 2, 4, 6]));
+        assert_eq!(choose(&all, 6, adjacent), Some(vec![0, 2, 4, 6, 1, 3]));
+        // where the first thread of a core is not allowed, its second one is as good
+        assert_eq!(choose(&[1, 2, 3, 5], 3, adjacent), Some(vec![1, 2, 5]));
+        assert_eq!(choose(&all, 3, |_| None), Some(vec![0, 1, 2]));
+        assert_eq!(choose(&all, 3, |_| Some("?".to_owned())), Some(vec![0, 1, 2]));
+    }
+
+    #[test]
+    fn too_few_allowed_cores_are_none() {
+        assert_eq!(choose(&[0, 1], 3, |_| None), None);
+        assert_eq!(choose(&[], 1, |_| None), None);
+        assert_eq!(choose(&[3], 1, |_| None), Some(vec![3]));
+    }
+
+    #[cfg(target_os = "linux")]
+    mod on_linux {
+        use std::thread;
+
+        use super::super::{Placement, system};
+
+        fn cores_of_thread(placement: &Placement, index: usize) -> Vec<usize> {
+            placement.starting(index, || thread::spawn(system::allowed)).join().unwrap()
+        }
+
+        #[test]
+        fn threads_are_on_distinct_allowed_cores_and_the_caller_is_let_go() {
+            let before = system::allowed();
+            for threads in 1..=before.len() {
+                let placement = Placement::new(threads);
+                let cores = placement.cores().unwrap().to_vec();
+                assert_eq!(cores.len(), threads);
+                assert!(cores.iter().all(|core| before.contains(core)), "{cores:?} of {before:?}");
+                assert_eq!(system::allowed(), before);
+                let kept = placement.keep_caller();
+                for (index, &core) in cores.iter().enumerate() {
+                    assert!(!cores[..index].contains(&core), "{cores:?}");
+                    assert_eq!(cores_of_thread(&placement, index), [core]);
+                    assert_eq!(system::allowed(), [cores[0]]);
+                }
+                drop(kept);
+                assert_eq!(system::allowed(), before);
+            }
+        }
+
+        #[test]
+        fn more_threads_than_cores_run_anywhere_even_if_the_caller_is_kept_on_one() {
+            let before = system::allowed();
+            let placement = Placement::new(before.len() + 1);
+            assert_eq!(placement.cores(), None);
+            assert!(placement.keep_caller().is_none());
+            assert_eq!(cores_of_thread(&placement, 1), before);
+            assert_eq!(system::allowed(), before);
+
+            let one = Placement::new(1);
+            let _kept = one.keep_caller();
+            let placement = Placement::new(before.len() + 1);
+            assert_eq!(cores_of_thread(&placement, 1), before);
+            assert_eq!(system::allowed(), one.cores().unwrap());
+        }
+
+        #[test]
+        fn placements_of_one_thread_share_its_core_whichever_is_dropped_first() {
+            let before = system::allowed();
+            for first_dropped in [0, 1] {
+                let one = Placement::new(1);
+                let mut kept = vec![one.keep_caller().unwrap()];
+                let all = Placement::new(before.len());
+                assert_eq!(all.cores().unwrap()[0], one.cores().unwrap()[0]);
+                kept.push(all.keep_caller().unwrap());
+                drop(kept.remove(first_dropped));
+                assert_eq!(system::allowed(), one.cores().unwrap());
+                drop(kept);
+                assert_eq!(system::allowed(), before);
+            }
+        }
+    }
+}
