@@ -124,6 +124,7 @@ def bad_input(bench, work):
         (["--color", "foo"], "possible values: auto, always, never"),
         (["--format", "foo"], "possible values: pretty, terse"),
         (["--nresamples", "0"], "num_resamples > 0"),
+        (["--nresamples", "18446744073709551615"], "at most 1000000"),
         (["--confidence-level", "2"], "num_confidence_level < 1.0"),
         (["--noise-threshold", "abc"], "invalid float literal"),
         (["--quiet", "--verbose"], "cannot be used with"),

@@ -96,6 +96,9 @@ const REFUSED: [(&str, bool, &str); 6] = [
     ),
 ];
 
+/// Bootstrap resamples that criterion may be asked for.
+const MOST_RESAMPLES: u64 = 1_000_000;
+
 /// Names of criterion's own folders: a baseline of that name overwrites them with cut files.
 const RESERVED: [&str; 4] = ["new", "base", "change", "report"];
 
@@ -179,6 +182,12 @@ fn check_flags(matches: &ArgMatches) -> Result<(), ArgumentError> {
         if present {
             return Err(refused(format!("--{flag}"), reason));
         }
+    }
+    // what is no number at all is for criterion to explain
+    let resamples = matches.get_one::<String>("nresamples").and_then(|text| text.parse().ok());
+    if resamples.is_some_and(|resamples: u64| resamples > MOST_RESAMPLES) {
+        let reason = "expected at most 1000000: more take hours after everything is measured";
+        return Err(refused("--nresamples", reason));
     }
     if std::env::var_os("CARGO_CRITERION_PORT").is_some() {
         let reason = "it keeps measurements in a format that no record can be made from; use \

@@ -9,7 +9,7 @@
 //!    one, so `sample.json` equals them. Its standard error passes through this process, which
 //!    drops the one warning that single launches make inevitable.
 //!
-//! `--list`, `--test` and `--profile-time` are criterion alone, launching live.
+//! `--list`, `--test`, `--profile-time` and `--load-baseline` are criterion alone, keeping nothing.
 
 mod arguments;
 mod baselines;
@@ -56,7 +56,11 @@ fn run() -> Result<ExitCode, AnyError> {
     match arguments.mode {
         Mode::Measure => measure(&arguments),
         Mode::Launch => launch(&arguments),
-        Mode::Compare => criterion_process::run_alone(&arguments),
+        Mode::Compare => {
+            // for the sake of its checks
+            criterion_process::list(&arguments)?;
+            criterion_process::run_alone(&arguments)
+        }
         Mode::List => {
             criterion_process::list(&arguments)?.lines().for_each(console::say);
             Ok(ExitCode::SUCCESS)
