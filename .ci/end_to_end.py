@@ -103,23 +103,114 @@ def criterion_flags(bench, work):
     listed = run([bench, "--bench", "--list", "^D/"]).splitlines()
     check(sum(line.endswith(": benchmark") for line in listed) == 99, "^D/ selects experiment D")
     check("refused" in run([bench, "--bench", "--quick"], expect=1), "--quick is refused")
-    check("refused" in run([bench, "--bench", "--save-baseline", "new"], expect=1),
-          "a baseline named `new` is refused")
     env = {**SMOKE, "ALPHA_FLOPS_RUNS": str(work / "flags")}
     check("Success" in run([bench, "--bench", "--test", "^A/.*in=100_"], env=env), "--test works")
-    env["CRITERION_HOME"] = str(work / "criterion-home")
-    only = "^F/.*out=10_"
-    run([bench, "--bench", "--save-baseline", "before", only], env=env)
-    time.sleep(1.1)
-    output = run([bench, "--bench", "--baseline", "before", only], env=env)
+    output = run([bench, "--bench", "--test", "^A/.*in=100_"],
+                 env={**env, "ALPHA_FLOPS_MEMORY_LIMIT_GIB": "0.00001"})
+    check("skipped" in output and "Success" not in output, "--test skips what does not fit")
+    run([bench, "--bench", "--ignored"], env=env)
+    check(not (work / "flags").exists(), "--test and --ignored keep nothing")
+    reader = subprocess.Popen([bench, "--bench", "--list"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+    reader.stdout.close()
+    check(reader.stderr.read() == b"" and reader.wait() == 0, "--list may lose its reader")
+
+
+def bad_input(bench, work):
+    """What is wrong is said in a line or two before anything is measured."""
+    runs = work / "nothing"
+    env = {**SMOKE, "ALPHA_FLOPS_RUNS": str(runs)}
+    for arguments, words in [
+        (["--color", "foo"], "possible values: auto, always, never"),
+        (["--format", "foo"], "possible values: pretty, terse"),
+        (["--nresamples", "0"], "num_resamples > 0"),
+        (["--nresamples", "18446744073709551615"], "at most 1000000"),
+        (["--confidence-level", "2"], "num_confidence_level < 1.0"),
+        (["--noise-threshold", "abc"], "invalid float literal"),
+        (["--quiet", "--verbose"], "cannot be used with"),
+        (["--save-baseline", "x", "--baseline", "y"], "cannot be used with"),
+        (["("], "unclosed group"),
+        (["--save-baseline", ""], "a name that can be a folder's"),
+        (["--save-baseline", ".."], "a name that can be a folder's"),
+        (["--save-baseline", "a/b"], "a name that can be a folder's"),
+        (["--save-baseline", "report"], "criterion keeps its own files"),
+        (["--baseline", "never-saved"], "has no baseline `never-saved`"),
+        ([b"\xff"], "argument 2, `\ufffd`, is not UTF-8"),
+    ]:
+        command = [os.fsencode(bench), b"--bench", *map(os.fsencode, arguments)]
+        result = subprocess.run(command, env={**os.environ, **env}, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        error = result.stderr.decode()
+        if not (result.returncode == 1 and error.startswith("error: ") and words in error
+                and "panicked" not in error and error.count("error: ") <= 2):
+            sys.exit(f"FAILED: {arguments}: status {result.returncode}\n{error}")
+    for variable, value, words in [
+        (b"ALPHA_FLOPS_PROFIEL", b"x", "is no setting"),
+        (b"ALPHA_FLOPS_PROFILE", b"\xff", "not UTF-8"),
+        (b"ALPHA_FLOPS_RUNS", b"", "expected the path of a folder"),
+        (b"ALPHA_FLOPS_THREADS", b"100000", "from 1 to 1024"),
+        (b"ALPHA_FLOPS_TIME_BUDGET", b"18446744073709551615s", "at most 10 years"),
+    ]:
+        bad = {**os.environb, **{os.fsencode(n): os.fsencode(v) for n, v in env.items()},
+               variable: value}
+        result = subprocess.run([bench, "--bench"], env=bad, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        error = result.stderr.decode()
+        if result.returncode != 1 or words not in error or variable.decode() not in error:
+            sys.exit(f"FAILED: {variable}={value}: status {result.returncode}\n{error}")
+    check(not runs.exists(), "bad arguments and settings are named before anything is measured")
+
+
+def shared_homes(bench, work):
+    """Whatever home criterion's users choose, every run's record stands on its own."""
+    runs, home, only = work / "shared", work / "criterion-home", "^F/.*out=10_"
+    env = {**SMOKE, "ALPHA_FLOPS_RUNS": str(runs), "CRITERION_HOME": "criterion-home"}
+    told = work / "finished-run"
+    run([bench, "--bench", "--save-baseline", "before", only], cwd=work,
+        env={**env, "FINISHED_RUN_OF_ALPHA_FLOPS": str(told)})
+    check(told.read_text() == str(runs_in(runs)[0]), "the finished run's folder is told")
+    for name in ["new", "before"]:
+        samples = list(home.glob(f"F/*/{name}/sample.json"))
+        check(len(samples) == 3, f"a relative CRITERION_HOME receives `{name}`")
+    # with a limit, what has no baseline because it did not fit then is not asked for now
+    output = run([bench, "--bench", "--baseline", "before", f"{only}|^E/"], cwd=work,
+                 env={**env, "ALPHA_FLOPS_MEMORY_LIMIT_GIB": "0.00001"})
+    check("skipped" in output and "change:" not in output,
+          "a baseline is not needed for what is skipped")
+    output = run([bench, "--bench", "--baseline", "before", only], cwd=work, env=env)
     check("change:" in output, "--save-baseline and --baseline compare runs")
-    check("resuming" not in output and len(runs_in(work / "flags")) == 2,
-          "a finished run is not replayed: the second command measures afresh")
-    imported = run([BINARY, "import", "criterion", runs_in(work / "flags")[0],
-                    "--out", work / "baseline.csv"])
-    check("3 configurations" in imported, "a run kept under a baseline's name is imported")
-    check("unknown setting" in run([bench, "--bench"], expect=1, env={"ALPHA_FLOPS_PROFIEL": "x"})
-          .replace("is no setting", "unknown setting"), "a misspelt setting is an error")
+    check("resuming" not in output, "a finished run is not replayed")
+    run([bench, "--bench", "--save-baseline", "after", only], cwd=work,
+        env={**SMOKE, "ALPHA_FLOPS_RUNS": str(runs), "CARGO_TARGET_DIR": "elsewhere"})
+    samples = list((work / "elsewhere/criterion").glob("F/*/after/sample.json"))
+    check(len(samples) == 3, "a relative CARGO_TARGET_DIR receives a baseline")
+    output = run([bench, "--bench", "--load-baseline", "new", "--baseline", "before", only],
+                 cwd=work, env=env)
+    check("change:" in output, "--load-baseline compares what is in the shared home")
+    measured = [folder for folder in runs_in(runs)
+                if any(c["outcome"]["status"] == "measured"
+                       for c in header(folder)["configurations"])]
+    for folder in measured:
+        output = run([BINARY, "import", "criterion", folder, "--out", work / "shared.csv"])
+        if "3 configurations" not in output:
+            sys.exit(f"FAILED: import of {folder}\n{output}")
+    check(len(measured) == 3, "all runs with one CRITERION_HOME, and with another, are imported")
+
+
+def orphans(bench):
+    """Criterion ends with the process that started it."""
+    env = {**os.environ, **SMOKE}
+    process = subprocess.Popen([bench, "--bench", "--profile-time", "60", "^A/.*in=100_"], env=env,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    line = process.stderr.readline()
+    if "Benchmarking" not in line:
+        sys.exit(f"FAILED: expected criterion's progress, got {line!r}")
+    start = time.monotonic()
+    process.kill()
+    # the orphan holds the other end of the pipe until it ends
+    process.stderr.read()
+    process.wait()
+    check(time.monotonic() - start < 30, "criterion ends with the process that started it")
 
 
 def killed_and_resumed(bench, work):
@@ -133,7 +224,7 @@ def killed_and_resumed(bench, work):
         process = subprocess.Popen([bench, "--bench"], env={**os.environ, **env},
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                    start_new_session=True)
-        time.sleep(took * random.uniform(0.05, 0.3))
+        time.sleep(took * random.uniform(0.04, 0.15))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     output = run([bench, "--bench"], env=env)
@@ -253,6 +344,9 @@ def main():
         analysis_commands(sound, work)
         damaged_files(sound, work)
         criterion_flags(bench, work)
+        bad_input(bench, work)
+        shared_homes(bench, work)
+        orphans(bench)
         killed_and_resumed(bench, work)
         too_large(bench, work)
         unwritable_and_full(bench, work)

@@ -25,6 +25,8 @@ pub struct Platform {
     pub physical_cores: Option<usize>,
     /// Logical cores.
     pub logical_cores: usize,
+    /// Logical cores that the computing threads are pinned to; `None` where they are not.
+    pub pinned_cores: Option<Vec<usize>>,
     /// Memory this process may use: what is installed, or its control group's limit.
     pub memory: Bytes,
     /// Operating system and version.
@@ -59,8 +61,8 @@ pub struct Conditions {
 }
 
 impl Platform {
-    /// This machine, with its CPU as the device.
-    pub fn of_cpu() -> Self {
+    /// This machine, with its CPU as the device and computing threads on `pinned_cores`.
+    pub fn of_cpu(pinned_cores: Option<&[usize]>) -> Self {
         let system = System::new().map(|mut system| {
             system.refresh_memory();
             system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
@@ -76,6 +78,7 @@ impl Platform {
             device: brand.unwrap_or_else(unknown),
             physical_cores: System::physical_core_count().ok(),
             logical_cores: std::thread::available_parallelism().map_or(1, usize::from),
+            pinned_cores: pinned_cores.map(<[usize]>::to_vec),
             memory: system.map_or(Bytes(0), |system| total_memory(&system)),
             os: System::long_os_version().unwrap_or_else(|_| unknown()),
             kernel: System::kernel_version().unwrap_or_else(|_| unknown()),
@@ -246,7 +249,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_name_cores_and_a_clock_that_moves() {
-        let platform = Platform::of_cpu();
+        let platform = Platform::of_cpu(None);
         assert!(!platform.device.is_empty() && platform.logical_cores > 0);
         assert!(platform.memory.0 > 0);
         let conditions = Conditions::now();

@@ -84,7 +84,7 @@ pub struct RunHeader {
     pub plan: Plan,
     /// The processes that worked on it: more than one where it was interrupted and resumed.
     pub sessions: Vec<Session>,
-    /// Criterion's home for this run, relative to the folder unless absolute.
+    /// Criterion's home for this run, relative to the folder.
     pub criterion_home: PathBuf,
     /// Name under which criterion keeps this run's measurements: `new`, or the named baseline.
     pub criterion_baseline: String,

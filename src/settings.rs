@@ -1,6 +1,7 @@
 //! What a run is asked to do: environment variables, then `bench.toml`, then defaults.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,12 @@ const CPU_TIME_BUDGET: Duration = Duration::from_secs(240);
 /// Memory that one configuration may take on a CPU unless a limit is set.
 const CPU_MEMORY_LIMIT_GIB: f64 = 3.5;
 
+/// More threads than any machine this is for has; the system refuses to start many more.
+const MOST_THREADS: usize = 1024;
+
+/// Longest time budget; far longer ones overflow the clock.
+const LONGEST_BUDGET: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// Where the convolutions run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,7 +71,8 @@ pub struct Settings {
     pub threads: NonZeroUsize,
     /// How the CPU backend computes.
     pub algorithm: AlgorithmChoice,
-    /// Seed of the order and of the data; `None`: a new one for each run.
+    /// Seed of the order and of the data; `None`: a new one for each run. TOML's integers end at
+    /// 2⁶³ − 1: in `bench.toml`, a greater seed is written as a string.
     pub seed: Option<u64>,
     /// What measuring may take in all; `None`: as long as it needs.
     pub time_budget: Option<Duration>,
@@ -107,7 +115,8 @@ pub enum SettingsError {
 /// Cargo's target directory, as far as this program can tell: where it was built.
 pub fn target_directory() -> PathBuf {
     if let Some(target) = std::env::var_os("CARGO_TARGET_DIR") {
-        return target.into();
+        // records name paths below it, and are read from elsewhere
+        return std::path::absolute(&target).unwrap_or_else(|_| target.into());
     }
     let program = std::env::current_exe().unwrap_or_default();
     let profile = |name: &std::ffi::OsStr| name == "release" || name == "debug";
@@ -118,8 +127,14 @@ pub fn target_directory() -> PathBuf {
     }
 }
 
-/// Raw values by setting, each with where it was found.
-struct Found(BTreeMap<String, (String, String)>);
+/// What was set, before it is understood.
+#[derive(Default)]
+struct Found {
+    /// Raw values by setting, each with where it was found.
+    values: BTreeMap<String, (String, String)>,
+    /// The one setting that need not be UTF-8.
+    runs: Option<PathBuf>,
+}
 
 impl Settings {
     /// The settings in force for this workspace: this process's environment, `bench.toml` beside
@@ -129,11 +144,7 @@ impl Settings {
     /// As [`Settings::load`].
     pub fn of_workspace() -> Result<Self, SettingsError> {
         let toml = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench.toml");
-        // a variable that is not UTF-8 cannot be a setting, but must not end the program
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Self::load(variables, &toml, &target_directory().join("alpha-flops"))
+        Self::load(std::env::vars_os(), &toml, &target_directory().join("alpha-flops"))
     }
 
     /// Reads the environment and the file at `toml` (which need not exist).
@@ -141,7 +152,7 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names the variable or key that is unknown or has no usable value.
     pub fn load(
-        variables: impl Iterator<Item = (String, String)>,
+        variables: impl Iterator<Item = (OsString, OsString)>,
         toml: &Path,
         default_runs: &Path,
     ) -> Result<Self, SettingsError> {
@@ -156,13 +167,13 @@ impl Found {
         let error = |reason: String| SettingsError::File { path: path.to_owned(), reason };
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self(BTreeMap::new())),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(e) => return Err(error(e.to_string())),
         };
         let table: toml::Table = text
             .parse()
             .map_err(|e: toml::de::Error| error(e.to_string().trim_end().to_owned()))?;
-        let mut found = BTreeMap::new();
+        let mut found = Self::default();
         for (name, value) in table {
             let origin = format!("{}: {name}", path.display());
             if !NAMES.contains(&name.as_str()) {
@@ -171,29 +182,45 @@ impl Found {
             let text = match value {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
-                toml::Value::Float(number) => number.to_string(),
+                // the short form: plain decimals of 1e300 fill lines
+                toml::Value::Float(number) => format!("{number:?}"),
                 toml::Value::Boolean(yes) => yes.to_string(),
                 _ => {
                     let reason = "expected a string, a number, true or false".to_owned();
                     return Err(SettingsError::Value { origin, reason });
                 }
             };
-            found.insert(name, (text, origin));
+            if name == "runs" {
+                let beside = path.parent().unwrap_or(Path::new(""));
+                found.runs = Some(beside.join(runs_path(text.into(), &origin)?));
+            } else {
+                found.values.insert(name, (text, origin));
+            }
         }
-        Ok(Self(found))
+        Ok(found)
     }
 
     fn add_variables(
         &mut self,
-        variables: impl Iterator<Item = (String, String)>,
+        variables: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<(), SettingsError> {
         for (variable, value) in variables {
+            // what is not UTF-8 in a name becomes U+FFFD, which is in no setting's
+            let variable = variable.to_string_lossy().into_owned();
             let Some(name) = variable.strip_prefix(PREFIX) else { continue };
             let name = name.to_lowercase();
             if !NAMES.contains(&name.as_str()) {
                 return Err(SettingsError::Unknown { origin: variable });
             }
-            self.0.insert(name, (value, variable));
+            if name == "runs" {
+                self.runs = Some(runs_path(value, &variable)?);
+                continue;
+            }
+            let value = value.into_string().map_err(|value| SettingsError::Value {
+                origin: variable.clone(),
+                reason: format!("`{}`: not UTF-8", value.to_string_lossy()),
+            })?;
+            self.values.insert(name, (value, variable));
         }
         Ok(())
     }
@@ -211,6 +238,8 @@ impl Found {
             None => (profile == Profile::Standard).then_some(CPU_TIME_BUDGET),
         };
         let available = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let available =
+            NonZeroUsize::new(MOST_THREADS).map_or(available, |most| most.min(available));
         let gib = self.parse("memory_limit_gib", parse_gib)?.unwrap_or(CPU_MEMORY_LIMIT_GIB);
         Ok(Settings {
             backend: BackendChoice::Cpu,
@@ -221,17 +250,15 @@ impl Found {
                 .parse("resolution", Resolution::from_str)?
                 .unwrap_or(Resolution::Original),
             profile,
-            threads: self.parse("threads", NonZeroUsize::from_str)?.unwrap_or(available),
+            threads: self.parse("threads", parse_threads)?.unwrap_or(available),
             algorithm: self
                 .parse("algorithm", AlgorithmChoice::from_str)?
                 .unwrap_or(AlgorithmChoice::Auto),
-            seed: self.parse("seed", u64::from_str)?,
+            seed: self.parse("seed", parse_seed)?,
             time_budget,
             memory_limit: Bytes((gib * f64::from(1 << 30)) as u64),
             verify: self.parse("verify", parse_bool)?.unwrap_or(false),
-            runs: self
-                .parse("runs", |text| Ok::<_, String>(PathBuf::from(text)))?
-                .unwrap_or_else(|| default_runs.to_owned()),
+            runs: self.runs.clone().unwrap_or_else(|| default_runs.to_owned()),
         })
     }
 
@@ -241,12 +268,31 @@ impl Found {
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Option<T>, SettingsError> {
         debug_assert!(NAMES.contains(&name), "{name} is not in NAMES");
-        let Some((text, origin)) = self.0.get(name) else { return Ok(None) };
+        let Some((text, origin)) = self.values.get(name) else { return Ok(None) };
         parse(text.trim()).map(Some).map_err(|e| SettingsError::Value {
             origin: origin.clone(),
             reason: format!("`{text}`: {e}"),
         })
     }
+}
+
+fn runs_path(text: OsString, origin: &str) -> Result<PathBuf, SettingsError> {
+    if text.is_empty() {
+        let reason = "``: expected the path of a folder".to_owned();
+        return Err(SettingsError::Value { origin: origin.to_owned(), reason });
+    }
+    Ok(text.into())
+}
+
+fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse::<NonZeroUsize>() {
+        Ok(threads) if threads.get() <= MOST_THREADS => Ok(threads),
+        _ => Err(format!("expected a whole number from 1 to {MOST_THREADS}")),
+    }
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
 }
 
 fn parse_experiments(text: &str) -> Result<Vec<Experiment>, UnknownName> {
@@ -262,8 +308,8 @@ fn parse_budget(text: &str) -> Result<Option<Duration>, String> {
         return Ok(None);
     }
     match humantime::parse_duration(text) {
-        Ok(budget) if !budget.is_zero() => Ok(Some(budget)),
-        Ok(_) => Err("expected more than zero, or `none`".to_owned()),
+        Ok(budget) if !budget.is_zero() && budget <= LONGEST_BUDGET => Ok(Some(budget)),
+        Ok(_) => Err("expected more than zero and at most 10 years, or `none`".to_owned()),
         Err(e) => Err(format!("{e}; expected e.g. `90s`, `5min`, `2h` or `none`")),
     }
 }
@@ -271,7 +317,7 @@ fn parse_budget(text: &str) -> Result<Option<Duration>, String> {
 fn parse_gib(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(gib) if gib > 0.0 && gib < 1e6 => Ok(gib),
-        _ => Err("expected a number of GiB above 0".to_owned()),
+        _ => Err("expected a number of GiB above 0 and below 1000000".to_owned()),
     }
 }
 
@@ -318,7 +364,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bench.toml");
         std::fs::write(&path, file).unwrap();
-        let variables = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let variables = variables.iter().map(|(n, v)| ((*n).into(), (*v).into()));
         Settings::load(variables, &path, Path::new("runs")).map_err(|e| match e {
             SettingsError::File { reason, .. } => {
                 SettingsError::File { path: "bench.toml".into(), reason }
@@ -365,5 +411,59 @@ mod tests {
         assert!(message(&[], "thread = 1").contains("bench.toml: thread is no setting"));
         assert!(message(&[], "threads = ").contains("line 1"));
         assert!(message(&[("ALPHA_FLOPS_MEMORY_LIMIT_GIB", "-1")], "").contains("above 0"));
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_refused_with_the_range() {
+        for (variable, value, range) in [
+            ("ALPHA_FLOPS_THREADS", "0", "from 1 to 1024"),
+            ("ALPHA_FLOPS_THREADS", "100000", "from 1 to 1024"),
+            ("ALPHA_FLOPS_SEED", "-1", "from 0 to 18446744073709551615"),
+            ("ALPHA_FLOPS_TIME_BUDGET", "18446744073709551615s", "at most 10 years"),
+            ("ALPHA_FLOPS_TIME_BUDGET", "0s", "more than zero"),
+            ("ALPHA_FLOPS_MEMORY_LIMIT_GIB", "nan", "below 1000000"),
+        ] {
+            let message = load(&[(variable, value)], "").unwrap_err().to_string();
+            assert!(message.starts_with(variable) && message.contains(range), "{message}");
+        }
+        let message = load(&[], "memory_limit_gib = 1e300").unwrap_err().to_string();
+        assert!(message.contains("`1e300`: expected a number of GiB above 0"), "{message}");
+    }
+
+    #[test]
+    fn a_seed_that_toml_has_no_integer_for_is_a_string() {
+        let settings = load(&[], "seed = \"18446744073709551615\"").unwrap();
+        assert_eq!(settings.seed, Some(u64::MAX));
+    }
+
+    #[test]
+    fn runs_in_the_file_are_relative_to_its_folder_and_never_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let toml = folder.path().join("bench.toml");
+        std::fs::write(&toml, "runs = \"mine\"").unwrap();
+        let variable = |value: &str| std::iter::once(("ALPHA_FLOPS_RUNS".into(), value.into()));
+        let runs = |variables: &mut dyn Iterator<Item = (OsString, OsString)>| {
+            Settings::load(variables, &toml, Path::new("default")).map(|settings| settings.runs)
+        };
+        assert_eq!(runs(&mut std::iter::empty()).unwrap(), folder.path().join("mine"));
+        assert_eq!(runs(&mut variable("yours")).unwrap(), Path::new("yours"));
+        let message = runs(&mut variable("")).unwrap_err().to_string();
+        assert_eq!(message, "ALPHA_FLOPS_RUNS: ``: expected the path of a folder");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_runs_may_be_other_than_utf_8() {
+        use std::os::unix::ffi::OsStringExt;
+        let garbled = OsString::from_vec(vec![b'a', 0xff]);
+        let load = |name: &str| {
+            let variables = std::iter::once((name.into(), garbled.clone()));
+            Settings::load(variables, Path::new("no such file"), Path::new("runs"))
+        };
+        assert_eq!(load("ALPHA_FLOPS_RUNS").unwrap().runs, PathBuf::from(&garbled));
+        assert_eq!(load("HOME").unwrap().runs, Path::new("runs"));
+        let message = load("ALPHA_FLOPS_PROFILE").unwrap_err().to_string();
+        assert!(message.starts_with("ALPHA_FLOPS_PROFILE: "), "{message}");
+        assert!(message.contains("not UTF-8"), "{message}");
     }
 }

@@ -81,7 +81,7 @@ fn settings(runs: &Path) -> Settings {
 }
 
 fn open(settings: &Settings) -> Result<Run, RunError> {
-    Run::open(settings, Platform::of_cpu(), selection())
+    Run::open(settings, Platform::of_cpu(None), selection())
 }
 
 fn measure(runs: &Path) {

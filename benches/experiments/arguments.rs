@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use alpha_flops::settings::target_directory;
-use clap::{Arg, ArgAction, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use thiserror::Error;
 
 /// What the command line asks for.
@@ -17,12 +17,14 @@ pub struct Arguments {
     pub for_criterion: Vec<String>,
     /// The filter and what goes with it, for a `--list` of what it selects.
     pub filter: Vec<String>,
-    /// Criterion's home where results of several runs meet; `None`: the run's own folder.
+    /// Absolute path of the criterion home where results of several runs meet, if there is one.
     pub shared_home: Option<PathBuf>,
     /// The name given with `--save-baseline`.
     pub save_baseline: Option<String>,
     /// The name given with `--baseline`, which every configuration must have.
     pub baseline_needed: Option<String>,
+    /// The name given with `--baseline` or `--baseline-lenient`.
+    pub compared_baseline: Option<String>,
     /// Whether criterion's own account of each benchmark is wanted.
     pub show_criterion: bool,
 }
@@ -32,16 +34,38 @@ pub struct Arguments {
 pub enum Mode {
     /// This process, keeping a record.
     Measure,
-    /// Criterion: `--list`, `--test`, `--profile-time`, `--load-baseline`. No record.
-    Criterion,
+    /// Criterion, keeping nothing: `--test`, `--profile-time`, and `--ignored`, which selects
+    /// nothing.
+    Launch,
+    /// Nobody: criterion compares what it has on disk, for `--load-baseline`.
+    Compare,
+    /// Nobody: criterion lists.
+    List,
 }
 
-/// A flag that would corrupt records.
+/// A command line that cannot be followed.
 #[derive(Debug, Error)]
-#[error("{flag} is refused: {reason}")]
-pub struct Refused {
-    flag: String,
-    reason: &'static str,
+pub enum ArgumentError {
+    /// A flag that would corrupt records.
+    #[error("{flag} is refused: {reason}")]
+    Refused {
+        /// The flag, with its value where that is the trouble.
+        flag: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// An argument that neither clap nor criterion can read.
+    #[error("argument {position}, `{lossy}`, is not UTF-8")]
+    NotUtf8 {
+        /// Counted from 1.
+        position: usize,
+        /// The argument, as far as it can be shown.
+        lossy: String,
+    },
+}
+
+fn refused(flag: impl Into<String>, reason: &'static str) -> ArgumentError {
+    ArgumentError::Refused { flag: flag.into(), reason }
 }
 
 /// Flags that take the number of launches, or what a launch is, out of the profile's hands.
@@ -72,6 +96,9 @@ const REFUSED: [(&str, bool, &str); 6] = [
     ),
 ];
 
+/// Bootstrap resamples that criterion may be asked for.
+const MOST_RESAMPLES: u64 = 1_000_000;
+
 /// Names of criterion's own folders: a baseline of that name overwrites them with cut files.
 const RESERVED: [&str; 4] = ["new", "base", "change", "report"];
 
@@ -81,56 +108,32 @@ impl Arguments {
     /// `--help` and unknown flags end the process, as clap does.
     ///
     /// # Errors
-    /// [`Refused`] for flags that would corrupt a record.
-    pub fn parse() -> Result<Self, Refused> {
-        let given: Vec<String> = std::env::args().skip(1).collect();
-        let matches = command().get_matches();
-        for (flag, takes_value, reason) in REFUSED {
-            let present = if takes_value {
-                matches.get_one::<String>(flag).is_some()
-            } else {
-                matches.get_flag(flag)
-            };
-            if present {
-                return Err(Refused { flag: format!("--{flag}"), reason });
-            }
-        }
+    /// [`ArgumentError`] for arguments that are not UTF-8 and flags that would corrupt a record.
+    pub fn parse() -> Result<Self, ArgumentError> {
+        let given = given()?;
+        let name = std::iter::once("cargo bench");
+        let matches = command().get_matches_from(name.chain(given.iter().map(String::as_str)));
+        check_flags(&matches)?;
+        check_baseline_names(&matches)?;
         let value = |name: &str| matches.get_one::<String>(name).cloned();
         let save_baseline = value("save-baseline");
-        if let Some(name) = save_baseline.as_deref().filter(|name| RESERVED.contains(name)) {
-            return Err(Refused {
-                flag: format!("--save-baseline {name}"),
-                reason: "criterion keeps its own files under that name; choose another",
-            });
-        }
-        if std::env::var_os("CARGO_CRITERION_PORT").is_some() {
-            return Err(Refused {
-                flag: "cargo criterion".to_owned(),
-                reason: "it keeps measurements in a format that no record can be made from; use \
-                         `cargo bench`",
-            });
-        }
-        let compares = ["baseline", "baseline-lenient", "load-baseline"]
-            .into_iter()
-            .any(|name| value(name).is_some());
-        // as criterion decides: without `--bench`, cargo is testing
-        let testing = matches.get_flag("test") || !matches.get_flag("bench");
-        let alone = testing
-            || matches.get_flag("list")
-            || value("profile-time").is_some()
+        let compared_baseline = value("baseline").or_else(|| value("baseline-lenient"));
+        let names_baseline = compared_baseline.is_some()
+            || save_baseline.is_some()
             || value("load-baseline").is_some();
         let mut filter: Vec<String> = value("FILTER").into_iter().collect();
         filter.extend(matches.get_flag("exact").then(|| "--exact".to_owned()));
         filter.extend(matches.get_flag("ignored").then(|| "--ignored".to_owned()));
         Ok(Self {
-            mode: if alone { Mode::Criterion } else { Mode::Measure },
+            mode: mode(&matches),
             verify: matches.get_flag("verify"),
             for_criterion: given.into_iter().filter(|argument| argument != "--verify").collect(),
             filter,
-            shared_home: shared_home(compares || save_baseline.is_some()),
+            shared_home: shared_home(names_baseline)?,
             save_baseline,
             baseline_needed: value("baseline"),
-            show_criterion: compares || matches.get_flag("verbose"),
+            show_criterion: compared_baseline.is_some() || matches.get_flag("verbose"),
+            compared_baseline,
         })
     }
 
@@ -140,10 +143,90 @@ impl Arguments {
     }
 }
 
-/// Baselines outlive runs, so where one is named criterion works in the home that its users know.
-fn shared_home(names_baseline: bool) -> Option<PathBuf> {
-    let set = std::env::var_os("CRITERION_HOME").map(PathBuf::from);
-    set.or_else(|| names_baseline.then(|| target_directory().join("criterion")))
+fn given() -> Result<Vec<String>, ArgumentError> {
+    let arguments = std::env::args_os().enumerate().skip(1);
+    arguments
+        .map(|(position, argument)| {
+            argument.into_string().map_err(|argument| {
+                let lossy = argument.to_string_lossy().into_owned();
+                ArgumentError::NotUtf8 { position, lossy }
+            })
+        })
+        .collect()
+}
+
+/// As criterion decides, and in its order.
+fn mode(matches: &ArgMatches) -> Mode {
+    let has = |name: &str| matches.get_one::<String>(name).is_some();
+    if matches.get_flag("list") {
+        return Mode::List;
+    }
+    // without `--bench`, cargo is testing
+    let testing = matches.get_flag("test") || !matches.get_flag("bench");
+    if testing || has("profile-time") || matches.get_flag("ignored") {
+        Mode::Launch
+    } else if has("load-baseline") {
+        Mode::Compare
+    } else {
+        Mode::Measure
+    }
+}
+
+fn check_flags(matches: &ArgMatches) -> Result<(), ArgumentError> {
+    for (flag, takes_value, reason) in REFUSED {
+        let present = if takes_value {
+            matches.get_one::<String>(flag).is_some()
+        } else {
+            matches.get_flag(flag)
+        };
+        if present {
+            return Err(refused(format!("--{flag}"), reason));
+        }
+    }
+    // what is no number at all is for criterion to explain
+    let resamples = matches.get_one::<String>("nresamples").and_then(|text| text.parse().ok());
+    if resamples.is_some_and(|resamples: u64| resamples > MOST_RESAMPLES) {
+        let reason = "expected at most 1000000: more take hours after everything is measured";
+        return Err(refused("--nresamples", reason));
+    }
+    if std::env::var_os("CARGO_CRITERION_PORT").is_some() {
+        let reason = "it keeps measurements in a format that no record can be made from; use \
+                      `cargo bench`";
+        return Err(refused("cargo criterion", reason));
+    }
+    Ok(())
+}
+
+/// A baseline is a folder beside criterion's own in the folder of each benchmark.
+fn check_baseline_names(matches: &ArgMatches) -> Result<(), ArgumentError> {
+    let loads = matches.get_one::<String>("load-baseline").is_some();
+    for flag in ["save-baseline", "baseline", "baseline-lenient", "load-baseline"] {
+        let Some(name) = matches.get_one::<String>(flag) else { continue };
+        // `/` and `\` whatever the system, so that a name that works here works everywhere
+        let plain = !name.trim().is_empty() && name != "." && name != "..";
+        if !plain || name.contains(['/', '\\', '\0']) {
+            let reason = "expected a name that can be a folder's: not empty, `.` or `..`, and \
+                          without `/` and `\\`";
+            return Err(refused(format!("--{flag} `{name}`"), reason));
+        }
+        // comparing what is on disk may well be about the latest, `new`
+        let reserved = RESERVED.iter().any(|reserved| name.eq_ignore_ascii_case(reserved));
+        if reserved && (flag == "save-baseline" || !loads) {
+            let reason = "criterion keeps its own files under that name; choose another";
+            return Err(refused(format!("--{flag} {name}"), reason));
+        }
+    }
+    Ok(())
+}
+
+/// Where a baseline is named, it is kept in the home that criterion's users know.
+fn shared_home(names_baseline: bool) -> Result<Option<PathBuf>, ArgumentError> {
+    let Some(set) = std::env::var_os("CRITERION_HOME") else {
+        return Ok(names_baseline.then(|| target_directory().join("criterion")));
+    };
+    // the child and later readers may stand elsewhere
+    let absolute = std::path::absolute(set);
+    absolute.map(Some).map_err(|_| refused("CRITERION_HOME", "expected a path, got nothing"))
 }
 
 fn command() -> Command {
@@ -154,6 +237,8 @@ fn command() -> Command {
     });
     Command::new("cargo bench")
         .bin_name("cargo bench --")
+        .display_name("alpha-flops")
+        .version(env!("CARGO_PKG_VERSION"))
         .about("Measures experiments A–G; what and how much is set by ALPHA_FLOPS_… variables or bench.toml")
         .arg(Arg::new("FILTER").help("Regular expression: measure only ids that match, e.g. '^D/'"))
         .arg(flag("exact").help("Measure only the configuration whose id is FILTER"))
@@ -167,9 +252,11 @@ fn command() -> Command {
         .arg(value("baseline-lenient").help("The same, where there are any"))
         .arg(value("load-baseline").help("Compare two baselines, measure nothing"))
         .arg(flag("verbose").short('v').help("Show criterion's own account of each benchmark, too"))
-        .args(["color", "nresamples", "noise-threshold", "confidence-level", "significance-level", "output-format"]
+        .arg(value("color").short('c').alias("colour").help("As criterion has it"))
+        .args(["nresamples", "noise-threshold", "confidence-level", "significance-level", "output-format"]
             .map(|name| value(name).help("As criterion has it")))
-        .args(["bench", "ignored", "noplot", "quiet", "nocapture", "show-output", "include-ignored"]
+        .arg(flag("noplot").short('n').hide(true))
+        .args(["bench", "ignored", "quiet", "nocapture", "show-output", "include-ignored"]
             .map(|name| flag(name).hide(true)))
         .args(refused)
 }

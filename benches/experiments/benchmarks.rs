@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use alpha_flops::backend::cpu::CpuBackend;
 use alpha_flops::backend::{Backend, BackendError, PreparedConv};
-use alpha_flops::experiment::{Configuration, Experiment};
+use alpha_flops::experiment::Experiment;
 use alpha_flops::record::{Part, read_part, read_plan};
 use alpha_flops::run::too_large;
 use alpha_flops::settings::Settings;
@@ -33,7 +33,8 @@ pub fn run_criterion(role: Role) -> Result<ExitCode, AnyError> {
         .measurement_time(Duration::from_nanos(1))
         .configure_from_args();
     match role {
-        Role::Live => live(&mut criterion),
+        Role::Idle => live(&mut criterion, false),
+        Role::Live => live(&mut criterion, true),
         Role::Replay(folder) => replay(&mut criterion, &folder).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -93,7 +94,8 @@ fn replay_one(group: &mut BenchmarkGroup<'_, LaunchTime>, part: &Part) -> Result
 }
 
 /// Launches as criterion asks (`--test`: once; `--profile-time`: for a while) and keeps nothing.
-fn live(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
+/// Where it will not ask for launches, what does not fit in memory is there, too.
+fn live(criterion: &mut Criterion<LaunchTime>, launches: bool) -> Result<ExitCode, AnyError> {
     let settings = Settings::of_workspace()?;
     let mut backend = CpuBackend::new(settings.threads, settings.algorithm)?;
     let configurations = configurations(&settings);
@@ -101,7 +103,12 @@ fn live(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
     for of_experiment in configurations.chunk_by(|a, b| a.experiment == b.experiment) {
         let mut group = group(criterion, of_experiment[0].experiment);
         for configuration in of_experiment {
-            if let Err(error) = live_one(&mut group, &mut backend, configuration, &settings) {
+            let required = backend.required_memory(configuration.shape);
+            // the parent has said so
+            if launches && too_large(required, settings.memory_limit).is_some() {
+                continue;
+            }
+            if let Err(error) = live_one(&mut group, &mut backend, configuration.shape) {
                 console::error(error.as_ref());
                 failed = true;
             }
@@ -114,18 +121,13 @@ fn live(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
 fn live_one(
     group: &mut BenchmarkGroup<'_, LaunchTime>,
     backend: &mut CpuBackend,
-    configuration: &Configuration,
-    settings: &Settings,
+    shape: ConvShape,
 ) -> Result<(), AnyError> {
-    let shape = configuration.shape;
-    let too_large = too_large(backend.required_memory(shape), settings.memory_limit);
     let mut conv: Option<Box<dyn PreparedConv + '_>> = None;
     let mut failure: Option<BackendError> = None;
-    let mut backend = too_large.is_none().then_some(backend);
-    let mut called = false;
+    let mut backend = Some(backend);
     group.throughput(throughput(shape));
     group.bench_function(shape.to_string(), |bencher| {
-        called = true;
         if let Some(backend) = backend.take() {
             match prepare_verified(backend, shape) {
                 Ok(prepared) => conv = Some(prepared),
@@ -141,9 +143,6 @@ fn live_one(
             start.elapsed().as_nanos() as f64
         });
     });
-    if let Some(reason) = too_large.filter(|_| called) {
-        console::note(&format!("{} skipped: {reason}", configuration.id()));
-    }
     failure.map_or(Ok(()), |error| Err(error.into()))
 }
 

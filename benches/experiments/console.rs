@@ -17,97 +17,82 @@ pub fn error(error: &(impl std::fmt::Display + ?Sized)) {
     eprintln!("error: {error}");
 }
 
-/// Says something that is not a result.
-pub fn note(message: &str) {
-    eprintln!("{message}");
+/// Prints a line; a reader that has gone away (`| head`) is no error.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Standard output and standard error.
-pub struct Console;
+/// Says something that is not a result.
+pub fn warn(line: &str) {
+    eprintln!("{line}");
+}
 
-impl Console {
-    pub fn new() -> Self {
-        Self
-    }
-
-    /// Prints a line; a reader that has gone away (`| head`) is no error.
-    pub fn say(&self, line: &str) {
-        let _ = writeln!(std::io::stdout(), "{line}");
-    }
-
-    pub fn warn(&self, line: &str) {
-        eprintln!("{line}");
-    }
-
-    /// Which run this is, and whether it goes on from an earlier one.
-    pub fn opened(&self, run: &Run) {
-        let header = run.folder.header();
-        let path = run.folder.path().display();
-        if header.sessions.len() == 1 {
-            self.say(&format!("run: {path}, seed {}", header.seed));
-        } else {
-            let (done, all) = (run.done_before, run.order.len());
-            self.say(&format!(
-                "run: {path}, seed {}; resuming the unfinished run begun {} with the same \
-                 settings: {done} of {all} configurations are measured",
-                header.seed, header.started
-            ));
-        }
-        for damaged in &run.damaged {
-            self.warn(&format!("measured again: {damaged}"));
-        }
-        self.say(&format!(
-            "{:<36} {:>10}  {:>7}  {:>9}  {:>8}",
-            "configuration", "median", "IQR/med", "outliers*", "launches"
+/// Which run this is, and whether it goes on from an earlier one.
+pub fn opened(run: &Run) {
+    let header = run.folder.header();
+    let path = run.folder.path().display();
+    if header.sessions.len() == 1 {
+        say(&format!("run: {path}, seed {}", header.seed));
+    } else {
+        let (done, all) = (run.done_before, run.order.len());
+        say(&format!(
+            "run: {path}, seed {}; resuming the unfinished run begun {} with the same \
+             settings: {done} of {all} configurations are measured",
+            header.seed, header.started
         ));
     }
-
-    pub fn progress(&self, run: &Run) -> Progress {
-        let bar = bar((run.order.len() - run.done_before) as u64, "{prefix}");
-        bar.set_prefix("measuring");
-        Progress { bar }
+    for damaged in &run.damaged {
+        warn(&format!("measured again: {damaged}"));
     }
+    say(&format!(
+        "{:<36} {:>10}  {:>7}  {:>9}  {:>8}",
+        "configuration", "median", "IQR/med", "outliers*", "launches"
+    ));
+}
 
-    pub fn criterion_progress(&self, benchmarks: u64) -> ProgressBar {
-        let bar = bar(benchmarks, "criterion's statistics");
-        bar.set_message("");
-        bar
-    }
+pub fn progress(run: &Run) -> Progress {
+    let bar = bar((run.order.len() - run.done_before) as u64, "{prefix}");
+    bar.set_prefix("measuring");
+    Progress { bar }
+}
 
-    /// What criterion's bootstrap and files cost.
-    pub fn criterion_cost(&self, benchmarks: usize, took: Duration) {
-        let each_ms = took.as_secs_f64() * 1e3 / benchmarks.max(1) as f64;
-        self.say(&format!(
-            "criterion: statistics of {benchmarks} configurations in {:.1} s, {each_ms:.1} ms each",
-            took.as_secs_f64()
-        ));
-    }
+pub fn criterion_progress(benchmarks: u64) -> ProgressBar {
+    let bar = bar(benchmarks, "criterion's statistics");
+    bar.set_message("");
+    bar
+}
 
-    /// What was measured and what was not, and where it is.
-    pub fn finished(&self, run: &Run) -> ExitCode {
-        let header = run.folder.header();
-        let mut failed = 0;
-        let mut measured = 0;
-        for record in &header.configurations {
-            match &record.outcome {
-                Outcome::Measured { .. } => measured += 1,
-                Outcome::Skipped { reason } => {
-                    self.say(&format!("skipped {}: {reason}", record.id))
-                }
-                Outcome::Failed { reason } => {
-                    failed += 1;
-                    self.warn(&format!("failed {}: {reason}", record.id));
-                }
+/// What criterion's bootstrap and files cost.
+pub fn criterion_cost(benchmarks: usize, took: Duration) {
+    let each_ms = took.as_secs_f64() * 1e3 / benchmarks.max(1) as f64;
+    say(&format!(
+        "criterion: statistics of {benchmarks} configurations in {:.1} s, {each_ms:.1} ms each",
+        took.as_secs_f64()
+    ));
+}
+
+/// What was measured and what was not, and where it is.
+pub fn finished(run: &Run) -> ExitCode {
+    let header = run.folder.header();
+    let mut failed = 0;
+    let mut measured = 0;
+    for record in &header.configurations {
+        match &record.outcome {
+            Outcome::Measured { .. } => measured += 1,
+            Outcome::Skipped { reason } => say(&format!("skipped {}: {reason}", record.id)),
+            Outcome::Failed { reason } => {
+                failed += 1;
+                warn(&format!("failed {}: {reason}", record.id));
             }
         }
-        self.say("* mild+severe: launches outside 1.5 and 3 IQR from the quartiles (Tukey)");
-        self.say(&format!(
-            "measured {measured} of {} configurations; record: {}",
-            header.configurations.len(),
-            run.folder.path().display()
-        ));
-        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
+    say("* mild+severe: launches outside 1.5 and 3 IQR from the quartiles (Tukey)");
+    say(&format!(
+        "measured {measured} of {} configurations; record: {}",
+        header.configurations.len(),
+        run.folder.path().display()
+    ));
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The bar with the time left, and a line for each configuration done.
@@ -120,7 +105,7 @@ impl Progress {
         match event {
             Event::Started(configuration) => self.bar.set_message(configuration.id()),
             Event::Done { record, time_left } => {
-                self.bar.suspend(|| Console.say(&line(record)));
+                self.bar.suspend(|| say(&line(record)));
                 self.bar.set_prefix(match time_left {
                     Some(left) => format!("measuring, {} left", rounded(*left)),
                     None => "measuring".to_owned(),

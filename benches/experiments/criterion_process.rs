@@ -1,24 +1,27 @@
 //! The child process that is criterion: what it is told, and what of its output is shown.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use alpha_flops::experiment::Configuration;
 use alpha_flops::record::{RecordError, RunFolder};
+use alpha_flops::settings::target_directory;
 
-use crate::AnyError;
-use crate::arguments::Arguments;
-use crate::console::Console;
+use crate::arguments::{Arguments, Mode};
+use crate::{AnyError, console};
 
 /// Set for the child alone.
 const ROLE: &str = "CRITERION_ROLE_OF_ALPHA_FLOPS";
 
 /// What a child does when criterion calls a benchmark.
 pub enum Role {
+    /// Nothing: criterion lists, or compares what it has on disk.
+    Idle,
     /// Launch.
     Live,
     /// Replay what the run in this folder has.
@@ -28,19 +31,90 @@ pub enum Role {
 /// The role of this process; `None` in the parent.
 pub fn role() -> Option<Role> {
     let role = std::env::var_os(ROLE)?;
-    Some(if role == "live" { Role::Live } else { Role::Replay(role.into()) })
+    Some(match role.to_str() {
+        Some("idle") => Role::Idle,
+        Some("live") => Role::Live,
+        _ => Role::Replay(role.into()),
+    })
 }
 
-fn child(role: &std::ffi::OsStr) -> Result<Command, AnyError> {
+/// Ends this child once its parent is gone: an orphan would go on writing into a folder that the
+/// resumed run works in. The parent holds the other end of standard input and never writes to it,
+/// so reading ends when the parent does, however it ends.
+pub fn end_with_parent() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(1);
+    });
+}
+
+fn child(role: &OsStr, home: &Path) -> Result<Command, AnyError> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.env(ROLE, role);
+    command.env(ROLE, role).env("CRITERION_HOME", home).stdin(Stdio::piped());
     Ok(command)
 }
 
-/// `--list`, `--test` and the like: criterion as it is, in full view.
-pub fn run_live(arguments: &Arguments) -> Result<ExitCode, AnyError> {
-    let status = child("live".as_ref())?.args(&arguments.for_criterion).status()?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// Starts a child. It ends where the pipe is dropped, which waiting for it would otherwise do.
+fn start(command: &mut Command) -> std::io::Result<(Child, Option<ChildStdin>)> {
+    let mut process = command.spawn()?;
+    let alive = process.stdin.take();
+    Ok((process, alive))
+}
+
+/// Where criterion works unless a run has a folder for it.
+fn home(arguments: &Arguments) -> PathBuf {
+    arguments.shared_home.clone().unwrap_or_else(|| target_directory().join("criterion"))
+}
+
+/// `--test`, `--load-baseline` and the like: criterion as it is, in full view.
+pub fn run_alone(arguments: &Arguments) -> Result<ExitCode, AnyError> {
+    let role = if arguments.mode == Mode::Launch { "live" } else { "idle" };
+    let mut command = child(role.as_ref(), &home(arguments))?;
+    let (mut process, _alive) = start(command.args(&arguments.for_criterion))?;
+    Ok(if process.wait()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What criterion lists for the whole command line. It checks all of its arguments before it does,
+/// so that none is found to be wrong only when everything is measured.
+pub fn list(arguments: &Arguments) -> Result<String, AnyError> {
+    // `--test` and `--profile-time` exclude `--list`; criterion will check those on its own
+    let given = match arguments.mode {
+        Mode::Launch => &arguments.filter,
+        Mode::Measure | Mode::List | Mode::Compare => &arguments.for_criterion,
+    };
+    let mut command = child("idle".as_ref(), &home(arguments))?;
+    command.env("RUST_BACKTRACE", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
+    if arguments.mode != Mode::List {
+        command.arg("--list");
+    }
+    let (process, _alive) = start(command.args(given))?;
+    let output = process.wait_with_output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout)?);
+    }
+    Err(complaint(&String::from_utf8_lossy(&output.stderr)).into())
+}
+
+/// What a child said before it failed: the message of a panic or of clap, without what surrounds it.
+fn complaint(stderr: &str) -> String {
+    const ENDS: [&str; 4] = ["note: ", "stack backtrace:", "Usage:", "For more information"];
+    let lines: Vec<&str> = stderr.lines().collect();
+    let position = |of: fn(&str) -> bool| lines.iter().position(|line| of(line));
+    let start = position(|line| line.contains("panicked at"))
+        .map(|place| place + 1)
+        .or_else(|| position(|line| line.starts_with("error: ")))
+        .unwrap_or(0);
+    let said: Vec<&str> = lines[start..]
+        .iter()
+        .copied()
+        .take_while(|line| !ENDS.iter().any(|end| line.starts_with(end)))
+        .collect();
+    let said = said.join("\n");
+    let said = said.trim().trim_start_matches("error: ");
+    match said.strip_prefix("assertion failed: ") {
+        Some(expected) => format!("criterion refuses its arguments: expected {expected}"),
+        None => said.to_owned(),
+    }
 }
 
 /// The configurations that pass criterion's filter, by criterion's own word.
@@ -48,57 +122,24 @@ pub fn filter(
     arguments: &Arguments,
     configurations: Vec<Configuration>,
 ) -> Result<Vec<Configuration>, AnyError> {
-    let output = child("live".as_ref())?
-        .args(["--bench", "--list", "--format", "terse"])
-        .args(&arguments.filter)
-        .output()?;
-    if !output.status.success() {
-        let message = String::from_utf8_lossy(&output.stderr);
-        let reason = message.lines().find(|line| line.contains("Unable to parse"));
-        return Err(reason.unwrap_or(message.trim()).to_owned().into());
-    }
-    let listed = String::from_utf8(output.stdout)?;
+    let listed = list(arguments)?;
     let listed: HashSet<&str> =
         listed.lines().filter_map(|line| line.strip_suffix(": benchmark")).collect();
     Ok(configurations.into_iter().filter(|c| listed.contains(c.id().as_str())).collect())
 }
 
-/// Criterion would look for the baseline only when everything is measured.
-pub fn check_baseline(arguments: &Arguments, selected: &[Configuration]) -> Result<(), AnyError> {
-    let (Some(home), Some(name)) = (&arguments.shared_home, &arguments.baseline_needed) else {
-        return Ok(());
-    };
-    match selected.iter().map(Configuration::id).find(|id| !home.join(id).join(name).is_dir()) {
-        Some(id) => Err(format!(
-            "{id} has no baseline `{name}` in {}; measure one first with `--save-baseline \
-             {name}`, or compare where there is one with `--baseline-lenient {name}`",
-            home.display()
-        )
-        .into()),
-        None => Ok(()),
-    }
-}
-
 /// Criterion's statistics over the launches of a run. Its output goes to `criterion.log` in the
 /// run's folder, and is shown only where it was asked for.
-pub fn replay(
-    arguments: &Arguments,
-    folder: &RunFolder,
-    home: &Path,
-    console: &Console,
-) -> Result<(), AnyError> {
+pub fn replay(arguments: &Arguments, folder: &RunFolder, home: &Path) -> Result<(), AnyError> {
     let measured = folder.header().plan.ids.len();
-    let progress = console.criterion_progress(measured as u64);
+    let progress = console::criterion_progress(measured as u64);
     let log_path = folder.path().join("criterion.log");
     let log_error = |source| RecordError::Io { path: log_path.clone(), source };
     let mut log = File::create(&log_path).map_err(log_error)?;
-    let start = Instant::now();
-    let mut process = child(folder.path().as_os_str())?
-        .args(&arguments.for_criterion)
-        .env("CRITERION_HOME", std::path::absolute(home)?)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let begun = Instant::now();
+    let mut command = child(folder.path().as_os_str(), &std::path::absolute(home)?)?;
+    command.args(&arguments.for_criterion).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (mut process, _alive) = start(&mut command)?;
     let (Some(stdout), Some(stderr)) = (process.stdout.take(), process.stderr.take()) else {
         return Err("criterion's output was not piped".into());
     };
@@ -110,7 +151,7 @@ pub fn replay(
             progress.inc(1);
         }
         if arguments.show_criterion {
-            progress.suspend(|| console.say(&line));
+            progress.suspend(|| console::say(&line));
         }
     }
     let status = process.wait()?;
@@ -118,7 +159,7 @@ pub fn replay(
     progress.finish_and_clear();
     for line in &errors {
         writeln!(log, "{line}").map_err(log_error)?;
-        console.warn(line);
+        console::warn(line);
     }
     if !status.success() {
         let log = log_path.display();
@@ -128,7 +169,7 @@ pub fn replay(
         )
         .into());
     }
-    console.criterion_cost(measured, start.elapsed());
+    console::criterion_cost(measured, begun.elapsed());
     Ok(())
 }
 

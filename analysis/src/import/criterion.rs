@@ -293,6 +293,10 @@ fn environment(header: &RunHeader) -> Vec<(String, String)> {
         Some(physical) => format!("{physical} physical, {} logical", platform.logical_cores),
         None => format!("{} logical", platform.logical_cores),
     };
+    let pinned = platform.pinned_cores.as_ref().map_or_else(
+        || "not pinned".to_owned(),
+        |cores| cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+    );
     let ended = header.ended.map_or_else(|| "unfinished".to_owned(), |time| time.to_string());
     [
         ("run", header.run_id.clone()),
@@ -305,6 +309,7 @@ fn environment(header: &RunHeader) -> Vec<(String, String)> {
         ("backend", platform.backend.clone()),
         ("device", platform.device.clone()),
         ("cores", cores),
+        ("threads pinned to cores", pinned),
         ("vector extensions", platform.vector_extensions.clone()),
         ("memory", platform.memory.to_string()),
         (

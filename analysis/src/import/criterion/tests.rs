@@ -76,7 +76,7 @@ fn plan(ids: &[String]) -> Plan {
         verify: false,
         runs: PathBuf::new(),
     };
-    let platform = Platform::of_cpu();
+    let platform = Platform::of_cpu(None);
     let program = String::new();
     Plan { settings, protocol: Protocol::HostLatencyWarm, platform, program, ids: ids.to_vec() }
 }
