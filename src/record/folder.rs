@@ -1,0 +1,239 @@
+//! A run being written: its folder, its lock, and what is left when a process is killed.
+
+use std::collections::hash_map::RandomState;
+use std::fs::{self, File};
+use std::hash::BuildHasher;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::{
+    Part, Plan, RecordError, RunHeader, RunStatus, SCHEMA_VERSION, Session, launches, now,
+    part_path, read_header, read_part, run_folders,
+};
+use crate::atomic_file::write_atomically;
+
+/// A run being written by this process.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    header: RunHeader,
+    /// Held until the process ends, however it ends.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// A new run under `runs`.
+    ///
+    /// # Errors
+    /// [`RecordError`] where the folder cannot be written.
+    pub fn create(runs: &Path, plan: Plan, seed: u64) -> Result<Self, RecordError> {
+        let session = Session::now();
+        let (run_id, path) = new_folder(runs, session.started)?;
+        let lock = lock(&path)?;
+        create_folder(&path.join("parts"))?;
+        let header = RunHeader {
+            schema_version: SCHEMA_VERSION,
+            run_id,
+            status: RunStatus::Unfinished,
+            started: session.started,
+            ended: None,
+            seed,
+            plan,
+            sessions: vec![session],
+            criterion_home: PathBuf::from("criterion"),
+            criterion_baseline: "new".to_owned(),
+            configurations: Vec::new(),
+        };
+        let folder = Self { path, header, _lock: lock };
+        folder.write_header()?;
+        Ok(folder)
+    }
+
+    /// The latest unfinished run under `runs` with an equal plan that no process works on.
+    ///
+    /// Folders that cannot be read are passed over: they can't be continued.
+    ///
+    /// # Errors
+    /// [`RecordError`] where the run that was found cannot be taken up.
+    pub fn resume(runs: &Path, plan: &Plan) -> Result<Option<Self>, RecordError> {
+        for path in run_folders(runs).into_iter().rev() {
+            let continues =
+                |header: &RunHeader| header.status == RunStatus::Unfinished && header.plan == *plan;
+            if !read_header(&path).is_ok_and(|header| continues(&header)) {
+                continue;
+            }
+            let lock = match lock(&path) {
+                Err(RecordError::Locked { .. }) => continue,
+                other => other?,
+            };
+            // once more: whoever had the lock may have finished it meanwhile
+            let header = read_header(&path)?;
+            if !continues(&header) {
+                continue;
+            }
+            let mut folder = Self { path, header, _lock: lock };
+            folder.header.sessions.push(Session::now());
+            folder.write_header()?;
+            return Ok(Some(folder));
+        }
+        Ok(None)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What `run.json` says.
+    pub fn header(&self) -> &RunHeader {
+        &self.header
+    }
+
+    /// Says where criterion keeps this run's measurements.
+    ///
+    /// # Errors
+    /// [`RecordError`] where `run.json` cannot be written.
+    pub fn set_criterion(&mut self, home: PathBuf, baseline: &str) -> Result<(), RecordError> {
+        self.header.criterion_home = home;
+        self.header.criterion_baseline = baseline.to_owned();
+        self.write_header()
+    }
+
+    /// Keeps one configuration's outcome; what was kept before is safe whatever happens.
+    ///
+    /// # Errors
+    /// [`RecordError`] where the file cannot be written.
+    pub fn keep(&self, part: &Part) -> Result<(), RecordError> {
+        debug_assert_eq!(part.run_id, self.header.run_id);
+        write_atomically(&part_path(&self.path, &part.record.id), |out| {
+            serde_json::to_writer(out, part).map_err(io::Error::from)
+        })
+        .map_err(|source| RecordError::Write { source })
+    }
+
+    /// What was kept of a configuration, if anything.
+    ///
+    /// # Errors
+    /// [`RecordError`] where a file is there but cannot be read.
+    pub fn part(&self, id: &str) -> Result<Option<Part>, RecordError> {
+        let part = read_part(&self.path, id)?;
+        match part {
+            Some(part) if part.run_id != self.header.run_id => Err(RecordError::Content {
+                path: part_path(&self.path, id),
+                reason: format!("is of run {}, expected {}", part.run_id, self.header.run_id),
+            }),
+            part => Ok(part),
+        }
+    }
+
+    /// Puts a configuration's file out of the way, so that it is measured again.
+    ///
+    /// # Errors
+    /// [`RecordError`] where it cannot be renamed.
+    pub fn set_aside(&self, id: &str) -> Result<(), RecordError> {
+        let path = part_path(&self.path, id);
+        fs::rename(&path, path.with_extension("json.damaged"))
+            .map_err(|source| RecordError::Io { path, source })
+    }
+
+    /// Joins the parts into `launches.parquet` and marks the run finished.
+    ///
+    /// # Errors
+    /// [`RecordError`] where a planned configuration has no outcome or a file cannot be written;
+    /// the parts stay then.
+    pub fn finish(&mut self) -> Result<(), RecordError> {
+        let mut parts = Vec::with_capacity(self.header.plan.ids.len());
+        for id in &self.header.plan.ids {
+            parts.push(self.part(id)?.ok_or_else(|| RecordError::Content {
+                path: part_path(&self.path, id),
+                reason: "missing, expected one file a configuration".to_owned(),
+            })?);
+        }
+        parts.sort_by_key(|part| part.position);
+        let launches = parts.iter().map(|part| (part.record.id.as_str(), &part.latencies_ns[..]));
+        launches::write(&self.path.join("launches.parquet"), launches)?;
+        self.header.configurations = parts.into_iter().map(|part| part.record).collect();
+        self.header.ended = Some(now());
+        self.header.status = RunStatus::Finished;
+        self.write_header()?;
+        remove_leftovers(&self.path)
+    }
+
+    fn write_header(&self) -> Result<(), RecordError> {
+        write_atomically(&self.path.join("run.json"), |out| {
+            serde_json::to_writer_pretty(out, &self.header).map_err(io::Error::from)
+        })
+        .map_err(|source| RecordError::Write { source })
+    }
+}
+
+/// Removes what a finished run no longer needs: parts, which `launches.parquet` owns now, and what
+/// killed processes were writing. Whoever calls it holds the run's lock.
+fn remove_leftovers(folder: &Path) -> Result<(), RecordError> {
+    let error = |path: &Path, source| RecordError::Io { path: path.to_owned(), source };
+    let parts = folder.join("parts");
+    match fs::remove_dir_all(&parts) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(error(&parts, source));
+        }
+        _ => {}
+    }
+    for entry in fs::read_dir(folder).map_err(|source| error(folder, source))? {
+        let path = entry.map_err(|source| error(folder, source))?.path();
+        if path.extension().is_some_and(|extension| extension == "tmp") {
+            fs::remove_file(&path).map_err(|source| error(&path, source))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the leftovers of finished runs whose process was killed before it could.
+///
+/// # Errors
+/// [`RecordError`] where they cannot be removed.
+pub fn tidy_up(runs: &Path) -> Result<(), RecordError> {
+    for path in run_folders(runs) {
+        let finished = || read_header(&path).is_ok_and(|run| run.status == RunStatus::Finished);
+        if path.join("parts").exists() && finished() {
+            match lock(&path) {
+                Ok(_lock) => remove_leftovers(&path)?,
+                Err(RecordError::Locked { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A folder that no other run has, however many begin in one second.
+fn new_folder(runs: &Path, started: Timestamp) -> Result<(String, PathBuf), RecordError> {
+    create_folder(runs)?;
+    loop {
+        // std's hasher is seeded from the system's randomness
+        let random = RandomState::new().hash_one(std::process::id()) as u16;
+        let run_id = format!("{}-{random:04x}", started.strftime("%Y-%m-%dt%H-%M-%Sz"));
+        let path = runs.join(&run_id);
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok((run_id, path)),
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(RecordError::Io { path, source }),
+        }
+    }
+}
+
+fn create_folder(path: &Path) -> Result<(), RecordError> {
+    fs::create_dir_all(path).map_err(|source| RecordError::Io { path: path.to_owned(), source })
+}
+
+fn lock(folder: &Path) -> Result<File, RecordError> {
+    let path = folder.join("lock");
+    let error = |source| RecordError::Io { path: path.clone(), source };
+    let file = File::create(&path).map_err(error)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(RecordError::Locked { path }),
+        Err(fs::TryLockError::Error(source)) => Err(error(source)),
+    }
+}
