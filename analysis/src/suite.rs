@@ -86,7 +86,7 @@ pub fn table(experiments: &[Experiment], resolution: Resolution) -> Table {
     }
     for experiment in experiments {
         let x = experiment.variable().label();
-        table.note(format!("{experiment} (x: {x}): {}", experiment.question()));
+        table.note(format!("{experiment}, against {x}: {}", experiment.question()));
     }
     table
 }
