@@ -7,7 +7,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend};
 use alpha_flops::environment::Platform;
@@ -117,15 +117,22 @@ fn killed_many_times() {
     let mut kept = 0;
     for round in 0..KILLS {
         let mut process = measuring_process(&killed);
-        // in all about the time a whole run takes, in steps that avoid any rhythm
-        let part = ((round * 7) % KILLS) as f64 / KILLS as f64;
-        std::thread::sleep(whole_run.mul_f64(part * 2.0 / KILLS as f64));
+        if round % 2 == 1 {
+            // however slow the machine: some kills come when there is more to resume than before
+            while files_of_parts(&killed) <= kept && process.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        } else {
+            // in steps that avoid any rhythm
+            let part = ((round * 7) % KILLS) as f64 / KILLS as f64;
+            std::thread::sleep(whole_run.mul_f64(part * 2.0 / KILLS as f64));
+        }
         process.kill().unwrap();
         process.wait().unwrap();
         if any_finished(&killed) {
             break;
         }
-        let now = if killed.exists() { parts(&killed) } else { 0 };
+        let now = kept_parts(&killed);
         assert!(now >= kept, "a kill lost configurations: {kept} were kept, now {now}");
         kept = now;
     }
@@ -152,8 +159,19 @@ fn any_finished(runs: &Path) -> bool {
     runs.exists() && folders(runs).iter().any(|run| record::FinishedRun::open(run).is_ok())
 }
 
+/// Configurations kept, by the files' names alone: another process may be removing them.
+fn files_of_parts(runs: &Path) -> usize {
+    let Ok(runs) = std::fs::read_dir(runs) else { return 0 };
+    let parts = runs.filter_map(|run| std::fs::read_dir(run.ok()?.path().join("parts")).ok());
+    let json = |path: &Path| path.extension().is_some_and(|extension| extension == "json");
+    parts.flatten().flatten().filter(|entry| json(&entry.path())).count()
+}
+
 /// Configurations kept by unfinished runs; each must be readable.
-fn parts(runs: &Path) -> usize {
+fn kept_parts(runs: &Path) -> usize {
+    if !runs.exists() {
+        return 0;
+    }
     let unfinished = folders(runs).into_iter().filter(|run| run.join("run.json").exists());
     unfinished
         .map(|run| {
