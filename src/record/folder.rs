@@ -173,20 +173,18 @@ impl RunFolder {
 /// killed processes were writing. Whoever calls it holds the run's lock.
 fn remove_leftovers(folder: &Path) -> Result<(), RecordError> {
     let error = |path: &Path, source| RecordError::Io { path: path.to_owned(), source };
-    let parts = folder.join("parts");
-    match fs::remove_dir_all(&parts) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            return Err(error(&parts, source));
-        }
-        _ => {}
-    }
     for entry in fs::read_dir(folder).map_err(|source| error(folder, source))? {
         let path = entry.map_err(|source| error(folder, source))?.path();
         if path.extension().is_some_and(|extension| extension == "tmp") {
             fs::remove_file(&path).map_err(|source| error(&path, source))?;
         }
     }
-    Ok(())
+    // last: while it is there, `tidy_up` knows that there is something left
+    let parts = folder.join("parts");
+    match fs::remove_dir_all(&parts) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(error(&parts, source)),
+        _ => Ok(()),
+    }
 }
 
 /// Removes the leftovers of finished runs whose process was killed before it could.
