@@ -61,7 +61,9 @@ impl RunFolder {
         for path in run_folders(runs).into_iter().rev() {
             let continues =
                 |header: &RunHeader| header.status == RunStatus::Unfinished && header.plan == *plan;
-            if !read_header(&path).is_ok_and(|header| continues(&header)) {
+            // finished runs have none, and their `run.json` may be of many megabytes
+            let may_be_unfinished = path.join("parts").exists();
+            if !may_be_unfinished || !read_header(&path).is_ok_and(|header| continues(&header)) {
                 continue;
             }
             let lock = match lock(&path) {
