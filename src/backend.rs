@@ -6,6 +6,7 @@ use crate::shape::ConvShape;
 use crate::units::Bytes;
 
 pub mod cpu;
+pub mod cudnn;
 
 /// Something that can prepare convolutions: a CPU or a GPU library.
 pub trait Backend {

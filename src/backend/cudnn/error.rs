@@ -1,0 +1,200 @@
+//! What can go wrong with a GPU and its libraries, each with what to do about it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A status as the libraries return it: an integer, because a newer library may know more of them
+/// than any enumeration compiled here.
+pub type Status = u32;
+
+/// Which of the two libraries a function belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// The CUDA driver's, `libcuda`.
+    Driver,
+    /// `libcudnn`.
+    Cudnn,
+}
+
+/// Why the GPU or its libraries did not do as asked.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum GpuError {
+    /// A library is not there.
+    #[error("{} cannot be loaded: {}", .library.name(), .library.how_to_get())]
+    Absent {
+        /// Which.
+        library: Library,
+    },
+    /// A library lacks a function that every supported version has.
+    #[error(
+        "{} has no function {symbol}: {}",
+        .library.name(),
+        .library.how_to_get()
+    )]
+    Symbol {
+        /// Which library.
+        library: Library,
+        /// The function.
+        symbol: &'static str,
+    },
+    /// A library is older than what this program, or another library, needs.
+    #[error("{what} is version {found}, expected {expected} or newer: {remedy}")]
+    TooOld {
+        /// `cuDNN`, …
+        what: &'static str,
+        /// The version there is.
+        found: String,
+        /// The oldest that will do.
+        expected: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// There are fewer devices than the index asked for.
+    #[error(
+        "there is no CUDA device {index}: {count} visible; set ALPHA_FLOPS_DEVICE to an index from \
+         0 on, and see CUDA_VISIBLE_DEVICES and `nvidia-smi -L`"
+    )]
+    NoSuchDevice {
+        /// What was asked for.
+        index: u32,
+        /// How many there are.
+        count: u32,
+    },
+    /// A call returned a status other than success.
+    #[error("{call} returned {name} ({status}){}: {}", detail_of(.detail), .remedy)]
+    Call {
+        /// The function.
+        call: &'static str,
+        /// The status.
+        status: Status,
+        /// Its name, by the library's own word.
+        name: String,
+        /// What else the library says, or nothing.
+        detail: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Every engine configuration was refused.
+    #[error(
+        "cuDNN has no execution plan: {} engine configurations, all refused; {}; more memory \
+         (ALPHA_FLOPS_MEMORY_LIMIT_GIB) or another ALPHA_FLOPS_MATH may admit one",
+        .refused.len(), first_of(.refused)
+    )]
+    NoPlan {
+        /// All of them, in the heuristics' order.
+        refused: Vec<RefusedPlan>,
+    },
+    /// Work did not end in time.
+    #[error(
+        "the device has not finished after {}: it may hang; see `nvidia-smi` and the system log, \
+         or raise ALPHA_FLOPS_LAUNCH_TIMEOUT if a launch can take so long",
+        humantime::format_duration(*.after)
+    )]
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The library answered with something that its documentation excludes.
+    #[error("{call} answered {got}, expected {expected}: please report it with the record")]
+    Answer {
+        /// The function.
+        call: &'static str,
+        /// What came.
+        got: String,
+        /// What the documentation promises.
+        expected: &'static str,
+    },
+}
+
+/// An engine configuration that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedPlan {
+    /// Its place in the heuristics' answer, from 0.
+    pub rank: usize,
+    /// cuDNN's number of the engine, where it could be read.
+    pub engine: Option<i64>,
+    /// Why.
+    pub reason: String,
+}
+
+impl Library {
+    /// As people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Driver => "the NVIDIA driver's libcuda",
+            Self::Cudnn => "cuDNN's libcudnn",
+        }
+    }
+
+    fn how_to_get(self) -> &'static str {
+        match self {
+            Self::Driver => {
+                "install NVIDIA's driver, 525 or newer, and see that `nvidia-smi` works; or set \
+                 ALPHA_FLOPS_BACKEND=cpu"
+            }
+            Self::Cudnn => {
+                "install cuDNN 9 and let the loader find it (LD_LIBRARY_PATH on Linux, PATH on \
+                 Windows); or set ALPHA_FLOPS_BACKEND=cpu"
+            }
+        }
+    }
+}
+
+impl GpuError {
+    /// Whether it is for want of memory on the device.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Call { status: CUDA_ERROR_OUT_OF_MEMORY, call, .. } if call.starts_with("cu") && !call.starts_with("cudnn"))
+    }
+}
+
+/// The driver's status for want of memory.
+pub(super) const CUDA_ERROR_OUT_OF_MEMORY: Status = 2;
+
+/// What to do about a status of `call`.
+pub(super) fn remedy(library: Library, status: Status) -> &'static str {
+    match (library, status) {
+        (Library::Driver, CUDA_ERROR_OUT_OF_MEMORY) => {
+            "end other programs on the GPU, or lower ALPHA_FLOPS_MEMORY_LIMIT_GIB"
+        }
+        (Library::Driver, 100) => {
+            "see `nvidia-smi -L` and CUDA_VISIBLE_DEVICES, or set ALPHA_FLOPS_BACKEND=cpu"
+        }
+        (Library::Driver, 46 | 101) => {
+            "see `nvidia-smi` for who uses the GPU, and its compute mode"
+        }
+        (Library::Driver, 803 | 804) => {
+            "the driver's library and its kernel module differ: restart, or reinstall the driver"
+        }
+        (Library::Driver, 214 | 220..=229) => "the hardware failed: see `nvidia-smi -q` for errors",
+        (Library::Driver, 700..=799) => {
+            "a kernel failed and with it the process's context: repeat the command to resume; if \
+             it fails there again, run it under `compute-sanitizer`"
+        }
+        (Library::Driver, _) => "see `nvidia-smi` and the system log for what the driver reports",
+        (Library::Cudnn, 1000..=1999) => {
+            "cuDNN's own libraries do not fit each other, the driver or the GPU: see that all \
+             libcudnn_* are of one version, and that the driver is new enough for it"
+        }
+        (Library::Cudnn, 2000..=2999) => {
+            "cuDNN refuses an argument of this program: please report it with the configuration"
+        }
+        (Library::Cudnn, 3000..=3999) => "this cuDNN does not support the convolution on this GPU",
+        (Library::Cudnn, _) => {
+            "repeat the command to resume; CUDNN_LOGLEVEL_DBG=3 makes cuDNN say more on standard \
+             error"
+        }
+    }
+}
+
+fn detail_of(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(", \"{detail}\"") }
+}
+
+fn first_of(refused: &[RefusedPlan]) -> String {
+    match refused.first() {
+        Some(first) => format!("the first: {}", first.reason),
+        None => "the heuristics answered none".to_owned(),
+    }
+}

@@ -1,0 +1,150 @@
+//! The functions of the two libraries, found at run time.
+//!
+//! cudarc finds and opens the libraries, and owns their types and constants. Its own functions are
+//! not called: they panic where a symbol is missing, and return enumerations, for which a status
+//! that only a newer library knows is undefined behaviour. Here every function is looked up before
+//! the first is called, and every status is an integer.
+
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+
+use cudarc::cudnn::sys::{cudnnBackendDescriptor_t, cudnnHandle_t};
+use cudarc::driver::sys::{CUcontext, CUdevice, CUdeviceptr, CUevent, CUstream};
+
+use super::error::{GpuError, Library, Status, remedy};
+
+/// Declares a table of functions and how to fill it. A function returns a [`Status`] unless another
+/// type is given.
+macro_rules! functions {
+    (
+        $(#[$doc:meta])* $table:ident of $library:expr, in $module:path;
+        $($function:ident($($argument:ty),*) -> $result:ty;)*
+    ) => {
+        $(#[$doc])*
+        #[allow(non_snake_case, reason = "the libraries' own names")]
+        #[derive(Clone, Copy)]
+        pub(super) struct $table {
+            $(pub(super) $function: unsafe extern "C" fn($($argument),*) -> $result,)*
+        }
+
+        impl $table {
+            /// Opens the library and looks every function up.
+            pub(super) fn load() -> Result<Self, GpuError> {
+                use $module as sys;
+                // SAFETY: loading runs the library's own initialisers; it is the vendor's library,
+                // or what the loader's search path puts in its place.
+                if !unsafe { sys::is_culib_present() } {
+                    return Err(GpuError::Absent { library: $library });
+                }
+                // SAFETY: as above; the library was there a moment ago, so this does not panic.
+                let library = unsafe { sys::culib() };
+                Ok(Self {
+                    $($function: {
+                        let symbol = concat!(stringify!($function), "\0");
+                        // SAFETY: the signature is that of the library's header, with enumerations
+                        // as the integers that they are in C.
+                        let found = unsafe {
+                            library.get::<unsafe extern "C" fn($($argument),*) -> $result>(symbol.as_bytes())
+                        };
+                        *found.map_err(|_| GpuError::Symbol {
+                            library: $library,
+                            symbol: stringify!($function),
+                        })?
+                    },)*
+                })
+            }
+        }
+    };
+}
+
+functions! {
+    /// The driver's functions that this backend calls: those of CUDA 12 and later.
+    DriverFunctions of Library::Driver, in cudarc::driver::sys;
+    cuInit(c_uint) -> Status;
+    cuDriverGetVersion(*mut c_int) -> Status;
+    cuGetErrorName(Status, *mut *const c_char) -> Status;
+    cuDeviceGetCount(*mut c_int) -> Status;
+    cuDeviceGet(*mut CUdevice, c_int) -> Status;
+    cuDeviceGetName(*mut c_char, c_int, CUdevice) -> Status;
+    cuDeviceGetAttribute(*mut c_int, c_uint, CUdevice) -> Status;
+    cuDeviceGetUuid_v2(*mut [u8; 16], CUdevice) -> Status;
+    cuDeviceGetPCIBusId(*mut c_char, c_int, CUdevice) -> Status;
+    cuDeviceTotalMem_v2(*mut usize, CUdevice) -> Status;
+    cuDevicePrimaryCtxRetain(*mut CUcontext, CUdevice) -> Status;
+    cuDevicePrimaryCtxRelease_v2(CUdevice) -> Status;
+    cuCtxSetCurrent(CUcontext) -> Status;
+    cuStreamCreate(*mut CUstream, c_uint) -> Status;
+    cuStreamDestroy_v2(CUstream) -> Status;
+    cuStreamQuery(CUstream) -> Status;
+    cuEventCreate(*mut CUevent, c_uint) -> Status;
+    cuEventDestroy_v2(CUevent) -> Status;
+    cuEventRecord(CUevent, CUstream) -> Status;
+    cuEventElapsedTime(*mut f32, CUevent, CUevent) -> Status;
+    cuMemAlloc_v2(*mut CUdeviceptr, usize) -> Status;
+    cuMemFree_v2(CUdeviceptr) -> Status;
+    cuMemGetInfo_v2(*mut usize, *mut usize) -> Status;
+    cuMemcpyHtoD_v2(CUdeviceptr, *const c_void, usize) -> Status;
+    cuMemcpyDtoH_v2(*mut c_void, CUdeviceptr, usize) -> Status;
+    cuMemsetD8Async(CUdeviceptr, u8, usize, CUstream) -> Status;
+}
+
+functions! {
+    /// cuDNN's functions that this backend calls: those of cuDNN 9.
+    CudnnFunctions of Library::Cudnn, in cudarc::cudnn::sys;
+    cudnnGetVersion() -> usize;
+    cudnnGetCudartVersion() -> usize;
+    cudnnGetErrorString(Status) -> *const c_char;
+    cudnnGetLastErrorString(*mut c_char, usize) -> ();
+    cudnnCreate(*mut cudnnHandle_t) -> Status;
+    cudnnDestroy(cudnnHandle_t) -> Status;
+    cudnnSetStream(cudnnHandle_t, CUstream) -> Status;
+    cudnnBackendCreateDescriptor(c_uint, *mut cudnnBackendDescriptor_t) -> Status;
+    cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t) -> Status;
+    cudnnBackendSetAttribute(cudnnBackendDescriptor_t, c_uint, c_uint, i64, *const c_void) -> Status;
+    cudnnBackendGetAttribute(cudnnBackendDescriptor_t, c_uint, c_uint, i64, *mut i64, *mut c_void) -> Status;
+    cudnnBackendFinalize(cudnnBackendDescriptor_t) -> Status;
+    cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t, cudnnBackendDescriptor_t) -> Status;
+}
+
+impl DriverFunctions {
+    /// Success, or the error that a status of `call` stands for.
+    pub(super) fn check(&self, call: &'static str, status: Status) -> Result<(), GpuError> {
+        if status == 0 {
+            return Ok(());
+        }
+        let mut name = std::ptr::null();
+        // SAFETY: `name` receives a pointer to a string that lives as long as the library.
+        let known = unsafe { (self.cuGetErrorName)(status, &raw mut name) } == 0;
+        let name = if known { text(name) } else { "a status unknown to the driver".to_owned() };
+        let remedy = remedy(Library::Driver, status);
+        Err(GpuError::Call { call, status, name, detail: String::new(), remedy })
+    }
+}
+
+impl CudnnFunctions {
+    /// Success, or the error that a status of `call` stands for.
+    pub(super) fn check(&self, call: &'static str, status: Status) -> Result<(), GpuError> {
+        if status == 0 {
+            return Ok(());
+        }
+        let mut detail = [0 as c_char; 512];
+        // SAFETY: any status may be asked for; the string lives as long as the library. The buffer
+        // is as long as is said, and its last byte stays zero.
+        let name = unsafe {
+            (self.cudnnGetLastErrorString)(detail.as_mut_ptr(), detail.len() - 1);
+            text((self.cudnnGetErrorString)(status))
+        };
+        let detail = text(detail.as_ptr());
+        // cuDNN explains in a paragraph; its first line names the cause
+        let detail = detail.lines().next().unwrap_or_default().trim().to_owned();
+        Err(GpuError::Call { call, status, name, detail, remedy: remedy(Library::Cudnn, status) })
+    }
+}
+
+/// A C string as text; nothing for a null pointer.
+fn text(string: *const c_char) -> String {
+    if string.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null; both callers pass zero-terminated strings.
+    unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
+}
