@@ -1,17 +1,59 @@
 //! Where a convolution runs: the one seam between measuring and computing.
 
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::reference::{self, Arithmetic};
 use crate::shape::ConvShape;
 use crate::units::Bytes;
 
 pub mod cpu;
 pub mod cudnn;
+pub mod device;
+pub mod plan;
+
+use cudnn::GpuError;
+use device::{Device, DeviceSample};
+use plan::PlanRecord;
+
+/// The time that a launch took, or the mean over several launched back to back.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LaunchTime {
+    /// From before the launch until the device is idle again, by the host's clock, in nanoseconds.
+    pub host_ns: f64,
+    /// Between events before and after the launch on the device's stream, in nanoseconds; `None`
+    /// for a backend that has none.
+    pub device_ns: Option<f64>,
+}
 
 /// Something that can prepare convolutions: a CPU or a GPU library.
 pub trait Backend {
-    /// What a launch of `shape` will hold in memory: tensors and workspace together.
+    /// What computes.
+    fn device(&self) -> Device;
+
+    /// What a launch of `shape` will hold in the device's memory, as far as is known before it is
+    /// prepared: on a CPU tensors and workspace, on a GPU the tensors.
     fn required_memory(&self, shape: ConvShape) -> Bytes;
+
+    /// What of the device's memory is free, where that can be read.
+    fn available_memory(&self) -> Option<Bytes>;
+
+    /// The time of a launch that launches nothing: what the timing itself takes. The median of
+    /// many.
+    ///
+    /// # Errors
+    /// [`BackendError`] where the device reports a fault.
+    fn empty_launch(&mut self) -> Result<LaunchTime, BackendError>;
+
+    /// Whether the device can still be used: after some faults nothing on it works any more in this
+    /// process.
+    ///
+    /// # Errors
+    /// [`BackendError`] where it cannot.
+    fn check(&mut self) -> Result<(), BackendError>;
 
     /// Allocates tensors and workspace, fills input and weights from `seed`, and plans the
     /// algorithm, so that a launch does nothing but compute.
@@ -38,6 +80,39 @@ pub trait PreparedConv {
     /// # Errors
     /// [`BackendError`] where a launch failed meanwhile.
     fn synchronize(&mut self) -> Result<(), BackendError>;
+
+    /// Synchronises, launches so many times back to back, synchronises: the time a launch took.
+    ///
+    /// # Errors
+    /// [`BackendError`] where the device reports a fault.
+    fn time(&mut self, launches: NonZeroU32) -> Result<LaunchTime, BackendError> {
+        self.synchronize()?;
+        let start = Instant::now();
+        for _ in 0..launches.get() {
+            self.launch()?;
+        }
+        self.synchronize()?;
+        let host_ns = start.elapsed().as_nanos() as f64 / f64::from(launches.get());
+        Ok(LaunchTime { host_ns, device_ns: None })
+    }
+
+    /// Leaves nothing of the tensors in the device's last cache, for protocols that start cold.
+    ///
+    /// # Errors
+    /// [`BackendError`] where the backend cannot, or the device reports a fault.
+    fn flush_cache(&mut self) -> Result<(), BackendError> {
+        Err(BackendError::Unsupported { what: "flush the cache" })
+    }
+
+    /// The device's clocks, temperature and power now; `None` where they cannot be read.
+    fn device_sample(&mut self) -> Option<DeviceSample> {
+        None
+    }
+
+    /// How a library that chooses among plans computes this shape; `None` where there is no choice.
+    fn plan(&self) -> Option<&PlanRecord> {
+        None
+    }
 
     /// The algorithm chosen for this shape, in a few words of `[a-z0-9-]`, for the record.
     fn algorithm(&self) -> &str;
@@ -106,4 +181,70 @@ pub enum BackendError {
         /// What the system said.
         reason: String,
     },
+    /// The GPU or its libraries did not do as asked.
+    #[error("{}{source}", .shape.map(|shape| format!("{shape}: ")).unwrap_or_default())]
+    Gpu {
+        /// The configuration, where it is about one.
+        shape: Option<ConvShape>,
+        /// What happened.
+        source: GpuError,
+    },
+    /// The backend cannot do that at all.
+    #[error("this backend cannot {what}")]
+    Unsupported {
+        /// What was asked of it.
+        what: &'static str,
+    },
+}
+
+impl BackendError {
+    /// Whether it is for want of memory: a smaller configuration may well be measured.
+    pub fn is_out_of_memory(&self) -> bool {
+        match self {
+            Self::OutOfMemory { .. } => true,
+            Self::Gpu { source, .. } => source.is_out_of_memory(),
+            _ => false,
+        }
+    }
+}
+
+impl From<GpuError> for BackendError {
+    fn from(source: GpuError) -> Self {
+        Self::Gpu { shape: None, source }
+    }
+}
+
+/// Compares values of an output that was computed from the tensors of `seed`, each as `read` finds
+/// it at `[channel, row, column]`, with direct sums.
+fn compare_with_direct_sums(
+    shape: ConvShape,
+    seed: u64,
+    arithmetic: Arithmetic,
+    algorithm: &str,
+    mut read: impl FnMut([usize; 3]) -> Result<f32, BackendError>,
+) -> Result<(), BackendError> {
+    for position in reference::positions_to_check(shape, seed) {
+        let got = read(position)?;
+        let expected = reference::output_value(
+            shape,
+            |index| reference::input_value(seed, index),
+            |index| reference::weight_value(seed, index),
+            arithmetic,
+            position,
+        );
+        if !expected.accepts(got) {
+            let [channel, row, column] = position;
+            return Err(BackendError::Verification {
+                shape,
+                algorithm: algorithm.to_owned(),
+                channel,
+                row,
+                column,
+                expected: expected.value,
+                got,
+                tolerance: expected.tolerance,
+            });
+        }
+    }
+    Ok(())
 }

@@ -6,8 +6,11 @@
 //! units, shape        what a convolution is, and how much of it
 //! experiment          which convolutions are measured, and why
 //! protocol            what one timed launch means, and how many are enough
+//! random, reference   reproducible tensors, and the sums to compare with
+//! host                this machine's memory and clock
 //! backend             prepares a convolution and launches it
 //! settings            what this run is asked to do
+//! selection           which backend it gets, and why
 //! environment         on what it does it
 //! statistics          quantiles, fences, intervals of latencies
 //! measure             latencies of one convolution
@@ -21,12 +24,14 @@ pub mod atomic_file;
 pub mod backend;
 pub mod environment;
 pub mod experiment;
+pub mod host;
 pub mod measure;
 pub mod protocol;
 pub mod random;
 pub mod record;
 pub mod reference;
 pub mod run;
+pub mod selection;
 pub mod settings;
 pub mod shape;
 pub mod statistics;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::backend::{BackendError, PreparedConv};
-use crate::protocol::{StoppingRule, WarmUpRule};
+use crate::backend::device::{DeviceSample, DeviceStates};
+use crate::backend::{BackendError, LaunchTime, PreparedConv};
+use crate::protocol::{Cache, Clock, Protocol, StoppingRule, WarmUpRule};
 use crate::statistics::{quantile, relative_median_interval, sorted};
 
 /// What was measured of one configuration.
@@ -19,8 +20,47 @@ pub struct Measurement {
     /// Half the median's 95% interval over the median, the clock's step included
     /// ([`relative_median_interval`]); `None` for too few launches.
     pub relative_interval: Option<f64>,
-    /// Latency of every launch, in nanoseconds, in launch order.
-    pub latencies_ns: Vec<f64>,
+    /// The time of every sample, in the order taken.
+    pub times: SampleTimes,
+    /// The device's states meanwhile, where it tells them.
+    pub device: Option<DeviceStates>,
+}
+
+/// Times of samples by each clock, in nanoseconds, in the order taken: of single launches, or means
+/// over as many launches as the protocol has in a sample.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SampleTimes {
+    /// By the host's clock.
+    pub host_ns: Vec<f64>,
+    /// By the device's; empty for a device that has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_ns: Vec<f64>,
+}
+
+impl SampleTimes {
+    /// Those by one clock: what a protocol's latencies are.
+    pub fn by(&self, clock: Clock) -> &[f64] {
+        match clock {
+            Clock::Host => &self.host_ns,
+            Clock::Device => &self.device_ns,
+        }
+    }
+
+    /// How many samples.
+    pub fn len(&self) -> usize {
+        self.host_ns.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.host_ns.is_empty()
+    }
+
+    /// Takes one more sample in.
+    fn push(&mut self, time: LaunchTime) {
+        self.host_ns.push(time.host_ns);
+        self.device_ns.extend(time.device_ns);
+    }
 }
 
 /// Launches made to reach a steady state; their times are not part of any statistic.
@@ -73,65 +113,89 @@ pub enum MeasureError {
     /// A launch failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// A launch took no time by the clock.
-    #[error("launch {launch} took {latency_ns} ns by the clock, expected a finite time above 0")]
+    /// A launch took no time by a clock.
+    #[error(
+        "sample {sample} took {latency_ns} ns by the {clock}'s clock, expected a finite time above \
+         0: the clock is at fault, measure the configuration again"
+    )]
     Latency {
-        /// Which launch, from 0.
-        launch: usize,
-        /// What the clock said.
+        /// Which sample, warm-up included, from 0.
+        sample: usize,
+        /// Which clock.
+        clock: Clock,
+        /// What it said.
         latency_ns: f64,
     },
 }
 
-/// Warms up, then launches until `rule` is met or `allowance` (warm-up included) is used up.
-///
-/// `clock_step_ns` is the smallest step of the clock, [`crate::environment::Timer::step_ns`]: no
-/// median of launches that take a few steps counts as precise.
+/// How one configuration is measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Method {
+    /// What a sample means.
+    pub protocol: Protocol,
+    /// When it is warm.
+    pub warm_up: WarmUpRule,
+    /// When there are samples enough.
+    pub stopping: StoppingRule,
+    /// What all of it may take, warm-up included.
+    pub allowance: Option<Duration>,
+    /// Smallest step of the protocol's clock, in nanoseconds: no median of launches that take a few
+    /// steps counts as precise.
+    pub clock_step_ns: f64,
+}
+
+/// Warms up, then launches until `method`'s rule is met or its allowance used up.
 ///
 /// # Errors
 /// [`MeasureError`] where a launch fails or a time is not finite and positive; nothing is kept of
 /// the configuration then.
-pub fn measure(
-    conv: &mut dyn PreparedConv,
-    warm_up_rule: WarmUpRule,
-    rule: StoppingRule,
-    allowance: Option<Duration>,
-    clock_step_ns: f64,
-) -> Result<Measurement, MeasureError> {
-    let mut launcher = OnHost { conv, start: Instant::now(), launches: 0 };
-    collect(&mut launcher, warm_up_rule, rule, allowance, clock_step_ns)
+pub fn measure(conv: &mut dyn PreparedConv, method: &Method) -> Result<Measurement, MeasureError> {
+    let protocol = method.protocol;
+    let mut launcher = Prepared { conv, protocol, start: Instant::now(), samples: 0 };
+    collect(&mut launcher, method)
 }
 
-/// Where launches and the time they take come from: what decides when to stop sees nothing else.
+/// Where samples and the time they take come from: what decides when to stop sees nothing else.
 trait Launcher {
-    /// Launches once.
-    fn latency_ns(&mut self) -> Result<f64, MeasureError>;
-    /// Time since before the first launch.
+    /// Takes a sample.
+    fn sample(&mut self) -> Result<LaunchTime, MeasureError>;
+    /// Reads the device's state.
+    fn device(&mut self) -> Option<DeviceSample>;
+    /// Time since before the first sample.
     fn elapsed(&self) -> Duration;
 }
 
-/// A convolution by the host's monotonic clock.
-struct OnHost<'a> {
+/// A prepared convolution, launched as the protocol says.
+struct Prepared<'a> {
     conv: &'a mut dyn PreparedConv,
+    protocol: Protocol,
     start: Instant,
-    launches: usize,
+    samples: usize,
 }
 
-impl Launcher for OnHost<'_> {
-    /// Synchronise, launch, synchronise.
-    fn latency_ns(&mut self) -> Result<f64, MeasureError> {
-        self.conv.synchronize()?;
-        let start = Instant::now();
-        self.conv.launch()?;
-        self.conv.synchronize()?;
-        let latency_ns = start.elapsed().as_nanos() as f64;
-        let launch = self.launches;
-        self.launches += 1;
-        if latency_ns > 0.0 {
-            Ok(latency_ns)
-        } else {
-            Err(MeasureError::Latency { launch, latency_ns })
+impl Launcher for Prepared<'_> {
+    fn sample(&mut self) -> Result<LaunchTime, MeasureError> {
+        if self.protocol.cache == Cache::Cold {
+            self.conv.flush_cache()?;
         }
+        let time = self.conv.time(self.protocol.launches)?;
+        let sample = self.samples;
+        self.samples += 1;
+        for (clock, latency_ns) in
+            [(Clock::Host, Some(time.host_ns)), (Clock::Device, time.device_ns)]
+        {
+            if let Some(latency_ns) = latency_ns.filter(|ns| !(ns.is_finite() && *ns > 0.0)) {
+                return Err(MeasureError::Latency { sample, clock, latency_ns });
+            }
+        }
+        if self.protocol.clock == Clock::Device && time.device_ns.is_none() {
+            return Err(BackendError::Unsupported { what: "time launches by the device" }.into());
+        }
+        Ok(time)
+    }
+
+    fn device(&mut self) -> Option<DeviceSample> {
+        self.conv.device_sample()
     }
 
     fn elapsed(&self) -> Duration {
@@ -139,63 +203,102 @@ impl Launcher for OnHost<'_> {
     }
 }
 
-fn collect(
-    launcher: &mut impl Launcher,
-    warm_up_rule: WarmUpRule,
-    rule: StoppingRule,
-    allowance: Option<Duration>,
-    clock_step_ns: f64,
-) -> Result<Measurement, MeasureError> {
-    let warm_up = warm_up(launcher, warm_up_rule, allowance)?;
-    let interval = |latencies: &[f64]| relative_median_interval(&sorted(latencies), clock_step_ns);
-    let is_precise = |latencies: &[f64]| {
+fn collect(launcher: &mut impl Launcher, method: &Method) -> Result<Measurement, MeasureError> {
+    let Method { stopping: rule, allowance, clock_step_ns, .. } = *method;
+    let clock = method.protocol.clock;
+    let warm_up = warm_up(launcher, method)?;
+    let interval =
+        |times: &SampleTimes| relative_median_interval(&sorted(times.by(clock)), clock_step_ns);
+    let is_precise = |times: &SampleTimes| {
         rule.relative_interval
-            .is_some_and(|wanted| interval(latencies).is_some_and(|reached| reached < wanted))
+            .is_some_and(|wanted| interval(times).is_some_and(|reached| reached < wanted))
     };
-    let mut latencies_ns = Vec::with_capacity(rule.cap);
+    let mut times = SampleTimes::default();
+    let mut device = Observer::begin(launcher);
     let mut next_check = rule.judged_from;
     let stopped = loop {
-        latencies_ns.push(launcher.latency_ns()?);
-        let launches = latencies_ns.len();
-        if launches >= rule.cap {
+        times.push(launcher.sample()?);
+        let samples = times.len();
+        if samples >= rule.cap {
             break Stopped::Cap;
         }
-        if launches < rule.floor {
+        device.look_again(launcher);
+        if samples < rule.floor {
             continue;
         }
         if allowance.is_some_and(|all| launcher.elapsed() >= all) {
             break Stopped::Budget;
         }
         // checked ever more rarely: sorting between launches would cool the caches
-        if launches >= next_check {
-            next_check = launches + launches / 4 + 1;
-            if is_precise(&latencies_ns) {
+        if samples >= next_check {
+            next_check = samples + samples / 4 + 1;
+            if is_precise(&times) {
                 break Stopped::Precise;
             }
         }
     };
-    let relative_interval = interval(&latencies_ns);
-    Ok(Measurement { warm_up, stopped, relative_interval, latencies_ns })
+    let relative_interval = interval(&times);
+    Ok(Measurement { warm_up, stopped, relative_interval, times, device: device.end(launcher) })
 }
 
-/// Launches until two successive windows have medians within the tolerance of each other, at most
-/// until the rule's limit or the allowance's share.
-fn warm_up(
-    launcher: &mut impl Launcher,
-    rule: WarmUpRule,
-    allowance: Option<Duration>,
-) -> Result<WarmUp, MeasureError> {
+/// Reads the device's state now and then.
+struct Observer {
+    /// `None` for a device that tells nothing: it is not asked again.
+    states: Option<DeviceStates>,
+    next: Duration,
+}
+
+impl Observer {
+    fn begin(launcher: &mut impl Launcher) -> Self {
+        let states = launcher.device().map(|sample| {
+            let mut states = DeviceStates::default();
+            states.add(sample);
+            states
+        });
+        Self { states, next: launcher.elapsed() + DeviceStates::EVERY }
+    }
+
+    fn look_again(&mut self, launcher: &mut impl Launcher) {
+        if self.states.is_some() && launcher.elapsed() >= self.next {
+            self.look(launcher);
+            self.next = launcher.elapsed() + DeviceStates::EVERY;
+        }
+    }
+
+    fn look(&mut self, launcher: &mut impl Launcher) {
+        if let (Some(states), Some(sample)) = (&mut self.states, launcher.device()) {
+            states.add(sample);
+        }
+    }
+
+    fn end(mut self, launcher: &mut impl Launcher) -> Option<DeviceStates> {
+        if self.states.is_some() {
+            self.look(launcher);
+        }
+        self.states
+    }
+}
+
+/// Samples until two successive windows have medians, and clocks at their ends, within the
+/// tolerance of each other, at most until the rule's limit or the allowance's share.
+fn warm_up(launcher: &mut impl Launcher, method: &Method) -> Result<WarmUp, MeasureError> {
+    let Method { warm_up: rule, allowance, .. } = *method;
     let share = allowance.map(|all| all.mul_f64(WARM_UP_SHARE)).filter(|&share| share < rule.limit);
     let (limit, at_limit) = match share {
         Some(share) => (share, WarmUpEnd::BudgetShare),
         None => (rule.limit, WarmUpEnd::TimeLimit),
     };
-    let mut latencies_ns = Vec::new();
+    let (mut launches, mut times) = (0, SampleTimes::default());
+    let (mut begun, mut before) = (launcher.elapsed(), None);
     loop {
-        latencies_ns.push(launcher.latency_ns()?);
-        let launches = latencies_ns.len();
-        if launches.is_multiple_of(rule.window) && last_windows_agree(&latencies_ns, rule) {
-            return Ok(WarmUp { launches, ended: WarmUpEnd::Steady });
+        times.push(launcher.sample()?);
+        launches += 1;
+        if times.len() >= rule.window && launcher.elapsed() >= begun + rule.window_time {
+            let window = Window::end(&std::mem::take(&mut times), method, launcher);
+            if before.is_some_and(|before| window.agrees_with(before, rule.tolerance)) {
+                return Ok(WarmUp { launches, ended: WarmUpEnd::Steady });
+            }
+            (begun, before) = (launcher.elapsed(), Some(window));
         }
         if launcher.elapsed() >= limit {
             return Ok(WarmUp { launches, ended: at_limit });
@@ -203,10 +306,26 @@ fn warm_up(
     }
 }
 
-fn last_windows_agree(latencies_ns: &[f64], rule: WarmUpRule) -> bool {
-    let mut windows = latencies_ns.rchunks_exact(rule.window).map(|w| quantile(&sorted(w), 0.5));
-    let (Some(last), Some(before)) = (windows.next(), windows.next()) else { return false };
-    (last - before).abs() <= rule.tolerance * before
+/// What two windows of a warm-up are compared by.
+#[derive(Clone, Copy)]
+struct Window {
+    median_ns: f64,
+    clock_mhz: Option<f64>,
+}
+
+impl Window {
+    fn end(times: &SampleTimes, method: &Method, launcher: &mut impl Launcher) -> Self {
+        let median_ns = quantile(&sorted(times.by(method.protocol.clock)), 0.5);
+        let clock_mhz = launcher.device().and_then(|device| device.sm_clock_mhz).map(f64::from);
+        Self { median_ns, clock_mhz }
+    }
+
+    fn agrees_with(self, before: Self, tolerance: f64) -> bool {
+        let near = |now: f64, before: f64| (now - before).abs() <= tolerance * before;
+        let clocks = self.clock_mhz.zip(before.clock_mhz);
+        near(self.median_ns, before.median_ns)
+            && clocks.is_none_or(|(now, before)| near(now, before))
+    }
 }
 
 #[cfg(test)]
@@ -220,14 +339,22 @@ mod tests {
         latency_ns: F,
         launches: usize,
         elapsed_ns: f64,
+        clock_mhz: Option<fn(usize) -> u32>,
     }
 
     impl<F: FnMut(usize) -> f64> Launcher for Scripted<F> {
-        fn latency_ns(&mut self) -> Result<f64, MeasureError> {
-            let latency_ns = (self.latency_ns)(self.launches);
+        fn sample(&mut self) -> Result<LaunchTime, MeasureError> {
+            let host_ns = (self.latency_ns)(self.launches);
             self.launches += 1;
-            self.elapsed_ns += latency_ns;
-            Ok(latency_ns)
+            self.elapsed_ns += host_ns;
+            Ok(LaunchTime { host_ns, device_ns: None })
+        }
+
+        fn device(&mut self) -> Option<DeviceSample> {
+            self.clock_mhz.map(|clock| DeviceSample {
+                sm_clock_mhz: Some(clock(self.launches)),
+                ..DeviceSample::default()
+            })
         }
 
         fn elapsed(&self) -> Duration {
@@ -236,11 +363,30 @@ mod tests {
     }
 
     fn scripted<F: FnMut(usize) -> f64>(latency_ns: F) -> Scripted<F> {
-        Scripted { latency_ns, launches: 0, elapsed_ns: 0.0 }
+        Scripted { latency_ns, launches: 0, elapsed_ns: 0.0, clock_mhz: None }
     }
 
-    const WARM_UP: WarmUpRule =
-        WarmUpRule { window: 5, tolerance: 0.02, limit: Duration::from_secs(1) };
+    const WARM_UP: WarmUpRule = WarmUpRule {
+        window: 5,
+        window_time: Duration::ZERO,
+        tolerance: 0.02,
+        limit: Duration::from_secs(1),
+    };
+
+    fn method(
+        warm_up: WarmUpRule,
+        stopping: StoppingRule,
+        allowance: Option<Duration>,
+        clock_step_ns: f64,
+    ) -> Method {
+        let protocol = Protocol::HOST_LATENCY_WARM;
+        Method { protocol, warm_up, stopping, allowance, clock_step_ns }
+    }
+
+    fn warmed(launcher: &mut impl Launcher, rule: WarmUpRule, allowance: Option<u64>) -> WarmUp {
+        let allowance = allowance.map(Duration::from_millis);
+        warm_up(launcher, &method(rule, StoppingRule::exactly(10), allowance, 1.0)).unwrap()
+    }
 
     /// 50 launches and more of the standard profile, warmed up by ten.
     fn standard(
@@ -250,18 +396,87 @@ mod tests {
     ) -> Measurement {
         let mut launcher = scripted(latency_ns);
         let rule = Profile::Standard.stopping_rule();
-        let measured = collect(&mut launcher, WARM_UP, rule, allowance, clock_step_ns).unwrap();
-        assert_eq!(launcher.launches, measured.warm_up.launches + measured.latencies_ns.len());
+        let method = method(WARM_UP, rule, allowance, clock_step_ns);
+        let measured = collect(&mut launcher, &method).unwrap();
+        assert_eq!(launcher.launches, measured.warm_up.launches + measured.times.len());
         measured
     }
 
     #[test]
     fn falling_times_keep_the_warm_up_going_until_they_settle() {
         let falling = |launch: usize| 1e6 / (1 + launch.min(15)) as f64;
-        let warm_up = warm_up(&mut scripted(falling), WARM_UP, None).unwrap();
+        let warm_up = warmed(&mut scripted(falling), WARM_UP, None);
         // launches 16–20 and 21–25 are the first windows whose medians are those of launch 16 on
         assert_eq!(warm_up, WarmUp { launches: 25, ended: WarmUpEnd::Steady });
         assert!(warm_up.is_steady());
+    }
+
+    #[test]
+    fn a_warm_up_goes_on_while_the_devices_clock_rises_though_the_times_are_steady() {
+        let mut launcher = scripted(|_| 1e6);
+        // 100 MHz more with every launch until the 30th
+        launcher.clock_mhz = Some(|launches| 300 + 100 * launches.min(30) as u32);
+        // the windows that end with launches 30 and 35 are the first with equal clocks
+        let steady = WarmUp { launches: 35, ended: WarmUpEnd::Steady };
+        assert_eq!(warmed(&mut launcher, WARM_UP, None), steady);
+    }
+
+    #[test]
+    fn windows_of_a_warm_up_take_at_least_their_time() {
+        let rule = WarmUpRule { window_time: Duration::from_millis(20), ..WARM_UP };
+        // two windows of 20 ms in launches of 0.1 ms
+        let steady = WarmUp { launches: 400, ended: WarmUpEnd::Steady };
+        assert_eq!(warmed(&mut scripted(|_| 1e5), rule, None), steady);
+    }
+
+    #[test]
+    fn the_devices_state_is_read_before_between_and_after_launches() {
+        let mut launcher = scripted(|_| 1e7);
+        launcher.clock_mhz = Some(|launches| 2000 + launches as u32);
+        let method = method(WARM_UP, StoppingRule::exactly(50), None, 1.0);
+        let states = collect(&mut launcher, &method).unwrap().device.unwrap();
+        // 500 ms after a warm-up of 10: before, at 100, 200, 300 and 400 ms, and after
+        assert_eq!(states.samples, 6);
+        let clock = states.sm_clock_mhz.unwrap();
+        assert_eq!((clock.min, clock.max), (2010, 2060));
+    }
+
+    /// A convolution whose device clock says what it likes.
+    struct BrokenClock(f64);
+
+    impl PreparedConv for BrokenClock {
+        fn launch(&mut self) -> Result<(), BackendError> {
+            Ok(())
+        }
+
+        fn synchronize(&mut self) -> Result<(), BackendError> {
+            Ok(())
+        }
+
+        fn time(&mut self, _: std::num::NonZeroU32) -> Result<LaunchTime, BackendError> {
+            Ok(LaunchTime { host_ns: 1e3, device_ns: Some(self.0) })
+        }
+
+        fn algorithm(&self) -> &str {
+            "scripted"
+        }
+
+        fn workspace_bytes(&self) -> Bytes {
+            Bytes(0)
+        }
+
+        fn verify(&mut self) -> Result<(), BackendError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_an_error_whichever_clock_it_is_by() {
+        let method = method(WARM_UP, StoppingRule::exactly(10), None, 1.0);
+        for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let error = measure(&mut BrokenClock(wrong), &method).unwrap_err().to_string();
+            assert!(error.contains("by the device's clock, expected a finite time"), "{error}");
+        }
     }
 
     #[test]
@@ -270,10 +485,7 @@ mod tests {
         // the 12th
         let doubling = |launch: usize| 1e6 * f64::from(1 << (launch / 5));
         let rule = WarmUpRule { limit: Duration::from_millis(60), ..WARM_UP };
-        let ended = |allowance: Option<u64>| {
-            let allowance = allowance.map(Duration::from_millis);
-            warm_up(&mut scripted(doubling), rule, allowance).unwrap()
-        };
+        let ended = |allowance| warmed(&mut scripted(doubling), rule, allowance);
         let at_limit = WarmUp { launches: 19, ended: WarmUpEnd::TimeLimit };
         assert_eq!(ended(None), at_limit);
         assert_eq!(ended(Some(300)), at_limit);
@@ -285,7 +497,7 @@ mod tests {
     #[test]
     fn a_used_up_allowance_stops_at_the_floor() {
         let measured = standard(|_| 1e6, Some(Duration::from_nanos(1)), 1.0);
-        assert_eq!((measured.latencies_ns.len(), measured.stopped), (10, Stopped::Budget));
+        assert_eq!((measured.times.len(), measured.stopped), (10, Stopped::Budget));
         assert_eq!(measured.warm_up.ended, WarmUpEnd::BudgetShare);
     }
 
@@ -294,7 +506,7 @@ mod tests {
         let two_modes = |launch: usize| if launch.is_multiple_of(2) { 1e6 } else { 2e6 };
         let measured = standard(two_modes, Some(Duration::from_millis(60)), 1.0);
         // 1 ms and 2 ms in turn: 60 ms are over after 40 launches, warm-up included
-        assert_eq!(measured.warm_up.launches + measured.latencies_ns.len(), 40);
+        assert_eq!(measured.warm_up.launches + measured.times.len(), 40);
         assert_eq!(measured.stopped, Stopped::Budget);
     }
 
@@ -303,7 +515,7 @@ mod tests {
         // 1% between launches, but most of them within 0.4%
         let narrow = |launch: usize| 1e6 + 1e3 * [0.0, 1.0, 2.0, 3.0, 10.0][launch % 5];
         let measured = standard(narrow, None, 1.0);
-        assert_eq!((measured.latencies_ns.len(), measured.stopped), (50, Stopped::Precise));
+        assert_eq!((measured.times.len(), measured.stopped), (50, Stopped::Precise));
         // of 50 launches the ranks 17 and 32 (from 0) are the second and fourth latency of the
         // five, ten of each
         let interval = measured.relative_interval.unwrap();
@@ -314,7 +526,7 @@ mod tests {
     fn two_modes_are_never_precise() {
         let measured =
             standard(|launch| if launch.is_multiple_of(2) { 1e6 } else { 2e6 }, None, 1.0);
-        assert_eq!((measured.latencies_ns.len(), measured.stopped), (2000, Stopped::Cap));
+        assert_eq!((measured.times.len(), measured.stopped), (2000, Stopped::Cap));
     }
 
     #[test]
@@ -362,9 +574,10 @@ mod tests {
     #[test]
     fn the_paper_profile_makes_exactly_its_launches() {
         let mut conv = OneStep { launches: 0 };
-        let measured = measure(&mut conv, WARM_UP, StoppingRule::exactly(50), None, 1.0).unwrap();
-        assert_eq!((measured.latencies_ns.len(), measured.stopped), (50, Stopped::Cap));
+        let method = method(WARM_UP, StoppingRule::exactly(50), None, 1.0);
+        let measured = measure(&mut conv, &method).unwrap();
+        assert_eq!((measured.times.len(), measured.stopped), (50, Stopped::Cap));
         assert_eq!(conv.launches, 50 + measured.warm_up.launches);
-        assert!(measured.latencies_ns.iter().all(|&latency| latency > 0.0));
+        assert!(measured.times.host_ns.iter().all(|&latency| latency > 0.0));
     }
 }

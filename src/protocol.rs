@@ -1,6 +1,7 @@
 //! What one timed launch means, and how many of them are enough.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -8,14 +9,45 @@ use serde::{Deserialize, Serialize};
 
 use crate::experiment::{Configuration, UnknownName};
 
-/// What one timed launch means. Latencies of different protocols are different quantities: nothing
+/// What one timed sample means. Latencies of different protocols are different quantities: nothing
 /// compares them unasked.
+///
+/// Its name says all of it: `host-latency-warm`, `device-latency-cold`, `device-throughput-50-warm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    /// Synchronise, launch, synchronise, by the host's monotonic clock; caches as the launch before
-    /// left them; the library packs the weights inside the timed launch.
-    HostLatencyWarm,
+#[serde(try_from = "String", into = "String")]
+pub struct Protocol {
+    /// Whose time it is.
+    pub clock: Clock,
+    /// Launches back to back in a sample. With 1, `latency`: synchronise, launch, synchronise. With
+    /// more, `throughput`: synchronise, launch them all, synchronise; the sample is the time over
+    /// their number.
+    pub launches: NonZeroU32,
+    /// What is in the caches when a sample begins.
+    pub cache: Cache,
+}
+
+/// Whose time a launch takes. On a GPU both are recorded of every launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// The host's monotonic clock, from before the launch to after the synchronisation.
+    Host,
+    /// The device's, between events before and after the launch.
+    ///
+    /// The stream is empty when the first event is recorded, so the time that the host takes to
+    /// submit the launch is in it wherever that exceeds the work: it is what an empty launch takes
+    /// that says from where on.
+    Device,
+}
+
+/// What is in the caches when a sample begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cache {
+    /// What the launch before left.
+    Warm,
+    /// Nothing of the tensors in the device's last-level cache: it is overwritten before.
+    Cold,
 }
 
 /// How many launches a configuration gets.
@@ -46,12 +78,17 @@ pub struct StoppingRule {
 }
 
 /// When a configuration is warm: two successive windows of launches have medians within a
-/// tolerance of each other, so neither caches nor clocks are still moving the times.
+/// tolerance of each other, and so are the device's clocks at their ends: neither caches nor clocks
+/// are still moving the times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WarmUpRule {
-    /// Launches in a window.
+    /// Launches in a window, at least.
     pub window: usize,
-    /// Largest relative difference of two successive windows' medians.
+    /// Time that a window takes, at least: a GPU's clocks move over tens of milliseconds, in which
+    /// it makes thousands of small launches.
+    pub window_time: Duration,
+    /// Largest relative difference of two successive windows' medians, and of the device's clocks
+    /// at their ends, where it tells them.
     pub tolerance: f64,
     /// Give up (and record that the times were not steady) after this long, or earlier by
     /// [`crate::measure::WARM_UP_SHARE`].
@@ -66,10 +103,101 @@ impl StoppingRule {
 }
 
 impl Protocol {
-    /// As records and tables name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::HostLatencyWarm => "host-latency-warm",
+    /// The CPU's: launches one by one, by the host's clock.
+    pub const HOST_LATENCY_WARM: Self =
+        Self { clock: Clock::Host, launches: NonZeroU32::MIN, cache: Cache::Warm };
+
+    /// Whether a sample is a single launch.
+    pub fn is_latency(self) -> bool {
+        self.launches == NonZeroU32::MIN
+    }
+}
+
+impl From<Protocol> for String {
+    fn from(protocol: Protocol) -> Self {
+        protocol.to_string()
+    }
+}
+
+impl TryFrom<String> for Protocol {
+    type Error = UnknownName;
+
+    fn try_from(text: String) -> Result<Self, UnknownName> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clock, launches, cache } = self;
+        f.pad(&match self.is_latency() {
+            true => format!("{clock}-latency-{cache}"),
+            false => format!("{clock}-throughput-{launches}-{cache}"),
+        })
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        const EXPECTED: &str = "e.g. `host-latency-warm` or `device-throughput-50-warm`";
+        let unknown = || UnknownName::new("protocol", EXPECTED);
+        let parts: Vec<&str> = text.split('-').collect();
+        let protocol = match parts[..] {
+            [clock, "latency", cache] => {
+                Self { clock: clock.parse()?, launches: NonZeroU32::MIN, cache: cache.parse()? }
+            }
+            [clock, "throughput", launches, cache] => Self {
+                clock: clock.parse()?,
+                launches: launches.parse().map_err(|_| unknown())?,
+                cache: cache.parse()?,
+            },
+            _ => return Err(unknown()),
+        };
+        // the one spelling that it is written in
+        if protocol.to_string() == text { Ok(protocol) } else { Err(unknown()) }
+    }
+}
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Host => "host",
+            Self::Device => "device",
+        })
+    }
+}
+
+impl FromStr for Clock {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        match text {
+            "host" => Ok(Self::Host),
+            "device" => Ok(Self::Device),
+            _ => Err(UnknownName::new("clock", "`host` or `device`")),
+        }
+    }
+}
+
+impl fmt::Display for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Warm => "warm",
+            Self::Cold => "cold",
+        })
+    }
+}
+
+impl FromStr for Cache {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        match text {
+            "warm" => Ok(Self::Warm),
+            "cold" => Ok(Self::Cold),
+            _ => Err(UnknownName::new("cache", "`warm` or `cold`")),
         }
     }
 }
@@ -98,16 +226,20 @@ impl Profile {
         }
     }
 
-    /// How long to warm up.
-    pub fn warm_up_rule(self) -> WarmUpRule {
+    /// How long to warm up, on a device whose clocks follow the load within `window_time`.
+    pub fn warm_up_rule(self, window_time: Duration) -> WarmUpRule {
         match self {
             Self::Paper | Self::Standard => {
-                WarmUpRule { window: 5, tolerance: 0.02, limit: Duration::from_secs(1) }
+                let limit = Duration::from_secs(1);
+                WarmUpRule { window: 5, window_time, tolerance: 0.02, limit }
             }
             // one launch takes the page faults and the cold caches: enough to see that it runs
-            Self::Smoke => {
-                WarmUpRule { window: 1, tolerance: f64::INFINITY, limit: Duration::ZERO }
-            }
+            Self::Smoke => WarmUpRule {
+                window: 1,
+                window_time: Duration::ZERO,
+                tolerance: f64::INFINITY,
+                limit: Duration::ZERO,
+            },
         }
     }
 
@@ -124,12 +256,6 @@ impl Profile {
                 chosen.into_iter().map(|index| line[index].clone())
             })
             .collect()
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }
 
@@ -154,6 +280,23 @@ impl FromStr for Profile {
 mod tests {
     use super::*;
     use crate::experiment::{Experiment, Resolution};
+
+    #[test]
+    fn names_of_protocols_read_back_and_other_spellings_are_refused() {
+        for clock in [Clock::Host, Clock::Device] {
+            for cache in [Cache::Warm, Cache::Cold] {
+                for launches in [1, 2, 50] {
+                    let launches = NonZeroU32::new(launches).unwrap();
+                    let protocol = Protocol { clock, launches, cache };
+                    assert_eq!(protocol.to_string().parse(), Ok(protocol));
+                }
+            }
+        }
+        assert_eq!(Protocol::HOST_LATENCY_WARM.to_string(), "host-latency-warm");
+        for other in ["", "host-latency", "host-throughput-1-warm", "host-throughput-050-warm"] {
+            assert!(other.parse::<Protocol>().is_err(), "{other}");
+        }
+    }
 
     #[test]
     fn smoke_takes_three_configurations_of_each_line() {

@@ -4,7 +4,7 @@
 //! <runs>/<run id>/
 //!   run.json           header: schema, settings, platform, conditions, order; status and, once
 //!                      finished, every configuration's outcome (without raw launches)
-//!   launches.parquet   every launch: id, launch, latency_ns; written when the run finishes
+//!   launches.parquet   every sample: id, launch, host_ns, device_ns; written when the run finishes
 //!   criterion/         criterion's files of this run, and of no other
 //!   parts/             while unfinished: one file a configuration, launches included; one that
 //!                      cannot be read is set aside as `.damaged` and measured again
@@ -22,10 +22,12 @@ use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::backend::LaunchTime;
+use crate::backend::device::DeviceStates;
+use crate::backend::plan::PlanRecord;
 use crate::environment::{Conditions, Platform};
 use crate::experiment::{Configuration, Experiment};
-use crate::measure::{Stopped, WarmUp};
-use crate::protocol::Protocol;
+use crate::measure::{SampleTimes, Stopped, WarmUp};
 use crate::settings::Settings;
 use crate::shape::ConvShape;
 use crate::statistics::Summary;
@@ -38,15 +40,13 @@ pub use folder::{RunFolder, tidy_up};
 pub use launches::{Launches, LaunchesError};
 
 /// Version of the folder's layout and of the fields of `run.json`.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What a run set out to do, where. Only an unfinished run with an equal plan is resumed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// What was asked for.
     pub settings: Settings,
-    /// What one timed launch means.
-    pub protocol: Protocol,
     /// Where it runs.
     pub platform: Platform,
     /// Size and time of the program that measures: a rebuilt one does not continue another's run.
@@ -62,6 +62,10 @@ pub struct Session {
     pub started: Timestamp,
     /// The machine's state then.
     pub conditions: Conditions,
+    /// What timing takes when nothing is launched.
+    pub empty_launch: LaunchTime,
+    /// Why it ran on the CPU, where it might have run on a GPU.
+    pub why_cpu: Option<String>,
 }
 
 /// `run.json`.
@@ -114,10 +118,12 @@ pub struct ConfigurationRecord {
     pub x: u32,
     /// What was computed.
     pub shape: ConvShape,
-    /// When it was begun.
+    /// When it was begun, the last time.
     pub started: Timestamp,
-    /// What preparing and measuring took in all, in seconds.
+    /// What preparing and measuring took that time, in seconds.
     pub wall_s: f64,
+    /// How often it was tried: more than once where the device was throttled, or failed.
+    pub attempts: u32,
     /// Measured, skipped or failed.
     pub outcome: Outcome,
 }
@@ -125,11 +131,14 @@ pub struct ConfigurationRecord {
 /// What became of one configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
+#[expect(clippy::large_enum_variant, reason = "nearly all are measured")]
 pub enum Outcome {
     /// It has launches.
     Measured {
         /// The algorithm that ran.
         algorithm: String,
+        /// Which plan a library chose, and why none before it.
+        plan: Option<PlanRecord>,
         /// Its scratch memory.
         workspace_bytes: Bytes,
         /// Whether outputs were compared with a direct sum.
@@ -140,6 +149,8 @@ pub enum Outcome {
         stopped: Stopped,
         /// Half the median's 95% interval over the median, the clock's step included.
         relative_interval: Option<f64>,
+        /// The device's clocks and the like meanwhile, where it tells them.
+        device: Option<DeviceStates>,
         /// Their statistics.
         summary: Summary,
     },
@@ -152,7 +163,21 @@ pub enum Outcome {
     Failed {
         /// What happened.
         reason: String,
+        /// Whether the device could not be used any more after it.
+        device_lost: bool,
     },
+}
+
+impl Outcome {
+    /// Whether the device was throttled while it was measured.
+    pub fn is_throttled(&self) -> bool {
+        match self {
+            Self::Measured { device, .. } => {
+                device.as_ref().is_some_and(DeviceStates::is_throttled)
+            }
+            Self::Skipped { .. } | Self::Failed { .. } => false,
+        }
+    }
 }
 
 /// A file under `parts/`: an outcome with its launches.
@@ -164,8 +189,8 @@ pub struct Part {
     pub position: usize,
     /// The outcome.
     pub record: ConfigurationRecord,
-    /// Latencies in launch order, in nanoseconds; empty unless measured.
-    pub latencies_ns: Vec<f64>,
+    /// Every sample's times; none unless measured.
+    pub times: SampleTimes,
 }
 
 /// Why a run's folder cannot be used.
@@ -217,8 +242,9 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 impl Session {
-    fn now() -> Self {
-        Self { started: now(), conditions: Conditions::now() }
+    /// Begun now.
+    pub fn now(empty_launch: LaunchTime, why_cpu: Option<String>) -> Self {
+        Self { started: now(), conditions: Conditions::now(), empty_launch, why_cpu }
     }
 }
 
@@ -308,6 +334,7 @@ impl ConfigurationRecord {
         configuration: &Configuration,
         started: Timestamp,
         wall_s: f64,
+        attempts: u32,
         outcome: Outcome,
     ) -> Self {
         Self {
@@ -318,6 +345,7 @@ impl ConfigurationRecord {
             shape: configuration.shape,
             started,
             wall_s,
+            attempts,
             outcome,
         }
     }

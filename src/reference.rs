@@ -1,7 +1,43 @@
 //! The convolution as its definition has it: what every faster implementation is compared with.
 
-use crate::random::random_bits;
+use crate::random::{random_bits, random_value};
 use crate::shape::ConvShape;
+
+/// Streams of the seed's random bits that seed the two tensors.
+const INPUT_STREAM: u64 = 0;
+const WEIGHTS_STREAM: u64 = 1;
+
+/// Seed of the input's values, for filling it whole.
+pub fn input_seed(seed: u64) -> u64 {
+    random_bits(seed, INPUT_STREAM)
+}
+
+/// Seed of the weights' values, for filling them whole.
+pub fn weights_seed(seed: u64) -> u64 {
+    random_bits(seed, WEIGHTS_STREAM)
+}
+
+/// Element `index` of the input, `[in_channels, height, width]`, of a convolution seeded `seed`.
+pub fn input_value(seed: u64, index: usize) -> f32 {
+    random_value(input_seed(seed), index as u64)
+}
+
+/// Element `index` of the weights, `[out_channels, in_channels, kernel, kernel]`.
+pub fn weight_value(seed: u64, index: usize) -> f32 {
+    random_value(weights_seed(seed), index as u64)
+}
+
+/// How an implementation computes, as far as its rounding depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// Products and sums of the direct form in `f32`, in any order.
+    F32,
+    /// In `f32`, but of transformed tensors, which rounds more: Winograd or FFT.
+    F32Transformed,
+    /// Products of inputs and weights rounded or cut to TF32, ten bits after the leading one,
+    /// summed in `f32`.
+    Tf32,
+}
 
 /// One output value and how far a correct `f32` implementation may be from it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,7 +85,7 @@ pub fn positions_to_check(shape: ConvShape, seed: u64) -> Vec<[usize; 3]> {
 ///
 /// Input is `[in_channels, height, width]`, weights `[out_channels, in_channels, kernel, kernel]`.
 ///
-/// The tolerance is `8·u·√n·√Σpᵢ²` for the `n` products `pᵢ` of the sum, with the unit roundoff
+/// The tolerance in [`Arithmetic::F32`] is `8·u·√n·√Σpᵢ²` for the `n` products `pᵢ` of the sum, with the unit roundoff
 /// `u = 2⁻²⁴`. The reason: each addition rounds by at most `u` times its partial sum. Products of
 /// centred random values make partial sums random walks, of size `√Σpᵢ²` at the end and less
 /// before, and their `n` rounding errors are independent: together about `u·√n·√Σpᵢ²/√6`, of
@@ -58,12 +94,23 @@ pub fn positions_to_check(shape: ConvShape, seed: u64) -> Vec<[usize; 3]> {
 /// this lets one of the longest, of 45,000, pass at a position in 25, and so at all of
 /// [`positions_to_check`] never.
 ///
+/// [`Arithmetic::Tf32`] adds `5·2⁻¹⁰·√Σpᵢ²`. Cutting a factor to 10 bits makes it smaller by a part
+/// between 0 and 2⁻¹⁰, by `0.35·2⁻¹⁰` on average, which shrinks the whole sum, of size `√Σpᵢ²`, by
+/// twice as much; rounding does less. Seven times that is exceeded once in 10¹² sums, and leaves out
+/// far less than a missing row or column of taps makes, `√(Σpᵢ²/K)`.
+///
+/// [`Arithmetic::F32Transformed`] is `64·u·n·√(Σpᵢ²/n)` with the `n` and the size of products of a
+/// sum without padding, wherever the position is, since a transform mixes the values of a whole
+/// tile: 8 times the direct form's, for the numbers that Winograd's and Fourier's transforms add
+/// up on the way are larger than the result.
+///
 /// # Panics
-/// Where a slice is shorter than `shape` says, or the position is outside the output.
+/// Where the position is outside the output.
 pub fn output_value(
     shape: ConvShape,
-    input: &[f32],
-    weights: &[f32],
+    input: impl Fn(usize) -> f32,
+    weights: impl Fn(usize) -> f32,
+    arithmetic: Arithmetic,
     [channel, row, column]: [usize; 3],
 ) -> ReferenceValue {
     let (height, width, kernel) = (shape.height(), shape.width(), shape.kernel());
@@ -83,16 +130,30 @@ pub fn output_value(
                 let weight =
                     ((channel * shape.in_channels() + in_channel) * kernel + y) * kernel + x;
                 let pixel = (in_channel * height + in_row) * width + in_column;
-                let product = f64::from(weights[weight]) * f64::from(input[pixel]);
+                let product = f64::from(weights(weight)) * f64::from(input(pixel));
                 value += product;
                 squares += product * product;
                 terms += 1;
             }
         }
     }
-    let unit_roundoff = f64::from(f32::EPSILON) / 2.0;
-    let tolerance = 8.0 * unit_roundoff * (terms as f64).sqrt() * squares.sqrt();
+    let tolerance = tolerance(shape, arithmetic, terms as f64, squares);
     ReferenceValue { value, tolerance }
+}
+
+/// By what [`output_value`] says, for `terms` products whose squares sum up to `squares`.
+fn tolerance(shape: ConvShape, arithmetic: Arithmetic, terms: f64, squares: f64) -> f64 {
+    const TF32_STEP: f64 = 1.0 / 1024.0;
+    let unit_roundoff = f64::from(f32::EPSILON) / 2.0;
+    let direct = |terms: f64, squares: f64| 8.0 * unit_roundoff * terms.sqrt() * squares.sqrt();
+    match arithmetic {
+        Arithmetic::F32 => direct(terms, squares),
+        Arithmetic::Tf32 => direct(terms, squares) + 5.0 * TF32_STEP * squares.sqrt(),
+        Arithmetic::F32Transformed => {
+            let all = (shape.in_channels() * shape.kernel() * shape.kernel()) as f64;
+            8.0 * direct(all, squares / terms * all)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -110,13 +171,51 @@ mod tests {
         // the longest sums of the experiments, 45,000 terms, where the kernel covers the image
         let shape: ConvShape = "h=10_w=10_in=450_out=1_k=10".parse().unwrap();
         let [input, mut weights] = tensors(shape);
-        let expected = output_value(shape, &input, &weights, [0, 4, 4]);
+        let of = |weights: &[f32]| {
+            output_value(shape, |i| input[i], |i| weights[i], Arithmetic::F32, [0, 4, 4])
+        };
+        let expected = of(&weights);
         let sum: f32 = input.iter().zip(&weights).map(|(x, w)| x * w).sum();
         assert!(expected.accepts(sum), "{expected:?} {sum}");
         assert!(!expected.accepts(f32::NAN));
         weights[12_345] = 0.0;
         let sum: f32 = input.iter().zip(&weights).map(|(x, w)| x * w).sum();
         assert!(!expected.accepts(sum), "{expected:?} {sum}");
+    }
+
+    /// The sum of one output value with both factors changed by `change`, in `f32`.
+    fn changed_sum(input: &[f32], weights: &[f32], change: impl Fn(f32) -> f32) -> f32 {
+        input.iter().zip(weights).map(|(x, w)| change(*x) * change(*w)).sum()
+    }
+
+    #[test]
+    fn the_tolerance_of_tf32_takes_cut_and_rounded_factors_but_not_half_precision_brain_floats() {
+        let cut = |bits: u32| move |v: f32| f32::from_bits(v.to_bits() >> bits << bits);
+        let rounded =
+            |bits: u32| move |v: f32| cut(bits)(f32::from_bits(v.to_bits() + (1 << (bits - 1))));
+        let (mut refused, mut incomplete) = (0, 0);
+        for seed in 0..200 {
+            // one position whose taps all read the image: the sum is of everything
+            let shape: ConvShape = "h=3_w=3_in=50_out=1_k=3".parse().unwrap();
+            let stream = |seed, len| (0..len as u64).map(move |i| random_value(seed, i));
+            let input: Vec<f32> = stream(seed, shape.input_len()).collect();
+            let weights: Vec<f32> = stream(seed + 1000, shape.weights_len()).collect();
+            let tf32 =
+                output_value(shape, |i| input[i], |i| weights[i], Arithmetic::Tf32, [0, 1, 1]);
+            assert!(tf32.accepts(changed_sum(&input, &weights, cut(13))));
+            assert!(tf32.accepts(changed_sum(&input, &weights, rounded(13))));
+            // brain floats keep seven bits: a third of the sums are further off than TF32 explains
+            refused += usize::from(!tf32.accepts(changed_sum(&input, &weights, cut(16))));
+            // a column of taps left out
+            let without: Vec<f32> = weights
+                .iter()
+                .enumerate()
+                .map(|(i, w)| if i % 3 == 0 { 0.0 } else { *w })
+                .collect();
+            incomplete += usize::from(!tf32.accepts(changed_sum(&input, &without, cut(13))));
+        }
+        assert!(refused > 50, "{refused} of 200");
+        assert!(incomplete > 190, "{incomplete} of 200");
     }
 
     #[test]

@@ -10,14 +10,15 @@ use rand_chacha::rand_core::SeedableRng;
 use thiserror::Error;
 
 use crate::backend::{Backend, BackendError};
-use crate::environment::{Platform, Timer, available_memory};
+use crate::environment::Platform;
 use crate::experiment::{Configuration, Experiment};
-use crate::measure::{MeasureError, Measurement, measure};
-use crate::protocol::Protocol;
+use crate::host::Timer;
+use crate::measure::{MeasureError, Measurement, Method, SampleTimes, measure};
+use crate::protocol::{Clock, Protocol};
 use crate::record::{
-    ConfigurationRecord, Outcome, Part, Plan, RecordError, RunFolder, now, tidy_up,
+    ConfigurationRecord, Outcome, Part, Plan, RecordError, RunFolder, Session, now, tidy_up,
 };
-use crate::settings::Settings;
+use crate::settings::{BackendSettings, Settings};
 use crate::statistics::Summary;
 use crate::units::Bytes;
 
@@ -36,9 +37,11 @@ pub struct Run {
 /// What happened, for whoever shows progress.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// Outputs of so many configurations agree with direct sums.
+    Verified(usize),
     /// A configuration is begun.
     Started(&'a Configuration),
-    /// A configuration has an outcome; `of` counts those that had none when the process began.
+    /// A configuration has an outcome, its first if [`ConfigurationRecord::attempts`] is 1.
     Done {
         /// What became of it.
         record: &'a ConfigurationRecord,
@@ -56,7 +59,24 @@ pub enum RunError {
     /// The filter or the selection leaves nothing.
     #[error("nothing to measure: no configuration of the chosen experiments passes the filter")]
     Empty,
+    /// The backend computes something else than a convolution.
+    #[error("{0}; nothing was measured: times of wrong results mean nothing, please report it")]
+    Wrong(BackendError),
+    /// The device can no longer be used by this process.
+    #[error(
+        "{reason}\n{id} is tried again last; what was measured is safe: repeat the command to resume"
+    )]
+    DeviceLost {
+        /// The configuration that was launched.
+        id: String,
+        /// What happened.
+        reason: String,
+    },
 }
+
+/// How often a configuration is tried: while its device is throttled, and where it failed with its
+/// device, there may be better times.
+pub const MOST_ATTEMPTS: u32 = 3;
 
 impl Run {
     /// Takes up the latest unfinished run with the same plan, or begins a new one.
@@ -67,23 +87,23 @@ impl Run {
         settings: &Settings,
         platform: Platform,
         selected: Vec<Configuration>,
+        session: Session,
     ) -> Result<Self, RunError> {
         if selected.is_empty() {
             return Err(RunError::Empty);
         }
         let plan = Plan {
             settings: Settings { runs: Path::new("").to_owned(), ..settings.clone() },
-            protocol: Protocol::HostLatencyWarm,
             platform,
             program: program(),
             ids: selected.iter().map(Configuration::id).collect(),
         };
         tidy_up(&settings.runs)?;
-        let folder = match RunFolder::resume(&settings.runs, &plan)? {
+        let folder = match RunFolder::resume(&settings.runs, &plan, &session)? {
             Some(folder) => folder,
             None => {
                 let seed = settings.seed.unwrap_or_else(|| now().as_millisecond() as u64);
-                RunFolder::create(&settings.runs, plan, seed)?
+                RunFolder::create(&settings.runs, plan, seed, session)?
             }
         };
         let order = measuring_order(selected, folder.header().seed);
@@ -102,55 +122,140 @@ impl Run {
         Ok(Self { folder, order, done_before, damaged })
     }
 
-    /// Measures what has no outcome yet. A configuration that fails is recorded and the rest goes
-    /// on.
+    /// Measures what has no outcome yet, then again what another attempt may improve. A
+    /// configuration that fails is recorded and the rest goes on.
+    ///
+    /// Before anything is measured, outputs of one configuration of each experiment are verified,
+    /// unless all are going to be.
     ///
     /// # Errors
-    /// [`RunError`] where an outcome cannot be kept.
+    /// [`RunError`] where outputs are wrong, an outcome cannot be kept, or the device is lost.
     pub fn measure(
         &self,
         backend: &mut dyn Backend,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), RunError> {
         let settings = &self.folder.header().plan.settings;
-        let mut pace = Pace::new(settings.time_budget, &self.order);
+        if !settings.verify && self.done_before < self.order.len() {
+            on_event(Event::Verified(self.verify_some(backend)?));
+        }
+        let mut pace = Pace::new(settings, &self.order);
         for (position, configuration) in self.order.iter().enumerate() {
-            if let Some(part) = self.folder.part(&configuration.id())? {
-                pace.account(configuration, &part.record);
-                continue;
+            match self.folder.part(&configuration.id())? {
+                Some(part) => pace.account(configuration, &part.record),
+                None => {
+                    let allowance = pace.allowance(configuration);
+                    self.attempt(backend, position, 1, allowance, &mut pace, on_event)?;
+                }
             }
-            on_event(Event::Started(configuration));
-            let part =
-                self.measure_one(backend, position, configuration, pace.allowance(configuration));
-            self.folder.keep(&part)?;
-            pace.account(configuration, &part.record);
-            on_event(Event::Done { record: &part.record, time_left: pace.time_left() });
+        }
+        for attempt in 2..=MOST_ATTEMPTS {
+            self.attempt_again(backend, attempt, &mut pace, on_event)?;
         }
         Ok(())
     }
 
-    fn measure_one(
+    /// Measures again what deserves it, at least as long as the time before.
+    fn attempt_again(
+        &self,
+        backend: &mut dyn Backend,
+        attempt: u32,
+        pace: &mut Pace,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), RunError> {
+        let mut again = Vec::new();
+        for (position, configuration) in self.order.iter().enumerate() {
+            let part = self.folder.part(&configuration.id())?;
+            let record = part.map(|part| part.record);
+            again.extend(
+                record.filter(|r| deserves_attempt(r, attempt)).map(|r| (position, r.wall_s)),
+            );
+        }
+        pace.expect(again.iter().map(|(position, _)| &self.order[*position]));
+        for (position, took_s) in again {
+            let took = Duration::try_from_secs_f64(took_s).unwrap_or_default();
+            let allowance = pace.allowance(&self.order[position]).map(|share| share.max(took));
+            self.attempt(backend, position, attempt, allowance, pace, on_event)?;
+        }
+        Ok(())
+    }
+
+    /// Outputs of the first configuration of each experiment that fits in memory.
+    fn verify_some(&self, backend: &mut dyn Backend) -> Result<usize, RunError> {
+        let header = self.folder.header();
+        let mut verified = 0;
+        for of_experiment in self.order.chunk_by(|a, b| a.experiment == b.experiment) {
+            let fits =
+                |c: &&Configuration| does_not_fit(backend, c, &header.plan.settings).is_none();
+            let Some(configuration) = of_experiment.iter().find(fits) else { continue };
+            let verify = |backend: &mut dyn Backend| {
+                backend.prepare(configuration.shape, header.seed)?.verify()
+            };
+            match verify(backend) {
+                Ok(()) => verified += 1,
+                Err(error @ BackendError::Verification { .. }) => {
+                    return Err(RunError::Wrong(error));
+                }
+                // what else is wrong with it is recorded when it is measured
+                Err(error) => self.check(backend, configuration, &error)?,
+            }
+        }
+        Ok(verified)
+    }
+
+    /// Whether the device survived `error`.
+    fn check(
+        &self,
+        backend: &mut dyn Backend,
+        configuration: &Configuration,
+        error: &dyn std::error::Error,
+    ) -> Result<(), RunError> {
+        let lost = |_| RunError::DeviceLost { id: configuration.id(), reason: error.to_string() };
+        backend.check().map_err(lost)
+    }
+
+    /// Measures one configuration and keeps what became of it.
+    fn attempt(
         &self,
         backend: &mut dyn Backend,
         position: usize,
-        configuration: &Configuration,
+        attempt: u32,
         allowance: Option<Duration>,
-    ) -> Part {
+        pace: &mut Pace,
+        on_event: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), RunError> {
+        let configuration = &self.order[position];
         let (started, clock) = (now(), Instant::now());
         let header = self.folder.header();
-        let measured =
-            try_measure(backend, configuration, &header.plan.settings, header.seed, allowance);
-        let (outcome, latencies_ns) = match measured {
-            Ok(measured) => measured,
-            Err(MeasureError::Backend(error @ BackendError::OutOfMemory { .. })) => {
-                (Outcome::Skipped { reason: error.to_string() }, Vec::new())
-            }
-            Err(error) => (Outcome::Failed { reason: error.to_string() }, Vec::new()),
-        };
+        let (settings, seed) = (&header.plan.settings, header.seed);
+        on_event(Event::Started(configuration));
+        let measured = try_measure(backend, configuration, settings, seed, allowance);
+        let mut lost = None;
+        let (outcome, times) = measured.unwrap_or_else(|error| {
+            lost = self.check(backend, configuration, &error).err();
+            let reason = error.to_string();
+            let outcome = match error {
+                MeasureError::Backend(error) if error.is_out_of_memory() => {
+                    Outcome::Skipped { reason }
+                }
+                _ => Outcome::Failed { reason, device_lost: lost.is_some() },
+            };
+            (outcome, SampleTimes::default())
+        });
         let wall_s = clock.elapsed().as_secs_f64();
-        let record = ConfigurationRecord::new(configuration, started, wall_s, outcome);
-        Part { run_id: header.run_id.clone(), position, record, latencies_ns }
+        let record = ConfigurationRecord::new(configuration, started, wall_s, attempt, outcome);
+        let part = Part { run_id: header.run_id.clone(), position, record, times };
+        self.folder.keep(&part)?;
+        pace.account(configuration, &part.record);
+        on_event(Event::Done { record: &part.record, time_left: pace.time_left() });
+        lost.map_or(Ok(()), Err)
     }
+}
+
+/// Whether a configuration was tried less often than `attempt` and may do better now.
+fn deserves_attempt(record: &ConfigurationRecord, attempt: u32) -> bool {
+    let lost = matches!(record.outcome, Outcome::Failed { device_lost: true, .. });
+    record.attempts < attempt && (lost || record.outcome.is_throttled())
 }
 
 fn try_measure(
@@ -159,36 +264,59 @@ fn try_measure(
     settings: &Settings,
     seed: u64,
     allowance: Option<Duration>,
-) -> Result<(Outcome, Vec<f64>), MeasureError> {
-    let required = backend.required_memory(configuration.shape);
-    if let Some(reason) = too_large(required, settings.memory_limit) {
-        return Ok((Outcome::Skipped { reason }, Vec::new()));
+) -> Result<(Outcome, SampleTimes), MeasureError> {
+    if let Some(reason) = does_not_fit(backend, configuration, settings) {
+        return Ok((Outcome::Skipped { reason }, SampleTimes::default()));
     }
     let begun = Instant::now();
     let mut conv = backend.prepare(configuration.shape, seed)?;
     if settings.verify {
         conv.verify()?;
     }
-    let Measurement { warm_up, stopped, relative_interval, latencies_ns } = measure(
-        conv.as_mut(),
-        settings.profile.warm_up_rule(),
-        settings.profile.stopping_rule(),
-        allowance.map(|all| all.saturating_sub(begun.elapsed())),
-        Timer::of_this_machine().step_ns,
-    )?;
-    let Some(summary) = Summary::of(&latencies_ns) else {
-        return Ok((Outcome::Failed { reason: "no launches".to_owned() }, latencies_ns));
+    let allowance = allowance.map(|all| all.saturating_sub(begun.elapsed()));
+    let Measurement { warm_up, stopped, relative_interval, times, device } =
+        measure(conv.as_mut(), &method(settings, allowance))?;
+    let Some(summary) = Summary::of(times.by(settings.protocol.clock)) else {
+        let reason = "no launches".to_owned();
+        return Ok((Outcome::Failed { reason, device_lost: false }, times));
     };
     let outcome = Outcome::Measured {
         algorithm: conv.algorithm().to_owned(),
+        plan: conv.plan().cloned(),
         workspace_bytes: conv.workspace_bytes(),
         verified: settings.verify,
         warm_up,
         stopped,
         relative_interval,
+        device,
         summary,
     };
-    Ok((outcome, latencies_ns))
+    Ok((outcome, times))
+}
+
+fn method(settings: &Settings, allowance: Option<Duration>) -> Method {
+    /// Events of CUDA have "a resolution of around 0.5 microseconds" (driver API,
+    /// `cuEventElapsedTime`); of newer devices it is finer, which nothing says.
+    const EVENT_STEP_NS: f64 = 500.0;
+    /// Long enough for a GPU's clocks to follow the load.
+    const CLOCKS_FOLLOW: Duration = Duration::from_millis(20);
+    let window_time = match settings.backend {
+        BackendSettings::Cpu { .. } => Duration::ZERO,
+        BackendSettings::Cudnn(_) => CLOCKS_FOLLOW,
+    };
+    let Protocol { clock, launches, .. } = settings.protocol;
+    let step_ns = match clock {
+        Clock::Host => Timer::of_this_machine().step_ns,
+        Clock::Device => EVENT_STEP_NS,
+    };
+    Method {
+        protocol: settings.protocol,
+        warm_up: settings.profile.warm_up_rule(window_time),
+        stopping: settings.stopping_rule(),
+        allowance,
+        // a sample is a part of the time that the clock measured
+        clock_step_ns: step_ns / f64::from(launches.get()),
+    }
 }
 
 /// What tells a rebuilt program from the one before: its size and when its file was written.
@@ -201,12 +329,21 @@ fn program() -> String {
     }
 }
 
-/// Why a configuration that needs so much memory is not tried.
-pub fn too_large(required: Bytes, limit: Bytes) -> Option<String> {
-    if required > limit {
+/// Why a configuration is not tried for want of memory.
+pub fn does_not_fit(
+    backend: &dyn Backend,
+    configuration: &Configuration,
+    settings: &Settings,
+) -> Option<String> {
+    let required = backend.required_memory(configuration.shape);
+    too_large(required, settings.memory_limit, backend.available_memory())
+}
+
+fn too_large(required: Bytes, limit: Option<Bytes>, available: Option<Bytes>) -> Option<String> {
+    if let Some(limit) = limit.filter(|&limit| required > limit) {
         return Some(format!("needs {required}, memory_limit_gib allows {limit}"));
     }
-    let available = available_memory().filter(|&available| required > available)?;
+    let available = available.filter(|&available| required > available)?;
     Some(format!("needs {required}, only {available} of memory is free"))
 }
 
@@ -230,27 +367,50 @@ pub fn measuring_order(selected: Vec<Configuration>, seed: u64) -> Vec<Configura
 /// it is expected to cost among those to come.
 struct Pace {
     left: Option<Duration>,
-    /// Cost of the configurations to come, in units of [`launch_cost`].
+    /// What a configuration costs whatever its shape, in units of [`launch_cost`].
+    cost_of_any: f64,
+    /// Cost of the configurations to come.
     cost_left: f64,
     cost_done: f64,
     time_done: Duration,
 }
 
 impl Pace {
-    fn new(budget: Option<Duration>, order: &[Configuration]) -> Self {
-        let cost_left = order.iter().map(launch_cost).sum();
-        Self { left: budget, cost_left, cost_done: 0.0, time_done: Duration::ZERO }
+    fn new(settings: &Settings, order: &[Configuration]) -> Self {
+        let mut pace = Self {
+            left: settings.time_budget,
+            // enough for the smallest shapes to get launches that say something about noise
+            cost_of_any: match settings.backend {
+                BackendSettings::Cpu { .. } => 5e7,
+                // some 0.1 ms of a GPU: warming up and launching take as long for any shape
+                BackendSettings::Cudnn(_) => 2e9,
+            },
+            cost_left: 0.0,
+            cost_done: 0.0,
+            time_done: Duration::ZERO,
+        };
+        pace.expect(order.iter());
+        pace
+    }
+
+    /// Says what is to come.
+    fn expect<'a>(&mut self, to_come: impl Iterator<Item = &'a Configuration>) {
+        self.cost_left = to_come.map(|configuration| self.cost(configuration)).sum();
+    }
+
+    fn cost(&self, configuration: &Configuration) -> f64 {
+        launch_cost(configuration) + self.cost_of_any
     }
 
     fn allowance(&self, configuration: &Configuration) -> Option<Duration> {
-        let share = (launch_cost(configuration) / self.cost_left).clamp(0.0, 1.0);
+        let share = (self.cost(configuration) / self.cost_left).clamp(0.0, 1.0);
         self.left.map(|left| left.mul_f64(share))
     }
 
     fn account(&mut self, configuration: &Configuration, record: &ConfigurationRecord) {
         let took = Duration::try_from_secs_f64(record.wall_s).unwrap_or_default();
         self.left = self.left.map(|left| left.saturating_sub(took));
-        let cost = launch_cost(configuration);
+        let cost = self.cost(configuration);
         self.cost_left -= cost;
         self.cost_done += cost;
         self.time_done += took;
@@ -263,15 +423,13 @@ impl Pace {
     }
 }
 
-/// What a launch is expected to cost, in multiply–adds: those it makes, what moving its bytes
-/// would have computed meanwhile, and a constant that gives the smallest shapes enough launches to
-/// say something about noise.
+/// What a launch is expected to cost, in multiply–adds: those it makes, and what moving its bytes
+/// would have computed meanwhile.
 fn launch_cost(configuration: &Configuration) -> f64 {
     /// Multiply–adds in the time a byte moves: about what machines of today balance at.
     const MACS_PER_BYTE: f64 = 10.0;
-    const CONSTANT: f64 = 5e7;
     let Bytes(bytes) = configuration.shape.min_bytes_moved();
-    configuration.shape.macs().0 as f64 + MACS_PER_BYTE * bytes as f64 + CONSTANT
+    configuration.shape.macs().0 as f64 + MACS_PER_BYTE * bytes as f64
 }
 
 #[cfg(test)]
@@ -280,9 +438,15 @@ mod tests {
 
     use super::*;
     use crate::experiment::Resolution;
+    use crate::settings::{BackendKind, Requested};
 
     fn suite() -> Vec<Configuration> {
         Experiment::ALL.iter().flat_map(|e| e.configurations(Resolution::Original)).collect()
+    }
+
+    fn settings() -> Settings {
+        let requested = Requested::load(std::iter::empty(), Path::new("none"), Path::new("runs"));
+        requested.unwrap().settings(BackendKind::Cpu).unwrap()
     }
 
     #[test]
@@ -300,11 +464,12 @@ mod tests {
 
     #[test]
     fn what_exceeds_the_limit_or_the_free_memory_is_not_tried() {
-        assert_eq!(too_large(Bytes(1), Bytes(1)), None);
-        let reason = too_large(Bytes(2048), Bytes(1024)).unwrap();
+        assert_eq!(too_large(Bytes(1), Some(Bytes(1)), Some(Bytes(1))), None);
+        assert_eq!(too_large(Bytes(u64::MAX), None, None), None);
+        let reason = too_large(Bytes(2048), Some(Bytes(1024)), None).unwrap();
         assert_eq!(reason, "needs 2.000 KiB, memory_limit_gib allows 1.000 KiB");
-        let reason = too_large(Bytes(u64::MAX / 2), Bytes(u64::MAX)).unwrap();
-        assert!(reason.contains("of memory is free"), "{reason}");
+        let reason = too_large(Bytes(2048), Some(Bytes(4096)), Some(Bytes(1024))).unwrap();
+        assert_eq!(reason, "needs 2.000 KiB, only 1.000 KiB of memory is free");
     }
 
     #[test]
@@ -322,14 +487,15 @@ mod tests {
     fn allowances_of_configurations_that_use_theirs_add_up_to_the_budget() {
         let order = measuring_order(suite(), 3);
         let budget = Duration::from_secs(100);
-        let mut pace = Pace::new(Some(budget), &order);
+        let settings = Settings { time_budget: Some(budget), ..settings() };
+        let mut pace = Pace::new(&settings, &order);
         let mut total = Duration::ZERO;
         for configuration in &order {
             let allowance = pace.allowance(configuration).unwrap();
             total += allowance;
             let outcome = Outcome::Skipped { reason: String::new() };
-            let record =
-                ConfigurationRecord::new(configuration, now(), allowance.as_secs_f64(), outcome);
+            let took_s = allowance.as_secs_f64();
+            let record = ConfigurationRecord::new(configuration, now(), took_s, 1, outcome);
             pace.account(configuration, &record);
         }
         assert!((total.as_secs_f64() - 100.0).abs() < 0.01, "{total:?}");

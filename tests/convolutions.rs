@@ -110,7 +110,13 @@ fn the_reference_gives_exactly_what_pytorch_gives_for_every_kernel() {
         for (index, expected) in expected.into_iter().enumerate() {
             let (pixel, channel) = (index % shape.pixels(), index / shape.pixels());
             let position = [channel, pixel / shape.width(), pixel % shape.width()];
-            let got = reference::output_value(shape, &input, &weights, position);
+            let got = reference::output_value(
+                shape,
+                |index| input[index],
+                |index| weights[index],
+                reference::Arithmetic::F32,
+                position,
+            );
             assert_eq!(got.value, f64::from(expected), "{shape} at {position:?}");
         }
     }

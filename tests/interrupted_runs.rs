@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use alpha_flops::backend::LaunchTime;
 use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend};
 use alpha_flops::environment::Platform;
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
-use alpha_flops::protocol::Profile;
-use alpha_flops::record::{self, Outcome, RecordError, RunStatus};
+use alpha_flops::measure::SampleTimes;
+use alpha_flops::protocol::{Profile, Protocol};
+use alpha_flops::record::{self, Outcome, RecordError, RunStatus, Session};
 use alpha_flops::run::{Run, RunError};
-use alpha_flops::settings::{BackendChoice, Settings};
+use alpha_flops::settings::{BackendSettings, Settings};
 use alpha_flops::units::Bytes;
 
 /// Set for the process that measures, to the folder of its runs.
@@ -66,27 +68,35 @@ fn selection() -> Vec<Configuration> {
 
 fn settings(runs: &Path) -> Settings {
     Settings {
-        backend: BackendChoice::Cpu,
+        backend: BackendSettings::Cpu {
+            threads: NonZeroUsize::MIN,
+            algorithm: AlgorithmChoice::Auto,
+        },
         experiments: vec![Experiment::A, Experiment::B, Experiment::C],
         resolution: Resolution::Original,
         profile: Profile::Smoke,
-        threads: NonZeroUsize::MIN,
-        algorithm: AlgorithmChoice::Auto,
+        launches: None,
+        protocol: Protocol::HOST_LATENCY_WARM,
         seed: None,
         time_budget: None,
-        memory_limit: Bytes(1 << 24),
+        memory_limit: Some(Bytes(1 << 24)),
         verify: false,
         runs: runs.to_owned(),
     }
 }
 
+fn backend() -> CpuBackend {
+    CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap()
+}
+
 fn open(settings: &Settings) -> Result<Run, RunError> {
-    Run::open(settings, Platform::of_cpu(None), selection())
+    let empty_launch = LaunchTime { host_ns: 20.0, device_ns: None };
+    Run::open(settings, Platform::of(&backend()), selection(), Session::now(empty_launch, None))
 }
 
 fn measure(runs: &Path) {
     let settings = settings(runs);
-    let mut backend = CpuBackend::new(settings.threads, settings.algorithm).unwrap();
+    let mut backend = backend();
     let mut run = open(&settings).unwrap();
     run.measure(&mut backend, &mut |_| {}).unwrap();
     run.folder.finish().unwrap();
@@ -198,7 +208,7 @@ fn form(run: &record::FinishedRun) -> Vec<(String, String, usize)> {
                 }
                 other => format!("{other:?}"),
             };
-            (record.id.clone(), outcome, launches.get(&record.id).map_or(0, Vec::len))
+            (record.id.clone(), outcome, launches.get(&record.id).map_or(0, SampleTimes::len))
         })
         .collect();
     form.sort();
@@ -239,7 +249,7 @@ fn a_run_in_use_is_not_shared() {
 fn damaged_part() {
     let directory = tempfile::tempdir().unwrap();
     let run = open(&settings(directory.path())).unwrap();
-    let mut backend = CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap();
+    let mut backend = backend();
     run.measure(&mut backend, &mut |_| {}).unwrap();
     let mut parts = folders(&run.folder.path().join("parts"));
     let (cut, of_another) = (parts.remove(0), parts.remove(0));

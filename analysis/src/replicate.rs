@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use alpha_flops::settings::{Settings, SettingsError};
+use alpha_flops::settings::{Requested, SettingsError};
 use thiserror::Error;
 
 /// A run just measured.
@@ -57,7 +57,7 @@ pub enum ReplicateError {
 /// # Errors
 /// [`ReplicateError`] where the benchmarks cannot be started or finish no run.
 pub fn measure(arguments: &[String], to_stderr: bool) -> Result<Measured, ReplicateError> {
-    let runs = Settings::of_workspace()?.runs;
+    let runs = Requested::of_workspace()?.runs();
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let program = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
     let runs = std::path::absolute(&runs).unwrap_or(runs);

@@ -10,7 +10,7 @@ use std::path::Path;
 use alpha_flops::backend::Backend;
 use alpha_flops::experiment::Configuration;
 use alpha_flops::record::RunFolder;
-use alpha_flops::run::too_large;
+use alpha_flops::run::does_not_fit;
 use alpha_flops::settings::Settings;
 
 use crate::AnyError;
@@ -28,8 +28,7 @@ pub fn check(
         return Ok(());
     };
     let missing = selected.iter().find(|configuration| {
-        let required = backend.required_memory(configuration.shape);
-        too_large(required, settings.memory_limit).is_none()
+        does_not_fit(backend, configuration, settings).is_none()
             && !home.join(configuration.id()).join(name).is_dir()
     });
     match missing {

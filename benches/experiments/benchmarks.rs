@@ -4,12 +4,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use alpha_flops::backend::cpu::CpuBackend;
 use alpha_flops::backend::{Backend, BackendError, PreparedConv};
-use alpha_flops::experiment::Experiment;
-use alpha_flops::record::{Part, read_part, read_plan};
-use alpha_flops::run::too_large;
-use alpha_flops::settings::Settings;
+use alpha_flops::experiment::{Configuration, Experiment};
+use alpha_flops::record::{read_part, read_plan};
+use alpha_flops::run::does_not_fit;
+use alpha_flops::selection::select;
+use alpha_flops::settings::{BackendRequest, Requested, Settings};
 use alpha_flops::shape::ConvShape;
 use alpha_flops::units::Nanoseconds;
 use criterion::measurement::{Measurement, ValueFormatter};
@@ -33,8 +33,8 @@ pub fn run_criterion(role: Role) -> Result<ExitCode, AnyError> {
         .measurement_time(Duration::from_nanos(1))
         .configure_from_args();
     match role {
-        Role::Idle => live(&mut criterion, false),
-        Role::Live => live(&mut criterion, true),
+        Role::Idle => idle(&mut criterion),
+        Role::Live => live(&mut criterion),
         Role::Replay(folder) => replay(&mut criterion, &folder).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -52,29 +52,35 @@ fn throughput(shape: ConvShape) -> Throughput {
     Throughput::Elements(shape.macs().0)
 }
 
-/// Hands the launches of the run in `folder` to criterion, in the order measured.
+/// Hands the launches of the run in `folder` to criterion, by the clock of the run's protocol, in
+/// the order measured.
 fn replay(criterion: &mut Criterion<LaunchTime>, folder: &Path) -> Result<(), AnyError> {
+    let plan = read_plan(folder)?;
     let mut parts = Vec::new();
-    for id in read_plan(folder)?.ids {
-        parts.extend(read_part(folder, &id)?.filter(|part| !part.latencies_ns.is_empty()));
+    for id in &plan.ids {
+        parts.extend(read_part(folder, id)?.filter(|part| !part.times.is_empty()));
     }
     parts.sort_by_key(|part| (part.record.experiment, part.position));
     for of_experiment in parts.chunk_by(|a, b| a.record.experiment == b.record.experiment) {
         let mut group = group(criterion, of_experiment[0].record.experiment);
         for part in of_experiment {
-            replay_one(&mut group, part)?;
+            replay_one(&mut group, part.record.shape, part.times.by(plan.settings.protocol.clock))
+                .map_err(|error| format!("{}: {error}", part.record.id))?;
         }
         group.finish();
     }
     Ok(())
 }
 
-fn replay_one(group: &mut BenchmarkGroup<'_, LaunchTime>, part: &Part) -> Result<(), AnyError> {
-    let Part { record, latencies_ns, .. } = part;
+fn replay_one(
+    group: &mut BenchmarkGroup<'_, LaunchTime>,
+    shape: ConvShape,
+    latencies_ns: &[f64],
+) -> Result<(), AnyError> {
     let mut replayed = Vec::with_capacity(latencies_ns.len());
     let mut calls = 0;
-    group.throughput(throughput(record.shape)).sample_size(latencies_ns.len());
-    group.bench_function(record.shape.to_string(), |bencher| {
+    group.throughput(throughput(shape)).sample_size(latencies_ns.len());
+    group.bench_function(shape.to_string(), |bencher| {
         bencher.iter_custom(|iterations| {
             calls += 1;
             if calls == 1 {
@@ -86,29 +92,53 @@ fn replay_one(group: &mut BenchmarkGroup<'_, LaunchTime>, part: &Part) -> Result
             latencies_ns.get(calls - 2).copied().unwrap_or(f64::NAN)
         });
     });
-    if replayed.len() == latencies_ns.len() && replayed.iter().all(|&iterations| iterations == 1) {
+    let (expected, got) = (latencies_ns.len(), replayed.len());
+    if got == expected && replayed.iter().all(|&iterations| iterations == 1) {
         return Ok(());
     }
-    let (id, expected, got) = (&record.id, latencies_ns.len(), replayed.len());
-    Err(format!("{id}: criterion took {got} samples of other than single launches, expected {expected} of one").into())
+    Err(format!(
+        "criterion took {got} samples of other than single launches, expected {expected} of one"
+    )
+    .into())
+}
+
+/// Has every configuration there for criterion to list or compare, and launches nothing.
+fn idle(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
+    let configurations = configurations(&settings_of_parent()?);
+    for of_experiment in configurations.chunk_by(|a, b| a.experiment == b.experiment) {
+        let mut group = group(criterion, of_experiment[0].experiment);
+        for Configuration { shape, .. } in of_experiment {
+            group.throughput(throughput(*shape));
+            group.bench_function(shape.to_string(), |_| ());
+        }
+        group.finish();
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Those that the parent has chosen a backend for.
+fn settings_of_parent() -> Result<Settings, AnyError> {
+    let requested = Requested::of_workspace()?;
+    match requested.backend()? {
+        BackendRequest::Only(kind) => Ok(requested.settings(kind)?),
+        BackendRequest::Auto => Err("a child without its parent's backend".into()),
+    }
 }
 
 /// Launches as criterion asks (`--test`: once; `--profile-time`: for a while) and keeps nothing.
-/// Where it will not ask for launches, what does not fit in memory is there, too.
-fn live(criterion: &mut Criterion<LaunchTime>, launches: bool) -> Result<ExitCode, AnyError> {
-    let settings = Settings::of_workspace()?;
-    let mut backend = CpuBackend::new(settings.threads, settings.algorithm)?;
-    let configurations = configurations(&settings);
+fn live(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
+    let mut selected = select(&Requested::of_workspace()?)?;
+    let backend = selected.backend.as_mut();
+    let configurations = configurations(&selected.settings);
     let mut failed = false;
     for of_experiment in configurations.chunk_by(|a, b| a.experiment == b.experiment) {
         let mut group = group(criterion, of_experiment[0].experiment);
         for configuration in of_experiment {
-            let required = backend.required_memory(configuration.shape);
             // the parent has said so
-            if launches && too_large(required, settings.memory_limit).is_some() {
+            if does_not_fit(backend, configuration, &selected.settings).is_some() {
                 continue;
             }
-            if let Err(error) = live_one(&mut group, &mut backend, configuration.shape) {
+            if let Err(error) = live_one(&mut group, backend, configuration.shape) {
                 console::error(error.as_ref());
                 failed = true;
             }
@@ -120,7 +150,7 @@ fn live(criterion: &mut Criterion<LaunchTime>, launches: bool) -> Result<ExitCod
 
 fn live_one(
     group: &mut BenchmarkGroup<'_, LaunchTime>,
-    backend: &mut CpuBackend,
+    backend: &mut dyn Backend,
     shape: ConvShape,
 ) -> Result<(), AnyError> {
     let mut conv: Option<Box<dyn PreparedConv + '_>> = None;
@@ -147,7 +177,7 @@ fn live_one(
 }
 
 fn prepare_verified(
-    backend: &mut CpuBackend,
+    backend: &mut dyn Backend,
     shape: ConvShape,
 ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
     let mut conv = backend.prepare(shape, 0)?;

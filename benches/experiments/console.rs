@@ -6,8 +6,11 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use alpha_flops::record::{ConfigurationRecord, Outcome};
-use alpha_flops::run::{Event, Run};
+use alpha_flops::backend::LaunchTime;
+use alpha_flops::environment::Platform;
+use alpha_flops::record::{ConfigurationRecord, Outcome, Session};
+use alpha_flops::run::{Event, MOST_ATTEMPTS, Run};
+use alpha_flops::settings::Settings;
 use alpha_flops::statistics::Summary;
 use alpha_flops::units::Nanoseconds;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -25,6 +28,34 @@ pub fn say(line: &str) {
 /// Says something that is not a result.
 pub fn warn(line: &str) {
     eprintln!("{line}");
+}
+
+/// What will be measured, and why not on a GPU.
+pub fn backend(settings: &Settings, why_cpu: Option<&str>) {
+    say(&format!("alpha-flops: {settings}"));
+    if let Some(reason) = why_cpu {
+        say(&format!("on the CPU: {reason}"));
+    }
+}
+
+/// On what it will be measured, and what that costs by itself.
+pub fn platform(platform: &Platform, session: &Session) {
+    let Platform { backend, device, .. } = platform;
+    say(&format!("device: {device} ({backend}), {}", platform.versions()));
+    let Some(gpu) = &platform.gpu else { return };
+    if gpu.is_stand_in() {
+        say("NOT A GPU: a stand-in computes, and no time below is a measurement of anything");
+    }
+    if let Some(reason) = &gpu.nvml_missing {
+        warn(&format!("no clocks, temperature or throttling in the record: {reason}"));
+    }
+    let LaunchTime { host_ns, device_ns } = session.empty_launch;
+    let on_device = device_ns.map(|ns| format!(", {} by the device", Nanoseconds(ns)));
+    say(&format!(
+        "an empty launch takes {} by the host{}",
+        Nanoseconds(host_ns),
+        on_device.unwrap_or_default()
+    ));
 }
 
 /// Which run this is, and whether it goes on from an earlier one.
@@ -74,17 +105,23 @@ pub fn criterion_cost(benchmarks: usize, took: Duration) {
 /// What was measured and what was not, and where it is.
 pub fn finished(run: &Run) -> ExitCode {
     let header = run.folder.header();
-    let mut failed = 0;
-    let mut measured = 0;
+    let (mut measured, mut failed, mut throttled) = (0, 0, 0);
     for record in &header.configurations {
+        throttled += usize::from(record.outcome.is_throttled());
         match &record.outcome {
             Outcome::Measured { .. } => measured += 1,
             Outcome::Skipped { reason } => say(&format!("skipped {}: {reason}", record.id)),
-            Outcome::Failed { reason } => {
+            Outcome::Failed { reason, .. } => {
                 failed += 1;
                 warn(&format!("failed {}: {reason}", record.id));
             }
         }
+    }
+    if throttled > 0 {
+        warn(&format!(
+            "{throttled} configurations were measured while the device was throttled, in the last \
+             of {MOST_ATTEMPTS} attempts too: their times are those of a slower device"
+        ));
     }
     say("* mild+severe: launches outside 1.5 and 3 IQR from the quartiles (Tukey)");
     say(&format!(
@@ -103,6 +140,9 @@ pub struct Progress {
 impl Progress {
     pub fn show(&mut self, event: &Event<'_>) {
         match event {
+            Event::Verified(verified) => self.bar.suspend(|| {
+                say(&format!("outputs of {verified} configurations agree with direct sums"));
+            }),
             Event::Started(configuration) => self.bar.set_message(configuration.id()),
             Event::Done { record, time_left } => {
                 self.bar.suspend(|| say(&line(record)));
@@ -110,7 +150,8 @@ impl Progress {
                     Some(left) => format!("measuring, {} left", rounded(*left)),
                     None => "measuring".to_owned(),
                 });
-                self.bar.inc(1);
+                // further attempts come when the bar is full
+                self.bar.inc(u64::from(record.attempts == 1));
             }
         }
     }
@@ -139,9 +180,12 @@ fn bar(length: u64, label: &str) -> ProgressBar {
 
 fn line(record: &ConfigurationRecord) -> String {
     match &record.outcome {
-        Outcome::Measured { summary, .. } => measured_line(&record.id, summary),
+        Outcome::Measured { summary, .. } => {
+            let throttled = if record.outcome.is_throttled() { "  throttled" } else { "" };
+            measured_line(&record.id, summary) + throttled
+        }
         Outcome::Skipped { reason } => format!("{:<36} skipped: {reason}", record.id),
-        Outcome::Failed { reason } => format!("{:<36} failed: {reason}", record.id),
+        Outcome::Failed { reason, .. } => format!("{:<36} failed: {reason}", record.id),
     }
 }
 

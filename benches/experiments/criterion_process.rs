@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use alpha_flops::experiment::Configuration;
 use alpha_flops::record::{RecordError, RunFolder};
-use alpha_flops::settings::target_directory;
+use alpha_flops::settings::{BackendKind, target_directory};
 
 use crate::arguments::{Arguments, Mode};
 use crate::{AnyError, console};
@@ -48,12 +48,6 @@ pub fn end_with_parent() {
     });
 }
 
-fn child(role: &OsStr, home: &Path) -> Result<Command, AnyError> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.env(ROLE, role).env("CRITERION_HOME", home).stdin(Stdio::piped());
-    Ok(command)
-}
-
 /// Starts a child. It ends where the pipe is dropped, which waiting for it would otherwise do.
 fn start(command: &mut Command) -> std::io::Result<(Child, Option<ChildStdin>)> {
     let mut process = command.spawn()?;
@@ -61,38 +55,116 @@ fn start(command: &mut Command) -> std::io::Result<(Child, Option<ChildStdin>)> 
     Ok((process, alive))
 }
 
-/// Where criterion works unless a run has a folder for it.
-fn home(arguments: &Arguments) -> PathBuf {
-    arguments.shared_home.clone().unwrap_or_else(|| target_directory().join("criterion"))
+/// Criterion, as this process starts it.
+pub struct Criterion<'a> {
+    /// What the command line asks for.
+    pub arguments: &'a Arguments,
+    /// The backend that was chosen.
+    pub backend: BackendKind,
 }
 
-/// `--test`, `--load-baseline` and the like: criterion as it is, in full view.
-pub fn run_alone(arguments: &Arguments) -> Result<ExitCode, AnyError> {
-    let role = if arguments.mode == Mode::Launch { "live" } else { "idle" };
-    let mut command = child(role.as_ref(), &home(arguments))?;
-    let (mut process, _alive) = start(command.args(&arguments.for_criterion))?;
-    Ok(if process.wait()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
+impl Criterion<'_> {
+    /// Where criterion works unless a run has a folder for it.
+    fn home(&self) -> PathBuf {
+        let shared = self.arguments.shared_home.clone();
+        shared.unwrap_or_else(|| target_directory().join("criterion"))
+    }
 
-/// What criterion lists for the whole command line. It checks all of its arguments before it does,
-/// so that none is found to be wrong only when everything is measured.
-pub fn list(arguments: &Arguments) -> Result<String, AnyError> {
-    // `--test` and `--profile-time` exclude `--list`; criterion will check those on its own
-    let given = match arguments.mode {
-        Mode::Launch => &arguments.filter,
-        Mode::Measure | Mode::List | Mode::Compare => &arguments.for_criterion,
-    };
-    let mut command = child("idle".as_ref(), &home(arguments))?;
-    command.env("RUST_BACKTRACE", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
-    if arguments.mode != Mode::List {
-        command.arg("--list");
+    fn child(&self, role: &OsStr, home: &Path) -> Result<Command, AnyError> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .env(ROLE, role)
+            .env("CRITERION_HOME", home)
+            .env("ALPHA_FLOPS_BACKEND", self.backend.name())
+            .stdin(Stdio::piped());
+        Ok(command)
     }
-    let (process, _alive) = start(command.args(given))?;
-    let output = process.wait_with_output()?;
-    if output.status.success() {
-        return Ok(String::from_utf8(output.stdout)?);
+
+    /// `--test`, `--load-baseline` and the like: criterion as it is, in full view.
+    pub fn run_alone(&self) -> Result<ExitCode, AnyError> {
+        let role = if self.arguments.mode == Mode::Launch { "live" } else { "idle" };
+        let mut command = self.child(role.as_ref(), &self.home())?;
+        let (mut process, _alive) = start(command.args(&self.arguments.for_criterion))?;
+        Ok(if process.wait()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
-    Err(complaint(&String::from_utf8_lossy(&output.stderr)).into())
+
+    /// What criterion lists for the whole command line. It checks all of its arguments before it does,
+    /// so that none is found to be wrong only when everything is measured.
+    pub fn list(&self) -> Result<String, AnyError> {
+        let arguments = self.arguments;
+        // `--test` and `--profile-time` exclude `--list`; criterion will check those on its own
+        let given = match arguments.mode {
+            Mode::Launch => &arguments.filter,
+            Mode::Measure | Mode::List | Mode::Compare => &arguments.for_criterion,
+        };
+        let mut command = self.child("idle".as_ref(), &self.home())?;
+        command.env("RUST_BACKTRACE", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
+        if arguments.mode != Mode::List {
+            command.arg("--list");
+        }
+        let (process, _alive) = start(command.args(given))?;
+        let output = process.wait_with_output()?;
+        if output.status.success() {
+            return Ok(String::from_utf8(output.stdout)?);
+        }
+        Err(complaint(&String::from_utf8_lossy(&output.stderr)).into())
+    }
+
+    /// The configurations that pass criterion's filter, by criterion's own word.
+    pub fn filter(
+        &self,
+        configurations: Vec<Configuration>,
+    ) -> Result<Vec<Configuration>, AnyError> {
+        let listed = self.list()?;
+        let listed: HashSet<&str> =
+            listed.lines().filter_map(|line| line.strip_suffix(": benchmark")).collect();
+        Ok(configurations.into_iter().filter(|c| listed.contains(c.id().as_str())).collect())
+    }
+
+    /// Criterion's statistics over the launches of a run. Its output goes to `criterion.log` in the
+    /// run's folder, and is shown only where it was asked for.
+    pub fn replay(&self, folder: &RunFolder, home: &Path) -> Result<(), AnyError> {
+        let measured = folder.header().plan.ids.len();
+        let progress = console::criterion_progress(measured as u64);
+        let log_path = folder.path().join("criterion.log");
+        let log_error = |source| RecordError::Io { path: log_path.clone(), source };
+        let mut log = File::create(&log_path).map_err(log_error)?;
+        let begun = Instant::now();
+        let mut command = self.child(folder.path().as_os_str(), &std::path::absolute(home)?)?;
+        command.args(&self.arguments.for_criterion).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (mut process, _alive) = start(&mut command)?;
+        let (Some(stdout), Some(stderr)) = (process.stdout.take(), process.stderr.take()) else {
+            return Err("criterion's output was not piped".into());
+        };
+        let errors = std::thread::spawn(move || complaints(stderr));
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            writeln!(log, "{line}").map_err(log_error)?;
+            if line.contains("time:   [") {
+                progress.inc(1);
+            }
+            if self.arguments.show_criterion {
+                progress.suspend(|| console::say(&line));
+            }
+        }
+        let status = process.wait()?;
+        let errors = errors.join().map_err(|_| "reading criterion's errors failed")??;
+        progress.finish_and_clear();
+        for line in &errors {
+            writeln!(log, "{line}").map_err(log_error)?;
+            console::warn(line);
+        }
+        if !status.success() {
+            let log = log_path.display();
+            return Err(format!(
+                "criterion ended with {status}, its output is in {log}; what was measured is safe: \
+                 free some space, if that is what it lacks, and repeat the command to resume"
+            )
+            .into());
+        }
+        console::criterion_cost(measured, begun.elapsed());
+        Ok(())
+    }
 }
 
 /// What a child said before it failed: the message of a panic or of clap, without what surrounds it.
@@ -115,62 +187,6 @@ fn complaint(stderr: &str) -> String {
         Some(expected) => format!("criterion refuses its arguments: expected {expected}"),
         None => said.to_owned(),
     }
-}
-
-/// The configurations that pass criterion's filter, by criterion's own word.
-pub fn filter(
-    arguments: &Arguments,
-    configurations: Vec<Configuration>,
-) -> Result<Vec<Configuration>, AnyError> {
-    let listed = list(arguments)?;
-    let listed: HashSet<&str> =
-        listed.lines().filter_map(|line| line.strip_suffix(": benchmark")).collect();
-    Ok(configurations.into_iter().filter(|c| listed.contains(c.id().as_str())).collect())
-}
-
-/// Criterion's statistics over the launches of a run. Its output goes to `criterion.log` in the
-/// run's folder, and is shown only where it was asked for.
-pub fn replay(arguments: &Arguments, folder: &RunFolder, home: &Path) -> Result<(), AnyError> {
-    let measured = folder.header().plan.ids.len();
-    let progress = console::criterion_progress(measured as u64);
-    let log_path = folder.path().join("criterion.log");
-    let log_error = |source| RecordError::Io { path: log_path.clone(), source };
-    let mut log = File::create(&log_path).map_err(log_error)?;
-    let begun = Instant::now();
-    let mut command = child(folder.path().as_os_str(), &std::path::absolute(home)?)?;
-    command.args(&arguments.for_criterion).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let (mut process, _alive) = start(&mut command)?;
-    let (Some(stdout), Some(stderr)) = (process.stdout.take(), process.stderr.take()) else {
-        return Err("criterion's output was not piped".into());
-    };
-    let errors = std::thread::spawn(move || complaints(stderr));
-    for line in BufReader::new(stdout).lines() {
-        let line = line?;
-        writeln!(log, "{line}").map_err(log_error)?;
-        if line.contains("time:   [") {
-            progress.inc(1);
-        }
-        if arguments.show_criterion {
-            progress.suspend(|| console::say(&line));
-        }
-    }
-    let status = process.wait()?;
-    let errors = errors.join().map_err(|_| "reading criterion's errors failed")??;
-    progress.finish_and_clear();
-    for line in &errors {
-        writeln!(log, "{line}").map_err(log_error)?;
-        console::warn(line);
-    }
-    if !status.success() {
-        let log = log_path.display();
-        return Err(format!(
-            "criterion ended with {status}, its output is in {log}; what was measured is safe: \
-             free some space, if that is what it lacks, and repeat the command to resume"
-        )
-        .into());
-    }
-    console::criterion_cost(measured, begun.elapsed());
-    Ok(())
 }
 
 /// What criterion says on standard error beside its progress and one inevitable warning: of every

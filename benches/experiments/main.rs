@@ -21,15 +21,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use alpha_flops::atomic_file::write_atomically;
-use alpha_flops::backend::Backend;
-use alpha_flops::backend::cpu::CpuBackend;
 use alpha_flops::environment::Platform;
 use alpha_flops::experiment::Configuration;
-use alpha_flops::record::RunFolder;
-use alpha_flops::run::{Run, too_large};
-use alpha_flops::settings::Settings;
+use alpha_flops::record::{RunFolder, Session};
+use alpha_flops::run::{Run, does_not_fit};
+use alpha_flops::selection::{Selected, select};
+use alpha_flops::settings::{Requested, Settings};
 
 use arguments::{Arguments, Mode};
+use criterion_process::Criterion;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -53,53 +53,58 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode, AnyError> {
     let arguments = Arguments::parse()?;
+    let selected = select(&Requested::of_workspace()?)?;
+    // defaults depend on the backend: children must have the same
+    let criterion = Criterion { arguments: &arguments, backend: selected.settings.backend.kind() };
     match arguments.mode {
-        Mode::Measure => measure(&arguments),
-        Mode::Launch => launch(&arguments),
+        Mode::Measure => measure(&criterion, selected),
+        Mode::Launch => launch(&criterion, selected),
         Mode::Compare => {
             // for the sake of its checks
-            criterion_process::list(&arguments)?;
-            criterion_process::run_alone(&arguments)
+            criterion.list()?;
+            criterion.run_alone()
         }
         Mode::List => {
-            criterion_process::list(&arguments)?.lines().for_each(console::say);
+            criterion.list()?.lines().for_each(console::say);
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
 /// Leaves launching to criterion, and says what it will not be asked to launch.
-fn launch(arguments: &Arguments) -> Result<ExitCode, AnyError> {
-    let settings = Settings::of_workspace()?;
-    let backend = CpuBackend::new(settings.threads, settings.algorithm)?;
-    for configuration in criterion_process::filter(arguments, configurations(&settings))? {
-        let required = backend.required_memory(configuration.shape);
-        if let Some(reason) = too_large(required, settings.memory_limit) {
+fn launch(criterion: &Criterion<'_>, selected: Selected) -> Result<ExitCode, AnyError> {
+    let Selected { settings, backend, why_cpu } = selected;
+    console::backend(&settings, why_cpu.as_deref());
+    for configuration in criterion.filter(configurations(&settings))? {
+        if let Some(reason) = does_not_fit(backend.as_ref(), &configuration, &settings) {
             console::warn(&format!("{} skipped: {reason}", configuration.id()));
         }
     }
-    // its threads would stand in the way of those of the child
+    // its threads, or its memory, would stand in the way of those of the child
     drop(backend);
-    criterion_process::run_alone(arguments)
+    criterion.run_alone()
 }
 
-fn measure(arguments: &Arguments) -> Result<ExitCode, AnyError> {
-    let settings = Settings::of_workspace()?;
-    let settings = Settings { verify: settings.verify || arguments.verify, ..settings };
-    console::say(&format!("alpha-flops: {settings}"));
-    let mut backend = CpuBackend::new(settings.threads, settings.algorithm)?;
-    let platform = Platform::of_cpu(backend.pinned_cores());
-    console::say(&format!("device: {} (cpu), {}", platform.device, platform.versions()));
+fn measure(criterion: &Criterion<'_>, selected: Selected) -> Result<ExitCode, AnyError> {
+    let Selected { settings, mut backend, why_cpu } = selected;
+    let verify = settings.verify || criterion.arguments.verify;
+    let settings = Settings { verify, ..settings };
+    console::backend(&settings, why_cpu.as_deref());
+    let platform = Platform::of(backend.as_ref());
+    let session = Session::now(backend.empty_launch()?, why_cpu);
+    console::platform(&platform, &session);
 
-    let selected = criterion_process::filter(arguments, configurations(&settings))?;
-    baselines::check(arguments, &selected, &backend, &settings)?;
-    let mut run = Run::open(&settings, platform, selected)?;
+    let selected = criterion.filter(configurations(&settings))?;
+    baselines::check(criterion.arguments, &selected, backend.as_ref(), &settings)?;
+    let mut run = Run::open(&settings, platform, selected, session)?;
     console::opened(&run);
     let mut progress = console::progress(&run);
-    run.measure(&mut backend, &mut |event| progress.show(&event))?;
+    run.measure(backend.as_mut(), &mut |event| progress.show(&event))?;
     progress.finish();
+    // the device is free, and its memory, while criterion computes
+    drop(backend);
 
-    replay(arguments, &mut run.folder)?;
+    replay(criterion, &mut run.folder)?;
     run.folder.finish()?;
     if let Some(file) = std::env::var_os(FINISHED_RUN) {
         announce(run.folder.path(), Path::new(&file))?;
@@ -108,7 +113,8 @@ fn measure(arguments: &Arguments) -> Result<ExitCode, AnyError> {
 }
 
 /// Lets criterion have the launches of the run, in a folder of the run's own.
-fn replay(arguments: &Arguments, folder: &mut RunFolder) -> Result<(), AnyError> {
+fn replay(criterion: &Criterion<'_>, folder: &mut RunFolder) -> Result<(), AnyError> {
+    let arguments = criterion.arguments;
     let home = folder.path().join("criterion");
     // an interrupted criterion leaves cut files behind: begin again
     if home.exists() {
@@ -117,7 +123,7 @@ fn replay(arguments: &Arguments, folder: &mut RunFolder) -> Result<(), AnyError>
     }
     folder.set_criterion("criterion".into(), arguments.baseline())?;
     baselines::bring_in(arguments, folder, &home)?;
-    criterion_process::replay(arguments, folder, &home)?;
+    criterion.replay(folder, &home)?;
     baselines::hand_out(arguments, folder, &home)
 }
 

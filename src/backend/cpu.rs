@@ -19,10 +19,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, BackendError, PreparedConv};
+use super::device::Device;
+use super::{Backend, BackendError, LaunchTime, PreparedConv, compare_with_direct_sums};
 use crate::experiment::UnknownName;
-use crate::random::random_bits;
-use crate::reference;
+use crate::host::{Timer, available_memory};
+use crate::reference::{self, Arithmetic};
 use crate::shape::ConvShape;
 use crate::units::Bytes;
 
@@ -153,9 +154,7 @@ impl CpuBackend {
 
     fn convolution(&self, shape: ConvShape, seed: u64) -> Result<CpuConvolution, BackendError> {
         let plan = Plan::new(self.algorithm, shape, self.team.threads());
-        let random = |len, stream| {
-            self.allocated(shape, AlignedBuffer::random(len, random_bits(seed, stream)))
-        };
+        let random = |len, seed| self.allocated(shape, AlignedBuffer::random(len, seed));
         let zeroed = |len| self.allocated(shape, AlignedBuffer::zeroed(len));
         // before the tensors, so that they are in this core's memory
         let kept = self.team.keep_caller();
@@ -164,8 +163,8 @@ impl CpuBackend {
             shape,
             seed,
             team: self.team.clone(),
-            input: random(shape.input_len(), 0)?,
-            weights: random(shape.weights_len(), 1)?,
+            input: random(shape.input_len(), reference::input_seed(seed))?,
+            weights: random(shape.weights_len(), reference::weights_seed(seed))?,
             output: zeroed(shape.output_len())?,
             workspace: zeroed(plan.workspace_len())?,
             plan,
@@ -185,6 +184,23 @@ impl CpuBackend {
 }
 
 impl Backend for CpuBackend {
+    fn device(&self) -> Device {
+        Device::Cpu { pinned_cores: self.pinned_cores().map(<[usize]>::to_vec) }
+    }
+
+    fn available_memory(&self) -> Option<Bytes> {
+        available_memory()
+    }
+
+    /// What reading the clock takes: a launch is a call.
+    fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
+        Ok(LaunchTime { host_ns: Timer::of_this_machine().overhead_ns, device_ns: None })
+    }
+
+    fn check(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     fn required_memory(&self, shape: ConvShape) -> Bytes {
         let plan = Plan::new(self.algorithm, shape, self.team.threads());
         let elements = [shape.weights_len(), shape.output_len(), plan.workspace_len()]
@@ -230,28 +246,10 @@ impl PreparedConv for CpuConvolution {
         self.output.as_mut_slice().fill(f32::NAN);
         self.launch()?;
         let (shape, output) = (self.shape, self.output.as_slice());
-        for [channel, row, column] in reference::positions_to_check(shape, self.seed) {
-            let got = output[(channel * shape.height() + row) * shape.width() + column];
-            let expected = reference::output_value(
-                shape,
-                self.input.as_slice(),
-                self.weights.as_slice(),
-                [channel, row, column],
-            );
-            if !expected.accepts(got) {
-                return Err(BackendError::Verification {
-                    shape,
-                    algorithm: self.algorithm().to_owned(),
-                    channel,
-                    row,
-                    column,
-                    expected: expected.value,
-                    got,
-                    tolerance: expected.tolerance,
-                });
-            }
-        }
-        Ok(())
+        let read = |[channel, row, column]: [usize; 3]| {
+            Ok(output[(channel * shape.height() + row) * shape.width() + column])
+        };
+        compare_with_direct_sums(shape, self.seed, Arithmetic::F32, self.algorithm(), read)
     }
 }
 

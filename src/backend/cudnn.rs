@@ -1,6 +1,339 @@
-//! Convolution by cuDNN on a CUDA device.
+//! Convolution by cuDNN on a CUDA device, through its graph ("backend") API, as frameworks of today
+//! call it.
+//!
+//! Everything is built when a convolution is prepared: tensors, operation graph, execution plan,
+//! workspace. A launch is one `cudnnBackendExecute` on one stream.
+//!
+//! The libraries are opened at run time; a machine without them gets an error that says what is
+//! missing, and nothing here panics for want of one.
 
+use std::cell::OnceCell;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::rc::Rc;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use cudarc::cudnn::sys::cudnnHandle_t;
+use cudarc::driver::sys::CUdevice_attribute as DeviceAttribute;
+use serde::{Deserialize, Serialize};
+
+use super::device::{Device, DeviceSample, Gpu};
+use super::{Backend, BackendError, LaunchTime, PreparedConv};
+use crate::experiment::UnknownName;
+use crate::shape::ConvShape;
+use crate::statistics::{quantile, sorted};
+use crate::units::Bytes;
+
+mod convolution;
+mod descriptor;
+mod driver;
 mod error;
+pub mod graph;
 mod library;
+mod monitor;
 
-pub use error::{GpuError, Library, RefusedPlan, Status};
+use convolution::CudnnConvolution;
+use driver::{Context, Event, Memory, Stream, cuda_version};
+pub use error::{GpuError, Library, Status};
+pub use graph::Math;
+use graph::Target;
+use library::CudnnFunctions;
+use monitor::Monitor;
+
+/// The oldest cuDNN that is supported, as `cudnnGetVersion` encodes it: 9.0.0.
+const OLDEST_CUDNN: usize = 90_000;
+
+/// Launches of nothing whose median is the time of an empty launch.
+const EMPTY_LAUNCHES: usize = 1000;
+
+/// How a plan is chosen among those that cuDNN offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlanChoice {
+    /// The first of the heuristics' answer that works, as frameworks do by default.
+    Heuristic,
+    /// The fastest of the first few, each timed.
+    Measured,
+}
+
+/// What the backend is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CudnnOptions {
+    /// Index of the CUDA device, as CUDA counts those visible.
+    pub device: u32,
+    /// How precisely products are computed.
+    pub math: Math,
+    /// How a plan is chosen.
+    pub plan: PlanChoice,
+    /// What a launch may take before the device counts as hanging.
+    pub launch_timeout: Duration,
+}
+
+impl fmt::Display for PlanChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Heuristic => "heuristic",
+            Self::Measured => "measured",
+        })
+    }
+}
+
+impl FromStr for PlanChoice {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        match text {
+            "heuristic" => Ok(Self::Heuristic),
+            "measured" => Ok(Self::Measured),
+            _ => Err(UnknownName::new("plan", "`heuristic` or `measured`")),
+        }
+    }
+}
+
+/// A CUDA device with cuDNN. It stays on the thread that opened it.
+pub struct CudnnBackend {
+    gpu: Gpu,
+    options: CudnnOptions,
+    memory_limit: Option<Bytes>,
+    monitor: Option<Monitor>,
+    /// As large as the level-2 cache, to be written over it; there when first needed.
+    flush: OnceCell<Memory>,
+    timer: Timer,
+    handle: Handle,
+    context: Rc<Context>,
+}
+
+/// A cuDNN handle, whose work goes to one stream.
+struct Handle {
+    functions: CudnnFunctions,
+    handle: cudnnHandle_t,
+    /// Nothing can be released while the device hangs.
+    stream: Rc<Stream>,
+}
+
+/// Times what goes to a stream by both clocks.
+struct Timer {
+    stream: Rc<Stream>,
+    before: Event,
+    after: Event,
+}
+
+impl CudnnBackend {
+    /// Opens the driver, the device and cuDNN. A configuration may take at most `memory_limit` of
+    /// the device's memory, workspace included.
+    ///
+    /// # Errors
+    /// [`GpuError`] where one of them is missing, too old or fails.
+    pub fn open(options: CudnnOptions, memory_limit: Option<Bytes>) -> Result<Self, GpuError> {
+        let context = Context::open(options.device)?;
+        let functions = CudnnFunctions::load()?;
+        check_versions(&functions, &context)?;
+        let monitor = Monitor::open(&context.pci_bus_id()?);
+        let gpu = describe(&context, &functions, &monitor)?;
+        let stream = Rc::new(Stream::new(&context, options.launch_timeout)?);
+        let handle = Handle::new(functions, &stream)?;
+        let timer = Timer { stream, before: Event::new(&context)?, after: Event::new(&context)? };
+        let flush = OnceCell::new();
+        let monitor = monitor.ok();
+        Ok(Self { gpu, options, memory_limit, monitor, flush, timer, handle, context })
+    }
+
+    /// What of the device's memory a convolution may take now.
+    fn memory_allowed(&self) -> Result<Bytes, GpuError> {
+        let free = self.context.free_memory()?;
+        Ok(self.memory_limit.map_or(free, |limit| limit.min(free)))
+    }
+
+    /// Overwrites the level-2 cache.
+    fn flush_cache(&self) -> Result<(), GpuError> {
+        let buffer = match self.flush.get() {
+            Some(buffer) => buffer,
+            None => {
+                let new = Memory::new(&self.context, self.gpu.l2_cache)?;
+                self.flush.get_or_init(|| new)
+            }
+        };
+        self.timer.stream.fill(buffer, 0)
+    }
+
+    fn sample(&self) -> Option<DeviceSample> {
+        self.monitor.as_ref()?.sample()
+    }
+
+    fn target(&self) -> Target {
+        // SAFETY: whatever is made of it borrows this backend, which owns the handle.
+        unsafe { Target::from_handle(self.handle.functions, self.handle.handle) }
+    }
+}
+
+impl Backend for CudnnBackend {
+    fn device(&self) -> Device {
+        Device::Gpu(Box::new(self.gpu.clone()))
+    }
+
+    /// Of the tensors: the workspace is chosen to fit what is left.
+    fn required_memory(&self, shape: ConvShape) -> Bytes {
+        shape.min_bytes_moved()
+    }
+
+    fn available_memory(&self) -> Option<Bytes> {
+        self.context.free_memory().ok()
+    }
+
+    fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
+        let (mut host_ns, mut device_ns) = (Vec::new(), Vec::new());
+        for _ in 0..EMPTY_LAUNCHES {
+            let time = self.timer.time(NonZeroU32::MIN, || Ok(()))?;
+            host_ns.push(time.host_ns);
+            device_ns.extend(time.device_ns);
+        }
+        let median = |times: &[f64]| quantile(&sorted(times), 0.5);
+        Ok(LaunchTime { host_ns: median(&host_ns), device_ns: Some(median(&device_ns)) })
+    }
+
+    fn check(&mut self) -> Result<(), BackendError> {
+        if self.timer.stream.hangs() {
+            return Err(GpuError::TimedOut { after: self.options.launch_timeout }.into());
+        }
+        Ok(self.timer.stream.synchronize()?)
+    }
+
+    fn prepare(
+        &mut self,
+        shape: ConvShape,
+        seed: u64,
+    ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
+        match CudnnConvolution::prepare(self, shape, seed) {
+            Ok(convolution) => Ok(Box::new(convolution)),
+            Err(source) => Err(BackendError::Gpu { shape: Some(shape), source }),
+        }
+    }
+}
+
+impl Handle {
+    fn new(functions: CudnnFunctions, stream: &Rc<Stream>) -> Result<Self, GpuError> {
+        let mut handle: cudnnHandle_t = std::ptr::null_mut();
+        // SAFETY: the pointer is to a live pointer; a context is current.
+        let status = unsafe { (functions.cudnnCreate)(&raw mut handle) };
+        functions.check("cudnnCreate", status)?;
+        // from here on it is released by dropping
+        let created = Self { functions, handle, stream: Rc::clone(stream) };
+        // SAFETY: both live.
+        let status = unsafe { (functions.cudnnSetStream)(handle, stream.raw()) };
+        functions.check("cudnnSetStream", status)?;
+        Ok(created)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if !self.stream.hangs() {
+            // SAFETY: it was created by `new`, and nobody else destroys it.
+            unsafe { (self.functions.cudnnDestroy)(self.handle) };
+        }
+    }
+}
+
+impl Timer {
+    /// Synchronises, calls `launch` so many times between two events, synchronises: the time that a
+    /// call took.
+    fn time(
+        &self,
+        launches: NonZeroU32,
+        mut launch: impl FnMut() -> Result<(), GpuError>,
+    ) -> Result<LaunchTime, GpuError> {
+        self.stream.synchronize()?;
+        let start = Instant::now();
+        self.before.record(&self.stream)?;
+        for _ in 0..launches.get() {
+            launch()?;
+        }
+        self.after.record(&self.stream)?;
+        self.stream.synchronize()?;
+        let host_ns = start.elapsed().as_nanos() as f64;
+        let device_ns = self.before.until(&self.after)?;
+        let each = |time_ns: f64| time_ns / f64::from(launches.get());
+        Ok(LaunchTime { host_ns: each(host_ns), device_ns: Some(each(device_ns)) })
+    }
+}
+
+/// Whether cuDNN is one that this program knows, and the driver one that cuDNN can use.
+fn check_versions(functions: &CudnnFunctions, context: &Context) -> Result<(), GpuError> {
+    // SAFETY: neither takes anything.
+    let (cudnn, built_with) =
+        unsafe { ((functions.cudnnGetVersion)(), (functions.cudnnGetCudartVersion)()) };
+    if cudnn < OLDEST_CUDNN {
+        return Err(GpuError::TooOld {
+            what: "cuDNN",
+            found: cudnn_version(cudnn),
+            expected: cudnn_version(OLDEST_CUDNN),
+            remedy: "install cuDNN 9, or set ALPHA_FLOPS_BACKEND=cpu",
+        });
+    }
+    // within a major version, an older driver runs what a newer runtime was built with
+    let (driver, built_with) = (context.cuda_version(), built_with as u32);
+    if driver / 1000 < built_with / 1000 {
+        return Err(GpuError::TooOld {
+            what: "the CUDA that the NVIDIA driver supports",
+            found: cuda_version(driver),
+            expected: cuda_version(built_with / 1000 * 1000),
+            remedy: "install a newer driver, or the cuDNN that is built for this one's CUDA",
+        });
+    }
+    Ok(())
+}
+
+/// 9 and later as 90100 is 9.1.0; before, 8907 was 8.9.7.
+fn cudnn_version(encoded: usize) -> String {
+    let major = if encoded >= OLDEST_CUDNN { 10_000 } else { 1000 };
+    format!("{}.{}.{}", encoded / major, encoded % major / 100, encoded % 100)
+}
+
+fn describe(
+    context: &Context,
+    functions: &CudnnFunctions,
+    monitor: &Result<Monitor, String>,
+) -> Result<Gpu, GpuError> {
+    use DeviceAttribute::*;
+    // SAFETY: neither takes anything.
+    let (cudnn, cudnn_cuda) =
+        unsafe { ((functions.cudnnGetVersion)(), (functions.cudnnGetCudartVersion)()) };
+    let facts = monitor.as_ref().ok().map(Monitor::facts);
+    let attribute = |attribute| context.attribute(attribute);
+    Ok(Gpu {
+        name: context.name()?,
+        uuid: context.uuid()?,
+        pci_bus_id: context.pci_bus_id()?,
+        compute_capability: format!(
+            "{}.{}",
+            attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?
+        ),
+        multiprocessors: attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        l2_cache: Bytes(u64::from(attribute(CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?)),
+        memory: context.memory()?,
+        driver: facts.as_ref().and_then(|facts| facts.driver.clone()),
+        cuda: cuda_version(context.cuda_version()),
+        cudnn: cudnn_version(cudnn),
+        cudnn_cuda: cuda_version(cudnn_cuda as u32),
+        ecc: facts.as_ref().and_then(|facts| facts.ecc),
+        persistence: facts.as_ref().and_then(|facts| facts.persistence),
+        power_limit_w: facts.as_ref().and_then(|facts| facts.power_limit_w),
+        nvml_missing: monitor.as_ref().err().cloned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_their_libraries_encode_them() {
+        assert_eq!(cudnn_version(92_801), "9.28.1");
+        assert_eq!(cudnn_version(90_000), "9.0.0");
+        assert_eq!(cudnn_version(8907), "8.9.7");
+        assert_eq!(cuda_version(12_080), "12.8");
+        assert_eq!(cuda_version(13_000), "13.0");
+    }
+}

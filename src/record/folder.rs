@@ -28,8 +28,12 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`RecordError`] where the folder cannot be written.
-    pub fn create(runs: &Path, plan: Plan, seed: u64) -> Result<Self, RecordError> {
-        let session = Session::now();
+    pub fn create(
+        runs: &Path,
+        plan: Plan,
+        seed: u64,
+        session: Session,
+    ) -> Result<Self, RecordError> {
         let (run_id, path) = new_folder(runs, session.started)?;
         let lock = lock(&path)?;
         create_folder(&path.join("parts"))?;
@@ -57,7 +61,11 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`RecordError`] where the run that was found cannot be taken up.
-    pub fn resume(runs: &Path, plan: &Plan) -> Result<Option<Self>, RecordError> {
+    pub fn resume(
+        runs: &Path,
+        plan: &Plan,
+        session: &Session,
+    ) -> Result<Option<Self>, RecordError> {
         for path in run_folders(runs).into_iter().rev() {
             let continues =
                 |header: &RunHeader| header.status == RunStatus::Unfinished && header.plan == *plan;
@@ -76,7 +84,7 @@ impl RunFolder {
                 continue;
             }
             let mut folder = Self { path, header, _lock: lock };
-            folder.header.sessions.push(Session::now());
+            folder.header.sessions.push(session.clone());
             folder.write_header()?;
             return Ok(Some(folder));
         }
@@ -154,7 +162,7 @@ impl RunFolder {
             })?);
         }
         parts.sort_by_key(|part| part.position);
-        let launches = parts.iter().map(|part| (part.record.id.as_str(), &part.latencies_ns[..]));
+        let launches = parts.iter().map(|part| (part.record.id.as_str(), &part.times));
         launches::write(&self.path.join("launches.parquet"), launches)?;
         self.header.configurations = parts.into_iter().map(|part| part.record).collect();
         self.header.ended = Some(now());

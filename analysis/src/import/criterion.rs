@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use alpha_flops::atomic_file::write_atomically;
-use alpha_flops::environment::Conditions;
+use alpha_flops::environment::Platform;
 use alpha_flops::record::{
-    ConfigurationRecord, FinishedRun, Launches, LaunchesError, Outcome, RecordError, RunHeader,
+    ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader, Session,
 };
+use alpha_flops::settings::BackendSettings;
 use alpha_flops::statistics::{Fences, Summary};
+use alpha_flops::units::Nanoseconds;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -93,18 +95,22 @@ pub enum ImportError {
 pub fn read(folder: &Path) -> Result<Imported, ImportError> {
     let run = FinishedRun::open(folder).map_err(|source| ImportError::Record { source })?;
     let launches = run.launches()?;
+    let clock = run.header.plan.settings.protocol.clock;
+    let latencies = |id: &str| launches.get(id).map(|times| times.by(clock));
     let home = run.criterion_home();
     let (folders, mut rejected) = index(&home, &run.header.criterion_baseline)?;
     let mut observations = Vec::new();
     let mut not_measured = Vec::new();
     for record in in_suite_order(&run.header) {
         match &record.outcome {
-            Outcome::Measured { algorithm, .. } => match check(record, &folders, &launches) {
-                Ok(summary) => observations.push(observation(record, algorithm, &summary)),
-                Err(reason) => rejected.push(Rejected { id: record.id.clone(), reason }),
-            },
+            Outcome::Measured { algorithm, .. } => {
+                match check(record, &folders, latencies(&record.id)) {
+                    Ok(summary) => observations.push(observation(record, algorithm, &summary)),
+                    Err(reason) => rejected.push(Rejected { id: record.id.clone(), reason }),
+                }
+            }
             Outcome::Skipped { reason } => not_measured.push(not(record, "skipped", reason)),
-            Outcome::Failed { reason } => not_measured.push(not(record, "failed", reason)),
+            Outcome::Failed { reason, .. } => not_measured.push(not(record, "failed", reason)),
         }
     }
     match rejected.first() {
@@ -168,7 +174,7 @@ fn in_suite_order(header: &RunHeader) -> Vec<&ConfigurationRecord> {
 fn check(
     record: &ConfigurationRecord,
     folders: &Folders,
-    launches: &Launches,
+    latencies_ns: Option<&[f64]>,
 ) -> Result<Summary, String> {
     let id = &record.id;
     let folder = match folders.get(id).map(Vec::as_slice) {
@@ -186,7 +192,7 @@ fn check(
         return Err(at("benchmark.json", format!("throughput is {macs}, expected {expected}")));
     }
     let summary =
-        check_times(&benchmark, launches.get(id)).map_err(|reason| at("sample.json", reason))?;
+        check_times(&benchmark, latencies_ns).map_err(|reason| at("sample.json", reason))?;
     if !close(summary.median_ns, benchmark.median) {
         let (expected, got) = (summary.median_ns, benchmark.median);
         return Err(at("estimates.json", format!("median is {got}, expected {expected}")));
@@ -199,7 +205,7 @@ fn check(
     Ok(summary)
 }
 
-fn check_times(benchmark: &Benchmark, launches: Option<&Vec<f64>>) -> Result<Summary, String> {
+fn check_times(benchmark: &Benchmark, launches: Option<&[f64]>) -> Result<Summary, String> {
     let Benchmark { iterations, times, .. } = benchmark;
     if iterations.len() != times.len() {
         return Err(format!("{} iters for {} times", iterations.len(), times.len()));
@@ -264,73 +270,148 @@ fn not(record: &ConfigurationRecord, status: &str, reason: &str) -> NotMeasured 
     NotMeasured { id: record.id.clone(), status: status.to_owned(), reason: reason.to_owned() }
 }
 
-fn threads(header: &RunHeader) -> String {
-    let threads = header.plan.settings.threads.get();
-    format!("{threads} thread{}", if threads == 1 { "" } else { "s" })
-}
-
 fn provenance(header: &RunHeader) -> Provenance {
-    let plan = &header.plan;
+    let (settings, platform) = (&header.plan.settings, &header.plan.platform);
     Provenance {
         source: header.run_id.clone(),
-        backend: plan.platform.backend.clone(),
-        device: format!("{}, {}", plan.platform.device, threads(header)),
-        versions: plan.platform.versions(),
-        protocol: format!("{}, profile {}", plan.protocol, plan.settings.profile),
+        backend: platform.backend.clone(),
+        device: match &settings.backend {
+            BackendSettings::Cpu { threads, .. } => {
+                let plural = if threads.get() == 1 { "" } else { "s" };
+                format!("{}, {threads} thread{plural}", platform.device)
+            }
+            BackendSettings::Cudnn(_) => platform.device.clone(),
+        },
+        versions: platform.versions(),
+        protocol: settings.protocol_line(),
     }
 }
 
 /// The run's circumstances, in the order of a methods section.
 fn environment(header: &RunHeader) -> Vec<(String, String)> {
     let (plan, platform) = (&header.plan, &header.plan.platform);
-    let unknown = || "not readable".to_owned();
-    // of an interrupted run, the state at the start of each process
-    let each = |of: &dyn Fn(&Conditions) -> String| {
-        let sessions: Vec<_> = header.sessions.iter().map(|s| of(&s.conditions)).collect();
-        sessions.join("; ")
-    };
-    let cores = match platform.physical_cores {
-        Some(physical) => format!("{physical} physical, {} logical", platform.logical_cores),
-        None => format!("{} logical", platform.logical_cores),
-    };
-    let pinned = platform.pinned_cores.as_ref().map_or_else(
-        || "not pinned".to_owned(),
-        |cores| cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
-    );
+    let mut lines = Lines::default();
     let ended = header.ended.map_or_else(|| "unfinished".to_owned(), |time| time.to_string());
-    [
-        ("run", header.run_id.clone()),
-        ("started", header.started.to_string()),
-        ("ended", ended),
-        ("interrupted and resumed", format!("{} times", header.sessions.len().saturating_sub(1))),
-        ("settings", plan.settings.to_string()),
-        ("protocol", plan.protocol.to_string()),
-        ("seed", header.seed.to_string()),
-        ("backend", platform.backend.clone()),
-        ("device", platform.device.clone()),
-        ("cores", cores),
-        ("threads pinned to cores", pinned),
-        ("vector extensions", platform.vector_extensions.clone()),
-        ("memory", platform.memory.to_string()),
-        (
-            "memory available",
-            each(&|now| now.memory_available.map_or_else(unknown, |bytes| bytes.to_string())),
-        ),
-        ("operating system", format!("{} (kernel {})", platform.os, platform.kernel)),
-        ("frequency governor", each(&|now| now.governor.clone().unwrap_or_else(unknown))),
-        (
-            "load average at start",
-            each(&|now| now.load_average.map_or_else(unknown, |load| format!("{load:.2}"))),
-        ),
-        ("timer resolution", each(&|now| format!("{} ns", now.timer_resolution_ns))),
-        ("timer overhead", each(&|now| format!("{} ns", now.timer_overhead_ns))),
-        ("compiler", format!("{} for {}", platform.rustc, platform.target)),
-        ("crates", platform.crates.join(", ")),
-        ("commit", platform.git_commit.clone()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
+    let resumed = header.sessions.len().saturating_sub(1);
+    lines.add("run", &header.run_id);
+    lines.add("started", header.started);
+    lines.add("ended", ended);
+    lines.add("interrupted and resumed", format!("{resumed} times"));
+    lines.add("settings", &plan.settings);
+    lines.add("protocol", plan.settings.protocol);
+    lines.add("seed", header.seed);
+    lines.add("backend", &platform.backend);
+    lines.add("device", &platform.device);
+    lines.add_gpu(header);
+    lines.add_host(platform);
+    lines.add_conditions(&header.sessions);
+    lines.add("compiler", format!("{} for {}", platform.rustc, platform.target));
+    lines.add("crates", platform.crates.join(", "));
+    lines.add("commit", &platform.git_commit);
+    lines.0
+}
+
+/// Names and values to show.
+#[derive(Default)]
+struct Lines(Vec<(String, String)>);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: impl ToString) {
+        self.0.push((name.to_owned(), value.to_string()));
+    }
+
+    /// A value that could not be read has been asked for all the same.
+    fn add_if_known(&mut self, name: &str, value: Option<impl ToString>) {
+        self.add(name, value.map_or_else(|| "not readable".to_owned(), |value| value.to_string()));
+    }
+
+    /// Of an interrupted run, the state at the start of each process.
+    fn add_of_each(&mut self, name: &str, sessions: &[Session], of: impl Fn(&Session) -> String) {
+        self.add(name, sessions.iter().map(of).collect::<Vec<_>>().join("; "));
+    }
+
+    fn add_gpu(&mut self, header: &RunHeader) {
+        let Some(gpu) = &header.plan.platform.gpu else { return };
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        self.add("GPU", format!("{} in slot {}", gpu.uuid, gpu.pci_bus_id));
+        self.add("compute capability", &gpu.compute_capability);
+        self.add("multiprocessors", gpu.multiprocessors);
+        self.add("level-2 cache", gpu.l2_cache);
+        self.add("device memory", gpu.memory);
+        self.add_if_known("driver", gpu.driver.as_ref());
+        self.add("CUDA of the driver", &gpu.cuda);
+        self.add("cuDNN", format!("{}, built with CUDA {}", gpu.cudnn, gpu.cudnn_cuda));
+        self.add_if_known("ECC", gpu.ecc.map(on_off));
+        self.add_if_known("persistence mode", gpu.persistence.map(on_off));
+        self.add_if_known("power limit", gpu.power_limit_w.map(|watts| format!("{watts} W")));
+        if let Some(reason) = &gpu.nvml_missing {
+            self.add("clocks and throttling", format!("not recorded: {reason}"));
+            return;
+        }
+        let throttled: Vec<&ConfigurationRecord> =
+            header.configurations.iter().filter(|c| c.outcome.is_throttled()).collect();
+        self.add(
+            "throttled",
+            match throttled.first() {
+                None => "no configuration".to_owned(),
+                Some(first) => {
+                    format!("{} configurations, {} the first", throttled.len(), first.id)
+                }
+            },
+        );
+    }
+
+    fn add_host(&mut self, platform: &Platform) {
+        let cores = match platform.physical_cores {
+            Some(physical) => format!("{physical} physical, {} logical", platform.logical_cores),
+            None => format!("{} logical", platform.logical_cores),
+        };
+        if platform.gpu.is_some() {
+            self.add("CPU", &platform.cpu);
+        }
+        self.add("cores", cores);
+        if platform.gpu.is_none() {
+            let pinned = platform.pinned_cores.as_ref().map_or_else(
+                || "not pinned".to_owned(),
+                |cores| cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+            );
+            self.add("threads pinned to cores", pinned);
+            self.add("vector extensions", &platform.vector_extensions);
+        }
+        self.add("memory", platform.memory);
+        self.add("operating system", format!("{} (kernel {})", platform.os, platform.kernel));
+    }
+
+    fn add_conditions(&mut self, sessions: &[Session]) {
+        let unknown = || "not readable".to_owned();
+        self.add_of_each("memory available", sessions, |session| {
+            session.conditions.memory_available.map_or_else(unknown, |bytes| bytes.to_string())
+        });
+        self.add_of_each("frequency governor", sessions, |session| {
+            session.conditions.governor.clone().unwrap_or_else(unknown)
+        });
+        self.add_of_each("load average at start", sessions, |session| {
+            session.conditions.load_average.map_or_else(unknown, |load| format!("{load:.2}"))
+        });
+        self.add_of_each("timer resolution", sessions, |session| {
+            format!("{} ns", session.conditions.timer_resolution_ns)
+        });
+        self.add_of_each("timer overhead", sessions, |session| {
+            format!("{} ns", session.conditions.timer_overhead_ns)
+        });
+        self.add_of_each("empty launch", sessions, |Session { empty_launch, .. }| {
+            let host = format!("{} by the host", Nanoseconds(empty_launch.host_ns));
+            match empty_launch.device_ns {
+                Some(device_ns) => format!("{host}, {} by the device", Nanoseconds(device_ns)),
+                None => host,
+            }
+        });
+        if sessions.iter().any(|session| session.why_cpu.is_some()) {
+            self.add_of_each("why no GPU", sessions, |session| {
+                session.why_cpu.clone().unwrap_or_else(|| "the CPU was asked for".to_owned())
+            });
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use alpha_flops::backend::cpu::AlgorithmChoice;
+use alpha_flops::backend::LaunchTime;
+use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend};
 use alpha_flops::environment::Platform;
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
-use alpha_flops::measure::{Stopped, WarmUp, WarmUpEnd};
+use alpha_flops::measure::{SampleTimes, Stopped, WarmUp, WarmUpEnd};
 use alpha_flops::protocol::{Profile, Protocol};
 use alpha_flops::record::{Part, Plan, RunFolder};
-use alpha_flops::settings::{BackendChoice, Settings};
+use alpha_flops::settings::Settings;
 use alpha_flops::units::Bytes;
 use criterion::{Criterion, SamplingMode, Throughput};
 
@@ -29,7 +30,7 @@ impl SmallRun {
         let configurations: Vec<_> =
             Experiment::A.configurations(Resolution::Original).into_iter().take(4).collect();
         let ids: Vec<String> = configurations.iter().map(Configuration::id).collect();
-        let mut run = RunFolder::create(directory.path(), plan(&ids), 5).unwrap();
+        let mut run = RunFolder::create(directory.path(), plan(&ids), 5, session()).unwrap();
         for (position, configuration) in configurations.iter().enumerate() {
             run.keep(&part(&run.header().run_id, position, configuration)).unwrap();
         }
@@ -62,23 +63,27 @@ impl SmallRun {
     }
 }
 
+fn session() -> Session {
+    Session::now(LaunchTime { host_ns: 20.0, device_ns: None }, None)
+}
+
 fn plan(ids: &[String]) -> Plan {
+    let (threads, algorithm) = (NonZeroUsize::MIN, AlgorithmChoice::Auto);
     let settings = Settings {
-        backend: BackendChoice::Cpu,
+        backend: BackendSettings::Cpu { threads, algorithm },
         experiments: vec![Experiment::A],
         resolution: Resolution::Original,
         profile: Profile::Smoke,
-        threads: NonZeroUsize::MIN,
-        algorithm: AlgorithmChoice::Auto,
+        launches: None,
+        protocol: Protocol::HOST_LATENCY_WARM,
         seed: None,
         time_budget: None,
-        memory_limit: Bytes(1 << 30),
+        memory_limit: Some(Bytes(1 << 30)),
         verify: false,
         runs: PathBuf::new(),
     };
-    let platform = Platform::of_cpu(None);
-    let program = String::new();
-    Plan { settings, protocol: Protocol::HostLatencyWarm, platform, program, ids: ids.to_vec() }
+    let platform = Platform::of(&CpuBackend::new(threads, algorithm).unwrap());
+    Plan { settings, platform, program: String::new(), ids: ids.to_vec() }
 }
 
 /// Eleven launches with two outliers; the fourth configuration is skipped.
@@ -94,18 +99,21 @@ fn part(run_id: &str, position: usize, configuration: &Configuration) -> Part {
     let outcome = match Summary::of(&latencies_ns) {
         Some(summary) => Outcome::Measured {
             algorithm: "skinny".to_owned(),
+            plan: None,
             workspace_bytes: Bytes(0),
             verified: false,
             warm_up: WarmUp { launches: 1, ended: WarmUpEnd::Steady },
             stopped: Stopped::Cap,
             relative_interval: None,
+            device: None,
             summary,
         },
         None => Outcome::Skipped { reason: "needs too much".to_owned() },
     };
     let started = "2026-01-31T12:00:00Z".parse().unwrap();
-    let record = ConfigurationRecord::new(configuration, started, 0.1, outcome);
-    Part { run_id: run_id.to_owned(), position, record, latencies_ns }
+    let record = ConfigurationRecord::new(configuration, started, 0.1, 1, outcome);
+    let times = SampleTimes { host_ns: latencies_ns, device_ns: Vec::new() };
+    Part { run_id: run_id.to_owned(), position, record, times }
 }
 
 fn run_criterion(home: &Path, configuration: &Configuration) {

@@ -1,0 +1,66 @@
+//! Clocks, temperature and power of a device, by NVML. Nothing is ever set.
+
+use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
+use nvml_wrapper::error::{Bits, NvmlError};
+use nvml_wrapper::{Device, Nvml};
+
+use crate::backend::device::DeviceSample;
+
+/// NVML, and which of its devices is ours.
+pub(super) struct Monitor {
+    nvml: Nvml,
+    /// NVML counts devices in its own way, and MIG instances not at all: the slot is common.
+    pci_bus_id: String,
+}
+
+/// What does not change while a program runs. What could not be read is `None`.
+pub(super) struct Facts {
+    pub(super) driver: Option<String>,
+    pub(super) ecc: Option<bool>,
+    pub(super) persistence: Option<bool>,
+    pub(super) power_limit_w: Option<u32>,
+}
+
+impl Monitor {
+    /// Loads NVML and finds the device; an error in words where it cannot.
+    pub(super) fn open(pci_bus_id: &str) -> Result<Self, String> {
+        let nvml = Nvml::init().map_err(|error| format!("NVML cannot be used: {error}"))?;
+        nvml.device_by_pci_bus_id(pci_bus_id)
+            .map_err(|error| format!("NVML does not know the device at {pci_bus_id}: {error}"))?;
+        Ok(Self { nvml, pci_bus_id: pci_bus_id.to_owned() })
+    }
+
+    fn device(&self) -> Result<Device<'_>, NvmlError> {
+        self.nvml.device_by_pci_bus_id(self.pci_bus_id.as_str())
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        let driver = self.nvml.sys_driver_version().ok();
+        let Ok(device) = self.device() else {
+            return Facts { driver, ecc: None, persistence: None, power_limit_w: None };
+        };
+        Facts {
+            driver,
+            ecc: device.is_ecc_enabled().ok().map(|ecc| ecc.currently_enabled),
+            persistence: device.is_in_persistent_mode().ok(),
+            power_limit_w: device.enforced_power_limit().ok().map(|milliwatts| milliwatts / 1000),
+        }
+    }
+
+    /// As the device is now; `None` where it is gone.
+    pub(super) fn sample(&self) -> Option<DeviceSample> {
+        let device = self.device().ok()?;
+        Some(DeviceSample {
+            sm_clock_mhz: device.clock_info(Clock::SM).ok(),
+            memory_clock_mhz: device.clock_info(Clock::Memory).ok(),
+            throttle_reasons: match device.current_throttle_reasons_strict() {
+                Ok(reasons) => Some(reasons.bits()),
+                // bits that only newer drivers know
+                Err(NvmlError::IncorrectBits(Bits::U64(reasons))) => Some(reasons),
+                Err(_) => None,
+            },
+            temperature_c: device.temperature(TemperatureSensor::Gpu).ok(),
+            power_mw: device.power_usage().ok(),
+        })
+    }
+}

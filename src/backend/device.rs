@@ -1,0 +1,194 @@
+//! What a device is, and what state it is in while it is measured.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Bytes;
+
+/// The name by which the stand-in for NVIDIA's libraries calls its device. Nothing that it
+/// computes is a measurement of a GPU.
+pub const STAND_IN: &str = "stand-in (not a GPU)";
+
+/// What computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Device {
+    /// The CPU, its computing threads on these logical cores where they are pinned.
+    Cpu {
+        /// The calling thread's first.
+        pinned_cores: Option<Vec<usize>>,
+    },
+    /// A CUDA device.
+    Gpu(Box<Gpu>),
+}
+
+/// A CUDA device and the software that drives it. What could not be read is `None`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpu {
+    /// By the driver: `NVIDIA GeForce RTX 4090`.
+    pub name: String,
+    /// The one card: `GPU-` and a number of 128 bits.
+    pub uuid: String,
+    /// Where it is plugged in.
+    pub pci_bus_id: String,
+    /// `8.9`.
+    pub compute_capability: String,
+    /// Streaming multiprocessors.
+    pub multiprocessors: u32,
+    /// Its level-2 cache, what `cold` protocols flush.
+    pub l2_cache: Bytes,
+    /// Its memory.
+    pub memory: Bytes,
+    /// Version of the driver, by NVML: `570.86.10`.
+    pub driver: Option<String>,
+    /// The newest CUDA that the driver supports: `12.8`.
+    pub cuda: String,
+    /// Version of cuDNN: `9.28.0`.
+    pub cudnn: String,
+    /// Version of the CUDA runtime that cuDNN was built with: `12.9`.
+    pub cudnn_cuda: String,
+    /// Whether its memory corrects errors.
+    pub ecc: Option<bool>,
+    /// Whether the driver keeps it initialised between programs.
+    pub persistence: Option<bool>,
+    /// What it may draw, in watts.
+    pub power_limit_w: Option<u32>,
+    /// Why NVML, which tells clocks and temperature, could not be asked.
+    pub nvml_missing: Option<String>,
+}
+
+impl Gpu {
+    /// Whether it is the stand-in.
+    pub fn is_stand_in(&self) -> bool {
+        self.name == STAND_IN
+    }
+}
+
+/// The state of a device at one moment. What could not be read is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceSample {
+    /// Clock of the multiprocessors.
+    pub sm_clock_mhz: Option<u32>,
+    /// Clock of the memory.
+    pub memory_clock_mhz: Option<u32>,
+    /// Why the clocks are not higher, as NVML's bits.
+    pub throttle_reasons: Option<u64>,
+    /// Temperature of the chip.
+    pub temperature_c: Option<u32>,
+    /// Power drawn.
+    pub power_mw: Option<u32>,
+}
+
+/// Least and most of what was read several times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    /// Least.
+    pub min: u32,
+    /// Most.
+    pub max: u32,
+}
+
+/// The states of a device while one configuration was launched: read before the first counted
+/// launch, between launches at most every [`DeviceStates::EVERY`], and after the last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStates {
+    /// How often it was read.
+    pub samples: u32,
+    /// Clock of the multiprocessors.
+    pub sm_clock_mhz: Option<Range>,
+    /// Clock of the memory.
+    pub memory_clock_mhz: Option<Range>,
+    /// Temperature of the chip.
+    pub temperature_c: Option<Range>,
+    /// Power drawn.
+    pub power_mw: Option<Range>,
+    /// Every reason read at any time why clocks were not higher, as NVML's bits.
+    pub throttle_reasons: Option<u64>,
+}
+
+/// NVML's reasons for lower clocks: bit, name, and whether it makes times incomparable. A device
+/// that idles, or whose clocks a person has set, is not throttled.
+const THROTTLE_REASONS: [(u64, &str, bool); 9] = [
+    (0x1, "idle", false),
+    (0x2, "clocks set by a person", false),
+    (0x4, "power cap", true),
+    (0x8, "hardware slowdown", true),
+    (0x10, "sync boost", true),
+    (0x20, "thermal slowdown by software", true),
+    (0x40, "thermal slowdown by hardware", true),
+    (0x80, "power brake", true),
+    (0x100, "display clocks", false),
+];
+
+impl DeviceStates {
+    /// Least time between two readings: they take up to milliseconds, in which the device idles.
+    pub const EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+
+    /// Takes one more reading in.
+    pub fn add(&mut self, sample: DeviceSample) {
+        self.samples += 1;
+        for (range, read) in [
+            (&mut self.sm_clock_mhz, sample.sm_clock_mhz),
+            (&mut self.memory_clock_mhz, sample.memory_clock_mhz),
+            (&mut self.temperature_c, sample.temperature_c),
+            (&mut self.power_mw, sample.power_mw),
+        ] {
+            let Some(read) = read else { continue };
+            let seen = range.unwrap_or(Range { min: read, max: read });
+            *range = Some(Range { min: seen.min.min(read), max: seen.max.max(read) });
+        }
+        if let Some(reasons) = sample.throttle_reasons {
+            self.throttle_reasons = Some(self.throttle_reasons.unwrap_or(0) | reasons);
+        }
+    }
+
+    /// Whether anything slowed the device down that a cooler or better supplied one would not have.
+    pub fn is_throttled(&self) -> bool {
+        let slowing = THROTTLE_REASONS.iter().filter(|(_, _, slows)| *slows);
+        let slowing = slowing.fold(0, |bits, (bit, _, _)| bits | bit);
+        self.throttle_reasons.is_some_and(|reasons| reasons & slowing != 0)
+    }
+
+    /// The reasons in words; a bit that only newer drivers know as its number.
+    pub fn throttle_words(&self) -> Vec<String> {
+        let reasons = self.throttle_reasons.unwrap_or(0);
+        let bits = (0..64).map(|bit| 1u64 << bit).filter(|bit| reasons & bit != 0);
+        bits.map(|bit| match THROTTLE_REASONS.iter().find(|known| known.0 == bit) {
+            Some((_, name, _)) => (*name).to_owned(),
+            None => format!("reason {bit:#x}"),
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_keep_the_extremes_and_every_reason() {
+        let mut states = DeviceStates::default();
+        assert!(!states.is_throttled());
+        let sample = |clock, reasons| DeviceSample {
+            sm_clock_mhz: Some(clock),
+            throttle_reasons: Some(reasons),
+            ..DeviceSample::default()
+        };
+        states.add(sample(2100, 0x1));
+        states.add(sample(1980, 0x2));
+        assert!(!states.is_throttled(), "idling and clocks set by a person do not throttle");
+        states.add(DeviceSample::default());
+        states.add(sample(2520, 0x20 | 1 << 40));
+        assert!(states.is_throttled());
+        assert_eq!(states.samples, 4);
+        assert_eq!(states.sm_clock_mhz, Some(Range { min: 1980, max: 2520 }));
+        assert_eq!(states.temperature_c, None);
+        assert_eq!(
+            states.throttle_words(),
+            [
+                "idle",
+                "clocks set by a person",
+                "thermal slowdown by software",
+                "reason 0x10000000000"
+            ]
+        );
+    }
+}
