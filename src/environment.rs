@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sysinfo::System;
 
 use crate::backend::Backend;
-use crate::backend::device::{Device, Gpu};
+use crate::backend::device::{Device, Gpu, STAND_IN_BACKEND};
 use crate::host::{Timer, available_memory, total_memory};
 use crate::units::Bytes;
 
@@ -80,7 +80,7 @@ impl Platform {
         let (backend, device, gpu, pinned_cores) = match backend.device() {
             Device::Cpu { pinned_cores } => ("cpu", cpu.clone(), None, pinned_cores),
             Device::Gpu(gpu) => {
-                let backend = if gpu.is_stand_in() { "cudnn-stand-in" } else { "cudnn" };
+                let backend = if gpu.is_stand_in() { STAND_IN_BACKEND } else { "cudnn" };
                 (backend, gpu.name.clone(), Some(*gpu), None)
             }
         };

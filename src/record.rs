@@ -28,7 +28,7 @@ use crate::backend::plan::PlanRecord;
 use crate::environment::{Conditions, Platform};
 use crate::experiment::{Configuration, Experiment};
 use crate::measure::{SampleTimes, Stopped, WarmUp};
-use crate::settings::Settings;
+use crate::settings::{BackendSettings, Settings};
 use crate::shape::ConvShape;
 use crate::statistics::Summary;
 use crate::units::Bytes;
@@ -53,6 +53,50 @@ pub struct Plan {
     pub program: String,
     /// Configurations by id, in the experiments' order (not the order measured).
     pub ids: Vec<String>,
+}
+
+/// What has to be equal for latencies to be comparable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparable {
+    /// What computed.
+    pub backend: String,
+    /// On what: with the number of threads, of a CPU.
+    pub device: String,
+    /// What a latency means, [`Settings::method_line`].
+    pub method: String,
+}
+
+impl Plan {
+    /// What others' latencies must have equal to be compared with this plan's.
+    pub fn comparable(&self) -> Comparable {
+        let device = self.platform.device.clone();
+        Comparable {
+            backend: self.platform.backend.clone(),
+            device: match &self.settings.backend {
+                BackendSettings::Cpu { threads, .. } => {
+                    let plural = if threads.get() == 1 { "" } else { "s" };
+                    format!("{device}, {threads} thread{plural}")
+                }
+                BackendSettings::Cudnn(_) => device,
+            },
+            method: self.settings.method_line(),
+        }
+    }
+}
+
+impl Comparable {
+    /// What keeps latencies from being compared with those of `other`; empty where nothing does.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        [
+            ("backend", &self.backend, &other.backend),
+            ("device", &self.device, &other.device),
+            ("protocol", &self.method, &other.method),
+        ]
+        .into_iter()
+        .filter(|(_, this, other)| this != other)
+        .map(|(what, this, other)| format!("{what} `{this}` against `{other}`"))
+        .collect()
+    }
 }
 
 /// One process that worked on a run.

@@ -79,31 +79,25 @@ pub enum RunError {
 pub const MOST_ATTEMPTS: u32 = 3;
 
 impl Run {
-    /// Takes up the latest unfinished run with the same plan, or begins a new one.
+    /// Takes up the latest unfinished run under `runs` with the same plan, or begins a new one.
     ///
     /// # Errors
     /// [`RunError`] where there is nothing to measure or the folder cannot be written.
     pub fn open(
-        settings: &Settings,
-        platform: Platform,
+        runs: &Path,
+        plan: Plan,
         selected: Vec<Configuration>,
         session: Session,
     ) -> Result<Self, RunError> {
         if selected.is_empty() {
             return Err(RunError::Empty);
         }
-        let plan = Plan {
-            settings: Settings { runs: Path::new("").to_owned(), ..settings.clone() },
-            platform,
-            program: program(),
-            ids: selected.iter().map(Configuration::id).collect(),
-        };
-        tidy_up(&settings.runs)?;
-        let folder = match RunFolder::resume(&settings.runs, &plan, &session)? {
+        tidy_up(runs)?;
+        let folder = match RunFolder::resume(runs, &plan, &session)? {
             Some(folder) => folder,
             None => {
-                let seed = settings.seed.unwrap_or_else(|| now().as_millisecond() as u64);
-                RunFolder::create(&settings.runs, plan, seed, session)?
+                let seed = plan.settings.seed.unwrap_or_else(|| now().as_millisecond() as u64);
+                RunFolder::create(runs, plan, seed, session)?
             }
         };
         let order = measuring_order(selected, folder.header().seed);
@@ -316,6 +310,16 @@ fn method(settings: &Settings, allowance: Option<Duration>) -> Method {
         allowance,
         // a sample is a part of the time that the clock measured
         clock_step_ns: step_ns / f64::from(launches.get()),
+    }
+}
+
+/// What a run of `selected` sets out to do.
+pub fn plan(settings: &Settings, platform: Platform, selected: &[Configuration]) -> Plan {
+    Plan {
+        settings: settings.clone(),
+        platform,
+        program: program(),
+        ids: selected.iter().map(Configuration::id).collect(),
     }
 }
 

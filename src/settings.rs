@@ -128,9 +128,6 @@ pub struct Settings {
     pub memory_limit: Option<Bytes>,
     /// Compare outputs of every configuration with a direct sum before measuring it.
     pub verify: bool,
-    /// Folder that holds one folder a run.
-    #[serde(skip)]
-    pub runs: PathBuf,
 }
 
 /// What was asked for, before it is known where the convolutions run: defaults depend on that.
@@ -248,7 +245,7 @@ impl Requested {
     /// # Errors
     /// [`SettingsError`] where one has no usable value, or none with that backend.
     pub fn settings(&self, kind: BackendKind) -> Result<Settings, SettingsError> {
-        self.found.resolve(kind, self.runs())
+        self.found.resolve(kind)
     }
 }
 
@@ -261,17 +258,22 @@ impl Settings {
         }
     }
 
-    /// What decides what latencies mean, beside the device: equal in what is compared.
-    pub fn protocol_line(&self) -> String {
-        let samples = match self.launches {
-            Some(launches) => format!("{launches} samples"),
-            None => format!("profile {}", self.profile),
-        };
+    /// What decides what latencies mean, beside the device: equal in whatever is compared.
+    pub fn method_line(&self) -> String {
         match &self.backend {
-            BackendSettings::Cpu { .. } => format!("{}, {samples}", self.protocol),
+            BackendSettings::Cpu { .. } => self.protocol.to_string(),
             BackendSettings::Cudnn(CudnnOptions { math, plan, .. }) => {
-                format!("{}, math {math}, plan {plan}, {samples}", self.protocol)
+                format!("{}, math {math}, plan {plan}", self.protocol)
             }
+        }
+    }
+
+    /// The same with how many samples there are.
+    pub fn protocol_line(&self) -> String {
+        let method = self.method_line();
+        match self.launches {
+            Some(launches) => format!("{method}, {launches} samples"),
+            None => format!("{method}, profile {}", self.profile),
         }
     }
 }
@@ -359,7 +361,7 @@ impl Found {
         Ok(())
     }
 
-    fn resolve(&self, kind: BackendKind, runs: PathBuf) -> Result<Settings, SettingsError> {
+    fn resolve(&self, kind: BackendKind) -> Result<Settings, SettingsError> {
         let profile = self.parse("profile", Profile::from_str)?.unwrap_or(Profile::Standard);
         let (resolution, budget, gib) = match kind {
             BackendKind::Cpu => (Resolution::Original, CPU_TIME_BUDGET, Some(CPU_MEMORY_LIMIT_GIB)),
@@ -384,7 +386,6 @@ impl Found {
             time_budget,
             memory_limit: gib.map(|gib| Bytes((gib * f64::from(1 << 30)) as u64)),
             verify: self.parse("verify", parse_bool)?.unwrap_or(false),
-            runs,
         })
     }
 

@@ -16,7 +16,7 @@ use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use alpha_flops::measure::SampleTimes;
 use alpha_flops::protocol::{Profile, Protocol};
 use alpha_flops::record::{self, Outcome, RecordError, RunStatus, Session};
-use alpha_flops::run::{Run, RunError};
+use alpha_flops::run::{Run, RunError, plan};
 use alpha_flops::settings::{BackendSettings, Settings};
 use alpha_flops::units::Bytes;
 
@@ -66,7 +66,7 @@ fn selection() -> Vec<Configuration> {
         .collect()
 }
 
-fn settings(runs: &Path) -> Settings {
+fn settings() -> Settings {
     Settings {
         backend: BackendSettings::Cpu {
             threads: NonZeroUsize::MIN,
@@ -81,7 +81,6 @@ fn settings(runs: &Path) -> Settings {
         time_budget: None,
         memory_limit: Some(Bytes(1 << 24)),
         verify: false,
-        runs: runs.to_owned(),
     }
 }
 
@@ -89,15 +88,19 @@ fn backend() -> CpuBackend {
     CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap()
 }
 
-fn open(settings: &Settings) -> Result<Run, RunError> {
+fn open(runs: &Path) -> Result<Run, RunError> {
+    open_with(&settings(), runs)
+}
+
+fn open_with(settings: &Settings, runs: &Path) -> Result<Run, RunError> {
     let empty_launch = LaunchTime { host_ns: 20.0, device_ns: None };
-    Run::open(settings, Platform::of(&backend()), selection(), Session::now(empty_launch, None))
+    let plan = plan(settings, Platform::of(&backend()), &selection());
+    Run::open(runs, plan, selection(), Session::now(empty_launch, None))
 }
 
 fn measure(runs: &Path) {
-    let settings = settings(runs);
     let mut backend = backend();
-    let mut run = open(&settings).unwrap();
+    let mut run = open(runs).unwrap();
     run.measure(&mut backend, &mut |_| {}).unwrap();
     run.folder.finish().unwrap();
 }
@@ -217,38 +220,38 @@ fn form(run: &record::FinishedRun) -> Vec<(String, String, usize)> {
 
 fn finished_runs_stay_finished() {
     let directory = tempfile::tempdir().unwrap();
-    let first = open(&settings(directory.path())).unwrap();
+    let first = open(directory.path()).unwrap();
     let path = first.folder.path().to_owned();
     drop(first);
-    assert_eq!(open(&settings(directory.path())).unwrap().folder.path(), path);
+    assert_eq!(open(directory.path()).unwrap().folder.path(), path);
     finish(directory.path());
     assert!(record::FinishedRun::open(&path).is_ok());
-    let second = open(&settings(directory.path())).unwrap();
+    let second = open(directory.path()).unwrap();
     assert_ne!(second.folder.path(), path);
     assert_eq!(second.done_before, 0);
 }
 
 fn other_settings_begin_anew() {
     let directory = tempfile::tempdir().unwrap();
-    let first = open(&Settings { seed: Some(1), ..settings(directory.path()) }).unwrap();
+    let first = open_with(&Settings { seed: Some(1), ..settings() }, directory.path()).unwrap();
     let path = first.folder.path().to_owned();
     drop(first);
-    let other = open(&Settings { seed: Some(2), ..settings(directory.path()) }).unwrap();
+    let other = open_with(&Settings { seed: Some(2), ..settings() }, directory.path()).unwrap();
     assert_ne!(other.folder.path(), path);
     assert_eq!(other.folder.header().sessions.len(), 1);
 }
 
 fn a_run_in_use_is_not_shared() {
     let directory = tempfile::tempdir().unwrap();
-    let settings = Settings { seed: Some(3), ..settings(directory.path()) };
-    let first = open(&settings).unwrap();
-    let second = open(&settings).unwrap();
+    let settings = Settings { seed: Some(3), ..settings() };
+    let first = open_with(&settings, directory.path()).unwrap();
+    let second = open_with(&settings, directory.path()).unwrap();
     assert_ne!(first.folder.path(), second.folder.path());
 }
 
 fn damaged_part() {
     let directory = tempfile::tempdir().unwrap();
-    let run = open(&settings(directory.path())).unwrap();
+    let run = open(directory.path()).unwrap();
     let mut backend = backend();
     run.measure(&mut backend, &mut |_| {}).unwrap();
     let mut parts = folders(&run.folder.path().join("parts"));
@@ -258,7 +261,7 @@ fn damaged_part() {
     let id = &run.folder.header().run_id;
     std::fs::write(&of_another, text.replace(id.as_str(), "another-run")).unwrap();
     drop(run);
-    let run = open(&settings(directory.path())).unwrap();
+    let run = open(directory.path()).unwrap();
     assert_eq!(run.damaged.len(), 2, "{:?}", run.damaged);
     assert!(run.damaged.iter().any(|error| error.contains("is of run another-run")));
     assert_eq!(run.done_before, selection().len() - 2);
@@ -273,7 +276,7 @@ fn leftovers() {
     let [finished] = &folders(directory.path())[..] else { panic!("one run") };
     std::fs::create_dir(finished.join("parts")).unwrap();
     std::fs::write(finished.join(".run.json.1-0.tmp"), "{").unwrap();
-    drop(open(&settings(directory.path())).unwrap());
+    drop(open(directory.path()).unwrap());
     assert!(!finished.join("parts").exists() && !finished.join(".run.json.1-0.tmp").exists());
     assert!(record::FinishedRun::open(finished).is_ok());
 }
@@ -282,7 +285,7 @@ fn unwritable_folder() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("a-file");
     std::fs::write(&file, "").unwrap();
-    let Err(RunError::Record(error @ RecordError::Io { .. })) = open(&settings(&file)) else {
+    let Err(RunError::Record(error @ RecordError::Io { .. })) = open(&file) else {
         panic!("a run below a file");
     };
     assert!(error.to_string().contains("a-file"), "{error}");

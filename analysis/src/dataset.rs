@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::backend::device::{STAND_IN, STAND_IN_BACKEND};
 use alpha_flops::shape::ConvShape;
 use alpha_flops::units::Nanoseconds;
 use thiserror::Error;
@@ -35,10 +36,22 @@ pub struct Provenance {
     pub protocol: String,
 }
 
+/// What figures, tables and reports of a stand-in say first.
+pub const NOT_A_GPU: &str = "NOT A GPU: a stand-in for its libraries computed, on a CPU; these \
+                             times are no measurement of anything";
+
 impl Provenance {
+    /// Whether a stand-in for a GPU's libraries computed: its times mean nothing, and may not be
+    /// put beside measurements.
+    pub fn is_stand_in(&self) -> bool {
+        self.backend == STAND_IN_BACKEND || self.device == STAND_IN
+    }
+
     /// What was measured on, for sentences: `AMD EPYC, 2 threads (cpu)`.
     pub fn place(&self) -> String {
         match self.backend.as_str() {
+            // the name says it
+            STAND_IN_BACKEND => self.device.clone(),
             "unknown" => format!("{} (backend unknown)", self.device),
             backend => format!("{} ({backend})", self.device),
         }

@@ -1,5 +1,6 @@
 //! How far estimates are from measurements: overall, per experiment, per line.
 
+use alpha_flops::backend::device::STAND_IN;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -75,6 +76,17 @@ pub struct Evaluation {
 /// Why coefficients could not be judged.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum EvaluateError {
+    /// Measurements and a stand-in's times are not comparable at all.
+    #[error(
+        "coefficients of {fitted} and latencies of {measured} are not compared: one of the two is \
+         {STAND_IN}, whose times are no measurements"
+    )]
+    StandIn {
+        /// What the coefficients describe.
+        fitted: String,
+        /// What was measured on.
+        measured: String,
+    },
     /// The dataset is empty, or nothing in it can be estimated.
     #[error("nothing to compare: {}", match .first {
         Some(one) => format!("none of {observations} configurations has an estimate; {one}"),
@@ -115,11 +127,18 @@ pub fn errors(pairs: &[(f64, f64)]) -> Option<Errors> {
 /// Compares the estimates of `coefficients` with every observation of `dataset`.
 ///
 /// # Errors
-/// [`EvaluateError`] where not one configuration can be compared.
+/// [`EvaluateError`] where not one configuration can be compared, or one side is of a stand-in.
 pub fn evaluate(
     dataset: &Dataset,
     coefficients: &Coefficients,
 ) -> Result<Evaluation, EvaluateError> {
+    let fitted = coefficients.fitted_on.as_ref().map(|fitted| &fitted.provenance);
+    if fitted.is_some_and(Provenance::is_stand_in) != dataset.provenance.is_stand_in() {
+        return Err(EvaluateError::StandIn {
+            fitted: fitted.map_or_else(|| coefficients.source.clone(), Provenance::place),
+            measured: dataset.provenance.place(),
+        });
+    }
     let mut compared = Vec::new();
     let mut not_compared = Vec::new();
     for observation in &dataset.observations {

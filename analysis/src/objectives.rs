@@ -10,7 +10,7 @@ use alpha_flops::experiment::Experiment;
 use alpha_flops::statistics::{quantile, sorted};
 use serde::Serialize;
 
-use crate::dataset::{Dataset, Observation};
+use crate::dataset::{Dataset, NOT_A_GPU, Observation};
 use crate::model::Coefficients;
 
 mod elasticity;
@@ -87,7 +87,13 @@ impl<T> Answer<T> {
         criterion: String,
         numbers: T,
     ) -> Self {
-        let sentence = format!("{verdict} on {}: {finding}.", dataset.provenance.place());
+        let place = dataset.provenance.place();
+        if dataset.provenance.is_stand_in() {
+            let verdict = Verdict::CannotBeAnswered;
+            let sentence = format!("{verdict} on {place}: {NOT_A_GPU}.");
+            return Self { verdict, sentence, criterion, numbers };
+        }
+        let sentence = format!("{verdict} on {place}: {finding}.");
         Self { verdict, sentence, criterion, numbers }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::backend::device::STAND_IN;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -153,6 +154,17 @@ pub enum ReportError {
     /// There is nothing to report.
     #[error("nothing to report: no dataset was given")]
     NoDataset,
+    /// Measurements shall stand beside a stand-in's times.
+    #[error(
+        "{stand_in} is {STAND_IN}: its times are no measurements and are not shown beside those of \
+         {measured}; report each by itself"
+    )]
+    StandIn {
+        /// The run of the stand-in.
+        stand_in: String,
+        /// The run of a real device.
+        measured: String,
+    },
     /// A directory could not be made.
     #[error("cannot create {path}: {source}", path = path.display())]
     Directory {
@@ -215,11 +227,13 @@ struct FigureSet {
 /// stay; no report names them. Equal input gives equal files.
 ///
 /// # Errors
-/// [`ReportError`] where there is no dataset or something cannot be drawn or written.
+/// [`ReportError`] where there is no dataset, measurements are mixed with a stand-in's times, or
+/// something cannot be drawn or written.
 pub fn write(inputs: &[Input<'_>], directory: &Path) -> Result<Report, ReportError> {
     if inputs.is_empty() {
         return Err(ReportError::NoDataset);
     }
+    check_not_mixed(inputs)?;
     let sets = figure_sets(inputs);
     for set in &sets {
         let path = directory.join(&set.directory);
@@ -237,6 +251,19 @@ pub fn write(inputs: &[Input<'_>], directory: &Path) -> Result<Report, ReportErr
             .map_err(ReportError::Write)?;
     }
     Ok(report)
+}
+
+/// Nothing that a stand-in computed stands beside measurements.
+fn check_not_mixed(inputs: &[Input<'_>]) -> Result<(), ReportError> {
+    let mut provenances = inputs.iter().map(|input| &input.dataset.provenance);
+    let stand_in = provenances.clone().find(|p| p.is_stand_in());
+    match (stand_in, provenances.find(|p| !p.is_stand_in())) {
+        (Some(stand_in), Some(measured)) => Err(ReportError::StandIn {
+            stand_in: stand_in.source.clone(),
+            measured: measured.source.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Computes the report without drawing or writing anything.

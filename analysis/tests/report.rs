@@ -11,6 +11,7 @@ use alpha_flops_analysis::fit::{PUBLISHED_START, fit};
 use alpha_flops_analysis::import::asperti;
 use alpha_flops_analysis::metrics::evaluate;
 use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm};
+use alpha_flops_analysis::objectives::Verdict;
 use alpha_flops_analysis::plot::draw;
 use alpha_flops_analysis::plot::figure::Figure;
 use alpha_flops_analysis::report::{self, Extras, Input, Skipped};
@@ -399,4 +400,66 @@ fn the_original_studys_data_have_all_seven_figures() {
         assert!(all.contains("Measured (mean) on Quadro T2000"), "{all}");
         assert!(all.contains("Quartiles unknown"));
     }
+}
+
+fn of_stand_in(mut dataset: Dataset) -> Dataset {
+    dataset.provenance.backend = "cudnn-stand-in".into();
+    dataset.provenance.device = "stand-in (not a GPU)".into();
+    dataset.provenance.source = "a run of the stand-in".into();
+    dataset
+}
+
+#[test]
+fn a_stand_ins_times_are_never_shown_beside_measurements() {
+    let directory = tempfile::tempdir().unwrap();
+    let real = made_up(&[Experiment::A], Resolution::Original, "Test GPU");
+    let stand_in = of_stand_in(real.clone());
+    for inputs in [[input(&real), input(&stand_in)], [input(&stand_in), input(&real)]] {
+        let error = report::write(&inputs, &directory.path().join("mixed")).unwrap_err();
+        let error = error.to_string();
+        assert!(error.starts_with("a run of the stand-in is stand-in (not a GPU)"), "{error}");
+        assert!(!directory.path().join("mixed").exists());
+    }
+}
+
+#[test]
+fn a_stand_ins_report_says_so_everywhere_and_answers_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let stand_in = of_stand_in(made_up(&[Experiment::A, Experiment::B], Resolution::Original, ""));
+    let mut input = input(&stand_in);
+    input.coefficients.clear();
+    input.fit_in_sample(KernelTerm::Side, FlopConvention::Macs);
+    let report = report::write(&[input], directory.path()).unwrap();
+    let objectives = &report.targets[0].objectives;
+    for (verdict, sentence) in [
+        (objectives.ro1.verdict, &objectives.ro1.sentence),
+        (objectives.ro2.verdict, &objectives.ro2.sentence),
+        (objectives.ro3.verdict, &objectives.ro3.sentence),
+    ] {
+        assert_eq!(verdict, Verdict::CannotBeAnswered);
+        assert!(sentence.contains("NOT A GPU"), "{sentence}");
+    }
+    let markdown = std::fs::read_to_string(directory.path().join("report.md")).unwrap();
+    assert!(markdown.lines().nth(2).unwrap().contains("NOT A GPU"), "{markdown}");
+    for figure in &report.figures {
+        let svg = std::fs::read_to_string(directory.path().join(&figure.svg)).unwrap();
+        assert!(svg.contains("NOT A GPU"), "{}", figure.svg);
+    }
+}
+
+#[test]
+fn coefficients_are_not_judged_across_the_line_between_a_stand_in_and_a_device() {
+    let real = made_up(&[Experiment::A, Experiment::B], Resolution::Original, "Test GPU");
+    let stand_in = of_stand_in(real.clone());
+    let fitted = |dataset| {
+        fit(dataset, KernelTerm::Side, FlopConvention::Macs, PUBLISHED_START).unwrap().coefficients
+    };
+    let published = Coefficients::published_rtx4090();
+    for (dataset, coefficients) in
+        [(&stand_in, &fitted(&real)), (&real, &fitted(&stand_in)), (&stand_in, &published)]
+    {
+        let error = evaluate(dataset, coefficients).unwrap_err().to_string();
+        assert!(error.contains("whose times are no measurements"), "{error}");
+    }
+    assert!(evaluate(&stand_in, &fitted(&stand_in)).is_ok());
 }

@@ -25,6 +25,8 @@ pub struct Arguments {
     pub baseline_needed: Option<String>,
     /// The name given with `--baseline` or `--baseline-lenient`.
     pub compared_baseline: Option<String>,
+    /// The name given with `--load-baseline`.
+    pub load_baseline: Option<String>,
     /// Whether criterion's own account of each benchmark is wanted.
     pub show_criterion: bool,
 }
@@ -118,9 +120,9 @@ impl Arguments {
         let value = |name: &str| matches.get_one::<String>(name).cloned();
         let save_baseline = value("save-baseline");
         let compared_baseline = value("baseline").or_else(|| value("baseline-lenient"));
-        let names_baseline = compared_baseline.is_some()
-            || save_baseline.is_some()
-            || value("load-baseline").is_some();
+        let load_baseline = value("load-baseline");
+        let names_baseline =
+            compared_baseline.is_some() || save_baseline.is_some() || load_baseline.is_some();
         let mut filter: Vec<String> = value("FILTER").into_iter().collect();
         filter.extend(matches.get_flag("exact").then(|| "--exact".to_owned()));
         filter.extend(matches.get_flag("ignored").then(|| "--ignored".to_owned()));
@@ -134,6 +136,7 @@ impl Arguments {
             baseline_needed: value("baseline"),
             show_criterion: compared_baseline.is_some() || matches.get_flag("verbose"),
             compared_baseline,
+            load_baseline,
         })
     }
 

@@ -7,28 +7,39 @@
 use std::fs;
 use std::path::Path;
 
+use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::backend::Backend;
 use alpha_flops::experiment::Configuration;
-use alpha_flops::record::RunFolder;
+use alpha_flops::record::{Comparable, Plan, RunFolder};
 use alpha_flops::run::does_not_fit;
-use alpha_flops::settings::Settings;
 
 use crate::AnyError;
 use crate::arguments::Arguments;
 
-/// Whether everything that will be measured has the baseline; criterion would look for it only
-/// when everything is measured.
+/// Beside criterion's files of a benchmark: what their times may be compared with.
+const COMPARABLE: &str = "alpha-flops.json";
+
+/// Whether everything that will be measured has the baseline, of comparable times; criterion would
+/// look for it only when everything is measured, and compares anything.
 pub fn check(
     arguments: &Arguments,
     selected: &[Configuration],
     backend: &dyn Backend,
-    settings: &Settings,
+    plan: &Plan,
 ) -> Result<(), AnyError> {
+    if let (Some(home), Some(name)) = (&arguments.shared_home, &arguments.compared_baseline) {
+        for id in selected.iter().map(Configuration::id) {
+            let baseline = home.join(&id).join(name);
+            if baseline.is_dir() {
+                check_comparable(&id, name, &plan.comparable(), &read_comparable(&baseline)?)?;
+            }
+        }
+    }
     let (Some(home), Some(name)) = (&arguments.shared_home, &arguments.baseline_needed) else {
         return Ok(());
     };
     let missing = selected.iter().find(|configuration| {
-        does_not_fit(backend, configuration, settings).is_none()
+        does_not_fit(backend, configuration, &plan.settings).is_none()
             && !home.join(configuration.id()).join(name).is_dir()
     });
     match missing {
@@ -41,6 +52,66 @@ pub fn check(
         .into()),
         None => Ok(()),
     }
+}
+
+/// Whether two baselines in the shared home, `--load-baseline` and the one that it is compared
+/// with, are of comparable times.
+pub fn check_stored(arguments: &Arguments, selected: &[Configuration]) -> Result<(), AnyError> {
+    let names = (&arguments.load_baseline, &arguments.compared_baseline);
+    let (Some(home), (Some(loaded), Some(name))) = (&arguments.shared_home, names) else {
+        return Ok(());
+    };
+    for id in selected.iter().map(Configuration::id) {
+        let [loaded, compared] = [loaded, name].map(|name| home.join(&id).join(name));
+        if loaded.is_dir() && compared.is_dir() {
+            let [loaded, compared] = [read_comparable(&loaded)?, read_comparable(&compared)?];
+            check_comparable(&id, name, &loaded, &compared)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_comparable(
+    id: &str,
+    name: &str,
+    this: &Comparable,
+    baseline: &Comparable,
+) -> Result<(), AnyError> {
+    let differences = this.differences(baseline);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let differences = differences.join("; ");
+    Err(format!("{id} is not comparable with its baseline `{name}`: {differences}").into())
+}
+
+fn read_comparable(baseline: &Path) -> Result<Comparable, AnyError> {
+    let path = baseline.join(COMPARABLE);
+    let read = fs::read(&path).map_err(|error| error.to_string());
+    read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
+        .map_err(|error| {
+            let path = path.display();
+            format!(
+                "{path}: {error}; what this baseline is of is not known, so nothing is compared \
+                 with it: measure it again with `--save-baseline`"
+            )
+            .into()
+        })
+}
+
+/// Says of everything that criterion keeps of this run what it may be compared with.
+pub fn mark(arguments: &Arguments, run: &RunFolder, own: &Path) -> Result<(), AnyError> {
+    let plan = &run.header().plan;
+    let comparable = serde_json::to_vec(&plan.comparable())?;
+    for id in &plan.ids {
+        for name in ["new", arguments.baseline()] {
+            let folder = own.join(id).join(name);
+            if folder.is_dir() {
+                write_atomically(&folder.join(COMPARABLE), |out| out.write_all(&comparable))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Copies the baseline to compare with from the shared home to `own`, where it is there.

@@ -24,7 +24,7 @@ use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::environment::Platform;
 use alpha_flops::experiment::Configuration;
 use alpha_flops::record::{RunFolder, Session};
-use alpha_flops::run::{Run, does_not_fit};
+use alpha_flops::run::{Run, does_not_fit, plan};
 use alpha_flops::selection::{Selected, select};
 use alpha_flops::settings::{Requested, Settings};
 
@@ -53,15 +53,16 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode, AnyError> {
     let arguments = Arguments::parse()?;
-    let selected = select(&Requested::of_workspace()?)?;
+    let requested = Requested::of_workspace()?;
+    let selected = select(&requested)?;
     // defaults depend on the backend: children must have the same
     let criterion = Criterion { arguments: &arguments, backend: selected.settings.backend.kind() };
     match arguments.mode {
-        Mode::Measure => measure(&criterion, selected),
+        Mode::Measure => measure(&criterion, selected, &requested.runs()),
         Mode::Launch => launch(&criterion, selected),
         Mode::Compare => {
-            // for the sake of its checks
-            criterion.list()?;
+            let configurations = criterion.filter(configurations(&selected.settings))?;
+            baselines::check_stored(&arguments, &configurations)?;
             criterion.run_alone()
         }
         Mode::List => {
@@ -85,7 +86,11 @@ fn launch(criterion: &Criterion<'_>, selected: Selected) -> Result<ExitCode, Any
     criterion.run_alone()
 }
 
-fn measure(criterion: &Criterion<'_>, selected: Selected) -> Result<ExitCode, AnyError> {
+fn measure(
+    criterion: &Criterion<'_>,
+    selected: Selected,
+    runs: &Path,
+) -> Result<ExitCode, AnyError> {
     let Selected { settings, mut backend, why_cpu } = selected;
     let verify = settings.verify || criterion.arguments.verify;
     let settings = Settings { verify, ..settings };
@@ -95,8 +100,9 @@ fn measure(criterion: &Criterion<'_>, selected: Selected) -> Result<ExitCode, An
     console::platform(&platform, &session);
 
     let selected = criterion.filter(configurations(&settings))?;
-    baselines::check(criterion.arguments, &selected, backend.as_ref(), &settings)?;
-    let mut run = Run::open(&settings, platform, selected, session)?;
+    let plan = plan(&settings, platform, &selected);
+    baselines::check(criterion.arguments, &selected, backend.as_ref(), &plan)?;
+    let mut run = Run::open(runs, plan, selected, session)?;
     console::opened(&run);
     let mut progress = console::progress(&run);
     run.measure(backend.as_mut(), &mut |event| progress.show(&event))?;
@@ -124,6 +130,7 @@ fn replay(criterion: &Criterion<'_>, folder: &mut RunFolder) -> Result<(), AnyEr
     folder.set_criterion("criterion".into(), arguments.baseline())?;
     baselines::bring_in(arguments, folder, &home)?;
     criterion.replay(folder, &home)?;
+    baselines::mark(arguments, folder, &home)?;
     baselines::hand_out(arguments, folder, &home)
 }
 

@@ -8,6 +8,9 @@ use crate::units::Bytes;
 /// computes is a measurement of a GPU.
 pub const STAND_IN: &str = "stand-in (not a GPU)";
 
+/// The backend that records of the stand-in name.
+pub const STAND_IN_BACKEND: &str = "cudnn-stand-in";
+
 /// What computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Device {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::environment::Platform;
 use alpha_flops::record::{
-    ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader, Session,
+    Comparable, ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader,
+    Session,
 };
-use alpha_flops::settings::BackendSettings;
 use alpha_flops::statistics::{Fences, Summary};
 use alpha_flops::units::Nanoseconds;
 use serde::Serialize;
@@ -271,19 +271,13 @@ fn not(record: &ConfigurationRecord, status: &str, reason: &str) -> NotMeasured 
 }
 
 fn provenance(header: &RunHeader) -> Provenance {
-    let (settings, platform) = (&header.plan.settings, &header.plan.platform);
+    let Comparable { backend, device, .. } = header.plan.comparable();
     Provenance {
         source: header.run_id.clone(),
-        backend: platform.backend.clone(),
-        device: match &settings.backend {
-            BackendSettings::Cpu { threads, .. } => {
-                let plural = if threads.get() == 1 { "" } else { "s" };
-                format!("{}, {threads} thread{plural}", platform.device)
-            }
-            BackendSettings::Cudnn(_) => platform.device.clone(),
-        },
-        versions: platform.versions(),
-        protocol: settings.protocol_line(),
+        backend,
+        device,
+        versions: header.plan.platform.versions(),
+        protocol: header.plan.settings.protocol_line(),
     }
 }
 

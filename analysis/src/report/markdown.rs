@@ -1,6 +1,7 @@
 //! The report as Markdown. Nothing is computed here.
 
 use super::{FigureFiles, JudgedCoefficients, Report, Setting, TargetReport, Variance};
+use crate::dataset::NOT_A_GPU;
 use crate::model::GroupCoefficients;
 use crate::objectives::{AgainstRawFlops, Answer, Elasticity, EqualFlops, Slope};
 use crate::table::{Column, Table, rounded};
@@ -9,6 +10,9 @@ impl Report {
     /// The content of `report.md`: links to figures are relative to it.
     pub fn to_markdown(&self) -> String {
         let mut text = String::from("# α-FLOPs against measurements\n\n");
+        if self.targets.iter().any(|target| target.provenance.is_stand_in()) {
+            text += &format!("**{NOT_A_GPU}.**\n\n");
+        }
         text += "Latencies are of one forward pass of one convolution, batch 1, f32. FLOPs are \
                  nominal: the direct algorithm's, taps on padding included. Many implementations \
                  skip those, as this project's CPU backend does, and at K = 30 on 10×10 pixels they \

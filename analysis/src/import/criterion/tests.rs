@@ -11,7 +11,7 @@ use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use alpha_flops::measure::{SampleTimes, Stopped, WarmUp, WarmUpEnd};
 use alpha_flops::protocol::{Profile, Protocol};
 use alpha_flops::record::{Part, Plan, RunFolder};
-use alpha_flops::settings::Settings;
+use alpha_flops::settings::{BackendSettings, Settings};
 use alpha_flops::units::Bytes;
 use criterion::{Criterion, SamplingMode, Throughput};
 
@@ -80,7 +80,6 @@ fn plan(ids: &[String]) -> Plan {
         time_budget: None,
         memory_limit: Some(Bytes(1 << 30)),
         verify: false,
-        runs: PathBuf::new(),
     };
     let platform = Platform::of(&CpuBackend::new(threads, algorithm).unwrap());
     Plan { settings, platform, program: String::new(), ids: ids.to_vec() }
