@@ -7,6 +7,7 @@ use crate::units::Bytes;
 
 pub mod cpu;
 pub mod cudnn;
+pub mod plan;
 
 /// Something that can prepare convolutions: a CPU or a GPU library.
 pub trait Backend {

@@ -1,6 +1,9 @@
 //! Convolution by cuDNN on a CUDA device.
 
+mod descriptor;
 mod error;
+pub mod graph;
 mod library;
 
-pub use error::{GpuError, Library, RefusedPlan, Status};
+pub use super::plan::RefusedPlan;
+pub use error::{GpuError, Library, Status};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::backend::plan::RefusedPlan;
 
 /// A status as the libraries return it: an integer, because a newer library may know more of them
 /// than any enumeration compiled here.
@@ -108,17 +109,6 @@ pub enum GpuError {
     },
 }
 
-/// An engine configuration that was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusedPlan {
-    /// Its place in the heuristics' answer, from 0.
-    pub rank: usize,
-    /// cuDNN's number of the engine, where it could be read.
-    pub engine: Option<i64>,
-    /// Why.
-    pub reason: String,
-}
-
 impl Library {
     /// As people call it.
     pub fn name(self) -> &'static str {
@@ -146,6 +136,11 @@ impl GpuError {
     /// Whether it is for want of memory on the device.
     pub fn is_out_of_memory(&self) -> bool {
         matches!(self, Self::Call { status: CUDA_ERROR_OUT_OF_MEMORY, call, .. } if call.starts_with("cu") && !call.starts_with("cudnn"))
+    }
+
+    /// Whether cuDNN says that it has no way to do what was asked.
+    pub(super) fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Call { status: 3000..=3999, call, .. } if call.starts_with("cudnn"))
     }
 }
 

@@ -1,0 +1,113 @@
+//! How a GPU library computes one convolution, as records keep it.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Bytes;
+
+/// An execution plan of cuDNN: what was chosen, and what was passed over for it.
+///
+/// Numbers are cuDNN's own, which a newer version extends; none is invalid here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanRecord {
+    /// cuDNN's number of the engine, unique among the engines of this kind of operation.
+    pub engine: i64,
+    /// The engine's settings, in cuDNN's order.
+    pub knobs: Vec<Knob>,
+    /// What the engine's arithmetic is like: see [`numerical_note`].
+    pub numerical_notes: Vec<i64>,
+    /// What else the engine does, compiling at run time for instance.
+    pub behavior_notes: Vec<i64>,
+    /// Scratch memory a launch needs.
+    pub workspace_bytes: Bytes,
+    /// Place in the heuristics' answer, from 0, the presumably fastest.
+    pub rank: usize,
+    /// The configurations of better rank, and why each was not taken.
+    pub refused: Vec<RefusedPlan>,
+}
+
+/// One setting of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Knob {
+    /// What is set, by cuDNN's number.
+    pub kind: i64,
+    /// To what: meaningful to the engine only.
+    pub value: i64,
+}
+
+/// An engine configuration that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedPlan {
+    /// Its place in the heuristics' answer, from 0.
+    pub rank: usize,
+    /// cuDNN's number of the engine, where it could be read.
+    pub engine: Option<i64>,
+    /// Why.
+    pub reason: String,
+}
+
+impl PlanRecord {
+    /// Engine and knobs, by kind, in `[a-z0-9-]`: `engine-38-k2-1-k13-0`. Two plans of one cuDNN
+    /// with the same name run the same kernels.
+    pub fn algorithm(&self) -> String {
+        let mut knobs = self.knobs.clone();
+        knobs.sort_unstable();
+        let engine = format!("engine-{}", self.engine);
+        knobs.iter().fold(engine, |name, knob| format!("{name}-k{}-{}", knob.kind, knob.value))
+    }
+}
+
+/// A numerical note in words, or its number where cuDNN is newer than this list.
+pub fn numerical_note(note: i64) -> Cow<'static, str> {
+    match note {
+        0 => "tensor core".into(),
+        1 => "inputs converted down".into(),
+        2 => "reduced-precision sums".into(),
+        3 => "fft".into(),
+        4 => "nondeterministic".into(),
+        5 => "winograd".into(),
+        6 => "winograd 4×4".into(),
+        7 => "winograd 6×6".into(),
+        8 => "winograd 13×13".into(),
+        9 => "strict NaN".into(),
+        unknown => unknown.to_string().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> PlanRecord {
+        PlanRecord {
+            engine: 38,
+            knobs: vec![Knob { kind: 13, value: 0 }, Knob { kind: 2, value: 1 }],
+            // numbers that no cuDNN has yet
+            numerical_notes: vec![0, 4711],
+            behavior_notes: vec![i64::from(i32::MAX)],
+            workspace_bytes: Bytes(1 << 40),
+            rank: 1,
+            refused: vec![RefusedPlan { rank: 0, engine: None, reason: "no".to_owned() }],
+        }
+    }
+
+    #[test]
+    fn the_algorithm_is_engine_and_knobs_by_kind() {
+        assert_eq!(record().algorithm(), "engine-38-k2-1-k13-0");
+        assert_eq!(PlanRecord { knobs: vec![], ..record() }.algorithm(), "engine-38");
+        let negative = PlanRecord { knobs: vec![Knob { kind: 2, value: -1 }], ..record() };
+        assert_eq!(negative.algorithm(), "engine-38-k2--1");
+    }
+
+    #[test]
+    fn records_with_unknown_numbers_read_back() {
+        let json = serde_json::to_string(&record()).unwrap();
+        assert_eq!(serde_json::from_str::<PlanRecord>(&json).unwrap(), record());
+        assert_eq!(numerical_note(4711), "4711");
+        assert_eq!(numerical_note(-1), "-1");
+    }
+}
