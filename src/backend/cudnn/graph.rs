@@ -151,7 +151,10 @@ impl Target {
     /// # Errors
     /// [`GpuError`] where there is no cuDNN, it is older than 9.8, or it refuses the properties.
     pub fn from_properties(json: &str) -> Result<Self, GpuError> {
-        let functions = CudnnFunctions::load()?;
+        Self::with_properties(CudnnFunctions::load()?, json)
+    }
+
+    fn with_properties(functions: CudnnFunctions, json: &str) -> Result<Self, GpuError> {
         let mut properties = Draft::new(functions, Kind::CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR)?;
         properties.set_text(Attribute::CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, json)?;
         Ok(Self { functions, device: Device::Properties(properties.finalize()?) })
@@ -287,10 +290,8 @@ fn tensor(functions: CudnnFunctions, id: i64, dims: [usize; 4]) -> Result<Descri
 /// Stride 1, dilation 1, sums in `f32`, the kernel not flipped, padded alike on both axes.
 fn convolution(functions: CudnnFunctions, padding: Padding) -> Result<Descriptor, GpuError> {
     let mut convolution = Draft::new(functions, Kind::CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR)?;
-    convolution.set_data_type(
-        Attribute::CUDNN_ATTR_CONVOLUTION_COMP_TYPE,
-        DataType::CUDNN_DATA_FLOAT,
-    )?;
+    convolution
+        .set_data_type(Attribute::CUDNN_ATTR_CONVOLUTION_COMP_TYPE, DataType::CUDNN_DATA_FLOAT)?;
     convolution.set_convolution_mode(
         Attribute::CUDNN_ATTR_CONVOLUTION_CONV_MODE,
         ConvolutionMode::CUDNN_CROSS_CORRELATION,
@@ -409,10 +410,8 @@ fn knobs(configuration: &Descriptor) -> Result<Vec<Knob>, GpuError> {
     )?;
     let read = |choice: &Descriptor| {
         Ok(Knob {
-            kind: choice.code(
-                Attribute::CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE,
-                Type::CUDNN_TYPE_KNOB_TYPE,
-            )?,
+            kind: choice
+                .code(Attribute::CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, Type::CUDNN_TYPE_KNOB_TYPE)?,
             value: choice.integer(Attribute::CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE)?,
         })
     };
@@ -536,8 +535,11 @@ impl Execution {
         self.functions.check("cudnnBackendExecute", status)
     }
 
-    /// The plan that is launched.
-    pub(super) fn plan(&self) -> &Plan {
-        &self.plan
+    /// What is kept of the plan that is launched.
+    pub(super) fn record(&self) -> &PlanRecord {
+        &self.plan.record
     }
 }
+
+#[cfg(test)]
+mod tests;
