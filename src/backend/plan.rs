@@ -82,12 +82,9 @@ impl PlanRecord {
 impl TimedPlan {
     /// As one that was not taken.
     pub(super) fn as_refused(&self) -> RefusedPlan {
-        let reason = self.failure.clone().unwrap_or_else(|| "slower".to_owned());
-        RefusedPlan {
-            rank: self.rank,
-            engine: None,
-            reason: format!("{}: {reason}", self.algorithm),
-        }
+        let reason = self.failure.as_deref().unwrap_or("slower");
+        let reason = format!("{}: {reason}", self.algorithm);
+        RefusedPlan { rank: self.rank, engine: None, reason }
     }
 }
 

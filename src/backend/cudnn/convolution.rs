@@ -50,13 +50,13 @@ impl<'a> CudnnConvolution<'a> {
             PlanChoice::Heuristic => first(backend, &tensors, &candidates, for_workspace)?,
             PlanChoice::Measured => fastest(backend, &tensors, &candidates, for_workspace)?,
         };
-        let algorithm = execution.plan().record().algorithm();
+        let algorithm = execution.record().algorithm();
         Ok(Self { backend, shape, seed, algorithm, execution, tensors, workspace })
     }
 
     /// How the plan rounds, as far as is known.
     fn arithmetic(&self) -> Arithmetic {
-        let notes = &self.execution.plan().record().numerical_notes;
+        let notes = &self.execution.record().numerical_notes;
         match () {
             () if notes.iter().any(|&note| is_tensor_core(note)) => Arithmetic::Tf32,
             () if notes.iter().any(|&note| is_transform(note)) => Arithmetic::F32Transformed,
@@ -188,7 +188,7 @@ impl PreparedConv for CudnnConvolution<'_> {
     }
 
     fn plan(&self) -> Option<&PlanRecord> {
-        Some(self.execution.plan().record())
+        Some(self.execution.record())
     }
 
     fn algorithm(&self) -> &str {

@@ -161,6 +161,15 @@ impl Descriptor {
         Ok(values.into_iter().map(i64::from).collect())
     }
 
+    /// The first `at_most` of an attribute's 64-bit integers.
+    #[cfg(test)]
+    pub(super) fn integers(&self, name: Attribute, at_most: usize) -> Result<Vec<i64>, GpuError> {
+        let mut values = vec![0i64; at_most];
+        let count = self.get(name, Type::CUDNN_TYPE_INT64, &mut values)?;
+        values.truncate(count);
+        Ok(values)
+    }
+
     /// An attribute that is one element of an enumeration.
     pub(super) fn code(&self, name: Attribute, of: Type) -> Result<i64, GpuError> {
         let mut value = [0i32];

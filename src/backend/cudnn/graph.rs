@@ -151,7 +151,10 @@ impl Target {
     /// # Errors
     /// [`GpuError`] where there is no cuDNN, it is older than 9.8, or it refuses the properties.
     pub fn from_properties(json: &str) -> Result<Self, GpuError> {
-        let functions = CudnnFunctions::load()?;
+        Self::with_properties(CudnnFunctions::load()?, json)
+    }
+
+    fn with_properties(functions: CudnnFunctions, json: &str) -> Result<Self, GpuError> {
         let mut properties = Draft::new(functions, Kind::CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR)?;
         properties.set_text(Attribute::CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, json)?;
         Ok(Self { functions, device: Device::Properties(properties.finalize()?) })
@@ -539,9 +542,9 @@ impl Execution {
         self.functions.check("cudnnBackendExecute", status)
     }
 
-    /// The plan that is launched.
-    pub(super) fn plan(&self) -> &Plan {
-        &self.plan
+    /// What is kept of the plan that is launched.
+    pub(super) fn record(&self) -> &PlanRecord {
+        &self.plan.record
     }
 
     /// The plan, to be bound anew.
@@ -549,3 +552,6 @@ impl Execution {
         self.plan
     }
 }
+
+#[cfg(test)]
+mod tests;
