@@ -42,6 +42,7 @@ impl Kind {
 /// `cudnnBackendAttributeName_t`
 pub mod name {
     pub const CONVOLUTION_COMP_TYPE: i32 = 100;
+    /// Set as a convolution mode, but asked for as a data type.
     pub const CONVOLUTION_MODE: i32 = 101;
     pub const CONVOLUTION_DILATIONS: i32 = 102;
     pub const CONVOLUTION_STRIDES: i32 = 103;
@@ -136,6 +137,8 @@ pub const NOT_SUPPORTED: i32 = 3000;
 #[derive(Clone, Copy, PartialEq)]
 pub enum Count {
     One,
+    /// One; others are not supported instead of bad.
+    Single,
     /// One or more.
     Some,
     /// None, too.
@@ -168,7 +171,7 @@ const fn refusing(mut settable: Settable, wrong_type: i32) -> Settable {
     settable
 }
 
-use Count::{Any, One, Some as Many};
+use Count::{Any, One, Single, Some as Many};
 use Kind::*;
 
 const SETTABLE: [Settable; 48] = [
@@ -184,7 +187,7 @@ const SETTABLE: [Settable; 48] = [
     settable(Tensor, name::TENSOR_REORDERING, type_::REORDERING, One),
     settable(Convolution, name::CONVOLUTION_COMP_TYPE, type_::DATA_TYPE, One),
     settable(Convolution, name::CONVOLUTION_MODE, type_::CONVOLUTION_MODE, One),
-    settable(Convolution, name::CONVOLUTION_SPATIAL_DIMS, type_::INT64, One),
+    refusing(settable(Convolution, name::CONVOLUTION_SPATIAL_DIMS, type_::INT64, One), BAD_PARAM),
     settable(Convolution, name::CONVOLUTION_DILATIONS, type_::INT64, Many),
     settable(Convolution, name::CONVOLUTION_STRIDES, type_::INT64, Many),
     settable(Convolution, name::CONVOLUTION_PRE_PADDINGS, type_::INT64, Many),
@@ -203,17 +206,23 @@ const SETTABLE: [Settable; 48] = [
     descriptor(EngineHeuristics, name::HEURISTICS_GRAPH, Graph, One, ATTRIBUTE_TYPE),
     settable(EngineHeuristics, name::HEURISTICS_MODE, type_::HEURISTICS_MODE, One),
     settable(EngineHeuristics, name::HEURISTICS_SM_COUNT, type_::INT32, One),
-    descriptor(EngineHeuristics, name::HEURISTICS_DEVICEPROP, DeviceProperties, One, BAD_PARAM),
-    descriptor(Engine, name::ENGINE_GRAPH, Graph, One, ATTRIBUTE_TYPE),
+    descriptor(
+        EngineHeuristics,
+        name::HEURISTICS_DEVICEPROP,
+        DeviceProperties,
+        One,
+        ATTRIBUTE_TYPE,
+    ),
+    descriptor(Engine, name::ENGINE_GRAPH, Graph, Single, ATTRIBUTE_TYPE),
     refusing(settable(Engine, name::ENGINE_INDEX, type_::INT64, One), BAD_PARAM),
-    descriptor(Engine, name::ENGINE_DEVICEPROP, DeviceProperties, One, BAD_PARAM),
-    descriptor(EngineConfig, name::CONFIG_ENGINE, Engine, One, ATTRIBUTE_TYPE),
-    descriptor(EngineConfig, name::CONFIG_KNOB_CHOICES, KnobChoice, Any, ATTRIBUTE_TYPE),
+    descriptor(Engine, name::ENGINE_DEVICEPROP, DeviceProperties, One, ATTRIBUTE_TYPE),
+    descriptor(EngineConfig, name::CONFIG_ENGINE, Engine, Single, ATTRIBUTE_TYPE),
+    descriptor(EngineConfig, name::CONFIG_KNOB_CHOICES, KnobChoice, Any, BAD_PARAM),
     settable(KnobChoice, name::KNOB_CHOICE_TYPE, type_::KNOB_TYPE, One),
     settable(KnobChoice, name::KNOB_CHOICE_VALUE, type_::INT64, One),
-    settable(Plan, name::PLAN_HANDLE, type_::HANDLE, One),
-    descriptor(Plan, name::PLAN_CONFIG, EngineConfig, One, ATTRIBUTE_TYPE),
-    descriptor(Plan, name::PLAN_DEVICEPROP, DeviceProperties, One, BAD_PARAM),
+    refusing(settable(Plan, name::PLAN_HANDLE, type_::HANDLE, One), NOT_INITIALIZED),
+    descriptor(Plan, name::PLAN_CONFIG, EngineConfig, Single, ATTRIBUTE_TYPE),
+    descriptor(Plan, name::PLAN_DEVICEPROP, DeviceProperties, Single, ATTRIBUTE_TYPE),
     refusing(settable(VariantPack, name::PACK_UNIQUE_IDS, type_::INT64, Many), NOT_SUPPORTED),
     refusing(settable(VariantPack, name::PACK_POINTERS, type_::POINTER, Many), NOT_SUPPORTED),
     refusing(settable(VariantPack, name::PACK_WORKSPACE, type_::POINTER, One), NOT_SUPPORTED),
@@ -235,6 +244,8 @@ fn never_set(kind: Kind, name: i32) -> i32 {
         (Engine, name::ENGINE_NUMERICAL_NOTE | name::ENGINE_KNOB_INFO)
         | (Engine, name::ENGINE_BEHAVIOR_NOTE)
         | (KnobInfo, name::KNOB_INFO_TYPE..=name::KNOB_INFO_STRIDE)
+        | (EngineConfig, name::CONFIG_WORKSPACE)
+        | (Plan, name::PLAN_WORKSPACE)
         | (VariantPack, name::PACK_INTERMEDIATES) => NOT_SUPPORTED,
         _ => BAD_PARAM,
     }

@@ -194,9 +194,8 @@ fn operation(operation: &Descriptor) -> Result<(), i32> {
         tensor.integers(name::TENSOR_DIMENSIONS).unwrap_or_default().to_vec()
     };
     let convolution = part(name::OPERATION_CONVOLUTION)?;
-    let y = part(name::OPERATION_Y)?;
-    let (input, weights) = (sizes(part(name::OPERATION_X)?), sizes(part(name::OPERATION_W)?));
-    let output = sizes(y);
+    let tensors = [part(name::OPERATION_X)?, part(name::OPERATION_W)?, part(name::OPERATION_Y)?];
+    let [input, weights, output] = tensors.map(sizes);
     let axes = convolution.integer(name::CONVOLUTION_SPATIAL_DIMS).unwrap_or(0) as usize;
     require([&input, &weights, &output].iter().all(|sizes| sizes.len() == axes + 2))?;
     require(input[0] == output[0] && weights[0] == output[1])?;
@@ -217,7 +216,7 @@ fn operation(operation: &Descriptor) -> Result<(), i32> {
         let expected = (size - reach) / i128::from(strides[axis]) + 1;
         require(i128::from(output[axis + 2]) == expected)?;
     }
-    require(!overlaps_itself(y))
+    require(!tensors.into_iter().any(|tensor| overlaps_itself(tensor)))
 }
 
 /// Two elements of the tensor share a place.

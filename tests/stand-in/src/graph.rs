@@ -128,7 +128,8 @@ impl State {
         let settable = settable_as(descriptor.kind, name, type_)?;
         let fits = match settable.count {
             Count::One => count == 1,
-            Count::Some => count >= 1,
+            Count::Single if count > 1 => return Err(NOT_SUPPORTED),
+            Count::Single | Count::Some => count >= 1,
             Count::Any => count >= 0,
         };
         let bytes = elements.read(count.max(0) as usize * element_size(type_));
@@ -238,7 +239,12 @@ impl State {
         let total = answer.total.unwrap_or(values.len() as i64);
         let single = matches!(
             name,
-            name::CONFIG_ENGINE | name::PLAN_CONFIG | name::ENGINE_GRAPH | name::ENGINE_DEVICEPROP
+            name::OPERATION_CONVOLUTION
+                ..=name::OPERATION_Y
+                    | name::CONFIG_ENGINE
+                    | name::PLAN_CONFIG
+                    | name::ENGINE_GRAPH
+                    | name::ENGINE_DEVICEPROP
         );
         if requested < 0 {
             return Err(BAD_PARAM);
@@ -325,7 +331,9 @@ fn answer(descriptor: &Descriptor, name: i32) -> Result<Answer, i32> {
         (Kind::Tensor, name::TENSOR_IS_VIRTUAL | name::TENSOR_IS_BY_VALUE) => {
             stored(type_::BOOLEAN, Scalar, 0)
         }
-        (Kind::Convolution, name::CONVOLUTION_COMP_TYPE) => stored(type_::DATA_TYPE, Scalar, 0),
+        (Kind::Convolution, name::CONVOLUTION_COMP_TYPE | name::CONVOLUTION_MODE) => {
+            stored(type_::DATA_TYPE, Scalar, 0)
+        }
         (Kind::Convolution, name::CONVOLUTION_SPATIAL_DIMS) => stored(type_::INT64, Scalar, 0),
         (Kind::Convolution, name::CONVOLUTION_DILATIONS..=name::CONVOLUTION_PRE_PADDINGS) => {
             stored(type_::INT64, List, 0)
@@ -341,7 +349,8 @@ fn answer(descriptor: &Descriptor, name: i32) -> Result<Answer, i32> {
             let total = results.len() as i64 + OVERCOUNT;
             held(results, total)
         }
-        (Kind::EngineConfig, name::CONFIG_ENGINE | name::CONFIG_KNOB_CHOICES)
+        (Kind::Operation, name::OPERATION_CONVOLUTION..=name::OPERATION_Y)
+        | (Kind::EngineConfig, name::CONFIG_ENGINE | name::CONFIG_KNOB_CHOICES)
         | (Kind::Engine, name::ENGINE_GRAPH | name::ENGINE_DEVICEPROP)
         | (Kind::Plan, name::PLAN_CONFIG) => {
             let values = descriptor.descriptors(name).to_vec();
