@@ -49,7 +49,9 @@ impl Block {
     /// The `count` values at `address`, which lie inside.
     fn values(&self, address: u64, count: usize) -> &[f32] {
         let offset = (address - self.address()) as usize;
-        assert!(offset + count * size_of::<f32>() <= self.layout.size() && address % 4 == 0);
+        assert!(
+            offset + count * size_of::<f32>() <= self.layout.size() && address.is_multiple_of(4)
+        );
         // SAFETY: inside, aligned, initialised from the start on; writers hold the state's lock,
         // as whoever calls this, and write to no convolution's sources while they are borrowed
         unsafe { std::slice::from_raw_parts(self.start.add(offset).cast(), count) }

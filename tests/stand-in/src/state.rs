@@ -100,9 +100,11 @@ pub fn call(api: Api, name: &'static str, body: impl FnOnce(&mut State) -> Resul
             Err(status) => status,
         }
     };
-    // the lock is gone: other threads go on, and the process can exit
-    while status == NEVER {
-        std::thread::sleep(Duration::from_secs(3600));
+    if status == NEVER {
+        // the lock is gone: other threads go on, and the process can exit
+        loop {
+            std::thread::sleep(Duration::from_secs(3600));
+        }
     }
     status
 }
