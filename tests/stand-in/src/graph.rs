@@ -11,6 +11,9 @@ use crate::engines::{Engine, GLOBAL_COUNT, OVERCOUNT};
 use crate::ffi::{In, Out};
 use crate::state::State;
 
+/// More than any client has: a count beyond is garbage, and not to be followed into memory.
+const MOST_ELEMENTS: i64 = 1 << 20;
+
 /// What an attribute holds.
 #[derive(Clone)]
 pub enum Value {
@@ -129,11 +132,14 @@ impl State {
         let fits = match settable.count {
             Count::One => count == 1,
             Count::Single if count > 1 => return Err(NOT_SUPPORTED),
-            Count::Single | Count::Some => count >= 1,
-            Count::Any => count >= 0,
+            Count::Single => count == 1,
+            Count::Some => (1..=MOST_ELEMENTS).contains(&count),
+            Count::Any => (0..=MOST_ELEMENTS).contains(&count),
         };
-        let bytes = elements.read(count.max(0) as usize * element_size(type_));
-        let bytes = bytes.filter(|_| fits).ok_or(BAD_PARAM)?;
+        if !fits {
+            return Err(BAD_PARAM);
+        }
+        let bytes = elements.read(count as usize * element_size(type_)).ok_or(BAD_PARAM)?;
         let value = match type_ {
             type_::DESCRIPTOR => self.snapshots(pointer, name, settable.holds, &bytes)?,
             type_::HANDLE => self.handle_value(name, &bytes)?,
