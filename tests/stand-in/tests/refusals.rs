@@ -552,11 +552,10 @@ fn real() -> Option<PathBuf> {
     let folder = std::env::var_os("ALPHA_FLOPS_REAL_CUDNN");
     if folder.is_none() {
         // not `eprintln`: the test harness would keep it to itself
-        writeln!(
-            std::io::stderr(),
-            "skipped, the real cuDNN: ALPHA_FLOPS_REAL_CUDNN names no folder with libcudnn.so.9",
-        )
-        .unwrap();
+        let mut stderr = std::io::stderr().lock();
+        let what =
+            "skipped, the real cuDNN: ALPHA_FLOPS_REAL_CUDNN names no folder of libcudnn.so.9";
+        writeln!(stderr, "{what}").unwrap();
     }
     folder.map(|folder| PathBuf::from(folder).join("libcudnn.so.9"))
 }
