@@ -18,10 +18,10 @@ use alpha_flops::shape::ConvShape;
 use alpha_flops::units::Bytes;
 
 /// Names the folder with `libcudnn.so.9`, which the loader's path must have too.
-const LIBRARY: &str = "ALPHA_FLOPS_REAL_CUDNN";
+const LIBRARY: &str = "REAL_CUDNN";
 
 /// Set to ask about every configuration of the full resolution, by a release build.
-const FULL: &str = "ALPHA_FLOPS_REAL_CUDNN_FULL";
+const FULL: &str = "REAL_CUDNN_FULL";
 
 const DEVICES: [&str; 4] = ["t4", "a100", "rtx4090", "h100"];
 
