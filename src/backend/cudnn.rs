@@ -127,7 +127,7 @@ impl CudnnBackend {
     /// [`GpuError`] where one of them is missing, too old or fails.
     pub fn open(options: CudnnOptions, memory_limit: Option<Bytes>) -> Result<Self, GpuError> {
         let context = Context::open(options.device)?;
-        let functions = CudnnFunctions::load()?;
+        let functions = CudnnFunctions::load_whole()?;
         check_versions(&functions, &context)?;
         let monitor = Monitor::open(&context.pci_bus_id()?);
         let gpu = describe(&context, &functions, &monitor)?;

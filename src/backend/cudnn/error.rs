@@ -17,6 +17,8 @@ pub enum Library {
     Driver,
     /// `libcudnn`.
     Cudnn,
+    /// `libcublasLt`, which cuDNN opens.
+    CublasLt,
 }
 
 /// Why the GPU or its libraries did not do as asked.
@@ -79,9 +81,9 @@ pub enum GpuError {
     },
     /// Every engine configuration was refused.
     #[error(
-        "cuDNN has no execution plan: {} engine configurations, all refused; {}; more memory \
+        "cuDNN has no execution plan: {} engine configurations, all refused: {}; more memory \
          (ALPHA_FLOPS_MEMORY_LIMIT_GIB) or another ALPHA_FLOPS_MATH may admit one",
-        .refused.len(), first_of(.refused)
+        .refused.len(), reasons_of(.refused)
     )]
     NoPlan {
         /// All of them, in the heuristics' order.
@@ -115,6 +117,7 @@ impl Library {
         match self {
             Self::Driver => "the NVIDIA driver's libcuda",
             Self::Cudnn => "cuDNN's libcudnn",
+            Self::CublasLt => "cuBLAS's libcublasLt, without which cuDNN ends the process,",
         }
     }
 
@@ -127,6 +130,10 @@ impl Library {
             Self::Cudnn => {
                 "install cuDNN 9 and let the loader find it (LD_LIBRARY_PATH on Linux, PATH on \
                  Windows); or set ALPHA_FLOPS_BACKEND=cpu"
+            }
+            Self::CublasLt => {
+                "install the cuBLAS of the CUDA version that cuDNN is built for, and let the \
+                 loader find it as cuDNN; or set ALPHA_FLOPS_BACKEND=cpu"
             }
         }
     }
@@ -184,7 +191,7 @@ pub(super) fn remedy(library: Library, status: Status) -> &'static str {
             "cuDNN refuses an argument of this program: please report it with the configuration"
         }
         (Library::Cudnn, 3000..=3999) => "this cuDNN does not support the convolution on this GPU",
-        (Library::Cudnn, _) => {
+        (Library::Cudnn | Library::CublasLt, _) => {
             "repeat the command to resume; CUDNN_LOGLEVEL_DBG=3 makes cuDNN say more on standard \
              error"
         }
@@ -195,9 +202,16 @@ fn detail_of(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(", {detail}") }
 }
 
-fn first_of(refused: &[RefusedPlan]) -> String {
-    match refused.first() {
-        Some(first) => format!("the first: {}", first.reason),
-        None => "the heuristics answered none".to_owned(),
+/// Each reason once, with how many were refused for it.
+fn reasons_of(refused: &[RefusedPlan]) -> String {
+    let mut reasons: Vec<(&str, usize)> = Vec::new();
+    for RefusedPlan { reason, .. } in refused {
+        match reasons.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, count)) => *count += 1,
+            None => reasons.push((reason, 1)),
+        }
     }
+    let words: Vec<String> =
+        reasons.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    words.join("; ")
 }

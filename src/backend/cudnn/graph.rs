@@ -151,7 +151,7 @@ impl Target {
     /// # Errors
     /// [`GpuError`] where there is no cuDNN, it is older than 9.8, or it refuses the properties.
     pub fn from_properties(json: &str) -> Result<Self, GpuError> {
-        Self::with_properties(CudnnFunctions::load()?, json)
+        Self::with_properties(CudnnFunctions::load_whole()?, json)
     }
 
     fn with_properties(functions: CudnnFunctions, json: &str) -> Result<Self, GpuError> {

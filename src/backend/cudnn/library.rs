@@ -6,6 +6,7 @@
 //! the first is called, and every status is an integer.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::path::Path;
 
 use cudarc::cudnn::sys::{cudnnBackendDescriptor_t, cudnnHandle_t};
 use cudarc::driver::sys::{CUcontext, CUdevice, CUdeviceptr, CUevent, CUstream};
@@ -121,6 +122,16 @@ impl DriverFunctions {
 }
 
 impl CudnnFunctions {
+    /// As [`load`](Self::load), where what cuDNN itself opens is there, too.
+    pub(super) fn load_whole() -> Result<Self, GpuError> {
+        let functions = Self::load()?;
+        // cuDNN's heuristics call `abort` when they cannot open it
+        if !cublas_lt_is_present() {
+            return Err(GpuError::Absent { library: Library::CublasLt });
+        }
+        Ok(functions)
+    }
+
     /// Success, or the error that a status of `call` stands for.
     pub(super) fn check(&self, call: &'static str, status: Status) -> Result<(), GpuError> {
         if status == 0 {
@@ -138,6 +149,32 @@ impl CudnnFunctions {
         let detail = detail.lines().next().unwrap_or_default().trim().to_owned();
         Err(GpuError::Call { call, status, name, detail, remedy: remedy(Library::Cudnn, status) })
     }
+}
+
+/// Whether cuDNN will find cuBLASLt: by the loader's rules, or where packages put both.
+fn cublas_lt_is_present() -> bool {
+    let names = (11..=20).map(|version| match std::env::consts::OS {
+        "windows" => format!("cublasLt64_{version}.dll"),
+        _ => format!("libcublasLt.so.{version}"),
+    });
+    // SAFETY: loading runs the library's own initialisers, as cuDNN is about to do.
+    let loads = |name| unsafe { libloading::Library::new(name) }.is_ok();
+    names.chain(["libcublasLt.so".to_owned()]).any(loads) || cublas_lt_is_beside_cudnn()
+}
+
+/// cuDNN looks in its own folder, and in its sibling of Python's packages.
+fn cublas_lt_is_beside_cudnn() -> bool {
+    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return false };
+    let path = maps.lines().filter_map(|line| line.find('/').map(|start| &line[start..]));
+    let cudnn = path.map(Path::new).find(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libcudnn.so"))
+    });
+    let Some(folder) = cudnn.and_then(Path::parent) else { return false };
+    [folder.to_owned(), folder.join("../../cublas/lib")].iter().any(|folder| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name());
+        names.any(|name| name.to_string_lossy().starts_with("libcublasLt.so"))
+    })
 }
 
 /// A C string as text; nothing for a null pointer.

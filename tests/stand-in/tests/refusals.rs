@@ -553,8 +553,7 @@ fn real() -> Option<PathBuf> {
     if folder.is_none() {
         // not `eprintln`: the test harness would keep it to itself
         let mut stderr = std::io::stderr().lock();
-        let what =
-            "skipped, the real cuDNN: REAL_CUDNN names no folder of libcudnn.so.9";
+        let what = "skipped, the real cuDNN: REAL_CUDNN names no folder of libcudnn.so.9";
         writeln!(stderr, "{what}").unwrap();
     }
     folder.map(|folder| PathBuf::from(folder).join("libcudnn.so.9"))

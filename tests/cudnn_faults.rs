@@ -1,0 +1,602 @@
+//! The benchmarks themselves, run on the stand-in for NVIDIA's libraries with faults switched on one
+//! at a time: each gives its message and exit status, leaks nothing, loses nothing that was
+//! measured before, and leaves a run that completes once the fault is gone.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+/// Small configurations, in a debug build: three of experiment A.
+const FEW: &str = "^A/.*(_in=100_|_in=50_|_in=25_)";
+
+/// The names that NVIDIA's libraries, and cuBLASLt, are opened by.
+const NAMES: [&str; 4] =
+    ["libcuda.so.1", "libcudnn.so.9", "libcublasLt.so.12", "libnvidia-ml.so.1"];
+
+/// The benchmarks' executable, in the profile of this test.
+fn benchmarks() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["build", "--quiet", "--package", "alpha-flops", "--bench", "experiments"])
+            .arg("--message-format=json")
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "the benchmarks do not build");
+        let messages = String::from_utf8(output.stdout).unwrap();
+        let executable = messages.lines().find_map(|line| {
+            let message: Value = serde_json::from_str(line).ok()?;
+            (message["target"]["name"] == "experiments")
+                .then(|| PathBuf::from(message["executable"].as_str().unwrap_or_default()))
+        });
+        executable.unwrap()
+    })
+}
+
+/// The stand-in's file, which cargo puts beside this test.
+fn stand_in() -> PathBuf {
+    std::env::current_exe().unwrap().with_file_name("libstand_in.so")
+}
+
+/// A folder of libraries and one of runs.
+struct Machine {
+    folder: tempfile::TempDir,
+}
+
+/// What a process of the benchmarks did.
+struct Outcome {
+    success: bool,
+    output: String,
+    /// What the stand-in counted, where it was loaded.
+    report: Option<Value>,
+}
+
+impl Machine {
+    /// With all libraries.
+    fn whole() -> Self {
+        Self::with(&NAMES, &stand_in())
+    }
+
+    /// With these libraries, all links to one file.
+    fn with(names: &[&str], file: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let libraries = folder.path().join("libraries");
+        std::fs::create_dir(&libraries).unwrap();
+        for name in names {
+            symlink(file, libraries.join(name)).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.folder.path().join("runs")
+    }
+
+    /// Measures a few configurations with these faults.
+    fn measure(&self, faults: &str) -> Outcome {
+        self.measure_with(faults, &[], &[])
+    }
+
+    fn measure_with(&self, faults: &str, variables: &[(&str, &str)], more: &[&str]) -> Outcome {
+        let report = self.folder.path().join("report.json");
+        let _ = std::fs::remove_file(&report);
+        let output = Command::new(benchmarks())
+            .args(["--bench", FEW])
+            .args(more)
+            .env("LD_LIBRARY_PATH", self.folder.path().join("libraries"))
+            .env("STAND_IN_FAULTS", faults)
+            .env("STAND_IN_REPORT", &report)
+            .env("ALPHA_FLOPS_RUNS", self.runs())
+            .env("ALPHA_FLOPS_BACKEND", "cudnn")
+            .env("ALPHA_FLOPS_PROFILE", "smoke")
+            .env("ALPHA_FLOPS_RESOLUTION", "original")
+            .env("ALPHA_FLOPS_SEED", "1")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let output_text = text(output.stdout) + &text(output.stderr);
+        assert!(!output_text.contains("panicked"), "{faults}: {output_text}");
+        let report = std::fs::read(&report).ok().map(|json| serde_json::from_slice(&json).unwrap());
+        Outcome { success: output.status.success(), output: output_text, report }
+    }
+
+    /// `run.json` of the only run.
+    fn run(&self) -> Value {
+        let runs = std::fs::read_dir(self.runs()).unwrap();
+        let [run] = &runs.map(|run| run.unwrap().path()).collect::<Vec<_>>()[..] else {
+            panic!("one run")
+        };
+        serde_json::from_slice(&std::fs::read(run.join("run.json")).unwrap()).unwrap()
+    }
+
+    /// Parts that the only run keeps while it is unfinished.
+    fn parts(&self) -> Vec<Value> {
+        let run = std::fs::read_dir(self.runs()).unwrap().next().unwrap().unwrap().path();
+        let parts = std::fs::read_dir(run.join("parts")).unwrap();
+        let read = |part: std::io::Result<std::fs::DirEntry>| {
+            serde_json::from_slice(&std::fs::read(part.unwrap().path()).unwrap()).unwrap()
+        };
+        parts.map(read).collect()
+    }
+}
+
+impl Outcome {
+    fn failed(self, words: &[&str]) -> Self {
+        assert!(!self.success, "{}", self.output);
+        self.says(words)
+    }
+
+    fn succeeded(self, words: &[&str]) -> Self {
+        assert!(self.success, "{}", self.output);
+        self.says(words)
+    }
+
+    fn says(self, words: &[&str]) -> Self {
+        for words in words {
+            assert!(self.output.contains(words), "`{words}` is not in:\n{}", self.output);
+        }
+        self
+    }
+
+    /// Everything was released, once, and nothing used after.
+    fn leaked_nothing(self) -> Self {
+        let report = self.report.as_ref().expect("a report of the stand-in");
+        let live = report["live"].as_object().unwrap();
+        assert!(live.values().all(|count| count == 0), "{live:?}\n{}", self.output);
+        assert_eq!(report["releases_of_what_was_not_live"], 0, "{}", self.output);
+        assert_eq!(report["uses_after_release"], 0, "{}", self.output);
+        self
+    }
+
+    fn calls(&self, function: &str) -> u64 {
+        self.report.as_ref().unwrap()["calls"][function].as_u64().unwrap_or(0)
+    }
+}
+
+/// Outcomes of a finished run by id: status, and the whole.
+fn outcomes(run: &Value) -> BTreeMap<String, (String, Value)> {
+    assert_eq!(run["status"], "finished");
+    let configurations = run["configurations"].as_array().unwrap();
+    let read = |c: &Value| {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&c["id"]), (text(&c["outcome"]["status"]), c.clone()))
+    };
+    configurations.iter().map(read).collect()
+}
+
+fn statuses(run: &Value) -> Vec<String> {
+    outcomes(run).into_values().map(|(status, _)| status).collect()
+}
+
+#[test]
+fn a_run_without_faults_measures_verifies_and_records_everything() {
+    let machine = Machine::whole();
+    let outcome = machine.measure_with("", &[], &["--verify"]).succeeded(&[
+        "NOT A GPU",
+        "device: stand-in (not a GPU) (cudnn-stand-in), cuDNN 9.28.0",
+        "an empty launch takes",
+        "measured 3 of 3",
+    ]);
+    let outcome = outcome.leaked_nothing();
+    // of each: its verification, a warm-up, ten launches
+    assert_eq!(outcome.calls("cudnnBackendExecute"), 3 * 12);
+    let run = machine.run();
+    let platform = &run["plan"]["platform"];
+    assert_eq!(platform["backend"], "cudnn-stand-in");
+    assert_eq!(platform["gpu"]["compute_capability"], "8.9");
+    assert_eq!(run["plan"]["settings"]["protocol"], "device-latency-warm");
+    for (id, (status, record)) in outcomes(&run) {
+        assert_eq!(status, "measured", "{id}");
+        let outcome = &record["outcome"];
+        assert_eq!(outcome["verified"], true);
+        // the first engine is less precise than TF32, the second wants a workspace
+        let plan = &outcome["plan"];
+        assert_eq!((plan["rank"].as_u64(), plan["timed"].as_array().unwrap().len()), (Some(1), 0));
+        assert!(plan["refused"][0]["reason"].as_str().unwrap().contains("less precise than TF32"));
+        assert_eq!(outcome["algorithm"].as_str().unwrap().split('-').next(), Some("engine"));
+        assert_eq!(outcome["workspace_bytes"], plan["workspace_bytes"]);
+        let device = &outcome["device"];
+        assert!(device["samples"].as_u64().unwrap() >= 2);
+        assert!(device["sm_clock_mhz"]["min"].as_u64().unwrap() > 0);
+        assert!(device["power_mw"]["max"].as_u64().unwrap() > 0);
+    }
+}
+
+#[test]
+fn settings_choose_arithmetic_plan_clock_cache_and_throughput() {
+    let machine = Machine::whole();
+    let variables = [
+        ("ALPHA_FLOPS_MATH", "fp32"),
+        ("ALPHA_FLOPS_PLAN", "measured"),
+        ("ALPHA_FLOPS_CACHE", "cold"),
+    ];
+    let outcome = machine.measure_with("", &variables, &["--verify"]).succeeded(&[]);
+    let cold = outcome.leaked_nothing();
+    for (_, record) in outcomes(&machine.run()).into_values() {
+        let plan = &record["outcome"]["plan"];
+        // of the four engines only the last computes in f32, and tells a note that nobody knows
+        assert_eq!(plan["refused"].as_array().unwrap().len(), 3, "{plan}");
+        assert_eq!(plan["numerical_notes"], serde_json::json!([1000]));
+        assert_eq!(plan["timed"].as_array().unwrap().len(), 1);
+        assert!(plan["timed"][0]["device_ns"].as_f64().unwrap() > 0.0);
+    }
+    let machine = Machine::whole();
+    let variables = [
+        ("ALPHA_FLOPS_PROTOCOL", "throughput"),
+        ("ALPHA_FLOPS_CLOCK", "host"),
+        ("ALPHA_FLOPS_PLAN", "measured"),
+        ("ALPHA_FLOPS_THROUGHPUT_LAUNCHES", "7"),
+    ];
+    let outcome = machine.measure_with("", &variables, &[]).succeeded(&["host-throughput-7-warm"]);
+    let throughput = outcome.leaked_nothing();
+    for (_, record) in outcomes(&machine.run()).into_values() {
+        let timed = record["outcome"]["plan"]["timed"].as_array().unwrap();
+        assert_eq!(timed.len(), 3);
+        let best = timed.iter().map(|plan| plan["device_ns"].as_f64().unwrap());
+        let chosen = &record["outcome"]["plan"]["rank"];
+        let chosen = timed.iter().find(|plan| &plan["rank"] == chosen).unwrap();
+        assert_eq!(chosen["device_ns"].as_f64().unwrap(), best.fold(f64::INFINITY, f64::min));
+    }
+    // one verified configuration; of three: 7 launches of 3 plans each, 7 in each of 11 samples
+    assert_eq!(throughput.calls("cudnnBackendExecute"), (21 + 1) + 3 * (21 + 77));
+    // the cache is flushed before each of 11 samples; the output and the workspace are poisoned
+    assert_eq!(cold.calls("cuMemsetD8Async"), 3 * (11 + 1));
+}
+
+#[test]
+fn without_libraries_the_cpu_is_used_and_one_line_says_why() {
+    let auto = [("ALPHA_FLOPS_BACKEND", "auto"), ("ALPHA_FLOPS_THREADS", "1")];
+    for (names, reason) in [
+        (&NAMES[..0], "on the CPU: the NVIDIA driver's libcuda cannot be loaded: install"),
+        (&NAMES[..1], "on the CPU: cuDNN's libcudnn cannot be loaded: install cuDNN 9"),
+        (&NAMES[..2], "on the CPU: cuBLAS's libcublasLt"),
+    ] {
+        let machine = Machine::with(names, &stand_in());
+        let outcome = machine.measure_with("", &auto, &[]).succeeded(&[reason, "measured 3 of 3"]);
+        assert_eq!(outcome.output.matches("on the CPU: ").count(), 1);
+        let run = machine.run();
+        assert_eq!(run["plan"]["platform"]["backend"], "cpu");
+        let why = run["sessions"][0]["why_cpu"].as_str().unwrap();
+        assert!(why.starts_with(&reason["on the CPU: ".len()..]), "{why}");
+        // asked for, it is an error
+        let machine = Machine::with(names, &stand_in());
+        machine.measure("").failed(&[&reason["on the CPU: ".len()..], "ALPHA_FLOPS_BACKEND=cpu"]);
+        assert!(!machine.runs().exists());
+    }
+    Machine::with(&NAMES[..3], &stand_in())
+        .measure("")
+        .succeeded(&["no clocks, temperature or throttling in the record: NVML cannot be used"])
+        .leaked_nothing();
+}
+
+#[test]
+fn a_device_or_version_that_is_not_there_is_named_with_the_remedy() {
+    for (faults, device, words) in [
+        ("no-device", "0", &["cuInit returned CUDA_ERROR_NO_DEVICE (100)", "nvidia-smi"][..]),
+        ("", "1", &["there is no CUDA device 1: 1 visible", "ALPHA_FLOPS_DEVICE"]),
+        ("cudnn-version=8907", "0", &["cuDNN is version 8.9.7, expected 9.0.0 or newer"]),
+        (
+            "driver-version=11080",
+            "0",
+            &["the CUDA that the NVIDIA driver supports is version 11.8, expected 12.0 or newer"],
+        ),
+        (
+            "cudart-version=13000",
+            "0",
+            &["version 12.9, expected 13.0 or newer", "cuDNN that is built"],
+        ),
+    ] {
+        let machine = Machine::whole();
+        let outcome = machine.measure_with(faults, &[("ALPHA_FLOPS_DEVICE", device)], &[]);
+        outcome.failed(words).leaked_nothing();
+        assert!(!machine.runs().exists(), "{faults}");
+    }
+}
+
+/// The stand-in without one of its functions: its name in the table of dynamic symbols is changed,
+/// so that looking it up finds the hash and not the name.
+fn without_function(folder: &Path, function: &str) -> PathBuf {
+    let mut bytes = std::fs::read(stand_in()).unwrap();
+    let name = [&[0], function.as_bytes(), &[0]].concat();
+    let places: Vec<usize> = bytes
+        .windows(name.len())
+        .enumerate()
+        .filter_map(|(place, window)| (window == name).then_some(place))
+        .collect();
+    assert!(!places.is_empty(), "{function}");
+    for place in places {
+        bytes[place + 1] = b'X';
+    }
+    let path = folder.join(format!("without-{function}.so"));
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn each_function_that_a_library_lacks_is_named() {
+    let called =
+        Machine::whole().measure_with("", &[("ALPHA_FLOPS_PLAN", "measured")], &["--verify"]);
+    let called = called.succeeded(&[]).report.unwrap();
+    let names = called["calls"].as_object().unwrap().keys();
+    let mut functions: Vec<&str> =
+        names.map(String::as_str).filter(|name| name.starts_with("cu")).collect();
+    // called only when something fails
+    functions.extend(["cuGetErrorName", "cudnnGetErrorString", "cudnnGetLastErrorString"]);
+    assert!(functions.len() >= 39, "{functions:?}");
+    let folder = tempfile::tempdir().unwrap();
+    for function in functions {
+        let library = without_function(folder.path(), function);
+        let machine = Machine::with(&NAMES, &library);
+        let words = format!("has no function {function}: install");
+        machine.measure("").failed(&[&words]);
+        assert!(!machine.runs().exists());
+        std::fs::remove_file(library).unwrap();
+    }
+}
+
+#[test]
+fn want_of_memory_at_any_allocation_skips_or_takes_another_plan_and_leaks_nothing() {
+    let mut skipped_in_all = 0;
+    for n in 1.. {
+        let machine = Machine::whole();
+        let outcome = machine.measure(&format!("fail-allocation={n}"));
+        let outcome = outcome.succeeded(&[]).leaked_nothing();
+        if outcome.calls("cuMemAlloc_v2") < n {
+            break;
+        }
+        let outcomes = outcomes(&machine.run());
+        let skipped: Vec<_> = outcomes.values().filter(|(status, _)| status == "skipped").collect();
+        assert!(skipped.len() <= 1 && outcomes.len() == 3);
+        skipped_in_all += skipped.len();
+        let refused = outcomes.values().flat_map(|(_, record)| {
+            record["outcome"]["plan"]["refused"].as_array().cloned().unwrap_or_default()
+        });
+        let no_workspace = |refused: &Value| {
+            let reason = refused["reason"].as_str().unwrap();
+            reason.contains("cuMemAlloc_v2 returned CUDA_ERROR_OUT_OF_MEMORY (2)")
+        };
+        let another_plan = refused.filter(no_workspace).count();
+        // the first convolution is prepared to be verified, and again to be measured
+        let while_verifying = n <= 4;
+        assert_eq!(skipped.len() + another_plan, usize::from(!while_verifying), "{n}");
+        if let [(_, record)] = skipped[..] {
+            let reason = record["outcome"]["reason"].as_str().unwrap();
+            let id = record["id"].as_str().unwrap().strip_prefix("A/").unwrap();
+            assert!(reason.starts_with(&format!("{id}: cuMemAlloc_v2 returned")), "{reason}");
+            assert!(reason.contains("CUDA_ERROR_OUT_OF_MEMORY (2), "), "{reason}");
+            assert!(reason.contains("lower ALPHA_FLOPS_MEMORY_LIMIT_GIB"), "{reason}");
+        }
+    }
+    // three tensors of three convolutions; the workspaces have alternatives
+    assert_eq!(skipped_in_all, 9);
+}
+
+#[test]
+fn a_device_with_too_little_memory_skips_what_does_not_fit_before_trying() {
+    let machine = Machine::whole();
+    machine
+        .measure("memory=10000")
+        .succeeded(&["skipped: needs", "of memory is free"])
+        .leaked_nothing();
+    let outcomes = outcomes(&machine.run());
+    assert_eq!(outcomes.values().filter(|(status, _)| status == "skipped").count(), 2);
+}
+
+#[test]
+fn refused_plans_are_recorded_with_cudnns_reason_and_the_next_is_taken() {
+    // the first of each is not even tried: it is too imprecise
+    for (refused, math, rank) in [(1, "tf32", 2), (2, "tf32", 3), (0, "fp32", 3)] {
+        let machine = Machine::whole();
+        let variables = [("ALPHA_FLOPS_MATH", math)];
+        let outcome = machine.measure_with(&format!("refuse-plans={refused}"), &variables, &[]);
+        outcome.succeeded(&[]).leaked_nothing();
+        for (_, record) in outcomes(&machine.run()).into_values() {
+            let plan = &record["outcome"]["plan"];
+            assert_eq!(plan["rank"], rank);
+            let reasons = plan["refused"].as_array().unwrap();
+            assert_eq!(reasons.len(), rank);
+            let by_cudnn = reasons.iter().filter(|refused| {
+                let reason = refused["reason"].as_str().unwrap();
+                reason
+                    .starts_with("cudnnBackendFinalize returned CUDNN_STATUS_NOT_SUPPORTED (3000)")
+            });
+            assert_eq!(by_cudnn.count(), refused);
+        }
+    }
+    let machine = Machine::whole();
+    let outcome = machine.measure("refuse-plans=all").failed(&[
+        "cuDNN has no execution plan: 4 engine configurations, all refused: 1 less precise than TF32",
+        "; 3 cudnnBackendFinalize returned CUDNN_STATUS_NOT_SUPPORTED (3000)",
+        "measured 0 of 3",
+    ]);
+    outcome.leaked_nothing();
+    assert_eq!(statuses(&machine.run()), ["failed"; 3]);
+    // a workspace that is never free
+    let machine = Machine::whole();
+    let outcome = machine.measure("workspace=9000000000");
+    outcome.failed(&["a workspace of 8.382 GiB, where"]).leaked_nothing();
+}
+
+#[test]
+fn a_launch_that_fails_fails_its_configuration_alone() {
+    // 1 verifies; 2 to 12 are of the first configuration, its warm-up first
+    for (n, failed) in [(1, 0), (2, 1), (3, 1), (12, 1), (13, 1), (34, 1), (35, 0)] {
+        let machine = Machine::whole();
+        let outcome = machine.measure(&format!("fail-execution={n}")).leaked_nothing();
+        let statuses = statuses(&machine.run());
+        assert_eq!(statuses.iter().filter(|status| *status == "failed").count(), failed, "{n}");
+        assert_eq!(statuses.iter().filter(|status| *status == "measured").count(), 3 - failed);
+        if failed == 1 {
+            outcome.failed(&[
+                "cudnnBackendExecute returned CUDNN_STATUS_EXECUTION_FAILED (5000)",
+                "k=1: cudnnBackendExecute",
+                "repeat the command",
+            ]);
+        } else {
+            outcome.succeeded(&[]);
+        }
+    }
+}
+
+#[test]
+fn a_fault_that_kills_the_context_ends_the_run_and_what_was_measured_before_is_safe() {
+    // with launch 18 in the second configuration
+    for (n, kept) in [(1, 0), (2, 1), (12, 1), (18, 2), (34, 3)] {
+        let machine = Machine::whole();
+        let words = [
+            "CUDA_ERROR_ILLEGAL_ADDRESS (700)",
+            "is tried again last",
+            "repeat the command to resume",
+        ];
+        machine.measure(&format!("sticky={n}")).failed(&words).leaked_nothing();
+        let parts = machine.parts();
+        assert_eq!(parts.len(), kept, "{n}");
+        let lost = parts.iter().filter(|part| part["record"]["outcome"]["device_lost"] == true);
+        assert_eq!(lost.count(), usize::from(kept > 0));
+        let words: &[&str] = &["resuming the unfinished run", "measured 3 of 3"];
+        machine.measure("").succeeded(words).leaked_nothing();
+        let run = machine.run();
+        assert_eq!(run["sessions"].as_array().unwrap().len(), 2);
+        let attempts = outcomes(&run).into_values().map(|(_, record)| record["attempts"].as_u64());
+        let again = attempts.filter(|attempts| *attempts == Some(2)).count();
+        assert_eq!(again, usize::from(kept > 0));
+    }
+}
+
+#[test]
+fn a_configuration_that_kills_the_context_every_time_is_given_up() {
+    let machine = Machine::whole();
+    // of the first launches, in the processes that resume those of the same configuration
+    machine.measure("sticky=2").failed(&["is tried again last"]);
+    // the other two have 11 launches each, and one is verified
+    machine.measure("sticky=24").failed(&["is tried again last"]);
+    machine.measure("sticky=1").failed(&["is tried again last"]);
+    machine.measure("").failed(&["measured 2 of 3", "CUDA_ERROR_ILLEGAL_ADDRESS"]);
+    assert_eq!(statuses(&machine.run()).iter().filter(|status| *status == "failed").count(), 1);
+}
+
+#[test]
+fn a_hang_is_ended_by_the_timeout() {
+    let machine = Machine::whole();
+    let variables = [("ALPHA_FLOPS_LAUNCH_TIMEOUT", "200ms")];
+    let words =
+        ["the device has not finished after 200ms", "repeat the command to resume", "k=1: the"];
+    machine.measure_with("hang=14", &variables, &[]).failed(&words);
+    assert_eq!(machine.parts().len(), 2);
+    let words = ["resuming the unfinished run", "measured 3 of 3"];
+    machine.measure_with("", &variables, &[]).succeeded(&words).leaked_nothing();
+}
+
+#[test]
+fn times_that_are_none_fail_their_configuration_and_are_never_recorded() {
+    // the thousand empty launches have times, too
+    for (time, shown) in [("nan", "NaN"), ("zero", "0"), ("negative", "-")] {
+        let machine = Machine::whole();
+        let words = format!("took {shown}");
+        let faults = format!("event-time={time},event-time-from=1014");
+        let outcome = machine.measure(&faults);
+        outcome
+            .failed(&[&words, "by the device's clock, expected a finite time above 0"])
+            .leaked_nothing();
+        let statuses = statuses(&machine.run());
+        assert_eq!(statuses.iter().filter(|status| *status == "measured").count(), 1);
+        machine.measure("").succeeded(&["measured 3 of 3"]);
+    }
+}
+
+#[test]
+fn a_throttled_configuration_is_measured_again_last_and_flagged_if_it_stays_so() {
+    let machine = Machine::whole();
+    machine.measure("throttle=2").succeeded(&["throttled", "measured 3 of 3"]).leaked_nothing();
+    let attempts = |run: &Value| -> Vec<u64> {
+        let mut attempts: Vec<u64> = outcomes(run)
+            .into_values()
+            .map(|(_, record)| record["attempts"].as_u64().unwrap())
+            .collect();
+        attempts.sort_unstable();
+        attempts
+    };
+    assert_eq!(attempts(&machine.run()), [1, 1, 2]);
+    let machine = Machine::whole();
+    let words =
+        ["3 configurations were measured while the device was throttled", "measured 3 of 3"];
+    machine.measure("throttle=always").succeeded(&words).leaked_nothing();
+    let run = machine.run();
+    assert_eq!(attempts(&run), [3, 3, 3]);
+    for (_, record) in outcomes(&run).into_values() {
+        assert_eq!(record["outcome"]["device"]["throttle_reasons"], 0x20);
+        assert_eq!(record["outcome"]["summary"]["launches"], 10);
+    }
+}
+
+#[test]
+fn wrong_results_end_the_run_before_anything_is_measured() {
+    let machine = Machine::whole();
+    let words =
+        ["output[", "expected", "nothing was measured: times of wrong results mean nothing"];
+    machine.measure("wrong-output").failed(&words).leaked_nothing();
+    assert!(machine.parts().is_empty());
+    // with `--verify` each is named, and none is measured
+    let machine = Machine::whole();
+    let words = ["failed: h=", "measured 0 of 3"];
+    machine.measure_with("wrong-output", &[], &["--verify"]).failed(&words).leaked_nothing();
+}
+
+#[test]
+fn clocks_that_still_rise_keep_the_warm_up_going() {
+    let machine = Machine::whole();
+    let standard = [("ALPHA_FLOPS_PROFILE", "standard"), ("ALPHA_FLOPS_LAUNCHES", "10")];
+    machine.measure_with("clock=ramp", &standard, &[]).succeeded(&["measured 6 of 6"]);
+    let mut run = outcomes(&machine.run()).into_values();
+    let steady = |record: &Value| record["outcome"]["warm_up"]["ended"] == "steady";
+    assert!(run.all(|(_, record)| steady(&record)));
+}
+
+#[test]
+fn a_failure_of_any_call_is_named_and_leaks_nothing() {
+    let called =
+        Machine::whole().measure_with("", &[], &["--verify"]).succeeded(&[]).report.unwrap();
+    for function in called["calls"].as_object().unwrap().keys() {
+        // a version is no status
+        if !function.starts_with("cu") || function.ends_with("Version") {
+            continue;
+        }
+        let machine = Machine::whole();
+        let outcome = machine.measure_with(&format!("fail-call={function}"), &[], &["--verify"]);
+        let releases = ["Destroy", "Free", "Release"].iter().any(|word| function.contains(word));
+        // what is released is gone either way, and how much memory is free is asked again
+        if releases || function == "cuMemGetInfo_v2" {
+            outcome.succeeded(&[]).leaked_nothing();
+        } else {
+            let words = format!("{function} returned");
+            let outcome = outcome.says(&[&words]).leaked_nothing();
+            assert!(!outcome.success || function == "cuStreamQuery", "{}", outcome.output);
+        }
+    }
+}
+
+#[test]
+fn criterions_own_launches_and_lists_use_the_same_backend() {
+    let machine = Machine::whole();
+    let outcome = machine.measure_with("", &[], &["--test"]);
+    let outcome = outcome.succeeded(&["Testing A/h=1_w=2_in=100_out=50_k=1", "Success"]);
+    outcome.leaked_nothing();
+    assert!(!machine.runs().exists());
+    let listed = |resolution: &[(&str, &str)]| {
+        let outcome = machine.measure_with("", resolution, &["--list"]).succeeded(&[]);
+        outcome.output.matches(": benchmark").count()
+    };
+    assert_eq!(listed(&[]), 3);
+}
