@@ -15,49 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path.cwd()
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-BINARY = TARGET / "release" / "alpha-flops"
-SMOKE = {"ALPHA_FLOPS_PROFILE": "smoke"}
-
-
-def run(command, expect=0, env=None, **kwargs):
-    """Runs a command; its status must be `expect` (None: any). Returns output of both streams."""
-    result = subprocess.run(
-        [str(part) for part in command],
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        **kwargs,
-    )
-    if expect is not None and result.returncode != expect:
-        sys.exit(f"{command}: status {result.returncode}, expected {expect}\n{result.stdout}")
-    return result.stdout
-
-
-def check(condition, message):
-    if not condition:
-        sys.exit(f"FAILED: {message}")
-    print(f"ok: {message}", flush=True)
-
-
-def bench_binary():
-    """Builds the benchmarks and returns their executable, to be killed without cargo around it."""
-    command = ["cargo", "bench", "--bench", "experiments", "--no-run", "--message-format=json"]
-    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    messages = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    return next(m["executable"] for m in messages if m.get("executable"))
-
-
-def runs_in(folder):
-    return sorted(path.parent for path in Path(folder).glob("*/run.json"))
-
-
-def header(run_folder):
-    return json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
+from commands import BINARY, ROOT, SMOKE, bench_binary, check, header, run, runs_in
 
 
 def form(run_folder):
@@ -180,6 +138,12 @@ def shared_homes(bench, work):
     output = run([bench, "--bench", "--baseline", "before", only], cwd=work, env=env)
     check("change:" in output, "--save-baseline and --baseline compare runs")
     check("resuming" not in output, "a finished run is not replayed")
+    other = {"ALPHA_FLOPS_PROTOCOL": "throughput", "ALPHA_FLOPS_THREADS": "1"}
+    output = run([bench, "--bench", "--baseline", "before", only], cwd=work, expect=1,
+                 env={**env, **other})
+    check("is not comparable with its baseline `before`: " in output
+          and "protocol `host-throughput-50-warm` against `host-latency-warm`" in output,
+          "a baseline of another protocol is refused before anything is measured")
     run([bench, "--bench", "--save-baseline", "after", only], cwd=work,
         env={**SMOKE, "ALPHA_FLOPS_RUNS": str(runs), "CARGO_TARGET_DIR": "elsewhere"})
     samples = list((work / "elsewhere/criterion").glob("F/*/after/sample.json"))
@@ -337,6 +301,8 @@ def original_study(work):
 
 
 def main():
+    # whatever else this machine has
+    os.environ["ALPHA_FLOPS_BACKEND"] = "cpu"
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         sound = main_job(work)

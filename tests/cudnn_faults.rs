@@ -588,6 +588,18 @@ fn a_failure_of_any_call_is_named_and_leaks_nothing() {
 }
 
 #[test]
+fn variables_that_change_what_cudnn_does_are_recorded_or_refused() {
+    let machine = Machine::whole();
+    let variable = [("NVIDIA_TF32_OVERRIDE", "0")];
+    let words = ["NVIDIA_TF32_OVERRIDE=0 turns TF32 off", "set ALPHA_FLOPS_MATH=fp32"];
+    machine.measure_with("", &variable, &[]).failed(&words);
+    let variables = [variable[0], ("ALPHA_FLOPS_MATH", "fp32"), ("CUDA_PATH", "/nowhere")];
+    machine.measure_with("", &variables, &[]).succeeded(&[]);
+    let recorded = &machine.run()["plan"]["platform"]["gpu"]["variables"];
+    assert_eq!(*recorded, serde_json::json!({ "NVIDIA_TF32_OVERRIDE": "0" }));
+}
+
+#[test]
 fn criterions_own_launches_and_lists_use_the_same_backend() {
     let machine = Machine::whole();
     let outcome = machine.measure_with("", &[], &["--test"]);

@@ -126,6 +126,7 @@ impl CudnnBackend {
     /// # Errors
     /// [`GpuError`] where one of them is missing, too old or fails.
     pub fn open(options: CudnnOptions, memory_limit: Option<Bytes>) -> Result<Self, GpuError> {
+        check_math(options.math)?;
         let context = Context::open(options.device)?;
         let functions = CudnnFunctions::load_whole()?;
         check_versions(&functions, &context)?;
@@ -290,6 +291,37 @@ fn cudnn_version(encoded: usize) -> String {
     format!("{}.{}.{}", encoded / major, encoded % major / 100, encoded % 100)
 }
 
+/// Whether an environment variable changes what the driver or cuDNN does.
+fn changes_results(name: &str) -> bool {
+    const OF_THE_DRIVER: [&str; 8] = [
+        "CUDA_DEVICE_MAX_CONNECTIONS",
+        "CUDA_DEVICE_ORDER",
+        "CUDA_FORCE_PTX_JIT",
+        "CUDA_LAUNCH_BLOCKING",
+        "CUDA_MODULE_LOADING",
+        "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE",
+        "CUDA_VISIBLE_DEVICES",
+        TF32_OVERRIDE,
+    ];
+    OF_THE_DRIVER.contains(&name) || name.starts_with("CUDNN_")
+}
+
+/// With `0` in it, NVIDIA's libraries compute in f32 whatever they are asked.
+const TF32_OVERRIDE: &str = "NVIDIA_TF32_OVERRIDE";
+
+/// Whether the environment lets the arithmetic be what the record will say.
+fn check_math(math: Math) -> Result<(), GpuError> {
+    match std::env::var(TF32_OVERRIDE) {
+        Ok(value) if math == Math::Tf32 && value.trim() == "0" => Err(GpuError::Overridden {
+            variable: TF32_OVERRIDE,
+            value,
+            effect: "turns TF32 off, while the record would say `math tf32`",
+            remedy: "unset it, or set ALPHA_FLOPS_MATH=fp32",
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn describe(
     context: &Context,
     functions: &CudnnFunctions,
@@ -320,6 +352,11 @@ fn describe(
         ecc: facts.as_ref().and_then(|facts| facts.ecc),
         persistence: facts.as_ref().and_then(|facts| facts.persistence),
         power_limit_w: facts.as_ref().and_then(|facts| facts.power_limit_w),
+        variables: std::env::vars_os()
+            .map(|(name, value)| [name, value].map(|text| text.to_string_lossy().into_owned()))
+            .filter(|[name, _]| changes_results(name))
+            .map(|[name, value]| (name, value))
+            .collect(),
         nvml_missing: monitor.as_ref().err().cloned(),
     })
 }

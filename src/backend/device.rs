@@ -1,5 +1,7 @@
 //! What a device is, and what state it is in while it is measured.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::units::Bytes;
@@ -54,6 +56,8 @@ pub struct Gpu {
     pub persistence: Option<bool>,
     /// What it may draw, in watts.
     pub power_limit_w: Option<u32>,
+    /// Environment variables that change what the driver or cuDNN does, as they were.
+    pub variables: BTreeMap<String, String>,
     /// Why NVML, which tells clocks and temperature, could not be asked.
     pub nvml_missing: Option<String>,
 }

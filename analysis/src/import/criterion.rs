@@ -296,6 +296,15 @@ fn environment(header: &RunHeader) -> Vec<(String, String)> {
     lines.add("seed", header.seed);
     lines.add("backend", &platform.backend);
     lines.add("device", &platform.device);
+    let verified =
+        |c: &&ConfigurationRecord| matches!(c.outcome, Outcome::Measured { verified: true, .. });
+    lines.add(
+        "outputs compared with direct sums",
+        match header.configurations.iter().filter(verified).count() {
+            0 => "of one configuration of each experiment".to_owned(),
+            verified => format!("of {verified} configurations"),
+        },
+    );
     lines.add_gpu(header);
     lines.add_host(platform);
     lines.add_conditions(&header.sessions);
@@ -338,6 +347,11 @@ impl Lines {
         self.add_if_known("ECC", gpu.ecc.map(on_off));
         self.add_if_known("persistence mode", gpu.persistence.map(on_off));
         self.add_if_known("power limit", gpu.power_limit_w.map(|watts| format!("{watts} W")));
+        let variables: Vec<String> =
+            gpu.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if !variables.is_empty() {
+            self.add("variables of CUDA and cuDNN", variables.join(" "));
+        }
         if let Some(reason) = &gpu.nvml_missing {
             self.add("clocks and throttling", format!("not recorded: {reason}"));
             return;

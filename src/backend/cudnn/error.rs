@@ -65,6 +65,18 @@ pub enum GpuError {
         /// How many there are.
         count: u32,
     },
+    /// An environment variable of NVIDIA's contradicts what was asked for.
+    #[error("{variable}={value} {effect}: {remedy}")]
+    Overridden {
+        /// The variable.
+        variable: &'static str,
+        /// What is in it.
+        value: String,
+        /// What it does.
+        effect: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A call returned a status other than success.
     #[error("{call} returned {name} ({status}){}: {}", detail_of(.detail), .remedy)]
     Call {
