@@ -1,0 +1,352 @@
+//! Settings as they are found in the environment and in `bench.toml`: read, and understood.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::{BackendKind, BackendSettings, Settings};
+use crate::backend::cpu::AlgorithmChoice;
+use crate::backend::cudnn::{CudnnOptions, Math, PlanChoice};
+use crate::experiment::{Experiment, Resolution, UnknownName};
+use crate::protocol::{Cache, Clock, Profile, Protocol};
+use crate::units::Bytes;
+
+/// Environment variables are these names in capitals behind this prefix.
+const PREFIX: &str = "ALPHA_FLOPS_";
+
+/// Every setting there is: name and meaning, as the README documents them.
+const NAMES: [&str; 20] = [
+    "algorithm",
+    "backend",
+    "cache",
+    "clock",
+    "device",
+    "experiments",
+    "launch_timeout",
+    "launches",
+    "math",
+    "memory_limit_gib",
+    "plan",
+    "profile",
+    "protocol",
+    "resolution",
+    "runs",
+    "seed",
+    "threads",
+    "throughput_launches",
+    "time_budget",
+    "verify",
+];
+
+/// Time that measuring takes at most on a CPU unless a budget is set: with compiling, criterion
+/// and the report, `cargo replicate` then stays under ten minutes on two cores.
+pub(super) const CPU_TIME_BUDGET: Duration = Duration::from_secs(240);
+
+/// The same on a GPU, for all 9,105 configurations.
+pub(super) const GPU_TIME_BUDGET: Duration = Duration::from_secs(3600);
+
+/// What a launch, or a sample of several, may take before the device counts as hanging.
+const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Launches back to back in a sample of `throughput`: as many as the published sweep has.
+const THROUGHPUT_LAUNCHES: NonZeroU32 = NonZeroU32::new(50).unwrap();
+
+/// Memory that one configuration may take on a CPU unless a limit is set.
+const CPU_MEMORY_LIMIT_GIB: f64 = 3.5;
+
+/// More threads than any machine this is for has; the system refuses to start many more.
+const MOST_THREADS: usize = 1024;
+
+/// Samples that `launches` may ask for: criterion takes no fewer than 10.
+const LEAST_LAUNCHES: u32 = 10;
+const MOST_LAUNCHES: u32 = 1_000_000;
+
+/// Longest time budget; far longer ones overflow the clock.
+const LONGEST_BUDGET: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// What was set, before it is understood.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Raw values by setting, each with where it was found.
+    values: BTreeMap<String, (String, String)>,
+    /// The one setting that need not be UTF-8.
+    pub(super) runs: Option<PathBuf>,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// A value does not parse.
+    #[error("{origin}: {reason}")]
+    Value {
+        /// The variable, or the file and key.
+        origin: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No such setting.
+    #[error("{origin} is no setting; settings are {}", NAMES.join(", "))]
+    Unknown {
+        /// The variable, or the file and key.
+        origin: String,
+    },
+    /// `bench.toml` cannot be read.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Found {
+    pub(super) fn in_file(path: &Path) -> Result<Self, SettingsError> {
+        let error = |reason: String| SettingsError::File { path: path.to_owned(), reason };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(e) => return Err(error(e.to_string())),
+        };
+        let table: toml::Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| error(e.to_string().trim_end().to_owned()))?;
+        let mut found = Self::default();
+        for (name, value) in table {
+            let origin = format!("{}: {name}", path.display());
+            if !NAMES.contains(&name.as_str()) {
+                return Err(SettingsError::Unknown { origin });
+            }
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                // the short form: plain decimals of 1e300 fill lines
+                toml::Value::Float(number) => format!("{number:?}"),
+                toml::Value::Boolean(yes) => yes.to_string(),
+                _ => {
+                    let reason = "expected a string, a number, true or false".to_owned();
+                    return Err(SettingsError::Value { origin, reason });
+                }
+            };
+            if name == "runs" {
+                let beside = path.parent().unwrap_or(Path::new(""));
+                found.runs = Some(beside.join(runs_path(text.into(), &origin)?));
+            } else {
+                found.values.insert(name, (text, origin));
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn add_variables(
+        &mut self,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<(), SettingsError> {
+        for (variable, value) in variables {
+            // what is not UTF-8 in a name becomes U+FFFD, which is in no setting's
+            let variable = variable.to_string_lossy().into_owned();
+            let Some(name) = variable.strip_prefix(PREFIX) else { continue };
+            let name = name.to_lowercase();
+            if !NAMES.contains(&name.as_str()) {
+                return Err(SettingsError::Unknown { origin: variable });
+            }
+            if name == "runs" {
+                self.runs = Some(runs_path(value, &variable)?);
+                continue;
+            }
+            let value = value.into_string().map_err(|value| SettingsError::Value {
+                origin: variable.clone(),
+                reason: format!("`{}`: not UTF-8", value.to_string_lossy()),
+            })?;
+            self.values.insert(name, (value, variable));
+        }
+        Ok(())
+    }
+
+    pub(super) fn resolve(&self, kind: BackendKind) -> Result<Settings, SettingsError> {
+        let profile = self.parse("profile", Profile::from_str)?.unwrap_or(Profile::Standard);
+        let (resolution, budget, gib) = match kind {
+            BackendKind::Cpu => (Resolution::Original, CPU_TIME_BUDGET, Some(CPU_MEMORY_LIMIT_GIB)),
+            BackendKind::Cudnn => (Resolution::Full, GPU_TIME_BUDGET, None),
+        };
+        let time_budget = match self.parse("time_budget", parse_budget)? {
+            Some(budget) => budget,
+            // `paper` and `smoke` say how many launches; a budget would contradict them
+            None => (profile == Profile::Standard).then_some(budget),
+        };
+        let gib = self.parse("memory_limit_gib", parse_gib)?.or(gib);
+        Ok(Settings {
+            backend: self.backend_settings(kind)?,
+            experiments: self
+                .parse("experiments", parse_experiments)?
+                .unwrap_or_else(|| Experiment::ALL.to_vec()),
+            resolution: self.parse("resolution", Resolution::from_str)?.unwrap_or(resolution),
+            profile,
+            launches: self.parse("launches", parse_launches)?,
+            protocol: self.protocol(kind)?,
+            seed: self.parse("seed", parse_seed)?,
+            time_budget,
+            memory_limit: gib.map(|gib| Bytes((gib * f64::from(1 << 30)) as u64)),
+            verify: self.parse("verify", parse_bool)?.unwrap_or(false),
+        })
+    }
+
+    pub(super) fn backend_settings(
+        &self,
+        kind: BackendKind,
+    ) -> Result<BackendSettings, SettingsError> {
+        Ok(match kind {
+            BackendKind::Cpu => {
+                let available = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+                let most = NonZeroUsize::new(MOST_THREADS).unwrap_or(available);
+                BackendSettings::Cpu {
+                    threads: self.parse("threads", parse_threads)?.unwrap_or(available.min(most)),
+                    algorithm: self
+                        .parse("algorithm", AlgorithmChoice::from_str)?
+                        .unwrap_or(AlgorithmChoice::Auto),
+                }
+            }
+            BackendKind::Cudnn => BackendSettings::Cudnn(CudnnOptions {
+                device: self.parse("device", parse_device)?.unwrap_or(0),
+                math: self.parse("math", Math::from_str)?.unwrap_or(Math::Tf32),
+                plan: self.parse("plan", PlanChoice::from_str)?.unwrap_or(PlanChoice::Heuristic),
+                launch_timeout: self
+                    .parse("launch_timeout", parse_timeout)?
+                    .unwrap_or(LAUNCH_TIMEOUT),
+            }),
+        })
+    }
+
+    /// What a sample means, of what the backend can.
+    fn protocol(&self, kind: BackendKind) -> Result<Protocol, SettingsError> {
+        let clock = self.parse("clock", Clock::from_str)?;
+        let cache = self.parse("cache", Cache::from_str)?.unwrap_or(Cache::Warm);
+        let batch = self.parse("throughput_launches", parse_batch)?;
+        let launches = self.parse("protocol", |text| match text {
+            "latency" => Ok(NonZeroU32::MIN),
+            "throughput" => Ok(batch.unwrap_or(THROUGHPUT_LAUNCHES)),
+            _ => Err(UnknownName::new("protocol", "`latency` or `throughput`")),
+        })?;
+        let launches = launches.unwrap_or(NonZeroU32::MIN);
+        if kind == BackendKind::Cpu && clock == Some(Clock::Device) {
+            return Err(self.contradiction("clock", "a CPU has no clock of its own: set `host`"));
+        }
+        if kind == BackendKind::Cpu && cache == Cache::Cold {
+            return Err(self.contradiction("cache", "only the cudnn backend can flush caches"));
+        }
+        if cache == Cache::Cold && launches > NonZeroU32::MIN {
+            let reason = "launches back to back warm the cache for each other: set `warm`, or \
+                          protocol `latency`";
+            return Err(self.contradiction("cache", reason));
+        }
+        let default = match kind {
+            BackendKind::Cpu => Clock::Host,
+            BackendKind::Cudnn => Clock::Device,
+        };
+        Ok(Protocol { clock: clock.unwrap_or(default), launches, cache })
+    }
+
+    /// A value that is one, but not together with the others.
+    fn contradiction(&self, name: &str, reason: &str) -> SettingsError {
+        let (text, origin) = self.values.get(name).cloned().unwrap_or_default();
+        SettingsError::Value { origin, reason: format!("`{text}`: {reason}") }
+    }
+
+    pub(super) fn parse<T, E: fmt::Display>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, SettingsError> {
+        debug_assert!(NAMES.contains(&name), "{name} is not in NAMES");
+        let Some((text, origin)) = self.values.get(name) else { return Ok(None) };
+        parse(text.trim()).map(Some).map_err(|e| SettingsError::Value {
+            origin: origin.clone(),
+            reason: format!("`{text}`: {e}"),
+        })
+    }
+}
+
+fn runs_path(text: OsString, origin: &str) -> Result<PathBuf, SettingsError> {
+    if text.is_empty() {
+        let reason = "``: expected the path of a folder".to_owned();
+        return Err(SettingsError::Value { origin: origin.to_owned(), reason });
+    }
+    Ok(text.into())
+}
+
+fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse::<NonZeroUsize>() {
+        Ok(threads) if threads.get() <= MOST_THREADS => Ok(threads),
+        _ => Err(format!("expected a whole number from 1 to {MOST_THREADS}")),
+    }
+}
+
+fn parse_device(text: &str) -> Result<u32, &'static str> {
+    text.parse().map_err(|_| "expected the index of a CUDA device, from 0 on")
+}
+
+fn parse_launches(text: &str) -> Result<NonZeroU32, String> {
+    match text.parse::<NonZeroU32>() {
+        Ok(launches) if (LEAST_LAUNCHES..=MOST_LAUNCHES).contains(&launches.get()) => Ok(launches),
+        _ => Err(format!("expected a whole number from {LEAST_LAUNCHES} to {MOST_LAUNCHES}")),
+    }
+}
+
+fn parse_batch(text: &str) -> Result<NonZeroU32, &'static str> {
+    match text.parse::<NonZeroU32>() {
+        Ok(launches) if (2..=10_000).contains(&launches.get()) => Ok(launches),
+        _ => Err("expected a whole number from 2 to 10000"),
+    }
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(timeout) if !timeout.is_zero() && timeout <= LONGEST_BUDGET => Ok(timeout),
+        Ok(_) => Err("expected more than zero and at most 10 years".to_owned()),
+        Err(e) => Err(format!("{e}; expected e.g. `60s`")),
+    }
+}
+
+fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
+fn parse_experiments(text: &str) -> Result<Vec<Experiment>, UnknownName> {
+    let mut experiments =
+        text.split(',').map(|name| name.trim().parse()).collect::<Result<Vec<Experiment>, _>>()?;
+    experiments.sort();
+    experiments.dedup();
+    Ok(experiments)
+}
+
+fn parse_budget(text: &str) -> Result<Option<Duration>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match humantime::parse_duration(text) {
+        Ok(budget) if !budget.is_zero() && budget <= LONGEST_BUDGET => Ok(Some(budget)),
+        Ok(_) => Err("expected more than zero and at most 10 years, or `none`".to_owned()),
+        Err(e) => Err(format!("{e}; expected e.g. `90s`, `5min`, `2h` or `none`")),
+    }
+}
+
+fn parse_gib(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(gib) if gib > 0.0 && gib < 1e6 => Ok(gib),
+        _ => Err("expected a number of GiB above 0 and below 1000000".to_owned()),
+    }
+}
+
+fn parse_bool(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err("expected `true` or `false`"),
+    }
+}
