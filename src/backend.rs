@@ -27,6 +27,8 @@ pub struct LaunchTime {
     /// Between events before and after the launch on the device's stream, in nanoseconds; `None`
     /// for a backend that has none.
     pub device_ns: Option<f64>,
+    /// What the host took to submit it, in nanoseconds; `None` where submitting is computing.
+    pub submission_ns: Option<f64>,
 }
 
 /// Something that can prepare convolutions: a CPU or a GPU library.
@@ -93,7 +95,7 @@ pub trait PreparedConv {
         }
         self.synchronize()?;
         let host_ns = start.elapsed().as_nanos() as f64 / f64::from(launches.get());
-        Ok(LaunchTime { host_ns, device_ns: None })
+        Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })
     }
 
     /// Leaves nothing of the tensors in the device's last cache, for protocols that start cold.
@@ -104,9 +106,13 @@ pub trait PreparedConv {
         Err(BackendError::Unsupported { what: "flush the cache" })
     }
 
-    /// The device's clocks, temperature and power now; `None` where they cannot be read.
-    fn device_sample(&mut self) -> Option<DeviceSample> {
-        None
+    /// The device's clocks, temperature and power while it launches; `None` where they cannot be
+    /// read.
+    ///
+    /// # Errors
+    /// [`BackendError`] where the device reports a fault.
+    fn device_sample(&mut self) -> Result<Option<DeviceSample>, BackendError> {
+        Ok(None)
     }
 
     /// How a library that chooses among plans computes this shape; `None` where there is no choice.

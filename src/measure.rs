@@ -22,6 +22,8 @@ pub struct Measurement {
     pub relative_interval: Option<f64>,
     /// The time of every sample, in the order taken.
     pub times: SampleTimes,
+    /// Median time that the host took to submit a launch, where that is not computing it.
+    pub submission_ns: Option<f64>,
     /// The device's states meanwhile, where it tells them.
     pub device: Option<DeviceStates>,
 }
@@ -160,7 +162,7 @@ trait Launcher {
     /// Takes a sample.
     fn sample(&mut self) -> Result<LaunchTime, MeasureError>;
     /// Reads the device's state.
-    fn device(&mut self) -> Option<DeviceSample>;
+    fn device(&mut self) -> Result<Option<DeviceSample>, MeasureError>;
     /// Time since before the first sample.
     fn elapsed(&self) -> Duration;
 }
@@ -194,8 +196,8 @@ impl Launcher for Prepared<'_> {
         Ok(time)
     }
 
-    fn device(&mut self) -> Option<DeviceSample> {
-        self.conv.device_sample()
+    fn device(&mut self) -> Result<Option<DeviceSample>, MeasureError> {
+        Ok(self.conv.device_sample()?)
     }
 
     fn elapsed(&self) -> Duration {
@@ -214,15 +216,18 @@ fn collect(launcher: &mut impl Launcher, method: &Method) -> Result<Measurement,
             .is_some_and(|wanted| interval(times).is_some_and(|reached| reached < wanted))
     };
     let mut times = SampleTimes::default();
-    let mut device = Observer::begin(launcher);
+    let mut submissions_ns = Vec::new();
+    let mut device = Observer::begin(launcher)?;
     let mut next_check = rule.judged_from;
     let stopped = loop {
-        times.push(launcher.sample()?);
+        let time = launcher.sample()?;
+        times.push(time);
+        submissions_ns.extend(time.submission_ns);
         let samples = times.len();
         if samples >= rule.cap {
             break Stopped::Cap;
         }
-        device.look_again(launcher);
+        device.look_again(launcher)?;
         if samples < rule.floor {
             continue;
         }
@@ -238,7 +243,10 @@ fn collect(launcher: &mut impl Launcher, method: &Method) -> Result<Measurement,
         }
     };
     let relative_interval = interval(&times);
-    Ok(Measurement { warm_up, stopped, relative_interval, times, device: device.end(launcher) })
+    let submission_ns =
+        (!submissions_ns.is_empty()).then(|| quantile(&sorted(&submissions_ns), 0.5));
+    let device = device.end(launcher)?;
+    Ok(Measurement { warm_up, stopped, relative_interval, times, submission_ns, device })
 }
 
 /// Reads the device's state now and then.
@@ -249,33 +257,35 @@ struct Observer {
 }
 
 impl Observer {
-    fn begin(launcher: &mut impl Launcher) -> Self {
-        let states = launcher.device().map(|sample| {
+    fn begin(launcher: &mut impl Launcher) -> Result<Self, MeasureError> {
+        let states = launcher.device()?.map(|sample| {
             let mut states = DeviceStates::default();
             states.add(sample);
             states
         });
-        Self { states, next: launcher.elapsed() + DeviceStates::EVERY }
+        Ok(Self { states, next: launcher.elapsed() + DeviceStates::EVERY })
     }
 
-    fn look_again(&mut self, launcher: &mut impl Launcher) {
+    fn look_again(&mut self, launcher: &mut impl Launcher) -> Result<(), MeasureError> {
         if self.states.is_some() && launcher.elapsed() >= self.next {
-            self.look(launcher);
+            self.look(launcher)?;
             self.next = launcher.elapsed() + DeviceStates::EVERY;
         }
+        Ok(())
     }
 
-    fn look(&mut self, launcher: &mut impl Launcher) {
-        if let (Some(states), Some(sample)) = (&mut self.states, launcher.device()) {
+    fn look(&mut self, launcher: &mut impl Launcher) -> Result<(), MeasureError> {
+        if let Some(states) = &mut self.states
+            && let Some(sample) = launcher.device()?
+        {
             states.add(sample);
         }
+        Ok(())
     }
 
-    fn end(mut self, launcher: &mut impl Launcher) -> Option<DeviceStates> {
-        if self.states.is_some() {
-            self.look(launcher);
-        }
-        self.states
+    fn end(mut self, launcher: &mut impl Launcher) -> Result<Option<DeviceStates>, MeasureError> {
+        self.look(launcher)?;
+        Ok(self.states)
     }
 }
 
@@ -294,7 +304,7 @@ fn warm_up(launcher: &mut impl Launcher, method: &Method) -> Result<WarmUp, Meas
         times.push(launcher.sample()?);
         launches += 1;
         if times.len() >= rule.window && launcher.elapsed() >= begun + rule.window_time {
-            let window = Window::end(&std::mem::take(&mut times), method, launcher);
+            let window = Window::end(&std::mem::take(&mut times), method, launcher)?;
             if before.is_some_and(|before| window.agrees_with(before, rule.tolerance)) {
                 return Ok(WarmUp { launches, ended: WarmUpEnd::Steady });
             }
@@ -314,10 +324,14 @@ struct Window {
 }
 
 impl Window {
-    fn end(times: &SampleTimes, method: &Method, launcher: &mut impl Launcher) -> Self {
+    fn end(
+        times: &SampleTimes,
+        method: &Method,
+        launcher: &mut impl Launcher,
+    ) -> Result<Self, MeasureError> {
         let median_ns = quantile(&sorted(times.by(method.protocol.clock)), 0.5);
-        let clock_mhz = launcher.device().and_then(|device| device.sm_clock_mhz).map(f64::from);
-        Self { median_ns, clock_mhz }
+        let clock_mhz = launcher.device()?.and_then(|device| device.sm_clock_mhz).map(f64::from);
+        Ok(Self { median_ns, clock_mhz })
     }
 
     fn agrees_with(self, before: Self, tolerance: f64) -> bool {
@@ -347,14 +361,14 @@ mod tests {
             let host_ns = (self.latency_ns)(self.launches);
             self.launches += 1;
             self.elapsed_ns += host_ns;
-            Ok(LaunchTime { host_ns, device_ns: None })
+            Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })
         }
 
-        fn device(&mut self) -> Option<DeviceSample> {
-            self.clock_mhz.map(|clock| DeviceSample {
+        fn device(&mut self) -> Result<Option<DeviceSample>, MeasureError> {
+            Ok(self.clock_mhz.map(|clock| DeviceSample {
                 sm_clock_mhz: Some(clock(self.launches)),
                 ..DeviceSample::default()
-            })
+            }))
         }
 
         fn elapsed(&self) -> Duration {
@@ -454,7 +468,7 @@ mod tests {
         }
 
         fn time(&mut self, _: std::num::NonZeroU32) -> Result<LaunchTime, BackendError> {
-            Ok(LaunchTime { host_ns: 1e3, device_ns: Some(self.0) })
+            Ok(LaunchTime { host_ns: 1e3, device_ns: Some(self.0), submission_ns: None })
         }
 
         fn algorithm(&self) -> &str {

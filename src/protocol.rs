@@ -30,15 +30,22 @@ pub struct Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Clock {
-    /// The host's monotonic clock, from before the launch to after the synchronisation.
+    /// The host's monotonic clock, from before the launch to after the synchronisation. On a GPU the
+    /// recording of the event behind the launch is in it, which an empty launch takes, too.
     Host,
     /// The device's, between events before and after the launch.
     ///
-    /// The stream is empty when the first event is recorded, so the time that the host takes to
-    /// submit the launch is in it wherever that exceeds the work: it is what an empty launch takes
-    /// that says from where on.
+    /// The stream is empty when the first event is recorded, so the device waits for the host to
+    /// submit the launch, and for each further kernel of a plan of several: a short launch takes as
+    /// long as submitting it. That is recorded, too, and says where the device's time is its own.
+    /// In `throughput`, submitting overlaps with the launch before.
     Device,
 }
+
+/// The step of a device's clock, in nanoseconds: events of CUDA have "a resolution of around 0.5
+/// microseconds" (driver API, `cuEventElapsedTime`). That of newer devices is finer, which nothing
+/// says.
+pub const EVENT_STEP_NS: f64 = 500.0;
 
 /// What is in the caches when a sample begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -193,6 +193,8 @@ pub enum Outcome {
         stopped: Stopped,
         /// Half the median's 95% interval over the median, the clock's step included.
         relative_interval: Option<f64>,
+        /// Median time that the host took to submit a launch, where that is not computing it.
+        submission_ns: Option<f64>,
         /// The device's clocks and the like meanwhile, where it tells them.
         device: Option<DeviceStates>,
         /// Their statistics.
@@ -220,6 +222,17 @@ impl Outcome {
                 device.as_ref().is_some_and(DeviceStates::is_throttled)
             }
             Self::Skipped { .. } | Self::Failed { .. } => false,
+        }
+    }
+
+    /// Whether the host took so long to submit a launch that the time by the device's clock may be
+    /// its waiting: more than half of it.
+    pub fn is_bound_by_submission(&self) -> bool {
+        match self {
+            Self::Measured { submission_ns: Some(submission_ns), summary, .. } => {
+                summary.median_ns < 2.0 * submission_ns
+            }
+            _ => false,
         }
     }
 }

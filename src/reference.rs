@@ -28,15 +28,21 @@ pub fn weight_value(seed: u64, index: usize) -> f32 {
 }
 
 /// How an implementation computes, as far as its rounding depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arithmetic {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Arithmetic {
+    /// Whether inputs and weights are rounded or cut to TF32, ten bits after the leading one, before
+    /// they are multiplied; sums are in `f32` either way.
+    pub tf32: bool,
+    /// How many times more than the direct form it may round; above 1, it transforms the tensors:
+    /// Winograd's way or Fourier's.
+    pub amplification: f64,
+}
+
+impl Arithmetic {
     /// Products and sums of the direct form in `f32`, in any order.
-    F32,
-    /// In `f32`, but of transformed tensors, which rounds more: Winograd or FFT.
-    F32Transformed,
-    /// Products of inputs and weights rounded or cut to TF32, ten bits after the leading one,
-    /// summed in `f32`.
-    Tf32,
+    pub const F32: Self = Self { tf32: false, amplification: 1.0 };
+    /// The same of factors in TF32.
+    pub const TF32: Self = Self { tf32: true, amplification: 1.0 };
 }
 
 /// One output value and how far a correct `f32` implementation may be from it.
@@ -85,7 +91,7 @@ pub fn positions_to_check(shape: ConvShape, seed: u64) -> Vec<[usize; 3]> {
 ///
 /// Input is `[in_channels, height, width]`, weights `[out_channels, in_channels, kernel, kernel]`.
 ///
-/// The tolerance in [`Arithmetic::F32`] is `8·u·√n·√Σpᵢ²` for the `n` products `pᵢ` of the sum, with the unit roundoff
+/// The tolerance of [`Arithmetic::F32`] is `8·u·√n·√Σpᵢ²` for the `n` products `pᵢ` of the sum, with the unit roundoff
 /// `u = 2⁻²⁴`. The reason: each addition rounds by at most `u` times its partial sum. Products of
 /// centred random values make partial sums random walks, of size `√Σpᵢ²` at the end and less
 /// before, and their `n` rounding errors are independent: together about `u·√n·√Σpᵢ²/√6`, of
@@ -94,15 +100,14 @@ pub fn positions_to_check(shape: ConvShape, seed: u64) -> Vec<[usize; 3]> {
 /// this lets one of the longest, of 45,000, pass at a position in 25, and so at all of
 /// [`positions_to_check`] never.
 ///
-/// [`Arithmetic::Tf32`] adds `5·2⁻¹⁰·√Σpᵢ²`. Cutting a factor to 10 bits makes it smaller by a part
-/// between 0 and 2⁻¹⁰, by `0.35·2⁻¹⁰` on average, which shrinks the whole sum, of size `√Σpᵢ²`, by
-/// twice as much; rounding does less. Seven times that is exceeded once in 10¹² sums, and leaves out
-/// far less than a missing row or column of taps makes, `√(Σpᵢ²/K)`.
+/// TF32 adds `5·2⁻¹⁰·√Σpᵢ²`. Cutting a factor to 10 bits makes it smaller by a part between 0 and 2⁻¹⁰,
+/// by `0.35·2⁻¹⁰` on average, which shrinks the whole sum, of size `√Σpᵢ²`, by twice as much;
+/// rounding does less. Seven times that, the scatter of the parts included, is exceeded about once in
+/// 10⁹ sums, and leaves out far less than a missing row or column of taps makes, `√(Σpᵢ²/K)`.
 ///
-/// [`Arithmetic::F32Transformed`] is `64·u·n·√(Σpᵢ²/n)` with the `n` and the size of products of a
-/// sum without padding, wherever the position is, since a transform mixes the values of a whole
-/// tile: 8 times the direct form's, for the numbers that Winograd's and Fourier's transforms add
-/// up on the way are larger than the result.
+/// Where tensors are transformed, both are of the number and the size of products of a sum without
+/// padding, wherever the position is, since a transform mixes the values of a whole tile, times the
+/// amplification: the numbers that it adds up on the way are larger than the result.
 ///
 /// # Panics
 /// Where the position is outside the output.
@@ -144,16 +149,17 @@ pub fn output_value(
 /// By what [`output_value`] says, for `terms` products whose squares sum up to `squares`.
 fn tolerance(shape: ConvShape, arithmetic: Arithmetic, terms: f64, squares: f64) -> f64 {
     const TF32_STEP: f64 = 1.0 / 1024.0;
+    let Arithmetic { tf32, amplification } = arithmetic;
+    let (terms, squares) = if amplification > 1.0 {
+        let all = (shape.in_channels() * shape.kernel() * shape.kernel()) as f64;
+        (all, squares / terms * all)
+    } else {
+        (terms, squares)
+    };
     let unit_roundoff = f64::from(f32::EPSILON) / 2.0;
-    let direct = |terms: f64, squares: f64| 8.0 * unit_roundoff * terms.sqrt() * squares.sqrt();
-    match arithmetic {
-        Arithmetic::F32 => direct(terms, squares),
-        Arithmetic::Tf32 => direct(terms, squares) + 5.0 * TF32_STEP * squares.sqrt(),
-        Arithmetic::F32Transformed => {
-            let all = (shape.in_channels() * shape.kernel() * shape.kernel()) as f64;
-            8.0 * direct(all, squares / terms * all)
-        }
-    }
+    let of_sums = 8.0 * unit_roundoff * terms.sqrt();
+    let of_factors = if tf32 { 5.0 * TF32_STEP } else { 0.0 };
+    amplification * (of_sums + of_factors) * squares.sqrt()
 }
 
 #[cfg(test)]
@@ -201,7 +207,7 @@ mod tests {
             let input: Vec<f32> = stream(seed, shape.input_len()).collect();
             let weights: Vec<f32> = stream(seed + 1000, shape.weights_len()).collect();
             let tf32 =
-                output_value(shape, |i| input[i], |i| weights[i], Arithmetic::Tf32, [0, 1, 1]);
+                output_value(shape, |i| input[i], |i| weights[i], Arithmetic::TF32, [0, 1, 1]);
             assert!(tf32.accepts(changed_sum(&input, &weights, cut(13))));
             assert!(tf32.accepts(changed_sum(&input, &weights, rounded(13))));
             // brain floats keep seven bits: a third of the sums are further off than TF32 explains

@@ -9,12 +9,13 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use thiserror::Error;
 
+use crate::backend::cudnn::GpuError;
 use crate::backend::{Backend, BackendError};
 use crate::environment::Platform;
 use crate::experiment::{Configuration, Experiment};
 use crate::host::Timer;
 use crate::measure::{MeasureError, Measurement, Method, SampleTimes, measure};
-use crate::protocol::{Clock, Protocol};
+use crate::protocol::{Clock, EVENT_STEP_NS, Protocol};
 use crate::record::{
     ConfigurationRecord, Outcome, Part, Plan, RecordError, RunFolder, Session, now, tidy_up,
 };
@@ -71,6 +72,9 @@ pub enum RunError {
         id: String,
         /// What happened.
         reason: String,
+        /// Whether it has work that never ends, for which the system's libraries may wait when the
+        /// process ends.
+        hangs: bool,
     },
 }
 
@@ -134,12 +138,12 @@ impl Run {
             on_event(Event::Verified(self.verify_some(backend)?));
         }
         let mut pace = Pace::new(settings, &self.order);
-        for (position, configuration) in self.order.iter().enumerate() {
+        for configuration in &self.order {
             match self.folder.part(&configuration.id())? {
                 Some(part) => pace.account(configuration, &part.record),
                 None => {
                     let allowance = pace.allowance(configuration);
-                    self.attempt(backend, position, 1, allowance, &mut pace, on_event)?;
+                    self.attempt(backend, configuration, None, allowance, &mut pace, on_event)?;
                 }
             }
         }
@@ -158,30 +162,31 @@ impl Run {
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), RunError> {
         let mut again = Vec::new();
-        for (position, configuration) in self.order.iter().enumerate() {
+        for configuration in &self.order {
             let part = self.folder.part(&configuration.id())?;
-            let record = part.map(|part| part.record);
-            again.extend(
-                record.filter(|r| deserves_attempt(r, attempt)).map(|r| (position, r.wall_s)),
-            );
+            let deserving = part.filter(|part| deserves_attempt(&part.record, attempt));
+            again.extend(deserving.map(|part| (configuration, part.record.wall_s)));
         }
-        pace.expect(again.iter().map(|(position, _)| &self.order[*position]));
-        for (position, took_s) in again {
+        pace.expect(again.iter().map(|(configuration, _)| *configuration));
+        for (configuration, took_s) in again {
             let took = Duration::try_from_secs_f64(took_s).unwrap_or_default();
-            let allowance = pace.allowance(&self.order[position]).map(|share| share.max(took));
-            self.attempt(backend, position, attempt, allowance, pace, on_event)?;
+            let allowance = pace.allowance(configuration).map(|share| share.max(took));
+            let before = self.folder.part(&configuration.id())?;
+            self.attempt(backend, configuration, before, allowance, pace, on_event)?;
         }
         Ok(())
     }
 
-    /// Outputs of the first configuration of each experiment that fits in memory.
+    /// Verifies outputs of the first configuration of each experiment that fits in memory and has
+    /// not taken the device with it before; says of how many.
     fn verify_some(&self, backend: &mut dyn Backend) -> Result<usize, RunError> {
         let header = self.folder.header();
         let mut verified = 0;
         for of_experiment in self.order.chunk_by(|a, b| a.experiment == b.experiment) {
-            let fits =
-                |c: &&Configuration| does_not_fit(backend, c, &header.plan.settings).is_none();
-            let Some(configuration) = of_experiment.iter().find(fits) else { continue };
+            let Some(configuration) = self.first_to_verify(backend, of_experiment)? else {
+                continue;
+            };
+            let (started, clock) = (now(), Instant::now());
             let verify = |backend: &mut dyn Backend| {
                 backend.prepare(configuration.shape, header.seed)?.verify()
             };
@@ -190,35 +195,77 @@ impl Run {
                 Err(error @ BackendError::Verification { .. }) => {
                     return Err(RunError::Wrong(error));
                 }
-                // what else is wrong with it is recorded when it is measured
-                Err(error) => self.check(backend, configuration, &error)?,
+                Err(error) => {
+                    // what else is wrong with it is recorded when it is measured; a device that is
+                    // lost is an attempt at it
+                    let Some(lost) = self.loss(backend, configuration, &error) else { continue };
+                    let reason = error.to_string();
+                    let outcome = Outcome::Failed { reason, device_lost: true };
+                    let wall_s = clock.elapsed().as_secs_f64();
+                    let record =
+                        ConfigurationRecord::new(configuration, started, wall_s, 1, outcome);
+                    self.keep(configuration, record, SampleTimes::default())?;
+                    return Err(lost);
+                }
             }
         }
         Ok(verified)
     }
 
-    /// Whether the device survived `error`.
-    fn check(
+    fn first_to_verify<'a>(
+        &self,
+        backend: &dyn Backend,
+        of_experiment: &'a [Configuration],
+    ) -> Result<Option<&'a Configuration>, RunError> {
+        let settings = &self.folder.header().plan.settings;
+        for configuration in of_experiment {
+            let lost = self.folder.part(&configuration.id())?.is_some_and(|part| {
+                matches!(part.record.outcome, Outcome::Failed { device_lost: true, .. })
+            });
+            if !lost && does_not_fit(backend, configuration, settings).is_none() {
+                return Ok(Some(configuration));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The end of the run, if the device did not survive `error`.
+    fn loss(
         &self,
         backend: &mut dyn Backend,
         configuration: &Configuration,
         error: &dyn std::error::Error,
-    ) -> Result<(), RunError> {
-        let lost = |_| RunError::DeviceLost { id: configuration.id(), reason: error.to_string() };
-        backend.check().map_err(lost)
+    ) -> Option<RunError> {
+        let lost = backend.check().err()?;
+        let (id, reason) = (configuration.id(), error.to_string());
+        let hangs = matches!(lost, BackendError::Gpu { source: GpuError::TimedOut { .. }, .. });
+        Some(RunError::DeviceLost { id, reason, hangs })
     }
 
-    /// Measures one configuration and keeps what became of it.
+    fn keep(
+        &self,
+        configuration: &Configuration,
+        record: ConfigurationRecord,
+        times: SampleTimes,
+    ) -> Result<Part, RunError> {
+        let position = self.order.iter().position(|other| other == configuration);
+        let run_id = self.folder.header().run_id.clone();
+        let part = Part { run_id, position: position.unwrap_or(0), record, times };
+        self.folder.keep(&part)?;
+        Ok(part)
+    }
+
+    /// Measures one configuration and keeps what became of it. Of a configuration that has been
+    /// measured, an attempt that fails keeps the measurement.
     fn attempt(
         &self,
         backend: &mut dyn Backend,
-        position: usize,
-        attempt: u32,
+        configuration: &Configuration,
+        before: Option<Part>,
         allowance: Option<Duration>,
         pace: &mut Pace,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), RunError> {
-        let configuration = &self.order[position];
         let (started, clock) = (now(), Instant::now());
         let header = self.folder.header();
         let (settings, seed) = (&header.plan.settings, header.seed);
@@ -226,7 +273,7 @@ impl Run {
         let measured = try_measure(backend, configuration, settings, seed, allowance);
         let mut lost = None;
         let (outcome, times) = measured.unwrap_or_else(|error| {
-            lost = self.check(backend, configuration, &error).err();
+            lost = self.loss(backend, configuration, &error);
             let reason = error.to_string();
             let outcome = match error {
                 MeasureError::Backend(error) if error.is_out_of_memory() => {
@@ -237,9 +284,16 @@ impl Run {
             (outcome, SampleTimes::default())
         });
         let wall_s = clock.elapsed().as_secs_f64();
-        let record = ConfigurationRecord::new(configuration, started, wall_s, attempt, outcome);
-        let part = Part { run_id: header.run_id.clone(), position, record, times };
-        self.folder.keep(&part)?;
+        let attempts = before.as_ref().map_or(0, |before| before.record.attempts) + 1;
+        let is_measured = |outcome: &Outcome| matches!(outcome, Outcome::Measured { .. });
+        let (outcome, times) = match before {
+            Some(before) if !is_measured(&outcome) && is_measured(&before.record.outcome) => {
+                (before.record.outcome, before.times)
+            }
+            _ => (outcome, times),
+        };
+        let record = ConfigurationRecord::new(configuration, started, wall_s, attempts, outcome);
+        let part = self.keep(configuration, record, times)?;
         pace.account(configuration, &part.record);
         on_event(Event::Done { record: &part.record, time_left: pace.time_left() });
         lost.map_or(Ok(()), Err)
@@ -268,7 +322,7 @@ fn try_measure(
         conv.verify()?;
     }
     let allowance = allowance.map(|all| all.saturating_sub(begun.elapsed()));
-    let Measurement { warm_up, stopped, relative_interval, times, device } =
+    let Measurement { warm_up, stopped, relative_interval, times, submission_ns, device } =
         measure(conv.as_mut(), &method(settings, allowance))?;
     let Some(summary) = Summary::of(times.by(settings.protocol.clock)) else {
         let reason = "no launches".to_owned();
@@ -282,6 +336,7 @@ fn try_measure(
         warm_up,
         stopped,
         relative_interval,
+        submission_ns,
         device,
         summary,
     };
@@ -289,11 +344,8 @@ fn try_measure(
 }
 
 fn method(settings: &Settings, allowance: Option<Duration>) -> Method {
-    /// Events of CUDA have "a resolution of around 0.5 microseconds" (driver API,
-    /// `cuEventElapsedTime`); of newer devices it is finer, which nothing says.
-    const EVENT_STEP_NS: f64 = 500.0;
     /// Long enough for a GPU's clocks to follow the load.
-    const CLOCKS_FOLLOW: Duration = Duration::from_millis(20);
+    const CLOCKS_FOLLOW: Duration = Duration::from_millis(50);
     let window_time = match settings.backend {
         BackendSettings::Cpu { .. } => Duration::ZERO,
         BackendSettings::Cudnn(_) => CLOCKS_FOLLOW,

@@ -25,9 +25,12 @@ pub enum SelectionError {
     /// A setting has no usable value.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The backend cannot be opened.
+    /// The backend that was asked for cannot be opened.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// There is a GPU, but it cannot be used.
+    #[error("{0}\nto measure on the CPU instead, set ALPHA_FLOPS_BACKEND=cpu")]
+    Broken(BackendError),
 }
 
 /// Opens what was asked for; by default cuDNN where there is a CUDA device, else the CPU.
@@ -46,7 +49,9 @@ pub fn select(requested: &Requested) -> Result<Selected, SelectionError> {
             let settings = requested.settings(BackendKind::Cudnn)?;
             let why_cpu = match open(&settings) {
                 Ok(backend) => return Ok(Selected { settings, backend, why_cpu: None }),
-                Err(error) => error.to_string(),
+                Err(BackendError::Gpu { source, .. }) if source.is_absence() => source.to_string(),
+                // a run that shall be on a GPU does not become one of hours on a CPU unasked
+                Err(error) => return Err(SelectionError::Broken(error)),
             };
             let settings = requested.settings(BackendKind::Cpu)?;
             let backend = open(&settings)?;
@@ -60,8 +65,10 @@ fn open(settings: &Settings) -> Result<Box<dyn Backend>, BackendError> {
         BackendSettings::Cpu { threads, algorithm } => {
             Box::new(CpuBackend::new(*threads, *algorithm)?)
         }
-        BackendSettings::Cudnn(options) => {
-            Box::new(CudnnBackend::open(options.clone(), settings.memory_limit)?)
-        }
+        BackendSettings::Cudnn(options) => Box::new(CudnnBackend::open(
+            options.clone(),
+            settings.protocol.cache,
+            settings.memory_limit,
+        )?),
     })
 }

@@ -189,9 +189,7 @@ fn a_run_without_faults_measures_verifies_and_records_everything() {
         "an empty launch takes",
         "measured 3 of 3",
     ]);
-    let outcome = outcome.leaked_nothing();
-    // of each: its verification, a warm-up, ten launches
-    assert_eq!(outcome.calls("cudnnBackendExecute"), 3 * 12);
+    outcome.leaked_nothing();
     let run = machine.run();
     let platform = &run["plan"]["platform"];
     assert_eq!(platform["backend"], "cudnn-stand-in");
@@ -244,15 +242,18 @@ fn settings_choose_arithmetic_plan_clock_cache_and_throughput() {
     for (_, record) in outcomes(&machine.run()).into_values() {
         let timed = record["outcome"]["plan"]["timed"].as_array().unwrap();
         assert_eq!(timed.len(), 3);
-        let best = timed.iter().map(|plan| plan["device_ns"].as_f64().unwrap());
-        let chosen = &record["outcome"]["plan"]["rank"];
-        let chosen = timed.iter().find(|plan| &plan["rank"] == chosen).unwrap();
-        assert_eq!(chosen["device_ns"].as_f64().unwrap(), best.fold(f64::INFINITY, f64::min));
+        let device_ns = |plan: &Value| plan["device_ns"].as_f64().unwrap();
+        let best = timed.iter().map(device_ns).fold(f64::INFINITY, f64::min);
+        // half a microsecond is what the clock can tell
+        let as_fast = timed.iter().find(|plan| device_ns(plan) <= best + 500.0).unwrap();
+        assert_eq!(record["outcome"]["plan"]["rank"], as_fast["rank"]);
     }
-    // one verified configuration; of three: 7 launches of 3 plans each, 7 in each of 11 samples
-    assert_eq!(throughput.calls("cudnnBackendExecute"), (21 + 1) + 3 * (21 + 77));
-    // the cache is flushed before each of 11 samples; the output and the workspace are poisoned
-    assert_eq!(cold.calls("cuMemsetD8Async"), 3 * (11 + 1));
+    // without a monitor that wants launches of its own: the plans are warmed up for a while, then
+    // timed, the chosen one verified once, and launched seven times in each of 11 samples
+    assert!(throughput.calls("cudnnBackendExecute") > 4 * (3 * 8) + 1 + 3 * 77);
+    // the cache is flushed before each of 11 samples and of 8 or more launches of the one plan; the
+    // output is poisoned, and the plan has no workspace
+    assert!(cold.calls("cuMemsetD8Async") >= 3 * (11 + 8 + 1));
 }
 
 #[test]
@@ -322,6 +323,27 @@ fn without_function(folder: &Path, function: &str) -> PathBuf {
     let path = folder.join(format!("without-{function}.so"));
     std::fs::write(&path, bytes).unwrap();
     path
+}
+
+#[test]
+fn an_old_cudnn_is_called_old_and_not_incomplete() {
+    let folder = tempfile::tempdir().unwrap();
+    // which 9.0 has, and 8.9 has not
+    let library = without_function(folder.path(), "cudnnGetLastErrorString");
+    let machine = Machine::with(&NAMES, &library);
+    machine.measure("cudnn-version=8907").failed(&["cuDNN is version 8.9.7, expected 9.0.0"]);
+}
+
+#[test]
+fn a_gpu_that_does_not_work_is_no_reason_to_measure_for_hours_on_the_cpu() {
+    let machine = Machine::whole();
+    let auto = [("ALPHA_FLOPS_BACKEND", "auto")];
+    let faults = "fail-call=cuDevicePrimaryCtxRetain";
+    let words = ["cuDevicePrimaryCtxRetain returned", "instead, set ALPHA_FLOPS_BACKEND=cpu"];
+    machine.measure_with(faults, &auto, &[]).failed(&words).leaked_nothing();
+    assert!(!machine.runs().exists());
+    let outcome = machine.measure_with("no-device", &auto, &[]);
+    outcome.succeeded(&["on the CPU: cuInit returned CUDA_ERROR_NO_DEVICE (100)"]);
 }
 
 #[test]
@@ -431,60 +453,83 @@ fn refused_plans_are_recorded_with_cudnns_reason_and_the_next_is_taken() {
 
 #[test]
 fn a_launch_that_fails_fails_its_configuration_alone() {
-    // 1 verifies; 2 to 12 are of the first configuration, its warm-up first
-    for (n, failed) in [(1, 0), (2, 1), (3, 1), (12, 1), (13, 1), (34, 1), (35, 0)] {
+    // 1 tries the plan of the first configuration out and 2 verifies it; then each has a plan tried
+    // out, a warm-up, and ten launches
+    for (n, failed) in [(1, 0), (2, 0), (3, 0), (4, 1), (14, 1), (15, 0), (16, 1), (38, 1), (39, 0)]
+    {
         let machine = Machine::whole();
-        let outcome = machine.measure(&format!("fail-execution={n}")).leaked_nothing();
+        let outcome = machine.measure(&format!("no-nvml,fail-execution={n}")).leaked_nothing();
         let statuses = statuses(&machine.run());
         assert_eq!(statuses.iter().filter(|status| *status == "failed").count(), failed, "{n}");
         assert_eq!(statuses.iter().filter(|status| *status == "measured").count(), 3 - failed);
+        let words = "cudnnBackendExecute returned CUDNN_STATUS_EXECUTION_FAILED (5000)";
         if failed == 1 {
-            outcome.failed(&[
-                "cudnnBackendExecute returned CUDNN_STATUS_EXECUTION_FAILED (5000)",
-                "k=1: cudnnBackendExecute",
-                "repeat the command",
-            ]);
+            outcome.failed(&[words, "k=1: cudnnBackendExecute", "repeat the command"]);
         } else {
             outcome.succeeded(&[]);
+            // a plan that cannot be launched is passed over
+            let passed_over = machine.run().to_string().contains(words);
+            assert_eq!(passed_over, n == 3 || n == 15, "{n}");
         }
     }
 }
 
 #[test]
 fn a_fault_that_kills_the_context_ends_the_run_and_what_was_measured_before_is_safe() {
-    // with launch 18 in the second configuration
-    for (n, kept) in [(1, 0), (2, 1), (12, 1), (18, 2), (34, 3)] {
+    for (n, kept) in [(1, 1), (2, 1), (3, 1), (4, 1), (14, 1), (15, 2), (20, 2), (38, 3)] {
         let machine = Machine::whole();
         let words = [
             "CUDA_ERROR_ILLEGAL_ADDRESS (700)",
             "is tried again last",
             "repeat the command to resume",
         ];
-        machine.measure(&format!("sticky={n}")).failed(&words).leaked_nothing();
+        machine.measure(&format!("no-nvml,sticky={n}")).failed(&words).leaked_nothing();
         let parts = machine.parts();
         assert_eq!(parts.len(), kept, "{n}");
         let lost = parts.iter().filter(|part| part["record"]["outcome"]["device_lost"] == true);
-        assert_eq!(lost.count(), usize::from(kept > 0));
+        assert_eq!(lost.count(), 1);
         let words: &[&str] = &["resuming the unfinished run", "measured 3 of 3"];
-        machine.measure("").succeeded(words).leaked_nothing();
+        machine.measure("no-nvml").succeeded(words).leaked_nothing();
         let run = machine.run();
         assert_eq!(run["sessions"].as_array().unwrap().len(), 2);
         let attempts = outcomes(&run).into_values().map(|(_, record)| record["attempts"].as_u64());
-        let again = attempts.filter(|attempts| *attempts == Some(2)).count();
-        assert_eq!(again, usize::from(kept > 0));
+        assert_eq!(attempts.filter(|attempts| *attempts == Some(2)).count(), 1);
     }
 }
 
 #[test]
 fn a_configuration_that_kills_the_context_every_time_is_given_up() {
     let machine = Machine::whole();
-    // of the first launches, in the processes that resume those of the same configuration
-    machine.measure("sticky=2").failed(&["is tried again last"]);
-    // the other two have 11 launches each, and one is verified
-    machine.measure("sticky=24").failed(&["is tried again last"]);
-    machine.measure("sticky=1").failed(&["is tried again last"]);
-    machine.measure("").failed(&["measured 2 of 3", "CUDA_ERROR_ILLEGAL_ADDRESS"]);
+    machine.measure("no-nvml,sticky=4").failed(&["is tried again last"]);
+    // another is verified, the other two have 12 launches each
+    machine.measure("no-nvml,sticky=27").failed(&["is tried again last"]);
+    // all have an outcome, so nothing is verified
+    machine.measure("no-nvml,sticky=1").failed(&["is tried again last"]);
+    machine.measure("no-nvml").failed(&["measured 2 of 3", "CUDA_ERROR_ILLEGAL_ADDRESS"]);
     assert_eq!(statuses(&machine.run()).iter().filter(|status| *status == "failed").count(), 1);
+}
+
+#[test]
+fn a_device_that_dies_at_every_launch_ends_in_a_finished_run_all_the_same() {
+    let machine = Machine::whole();
+    // three attempts at each of three configurations, verifying among them
+    for _ in 0..9 {
+        machine.measure("no-nvml,sticky=1").failed(&["is tried again last"]);
+    }
+    machine.measure("no-nvml,sticky=1").failed(&["measured 0 of 3"]);
+    let attempts = outcomes(&machine.run()).into_values();
+    assert!(attempts.map(|(_, record)| record["attempts"].as_u64()).all(|n| n == Some(3)));
+}
+
+#[test]
+fn an_attempt_that_fails_keeps_what_the_one_before_measured() {
+    let machine = Machine::whole();
+    // throttled always, and out of memory when the first is measured again: four allocations to
+    // verify, four for each configuration
+    machine.measure("throttle=always,fail-allocation=17").succeeded(&["measured 3 of 3"]);
+    let attempts = outcomes(&machine.run()).into_values().map(|(_, record)| record);
+    assert!(attempts.into_iter().all(|record| record["attempts"] == 3
+        && record["outcome"]["summary"]["launches"] == 10));
 }
 
 #[test]
@@ -493,19 +538,19 @@ fn a_hang_is_ended_by_the_timeout() {
     let variables = [("ALPHA_FLOPS_LAUNCH_TIMEOUT", "200ms")];
     let words =
         ["the device has not finished after 200ms", "repeat the command to resume", "k=1: the"];
-    machine.measure_with("hang=14", &variables, &[]).failed(&words);
+    machine.measure_with("no-nvml,hang=20", &variables, &[]).failed(&words);
     assert_eq!(machine.parts().len(), 2);
     let words = ["resuming the unfinished run", "measured 3 of 3"];
-    machine.measure_with("", &variables, &[]).succeeded(&words).leaked_nothing();
+    machine.measure_with("no-nvml", &variables, &[]).succeeded(words.as_slice()).leaked_nothing();
 }
 
 #[test]
 fn times_that_are_none_fail_their_configuration_and_are_never_recorded() {
-    // the thousand empty launches have times, too
+    // two thousand empty launches have times, too, and the first configuration 11
     for (time, shown) in [("nan", "NaN"), ("zero", "0"), ("negative", "-")] {
         let machine = Machine::whole();
         let words = format!("took {shown}");
-        let faults = format!("event-time={time},event-time-from=1014");
+        let faults = format!("event-time={time},event-time-from=2014");
         let outcome = machine.measure(&faults);
         outcome
             .failed(&[&words, "by the device's clock, expected a finite time above 0"])
@@ -575,14 +620,17 @@ fn a_failure_of_any_call_is_named_and_leaks_nothing() {
         }
         let machine = Machine::whole();
         let outcome = machine.measure_with(&format!("fail-call={function}"), &[], &["--verify"]);
+        let outcome = outcome.leaked_nothing();
+        let words = format!("{function} returned");
         let releases = ["Destroy", "Free", "Release"].iter().any(|word| function.contains(word));
-        // what is released is gone either way, and how much memory is free is asked again
+        // what is released is gone either way, and no context is current in the end either
         if releases || function == "cuMemGetInfo_v2" {
-            outcome.succeeded(&[]).leaked_nothing();
+            outcome.succeeded(&[]);
+        } else if machine.runs().exists() {
+            let recorded = machine.run().to_string().contains(&words);
+            assert!(recorded || outcome.output.contains(&words), "{function}: {}", outcome.output);
         } else {
-            let words = format!("{function} returned");
-            let outcome = outcome.says(&[&words]).leaked_nothing();
-            assert!(!outcome.success || function == "cuStreamQuery", "{}", outcome.output);
+            outcome.failed(&[&words]);
         }
     }
 }

@@ -167,8 +167,8 @@ fn live_one(
         bencher.iter_custom(|iterations| {
             let start = Instant::now();
             if let Some(conv) = conv.as_deref_mut() {
-                let launched = (0..iterations).try_for_each(|_| conv.launch());
-                failure = launched.and_then(|()| conv.synchronize()).err().or(failure.take());
+                let launch = |_| conv.launch().and_then(|()| conv.synchronize());
+                failure = (0..iterations).try_for_each(launch).err().or(failure.take());
             }
             start.elapsed().as_nanos() as f64
         });

@@ -49,7 +49,7 @@ pub fn platform(platform: &Platform, session: &Session) {
     if let Some(reason) = &gpu.nvml_missing {
         warn(&format!("no clocks, temperature or throttling in the record: {reason}"));
     }
-    let LaunchTime { host_ns, device_ns } = session.empty_launch;
+    let LaunchTime { host_ns, device_ns, .. } = session.empty_launch;
     let on_device = device_ns.map(|ns| format!(", {} by the device", Nanoseconds(ns)));
     say(&format!(
         "an empty launch takes {} by the host{}",
@@ -105,9 +105,10 @@ pub fn criterion_cost(benchmarks: usize, took: Duration) {
 /// What was measured and what was not, and where it is.
 pub fn finished(run: &Run) -> ExitCode {
     let header = run.folder.header();
-    let (mut measured, mut failed, mut throttled) = (0, 0, 0);
+    let (mut measured, mut failed, mut throttled, mut bound) = (0, 0, 0, 0);
     for record in &header.configurations {
         throttled += usize::from(record.outcome.is_throttled());
+        bound += usize::from(record.outcome.is_bound_by_submission());
         match &record.outcome {
             Outcome::Measured { .. } => measured += 1,
             Outcome::Skipped { reason } => say(&format!("skipped {}: {reason}", record.id)),
@@ -116,6 +117,12 @@ pub fn finished(run: &Run) -> ExitCode {
                 warn(&format!("failed {}: {reason}", record.id));
             }
         }
+    }
+    if bound > 0 {
+        say(&format!(
+            "{bound} configurations take about as long as submitting them: their time by the \
+             device may be its waiting (ALPHA_FLOPS_PROTOCOL=throughput overlaps the two)"
+        ));
     }
     if throttled > 0 {
         warn(&format!(

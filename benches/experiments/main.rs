@@ -24,7 +24,7 @@ use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::environment::Platform;
 use alpha_flops::experiment::Configuration;
 use alpha_flops::record::{RunFolder, Session};
-use alpha_flops::run::{Run, does_not_fit, plan};
+use alpha_flops::run::{Run, RunError, does_not_fit, plan};
 use alpha_flops::selection::{Selected, select};
 use alpha_flops::settings::{Requested, Settings};
 
@@ -47,8 +47,24 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         console::error(&error);
+        if let Some(RunError::DeviceLost { hangs: true, .. }) = error.downcast_ref() {
+            leave_without_waiting();
+        }
         ExitCode::FAILURE
     })
+}
+
+/// Ends the process as a failure, without what libraries want to do at its end: the driver would
+/// wait for work that never does.
+fn leave_without_waiting() {
+    #[cfg(unix)]
+    {
+        unsafe extern "C" {
+            fn _exit(status: i32) -> !;
+        }
+        // SAFETY: it ends the process and touches nothing; standard output is written line by line.
+        unsafe { _exit(1) }
+    }
 }
 
 fn run() -> Result<ExitCode, AnyError> {

@@ -194,7 +194,8 @@ impl Backend for CpuBackend {
 
     /// What reading the clock takes: a launch is a call.
     fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
-        Ok(LaunchTime { host_ns: Timer::of_this_machine().overhead_ns, device_ns: None })
+        let host_ns = Timer::of_this_machine().overhead_ns;
+        Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })
     }
 
     fn check(&mut self) -> Result<(), BackendError> {

@@ -7,7 +7,6 @@
 //! The libraries are opened at run time; a machine without them gets an error that says what is
 //! missing, and nothing here panics for want of one.
 
-use std::cell::OnceCell;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::rc::Rc;
@@ -18,9 +17,10 @@ use cudarc::cudnn::sys::cudnnHandle_t;
 use cudarc::driver::sys::CUdevice_attribute as DeviceAttribute;
 use serde::{Deserialize, Serialize};
 
-use super::device::{Device, DeviceSample, Gpu};
+use super::device::{Device, Gpu};
 use super::{Backend, BackendError, LaunchTime, PreparedConv};
 use crate::experiment::UnknownName;
+use crate::protocol::Cache;
 use crate::shape::ConvShape;
 use crate::statistics::{quantile, sorted};
 use crate::units::Bytes;
@@ -34,17 +34,15 @@ mod library;
 mod monitor;
 
 use convolution::CudnnConvolution;
-use driver::{Context, Event, Memory, Stream, cuda_version};
+use driver::{Context, Event, Memory, Stream};
 pub use error::{GpuError, Library, Status};
 pub use graph::Math;
 use graph::Target;
-use library::CudnnFunctions;
+use library::{CudnnFunctions, cuda_version, cudnn_version, load_cudnn};
 use monitor::Monitor;
 
-/// The oldest cuDNN that is supported, as `cudnnGetVersion` encodes it: 9.0.0.
-const OLDEST_CUDNN: usize = 90_000;
-
-/// Launches of nothing whose median is the time of an empty launch.
+/// Launches of nothing whose median is the time of an empty launch; as many before them are not
+/// counted.
 const EMPTY_LAUNCHES: usize = 1000;
 
 /// How a plan is chosen among those that cuDNN offers.
@@ -97,8 +95,8 @@ pub struct CudnnBackend {
     options: CudnnOptions,
     memory_limit: Option<Bytes>,
     monitor: Option<Monitor>,
-    /// As large as the level-2 cache, to be written over it; there when first needed.
-    flush: OnceCell<Memory>,
+    /// As large as the level-2 cache, to be written over it, where launches shall start cold.
+    flush: Option<Memory>,
     timer: Timer,
     handle: Handle,
     context: Rc<Context>,
@@ -125,17 +123,24 @@ impl CudnnBackend {
     ///
     /// # Errors
     /// [`GpuError`] where one of them is missing, too old or fails.
-    pub fn open(options: CudnnOptions, memory_limit: Option<Bytes>) -> Result<Self, GpuError> {
-        check_math(options.math)?;
+    pub fn open(
+        options: CudnnOptions,
+        cache: Cache,
+        memory_limit: Option<Bytes>,
+    ) -> Result<Self, GpuError> {
         let context = Context::open(options.device)?;
-        let functions = CudnnFunctions::load_whole()?;
-        check_versions(&functions, &context)?;
+        let (functions, cudnn, cudnn_cuda) = load_cudnn(Some(context.cuda_version()))?;
+        check_variables(options.math)?;
         let monitor = Monitor::open(&context.pci_bus_id()?);
-        let gpu = describe(&context, &functions, &monitor)?;
+        let gpu = describe(&context, [cudnn, cudnn_cuda], &monitor)?;
         let stream = Rc::new(Stream::new(&context, options.launch_timeout)?);
         let handle = Handle::new(functions, &stream)?;
         let timer = Timer { stream, before: Event::new(&context)?, after: Event::new(&context)? };
-        let flush = OnceCell::new();
+        let flush = match cache {
+            Cache::Warm => None,
+            Cache::Cold if gpu.l2_cache == Bytes(0) => return Err(GpuError::NoCacheSize),
+            Cache::Cold => Some(Memory::new(&context, gpu.l2_cache)?),
+        };
         let monitor = monitor.ok();
         Ok(Self { gpu, options, memory_limit, monitor, flush, timer, handle, context })
     }
@@ -146,20 +151,9 @@ impl CudnnBackend {
         Ok(self.memory_limit.map_or(free, |limit| limit.min(free)))
     }
 
-    /// Overwrites the level-2 cache.
-    fn flush_cache(&self) -> Result<(), GpuError> {
-        let buffer = match self.flush.get() {
-            Some(buffer) => buffer,
-            None => {
-                let new = Memory::new(&self.context, self.gpu.l2_cache)?;
-                self.flush.get_or_init(|| new)
-            }
-        };
-        self.timer.stream.fill(buffer, 0)
-    }
-
-    fn sample(&self) -> Option<DeviceSample> {
-        self.monitor.as_ref()?.sample()
+    /// Overwrites the level-2 cache, where launches shall start cold.
+    fn flush_cache_if_cold(&self) -> Result<(), GpuError> {
+        self.flush.as_ref().map_or(Ok(()), |buffer| self.timer.stream.fill(buffer, 0))
     }
 
     fn target(&self) -> Target {
@@ -184,13 +178,18 @@ impl Backend for CudnnBackend {
 
     fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
         let (mut host_ns, mut device_ns) = (Vec::new(), Vec::new());
-        for _ in 0..EMPTY_LAUNCHES {
+        for launch in 0..2 * EMPTY_LAUNCHES {
+            if launch == EMPTY_LAUNCHES {
+                host_ns.clear();
+                device_ns.clear();
+            }
             let time = self.timer.time(NonZeroU32::MIN, || Ok(()))?;
             host_ns.push(time.host_ns);
             device_ns.extend(time.device_ns);
         }
         let median = |times: &[f64]| quantile(&sorted(times), 0.5);
-        Ok(LaunchTime { host_ns: median(&host_ns), device_ns: Some(median(&device_ns)) })
+        let device_ns = Some(median(&device_ns));
+        Ok(LaunchTime { host_ns: median(&host_ns), device_ns, submission_ns: None })
     }
 
     fn check(&mut self) -> Result<(), BackendError> {
@@ -238,57 +237,29 @@ impl Drop for Handle {
 
 impl Timer {
     /// Synchronises, calls `launch` so many times between two events, synchronises: the time that a
-    /// call took.
+    /// call took. Of the host's time, the second event is a part, the first is not.
     fn time(
         &self,
         launches: NonZeroU32,
         mut launch: impl FnMut() -> Result<(), GpuError>,
     ) -> Result<LaunchTime, GpuError> {
         self.stream.synchronize()?;
-        let start = Instant::now();
         self.before.record(&self.stream)?;
+        let start = Instant::now();
         for _ in 0..launches.get() {
             launch()?;
         }
+        let submitted = start.elapsed();
         self.after.record(&self.stream)?;
-        self.stream.synchronize()?;
-        let host_ns = start.elapsed().as_nanos() as f64;
-        let device_ns = self.before.until(&self.after)?;
+        self.stream.synchronize_launches(launches.get())?;
+        let finished = start.elapsed();
         let each = |time_ns: f64| time_ns / f64::from(launches.get());
-        Ok(LaunchTime { host_ns: each(host_ns), device_ns: Some(each(device_ns)) })
+        Ok(LaunchTime {
+            host_ns: each(finished.as_nanos() as f64),
+            device_ns: Some(each(self.before.until(&self.after)?)),
+            submission_ns: Some(each(submitted.as_nanos() as f64)),
+        })
     }
-}
-
-/// Whether cuDNN is one that this program knows, and the driver one that cuDNN can use.
-fn check_versions(functions: &CudnnFunctions, context: &Context) -> Result<(), GpuError> {
-    // SAFETY: neither takes anything.
-    let (cudnn, built_with) =
-        unsafe { ((functions.cudnnGetVersion)(), (functions.cudnnGetCudartVersion)()) };
-    if cudnn < OLDEST_CUDNN {
-        return Err(GpuError::TooOld {
-            what: "cuDNN",
-            found: cudnn_version(cudnn),
-            expected: cudnn_version(OLDEST_CUDNN),
-            remedy: "install cuDNN 9, or set ALPHA_FLOPS_BACKEND=cpu",
-        });
-    }
-    // within a major version, an older driver runs what a newer runtime was built with
-    let (driver, built_with) = (context.cuda_version(), built_with as u32);
-    if driver / 1000 < built_with / 1000 {
-        return Err(GpuError::TooOld {
-            what: "the CUDA that the NVIDIA driver supports",
-            found: cuda_version(driver),
-            expected: cuda_version(built_with / 1000 * 1000),
-            remedy: "install a newer driver, or the cuDNN that is built for this one's CUDA",
-        });
-    }
-    Ok(())
-}
-
-/// 9 and later as 90100 is 9.1.0; before, 8907 was 8.9.7.
-fn cudnn_version(encoded: usize) -> String {
-    let major = if encoded >= OLDEST_CUDNN { 10_000 } else { 1000 };
-    format!("{}.{}.{}", encoded / major, encoded % major / 100, encoded % 100)
 }
 
 /// Whether an environment variable changes what the driver or cuDNN does.
@@ -309,28 +280,35 @@ fn changes_results(name: &str) -> bool {
 /// With `0` in it, NVIDIA's libraries compute in f32 whatever they are asked.
 const TF32_OVERRIDE: &str = "NVIDIA_TF32_OVERRIDE";
 
-/// Whether the environment lets the arithmetic be what the record will say.
-fn check_math(math: Math) -> Result<(), GpuError> {
-    match std::env::var(TF32_OVERRIDE) {
-        Ok(value) if math == Math::Tf32 && value.trim() == "0" => Err(GpuError::Overridden {
+/// Whether the environment lets arithmetic and launches be what the record will say.
+fn check_variables(math: Math) -> Result<(), GpuError> {
+    let value = |name| std::env::var(name).unwrap_or_default();
+    if math == Math::Tf32 && value(TF32_OVERRIDE).trim() == "0" {
+        return Err(GpuError::Overridden {
             variable: TF32_OVERRIDE,
-            value,
+            value: value(TF32_OVERRIDE),
             effect: "turns TF32 off, while the record would say `math tf32`",
             remedy: "unset it, or set ALPHA_FLOPS_MATH=fp32",
-        }),
-        _ => Ok(()),
+        });
     }
+    const BLOCKING: &str = "CUDA_LAUNCH_BLOCKING";
+    if !["", "0"].contains(&value(BLOCKING).trim()) {
+        return Err(GpuError::Overridden {
+            variable: BLOCKING,
+            value: value(BLOCKING),
+            effect: "makes every launch wait for its end, which is not what is timed elsewhere",
+            remedy: "unset it",
+        });
+    }
+    Ok(())
 }
 
 fn describe(
     context: &Context,
-    functions: &CudnnFunctions,
+    [cudnn, cudnn_cuda]: [usize; 2],
     monitor: &Result<Monitor, String>,
 ) -> Result<Gpu, GpuError> {
     use DeviceAttribute::*;
-    // SAFETY: neither takes anything.
-    let (cudnn, cudnn_cuda) =
-        unsafe { ((functions.cudnnGetVersion)(), (functions.cudnnGetCudartVersion)()) };
     let facts = monitor.as_ref().ok().map(Monitor::facts);
     let attribute = |attribute| context.attribute(attribute);
     Ok(Gpu {
@@ -348,7 +326,7 @@ fn describe(
         driver: facts.as_ref().and_then(|facts| facts.driver.clone()),
         cuda: cuda_version(context.cuda_version()),
         cudnn: cudnn_version(cudnn),
-        cudnn_cuda: cuda_version(cudnn_cuda as u32),
+        cudnn_cuda: cuda_version(cudnn_cuda),
         ecc: facts.as_ref().and_then(|facts| facts.ecc),
         persistence: facts.as_ref().and_then(|facts| facts.persistence),
         power_limit_w: facts.as_ref().and_then(|facts| facts.power_limit_w),
@@ -359,18 +337,4 @@ fn describe(
             .collect(),
         nvml_missing: monitor.as_ref().err().cloned(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_read_as_their_libraries_encode_them() {
-        assert_eq!(cudnn_version(92_801), "9.28.1");
-        assert_eq!(cudnn_version(90_000), "9.0.0");
-        assert_eq!(cudnn_version(8907), "8.9.7");
-        assert_eq!(cuda_version(12_080), "12.8");
-        assert_eq!(cuda_version(13_000), "13.0");
-    }
 }

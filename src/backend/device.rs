@@ -80,7 +80,8 @@ pub struct DeviceSample {
     pub throttle_reasons: Option<u64>,
     /// Temperature of the chip.
     pub temperature_c: Option<u32>,
-    /// Power drawn.
+    /// Power drawn; by newer devices as a mean over the last second, so that of configurations that
+    /// take less it is also of those before.
     pub power_mw: Option<u32>,
 }
 
@@ -126,7 +127,7 @@ const THROTTLE_REASONS: [(u64, &str, bool); 9] = [
 ];
 
 impl DeviceStates {
-    /// Least time between two readings: they take up to milliseconds, in which the device idles.
+    /// Least time between two readings: they take up to milliseconds.
     pub const EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
     /// Takes one more reading in.

@@ -352,6 +352,16 @@ impl Lines {
         if !variables.is_empty() {
             self.add("variables of CUDA and cuDNN", variables.join(" "));
         }
+        let bound = header.configurations.iter().filter(|c| c.outcome.is_bound_by_submission());
+        self.add(
+            "as short as submitting them",
+            match bound.count() {
+                0 => "no configuration".to_owned(),
+                n => format!(
+                    "{n} configurations: half of their time or more may be the device's waiting"
+                ),
+            },
+        );
         if let Some(reason) = &gpu.nvml_missing {
             self.add("clocks and throttling", format!("not recorded: {reason}"));
             return;

@@ -1,22 +1,34 @@
 //! One convolution on the device: tensors, plan, workspace, and everything that is done with them.
 
+use std::mem::ManuallyDrop;
 use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
 
-use super::graph::{Candidate, Execution, Graph, Plan, first_plans, first_that};
+use super::graph::{Candidate, Graph, Pack, Plan, first_plans, first_that};
 use super::{CudnnBackend, GpuError, Memory, PlanChoice};
 use crate::backend::device::DeviceSample;
-use crate::backend::plan::{PlanRecord, TimedPlan, is_tensor_core, is_transform};
+use crate::backend::plan::{PlanRecord, TimedPlan, arithmetic};
 use crate::backend::{BackendError, LaunchTime, PreparedConv, compare_with_direct_sums};
-use crate::reference::{self, Arithmetic};
+use crate::protocol::EVENT_STEP_NS;
+use crate::reference;
 use crate::shape::ConvShape;
 use crate::statistics::{quantile, sorted};
 use crate::units::Bytes;
 
 /// Plans that are timed against each other, at most: heuristics put the fastest among their first.
 const TIMED_PLANS: usize = 10;
-/// Launches of each before it is timed, and those that are.
-const TIMED_WARM_UP: usize = 2;
-const TIMED_LAUNCHES: usize = 5;
+
+/// How long they are launched in turn before they are timed, for the device's clocks to rise.
+const TIMED_WARM_UP: Duration = Duration::from_millis(50);
+
+/// Timed launches of each, in turn.
+const TIMED_LAUNCHES: usize = 7;
+
+/// Left free beside the workspace, for what the driver and cuDNN load at a first launch.
+const RESERVE: Bytes = Bytes(256 << 20);
+
+/// How long the device is kept busy while its state is read.
+const BUSY_NS: f64 = 2e6;
 
 /// A convolution ready to be launched.
 pub(super) struct CudnnConvolution<'a> {
@@ -24,9 +36,12 @@ pub(super) struct CudnnConvolution<'a> {
     shape: ConvShape,
     seed: u64,
     algorithm: String,
-    execution: Execution,
+    plan: ManuallyDrop<Plan>,
+    pack: ManuallyDrop<Pack>,
     tensors: Tensors,
     workspace: Memory,
+    /// What the last launch took by the device's clock.
+    last_ns: f64,
 }
 
 /// The three tensors on the device.
@@ -34,6 +49,13 @@ struct Tensors {
     input: Memory,
     weights: Memory,
     output: Memory,
+}
+
+/// A plan with what it runs on.
+struct Chosen {
+    plan: Plan,
+    pack: Pack,
+    workspace: Memory,
 }
 
 impl<'a> CudnnConvolution<'a> {
@@ -44,35 +66,46 @@ impl<'a> CudnnConvolution<'a> {
     ) -> Result<Self, GpuError> {
         let allowed = backend.memory_allowed()?;
         let tensors = Tensors::new(backend, shape, seed)?;
-        let for_workspace = Bytes(allowed.0.saturating_sub(shape.min_bytes_moved().0));
+        let taken = shape.min_bytes_moved().0.saturating_add(RESERVE.0);
+        let for_workspace = Bytes(allowed.0.saturating_sub(taken));
         let candidates = Graph::new(&backend.target(), shape)?.candidates()?;
-        let (execution, workspace) = match backend.options.plan {
+        let Chosen { plan, pack, workspace } = match backend.options.plan {
             PlanChoice::Heuristic => first(backend, &tensors, &candidates, for_workspace)?,
             PlanChoice::Measured => fastest(backend, &tensors, &candidates, for_workspace)?,
         };
-        let algorithm = execution.record().algorithm();
-        Ok(Self { backend, shape, seed, algorithm, execution, tensors, workspace })
+        let algorithm = plan.record().algorithm();
+        let (plan, pack) = (ManuallyDrop::new(plan), ManuallyDrop::new(pack));
+        let last_ns = BUSY_NS;
+        Ok(Self { backend, shape, seed, algorithm, plan, pack, tensors, workspace, last_ns })
     }
 
-    /// How the plan rounds, as far as is known.
-    fn arithmetic(&self) -> Arithmetic {
-        let notes = &self.execution.record().numerical_notes;
-        match () {
-            () if notes.iter().any(|&note| is_tensor_core(note)) => Arithmetic::Tf32,
-            () if notes.iter().any(|&note| is_transform(note)) => Arithmetic::F32Transformed,
-            () => Arithmetic::F32,
-        }
-    }
-
-    /// Poisons the output and computes it.
+    /// Poisons output and workspace, and computes the output.
     fn compute_anew(&mut self) -> Result<(), GpuError> {
         /// All bits set: not a number.
         const POISON: u8 = 0xff;
         let stream = &self.backend.timer.stream;
         stream.fill(&self.tensors.output, POISON)?;
         stream.fill(&self.workspace, POISON)?;
-        self.execution.launch()?;
+        self.plan.launch(&self.pack)?;
         stream.synchronize()
+    }
+
+    /// Reads the device's state while launches keep it busy: idle, it is another. One more launch
+    /// afterwards warms up what cooled down while the rest was read.
+    fn sample_busy(&self) -> Result<Option<DeviceSample>, GpuError> {
+        /// Far fewer than make a launch wait for a place in the queue.
+        const MOST_LAUNCHES: f64 = 64.0;
+        let Some(monitor) = &self.backend.monitor else { return Ok(None) };
+        let launches = (BUSY_NS / self.last_ns).clamp(1.0, MOST_LAUNCHES) as u32;
+        let stream = &self.backend.timer.stream;
+        for _ in 0..launches {
+            self.plan.launch(&self.pack)?;
+        }
+        let sample = monitor.sample();
+        stream.synchronize_launches(launches)?;
+        self.plan.launch(&self.pack)?;
+        stream.synchronize()?;
+        Ok(sample)
     }
 
     /// The error as one of this configuration.
@@ -85,89 +118,149 @@ impl<'a> CudnnConvolution<'a> {
 impl Tensors {
     /// Input and weights from the seed, and room for the output.
     fn new(backend: &CudnnBackend, shape: ConvShape, seed: u64) -> Result<Self, GpuError> {
-        let context = &backend.context;
+        let stream = &backend.timer.stream;
         let output = Bytes(shape.output_len() as u64 * size_of::<f32>() as u64);
         Ok(Self {
-            input: Memory::random(context, shape.input_len(), reference::input_seed(seed))?,
-            weights: Memory::random(context, shape.weights_len(), reference::weights_seed(seed))?,
-            output: Memory::new(context, output)?,
+            input: Memory::random(stream, shape.input_len(), reference::input_seed(seed))?,
+            weights: Memory::random(stream, shape.weights_len(), reference::weights_seed(seed))?,
+            output: Memory::new(&backend.context, output)?,
         })
     }
 
-    /// The plan on these tensors.
-    fn bind(&self, plan: Plan, workspace: &Memory) -> Result<Execution, GpuError> {
+    /// These tensors and a workspace, for plans that need no more than that.
+    fn pack(&self, backend: &CudnnBackend, workspace: &Memory) -> Result<Pack, GpuError> {
         let tensors = [self.input.raw(), self.weights.raw(), self.output.raw()];
-        // SAFETY: these tensors are of the graph's shape, on the device of its handle, aligned to
-        // 256 bytes by the driver; the workspace is as large as the plan says. The convolution that
-        // owns the execution owns them too, and frees them after it, which waits for its launches.
-        unsafe { Execution::new(plan, tensors, workspace.raw()) }
+        // SAFETY: the tensors are of the shape that every graph here is made of, on the device of
+        // the backend's handle, aligned to 256 bytes by the driver. Whoever owns the pack owns them
+        // and the workspace too, and frees them after it, when its launches have finished.
+        unsafe { Pack::new(&backend.target(), tensors, workspace.raw()) }
     }
 }
 
-/// The first plan that works, with its workspace.
+/// The first plan that works, launched once.
 fn first(
     backend: &CudnnBackend,
     tensors: &Tensors,
     candidates: &[Candidate],
     for_workspace: Bytes,
-) -> Result<(Execution, Memory), GpuError> {
-    let allocate = |plan: &Plan| Memory::new(&backend.context, plan.record().workspace_bytes);
+) -> Result<Chosen, GpuError> {
+    let try_out = |plan: &Plan| {
+        let workspace = Memory::new(&backend.context, plan.record().workspace_bytes)?;
+        let pack = tensors.pack(backend, &workspace)?;
+        let launched = plan.launch(&pack);
+        // a device that fails is no reason to try another plan
+        backend.timer.stream.synchronize()?;
+        launched.map(|()| (pack, workspace))
+    };
     let math = backend.options.math;
-    let (plan, workspace) = first_that(candidates, math, for_workspace, allocate)?;
-    Ok((tensors.bind(plan, &workspace)?, workspace))
+    let (plan, (pack, workspace)) = first_that(candidates, math, for_workspace, try_out)?;
+    Ok(Chosen { plan, pack, workspace })
 }
 
-/// The fastest of the first plans that work, with its workspace.
+/// A plan that is timed against others.
+struct Contender {
+    plan: Plan,
+    times_ns: Vec<f64>,
+    failure: Option<GpuError>,
+}
+
+/// The fastest of the first plans that work, each timed in turn.
 fn fastest(
     backend: &CudnnBackend,
     tensors: &Tensors,
     candidates: &[Candidate],
     for_workspace: Bytes,
-) -> Result<(Execution, Memory), GpuError> {
+) -> Result<Chosen, GpuError> {
     let plans = first_plans(candidates, backend.options.math, for_workspace, TIMED_PLANS)?;
-    let (mut timed, mut best) = (Vec::new(), None::<(f64, Plan)>);
-    for plan in plans {
-        let record = plan.record().clone();
-        let took = time(backend, tensors, plan);
-        // a plan that fails is no reason to stop, a device that does is
-        if took.is_err() {
-            backend.timer.stream.synchronize()?;
-        }
-        timed.push(TimedPlan {
-            rank: record.rank,
-            algorithm: record.algorithm(),
-            workspace_bytes: record.workspace_bytes,
-            device_ns: took.as_ref().ok().map(|(device_ns, _)| *device_ns),
-            failure: took.as_ref().err().map(ToString::to_string),
-        });
-        best = match (best, took.ok()) {
-            (Some(best), Some(this)) => Some(if this.0 < best.0 { this } else { best }),
-            (best, this) => best.or(this),
-        };
+    let contender = |plan| Contender { plan, times_ns: Vec::new(), failure: None };
+    let mut contenders: Vec<Contender> = plans.into_iter().map(contender).collect();
+    let workspace = shared_workspace(backend, &mut contenders)?;
+    let pack = tensors.pack(backend, &workspace)?;
+    let start = Instant::now();
+    while start.elapsed() < TIMED_WARM_UP {
+        one_round(backend, &pack, &mut contenders)?;
     }
-    let Some((_, plan)) = best else {
+    contenders.iter_mut().for_each(|contender| contender.times_ns.clear());
+    for _ in 0..TIMED_LAUNCHES {
+        one_round(backend, &pack, &mut contenders)?;
+    }
+    let timed: Vec<TimedPlan> = contenders.iter().map(Contender::record).collect();
+    let Some(best) = place_of_best(&timed) else {
         let refused = timed.iter().map(TimedPlan::as_refused).collect();
         return Err(GpuError::NoPlan { refused });
     };
+    let plan = contenders.swap_remove(best).plan.with_timed(timed);
+    drop((pack, workspace));
     let workspace = Memory::new(&backend.context, plan.record().workspace_bytes)?;
-    Ok((tensors.bind(plan.with_timed(timed), &workspace)?, workspace))
+    Ok(Chosen { plan, pack: tensors.pack(backend, &workspace)?, workspace })
 }
 
-/// Median of a few launches by the device's clock, and the plan back.
-fn time(backend: &CudnnBackend, tensors: &Tensors, plan: Plan) -> Result<(f64, Plan), GpuError> {
-    let workspace = Memory::new(&backend.context, plan.record().workspace_bytes)?;
-    let execution = tensors.bind(plan, &workspace)?;
-    let mut times_ns = Vec::with_capacity(TIMED_LAUNCHES);
-    for launch in 0..TIMED_WARM_UP + TIMED_LAUNCHES {
-        let time = backend.timer.time(NonZeroU32::MIN, || execution.launch())?;
-        times_ns.extend(time.device_ns.filter(|_| launch >= TIMED_WARM_UP));
+/// Memory enough for each contender; those for which there is none fail.
+fn shared_workspace(
+    backend: &CudnnBackend,
+    contenders: &mut [Contender],
+) -> Result<Memory, GpuError> {
+    loop {
+        let able = contenders.iter().filter(|contender| contender.failure.is_none());
+        let most = able.map(|contender| contender.plan.record().workspace_bytes).max();
+        match Memory::new(&backend.context, most.unwrap_or(Bytes(0))) {
+            Err(error) if error.is_out_of_memory() => {
+                let too_large = |c: &&mut Contender| Some(c.plan.record().workspace_bytes) == most;
+                for contender in contenders.iter_mut().filter(too_large) {
+                    contender.failure = Some(error.clone());
+                }
+            }
+            other => return other,
+        }
     }
-    Ok((quantile(&sorted(&times_ns), 0.5), execution.into_plan()))
+}
+
+/// Launches each contender once.
+fn one_round(
+    backend: &CudnnBackend,
+    pack: &Pack,
+    contenders: &mut [Contender],
+) -> Result<(), GpuError> {
+    for contender in contenders.iter_mut().filter(|contender| contender.failure.is_none()) {
+        backend.flush_cache_if_cold()?;
+        match backend.timer.time(NonZeroU32::MIN, || contender.plan.launch(pack)) {
+            Ok(time) => contender.times_ns.extend(time.device_ns),
+            Err(error) => {
+                // a plan that fails is no reason to stop, a device that does is
+                backend.timer.stream.synchronize()?;
+                contender.failure = Some(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Contender {
+    fn record(&self) -> TimedPlan {
+        let record = self.plan.record();
+        let median_ns = quantile(&sorted(&self.times_ns), 0.5);
+        TimedPlan {
+            rank: record.rank,
+            algorithm: record.algorithm(),
+            workspace_bytes: record.workspace_bytes,
+            device_ns: self.failure.is_none().then_some(median_ns),
+            failure: self.failure.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// Of those that are as fast as the fastest, as far as the clock can tell, the one that cuDNN ranks
+/// first.
+fn place_of_best(timed: &[TimedPlan]) -> Option<usize> {
+    let times = timed.iter().filter_map(|plan| plan.device_ns);
+    let fastest = times.min_by(f64::total_cmp)?;
+    let as_fast = |plan: &TimedPlan| plan.device_ns.is_some_and(|ns| ns <= fastest + EVENT_STEP_NS);
+    timed.iter().position(as_fast)
 }
 
 impl PreparedConv for CudnnConvolution<'_> {
     fn launch(&mut self) -> Result<(), BackendError> {
-        self.execution.launch().map_err(self.of_shape())
+        self.plan.launch(&self.pack).map_err(self.of_shape())
     }
 
     fn synchronize(&mut self) -> Result<(), BackendError> {
@@ -176,19 +269,22 @@ impl PreparedConv for CudnnConvolution<'_> {
 
     fn time(&mut self, launches: NonZeroU32) -> Result<LaunchTime, BackendError> {
         let timer = &self.backend.timer;
-        timer.time(launches, || self.execution.launch()).map_err(self.of_shape())
+        let time = timer.time(launches, || self.plan.launch(&self.pack));
+        let time = time.map_err(self.of_shape())?;
+        self.last_ns = time.device_ns.unwrap_or(BUSY_NS);
+        Ok(time)
     }
 
     fn flush_cache(&mut self) -> Result<(), BackendError> {
-        self.backend.flush_cache().map_err(self.of_shape())
+        self.backend.flush_cache_if_cold().map_err(self.of_shape())
     }
 
-    fn device_sample(&mut self) -> Option<DeviceSample> {
-        self.backend.sample()
+    fn device_sample(&mut self) -> Result<Option<DeviceSample>, BackendError> {
+        self.sample_busy().map_err(self.of_shape())
     }
 
     fn plan(&self) -> Option<&PlanRecord> {
-        Some(self.execution.record())
+        Some(self.plan.record())
     }
 
     fn algorithm(&self) -> &str {
@@ -206,14 +302,48 @@ impl PreparedConv for CudnnConvolution<'_> {
             let index = (channel * shape.height() + row) * shape.width() + column;
             output.read(index).map_err(self.of_shape())
         };
-        compare_with_direct_sums(shape, self.seed, self.arithmetic(), &self.algorithm, read)
+        let arithmetic = arithmetic(&self.plan.record().numerical_notes);
+        compare_with_direct_sums(shape, self.seed, arithmetic, &self.algorithm, read)
     }
 }
 
 impl Drop for CudnnConvolution<'_> {
-    /// Fields are dropped after this: nothing is freed that a launch still uses.
+    /// Nothing is freed that a launch still uses: tensors and workspace are dropped after this.
     fn drop(&mut self) {
         // a fault has been, or will be, reported by whoever launched
         let _ = self.backend.timer.stream.synchronize();
+        if self.backend.timer.stream.hangs() {
+            return;
+        }
+        // SAFETY: neither is used again.
+        unsafe {
+            ManuallyDrop::drop(&mut self.pack);
+            ManuallyDrop::drop(&mut self.plan);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timed(times_ns: &[Option<f64>]) -> Vec<TimedPlan> {
+        let plan = |(rank, device_ns): (usize, &Option<f64>)| TimedPlan {
+            rank,
+            algorithm: String::new(),
+            workspace_bytes: Bytes(0),
+            device_ns: *device_ns,
+            failure: device_ns.is_none().then(|| "failed".to_owned()),
+        };
+        times_ns.iter().enumerate().map(plan).collect()
+    }
+
+    #[test]
+    fn the_best_plan_is_the_fastest_unless_the_clock_cannot_tell_it_from_one_ranked_before() {
+        let best = |times_ns: &[Option<f64>]| place_of_best(&timed(times_ns));
+        assert_eq!(best(&[Some(9e3), Some(5e3), Some(7e3)]), Some(1));
+        assert_eq!(best(&[Some(9e3), Some(5.4e3), Some(5e3)]), Some(1));
+        assert_eq!(best(&[None, Some(9e3), Some(5e3)]), Some(2));
+        assert_eq!(best(&[None, None]), None);
     }
 }

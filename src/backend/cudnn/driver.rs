@@ -14,46 +14,26 @@ use cudarc::driver::sys::{
 };
 
 use super::error::{GpuError, Status};
-use super::library::DriverFunctions;
+use super::library::{DriverFunctions, load_driver};
 use crate::random::random_value;
 use crate::units::Bytes;
 
 const CUDA_ERROR_NOT_READY: Status = 600;
 
-/// The oldest driver that cuDNN 9 runs on: CUDA 12.0.
-const OLDEST_CUDA: u32 = 12_000;
-
 /// The primary context of a device, current on the thread that opened it.
 pub(super) struct Context {
     functions: DriverFunctions,
     device: CUdevice,
-    cuda_version: u32,
+    cuda_version: usize,
     /// Whether a launch never ended.
     hangs: Cell<bool>,
-}
-
-/// A CUDA version as the libraries encode it: 12080 is 12.8.
-pub(super) fn cuda_version(encoded: u32) -> String {
-    format!("{}.{}", encoded / 1000, encoded % 1000 / 10)
 }
 
 impl Context {
     /// Loads the driver and makes the primary context of device `index` current.
     pub(super) fn open(index: u32) -> Result<Rc<Self>, GpuError> {
-        let functions = DriverFunctions::load()?;
+        let (functions, cuda_version) = load_driver()?;
         let check = |call, status| functions.check(call, status);
-        let mut version: c_int = 0;
-        // SAFETY: the pointer is to a live integer. This call may come before initialisation.
-        check("cuDriverGetVersion", unsafe { (functions.cuDriverGetVersion)(&raw mut version) })?;
-        let cuda_version_found = u32::try_from(version).unwrap_or(0);
-        if cuda_version_found < OLDEST_CUDA {
-            return Err(GpuError::TooOld {
-                what: "the CUDA that the NVIDIA driver supports",
-                found: cuda_version(cuda_version_found),
-                expected: cuda_version(OLDEST_CUDA),
-                remedy: "install a newer driver, or set ALPHA_FLOPS_BACKEND=cpu",
-            });
-        }
         // SAFETY: initialisation takes no pointer; its flags must be 0.
         check("cuInit", unsafe { (functions.cuInit)(0) })?;
         let mut count: c_int = 0;
@@ -71,15 +51,14 @@ impl Context {
             (functions.cuDevicePrimaryCtxRetain)(&raw mut context, device)
         })?;
         // from here on it is released by dropping
-        let opened =
-            Self { functions, device, cuda_version: cuda_version_found, hangs: Cell::new(false) };
+        let opened = Self { functions, device, cuda_version, hangs: Cell::new(false) };
         // SAFETY: the context was retained just now.
         check("cuCtxSetCurrent", unsafe { (functions.cuCtxSetCurrent)(context) })?;
         Ok(Rc::new(opened))
     }
 
     /// The newest CUDA that the driver supports, encoded.
-    pub(super) fn cuda_version(&self) -> u32 {
+    pub(super) fn cuda_version(&self) -> usize {
         self.cuda_version
     }
 
@@ -110,7 +89,8 @@ impl Context {
         Ok(String::from_utf8_lossy(&text).trim().to_owned())
     }
 
-    /// `GPU-` and the number, as `nvidia-smi -L` writes it.
+    /// `GPU-` and the number, as `nvidia-smi -L` writes it; of a part of a card (MIG) the part's
+    /// number.
     pub(super) fn uuid(&self) -> Result<String, GpuError> {
         let mut bytes = [0u8; 16];
         // SAFETY: a UUID has 16 bytes.
@@ -151,8 +131,12 @@ impl Context {
 impl Drop for Context {
     fn drop(&mut self) {
         if !self.hangs.get() {
-            // SAFETY: it was retained once, and everything made in it holds an `Rc` of it.
-            unsafe { (self.functions.cuDevicePrimaryCtxRelease_v2)(self.device) };
+            // SAFETY: it was retained once, and everything made in it holds an `Rc` of it. No context
+            // is current afterwards: releasing alone would leave a dead one so.
+            unsafe {
+                (self.functions.cuCtxSetCurrent)(std::ptr::null_mut());
+                (self.functions.cuDevicePrimaryCtxRelease_v2)(self.device);
+            }
         }
     }
 }
@@ -165,7 +149,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// A stream that does not wait for the default one. Work that takes longer than `timeout` is
+    /// A stream that does not wait for the default one. A launch that takes longer than `timeout` is
     /// taken to hang.
     pub(super) fn new(context: &Rc<Context>, timeout: Duration) -> Result<Self, GpuError> {
         const CU_STREAM_NON_BLOCKING: u32 = 1;
@@ -184,6 +168,12 @@ impl Stream {
     /// Waits until all work so far is done, asking again and again, as `cuStreamSynchronize` does
     /// by default, but not for ever.
     pub(super) fn synchronize(&self) -> Result<(), GpuError> {
+        self.synchronize_launches(1)
+    }
+
+    /// The same after so many launches.
+    pub(super) fn synchronize_launches(&self, launches: u32) -> Result<(), GpuError> {
+        let timeout = self.timeout.saturating_mul(launches);
         /// Queries between looks at the clock: it takes about as long as a query.
         const QUERIES: u32 = 256;
         if self.hangs() {
@@ -198,9 +188,9 @@ impl Stream {
                     status => return self.context.check("cuStreamQuery", status),
                 }
             }
-            if start.get_or_insert_with(Instant::now).elapsed() >= self.timeout {
+            if start.get_or_insert_with(Instant::now).elapsed() >= timeout {
                 self.context.hangs.set(true);
-                return Err(GpuError::TimedOut { after: self.timeout });
+                return Err(GpuError::TimedOut { after: timeout });
             }
         }
     }
@@ -307,16 +297,16 @@ impl Memory {
     }
 
     /// Memory with as many pseudo-random values of [`random_value`], never zero.
-    pub(super) fn random(context: &Rc<Context>, len: usize, seed: u64) -> Result<Self, GpuError> {
+    pub(super) fn random(stream: &Stream, len: usize, seed: u64) -> Result<Self, GpuError> {
         /// Elements made at once: the host need not hold a whole tensor.
         const CHUNK: usize = 1 << 20;
         let bytes = Bytes((len as u64).saturating_mul(size_of::<f32>() as u64));
-        let memory = Self::new(context, bytes)?;
+        let memory = Self::new(&stream.context, bytes)?;
         let mut values = Vec::with_capacity(CHUNK.min(len));
         for start in (0..len).step_by(CHUNK) {
             values.clear();
             values.extend((start..len.min(start + CHUNK)).map(|i| random_value(seed, i as u64)));
-            memory.write(start, &values)?;
+            memory.write(stream, start, &values)?;
         }
         Ok(memory)
     }
@@ -329,18 +319,22 @@ impl Memory {
         Bytes(self.bytes as u64)
     }
 
-    /// Writes elements from `index` on, and waits until they are there.
-    fn write(&self, index: usize, values: &[f32]) -> Result<(), GpuError> {
+    /// Writes elements from `index` on, in the stream's order, and waits until they are there: a copy
+    /// outside of the stream could still be under way when the stream's next work reads it.
+    fn write(&self, stream: &Stream, index: usize, values: &[f32]) -> Result<(), GpuError> {
         let (offset, size) = self.range(index, values.len());
-        // SAFETY: `range` has checked that all of it lies within this memory.
+        // SAFETY: `range` has checked that all of it lies within this memory; the values stay as
+        // they are until the stream is synchronised, below.
         let status = unsafe {
-            (self.context.functions.cuMemcpyHtoD_v2)(
+            (self.context.functions.cuMemcpyHtoDAsync_v2)(
                 self.pointer + offset,
                 values.as_ptr().cast::<c_void>(),
                 size,
+                stream.stream,
             )
         };
-        self.context.check("cuMemcpyHtoD_v2", status)
+        self.context.check("cuMemcpyHtoDAsync_v2", status)?;
+        stream.synchronize()
     }
 
     /// The element at `index`, when all work that writes it is done.

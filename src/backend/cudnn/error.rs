@@ -65,6 +65,11 @@ pub enum GpuError {
         /// How many there are.
         count: u32,
     },
+    /// The device does not tell how large its cache is.
+    #[error(
+        "the device tells no size of its level-2 cache, so it cannot be flushed: set ALPHA_FLOPS_CACHE=warm"
+    )]
+    NoCacheSize,
     /// An environment variable of NVIDIA's contradicts what was asked for.
     #[error("{variable}={value} {effect}: {remedy}")]
     Overridden {
@@ -162,12 +167,34 @@ impl GpuError {
 
     /// Whether it is for want of memory on the device.
     pub fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::Call { status: CUDA_ERROR_OUT_OF_MEMORY, call, .. } if call.starts_with("cu") && !call.starts_with("cudnn"))
+        matches!(self, Self::Call { status: CUDA_ERROR_OUT_OF_MEMORY, .. } if !self.is_of_cudnn())
+    }
+
+    /// Whether cuDNN, and not the driver, returned it.
+    pub(super) fn is_of_cudnn(&self) -> bool {
+        matches!(self, Self::Call { call, .. } if call.starts_with("cudnn"))
     }
 
     /// Whether cuDNN says that it has no way to do what was asked.
     pub(super) fn is_unsupported(&self) -> bool {
-        matches!(self, Self::Call { status: 3000..=3999, call, .. } if call.starts_with("cudnn"))
+        self.is_of_cudnn() && matches!(self, Self::Call { status: 3000..=3999, .. })
+    }
+
+    /// Whether another plan may do better: with less workspace, or another engine.
+    pub(super) fn is_of_plan(&self) -> bool {
+        self.is_out_of_memory() || self.is_of_cudnn()
+    }
+
+    /// Whether it says that there is no GPU to be used, rather than that one does not work.
+    pub fn is_absence(&self) -> bool {
+        /// The driver's libraries for building programs, and no device.
+        const OF_NO_DEVICE: [Status; 2] = [34, 100];
+        match self {
+            Self::Absent { .. } | Self::Symbol { .. } | Self::TooOld { .. } => true,
+            Self::NoSuchDevice { count, .. } => *count == 0,
+            Self::Call { call: "cuInit", status, .. } => OF_NO_DEVICE.contains(status),
+            _ => false,
+        }
     }
 }
 
@@ -180,7 +207,7 @@ pub(super) fn remedy(library: Library, status: Status) -> &'static str {
         (Library::Driver, CUDA_ERROR_OUT_OF_MEMORY) => {
             "end other programs on the GPU, or lower ALPHA_FLOPS_MEMORY_LIMIT_GIB"
         }
-        (Library::Driver, 100) => {
+        (Library::Driver, 34 | 100) => {
             "see `nvidia-smi -L` and CUDA_VISIBLE_DEVICES, or set ALPHA_FLOPS_BACKEND=cpu"
         }
         (Library::Driver, 46 | 101) => {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::descriptor::{Descriptor, Draft};
 use super::error::GpuError;
-use super::library::CudnnFunctions;
+use super::library::{CudnnFunctions, load_cudnn};
 use crate::backend::plan::{Knob, PlanRecord, RefusedPlan, TimedPlan, numerical_note};
 use crate::experiment::UnknownName;
 use crate::shape::{ConvShape, Padding};
@@ -29,9 +29,9 @@ use crate::units::Bytes;
 /// By these the variant pack tells the tensors apart: input, weights, output.
 const TENSOR_IDS: [i64; 3] = [1, 2, 3];
 
-/// What the tensors' addresses are multiples of, in bytes. The driver aligns more; this is what
-/// PyTorch promises cuDNN at most, so engines are the ones it would get.
-const ALIGNMENT: i64 = 16;
+/// What the tensors' addresses are multiples of, in bytes. The driver aligns more; 32 is what PyTorch
+/// promises cuDNN at most, so engines are the ones it would get.
+const ALIGNMENT: i64 = 32;
 
 /// Room for an engine's knobs; cuDNN 9.28 knows of 46.
 const MOST_KNOBS: usize = 64;
@@ -79,6 +79,8 @@ pub struct Candidate {
     pub numerical_notes: Vec<i64>,
     /// What else the engine does.
     pub behavior_notes: Vec<i64>,
+    /// Why one of the two lists that it might come from is missing.
+    heuristics_failure: Option<String>,
     target: Target,
     configuration: Descriptor,
 }
@@ -90,13 +92,8 @@ pub struct Plan {
     record: PlanRecord,
 }
 
-/// A plan with the tensors it runs on.
-pub(super) struct Execution {
-    functions: CudnnFunctions,
-    handle: cudnnHandle_t,
-    plan: Plan,
-    pack: Descriptor,
-}
+/// The tensors and the workspace that a plan runs on.
+pub(super) struct Pack(Descriptor);
 
 impl Math {
     /// As settings name it.
@@ -151,7 +148,8 @@ impl Target {
     /// # Errors
     /// [`GpuError`] where there is no cuDNN, it is older than 9.8, or it refuses the properties.
     pub fn from_properties(json: &str) -> Result<Self, GpuError> {
-        Self::with_properties(CudnnFunctions::load_whole()?, json)
+        let (functions, ..) = load_cudnn(None)?;
+        Self::with_properties(functions, json)
     }
 
     fn with_properties(functions: CudnnFunctions, json: &str) -> Result<Self, GpuError> {
@@ -242,14 +240,18 @@ impl Graph {
     pub fn candidates(&self) -> Result<Vec<Candidate>, GpuError> {
         let preferred = self.ask(HeuristicMode::CUDNN_HEUR_MODE_A);
         let fallback = self.ask(HeuristicMode::CUDNN_HEUR_MODE_FALLBACK);
-        let configurations = match (preferred, fallback) {
-            (Ok(preferred), Err(error)) if error.is_unsupported() => preferred,
-            (Err(error), Ok(fallback)) if error.is_unsupported() => fallback,
-            (preferred, fallback) => [preferred?, fallback?].concat(),
+        // where one mode fails, the other may well know what to do
+        let (configurations, failure) = match (preferred, fallback) {
+            (Ok(preferred), Err(error)) if error.is_of_cudnn() => (preferred, Some(error)),
+            (Err(error), Ok(fallback)) if error.is_of_cudnn() => (fallback, Some(error)),
+            (preferred, fallback) => ([preferred?, fallback?].concat(), None),
         };
+        // that there is nothing to propose is an answer
+        let failure = failure.filter(|error| !error.is_unsupported());
         let mut candidates: Vec<Candidate> = Vec::new();
         for configuration in configurations {
-            let candidate = Candidate::read(&self.target, configuration, candidates.len())?;
+            let mut candidate = Candidate::read(&self.target, configuration, candidates.len())?;
+            candidate.heuristics_failure = failure.as_ref().map(ToString::to_string);
             if !candidates.iter().any(|other| other.is_same(&candidate)) {
                 candidates.push(candidate);
             }
@@ -335,6 +337,7 @@ impl Candidate {
                 Attribute::CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE,
                 Type::CUDNN_TYPE_BEHAVIOR_NOTE,
             )?,
+            heuristics_failure: None,
             target: target.clone(),
             configuration,
         })
@@ -378,6 +381,7 @@ impl Candidate {
             behavior_notes: self.behavior_notes.clone(),
             workspace_bytes: Bytes(bytes),
             rank: self.rank,
+            heuristics_failure: self.heuristics_failure.clone(),
             refused: Vec::new(),
             timed: Vec::new(),
         };
@@ -420,6 +424,24 @@ fn knobs(configuration: &Descriptor) -> Result<Vec<Knob>, GpuError> {
 }
 
 impl Plan {
+    /// Enqueues one forward pass on the handle's stream.
+    ///
+    /// # Errors
+    /// [`GpuError::Call`] where cuDNN or the device fails.
+    pub(super) fn launch(&self, pack: &Pack) -> Result<(), GpuError> {
+        let functions = self.target.functions;
+        let handle = match self.target.device {
+            Device::Handle(handle) => handle,
+            // cuDNN refuses to launch without a handle
+            Device::Properties(_) => std::ptr::null_mut(),
+        };
+        let (plan, pack) = (self.descriptor.raw(), pack.0.raw());
+        // SAFETY: both are finalised and live; handle and addresses are valid by the contracts of
+        // `Target::from_handle` and `Pack::new`.
+        let status = unsafe { (functions.cudnnBackendExecute)(handle, plan, pack) };
+        functions.check("cudnnBackendExecute", status)
+    }
+
     /// What is kept of it.
     pub fn record(&self) -> &PlanRecord {
         &self.record
@@ -438,8 +460,9 @@ impl Plan {
 }
 
 /// The first candidate that `math` allows, that cuDNN finalises within `workspace_limit`, and that
-/// `accept` takes, with what `accept` made of it: the place to allocate the workspace. Want of
-/// memory there is one more reason to go on to the next candidate; any other error is returned.
+/// `accept` takes, with what `accept` made of it: the place to allocate the workspace and to launch
+/// it once. Want of memory there, or cuDNN's refusal, is one more reason to go on to the next
+/// candidate; any other error is returned.
 ///
 /// # Errors
 /// [`GpuError::NoPlan`] where every candidate is refused; an error of `accept`.
@@ -463,7 +486,7 @@ pub fn first_that<T>(
                 plan.record.refused = refused;
                 return Ok((plan, made));
             }
-            Err(error) if error.is_out_of_memory() => {
+            Err(error) if error.is_of_plan() => {
                 refused.push(candidate.refused(error.to_string()));
             }
             Err(error) => return Err(error),
@@ -500,56 +523,30 @@ pub fn first_plans(
     if plans.is_empty() { Err(GpuError::NoPlan { refused }) } else { Ok(plans) }
 }
 
-impl Execution {
-    /// Binds a plan to its tensors on the device.
+impl Pack {
+    /// Addresses on the device.
     ///
     /// # Errors
     /// [`GpuError`] where cuDNN refuses.
     ///
     /// # Safety
-    /// `[x, w, y]` are the addresses of the shape's tensors and `workspace` that of as many bytes
-    /// as the plan needs (or null, for none), in the context of the target's handle and aligned to
-    /// 16 bytes; they stay so until the last launch has finished.
+    /// `[x, w, y]` are the addresses of the tensors of `target`'s graph and `workspace` that of as
+    /// many bytes as the plans launched with it need (or null, for none), in the context of the
+    /// target's handle and aligned as the graph says; they stay so until the last launch has
+    /// finished.
     pub(super) unsafe fn new(
-        plan: Plan,
+        target: &Target,
         tensors: [CUdeviceptr; 3],
         workspace: CUdeviceptr,
     ) -> Result<Self, GpuError> {
-        let functions = plan.target.functions;
-        let mut pack = Draft::new(functions, Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?;
+        let kind = Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR;
+        let mut pack = Draft::new(target.functions, kind)?;
         pack.set_integers(Attribute::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, &TENSOR_IDS)?;
         let address = |pointer: CUdeviceptr| pointer as *mut c_void;
         let tensors = tensors.map(address);
         pack.set_addresses(Attribute::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, &tensors)?;
         pack.set_addresses(Attribute::CUDNN_ATTR_VARIANT_PACK_WORKSPACE, &[address(workspace)])?;
-        let handle = match plan.target.device {
-            Device::Handle(handle) => handle,
-            // cuDNN refuses to launch without a handle
-            Device::Properties(_) => std::ptr::null_mut(),
-        };
-        Ok(Self { functions, handle, plan, pack: pack.finalize()? })
-    }
-
-    /// Enqueues one forward pass on the handle's stream.
-    ///
-    /// # Errors
-    /// [`GpuError::Call`] where cuDNN or the device fails.
-    pub(super) fn launch(&self) -> Result<(), GpuError> {
-        let (plan, pack) = (self.plan.descriptor.raw(), self.pack.raw());
-        // SAFETY: plan and pack are finalised and this execution's own; handle and addresses are
-        // valid by the contracts of `Target::from_handle` and `new`.
-        let status = unsafe { (self.functions.cudnnBackendExecute)(self.handle, plan, pack) };
-        self.functions.check("cudnnBackendExecute", status)
-    }
-
-    /// What is kept of the plan that is launched.
-    pub(super) fn record(&self) -> &PlanRecord {
-        &self.plan.record
-    }
-
-    /// The plan, to be bound anew.
-    pub(super) fn into_plan(self) -> Plan {
-        self.plan
+        Ok(Self(pack.finalize()?))
     }
 }
 

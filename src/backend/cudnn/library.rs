@@ -58,10 +58,22 @@ macro_rules! functions {
 }
 
 functions! {
+    /// What is asked of a driver before anything else: one that is too old lacks functions below.
+    DriverVersion of Library::Driver, in cudarc::driver::sys;
+    cuDriverGetVersion(*mut c_int) -> Status;
+}
+
+functions! {
+    /// What is asked of cuDNN before anything else.
+    CudnnVersion of Library::Cudnn, in cudarc::cudnn::sys;
+    cudnnGetVersion() -> usize;
+    cudnnGetCudartVersion() -> usize;
+}
+
+functions! {
     /// The driver's functions that this backend calls: those of CUDA 12 and later.
     DriverFunctions of Library::Driver, in cudarc::driver::sys;
     cuInit(c_uint) -> Status;
-    cuDriverGetVersion(*mut c_int) -> Status;
     cuGetErrorName(Status, *mut *const c_char) -> Status;
     cuDeviceGetCount(*mut c_int) -> Status;
     cuDeviceGet(*mut CUdevice, c_int) -> Status;
@@ -83,7 +95,7 @@ functions! {
     cuMemAlloc_v2(*mut CUdeviceptr, usize) -> Status;
     cuMemFree_v2(CUdeviceptr) -> Status;
     cuMemGetInfo_v2(*mut usize, *mut usize) -> Status;
-    cuMemcpyHtoD_v2(CUdeviceptr, *const c_void, usize) -> Status;
+    cuMemcpyHtoDAsync_v2(CUdeviceptr, *const c_void, usize, CUstream) -> Status;
     cuMemcpyDtoH_v2(*mut c_void, CUdeviceptr, usize) -> Status;
     cuMemsetD8Async(CUdeviceptr, u8, usize, CUstream) -> Status;
 }
@@ -91,8 +103,6 @@ functions! {
 functions! {
     /// cuDNN's functions that this backend calls: those of cuDNN 9.
     CudnnFunctions of Library::Cudnn, in cudarc::cudnn::sys;
-    cudnnGetVersion() -> usize;
-    cudnnGetCudartVersion() -> usize;
     cudnnGetErrorString(Status) -> *const c_char;
     cudnnGetLastErrorString(*mut c_char, usize) -> ();
     cudnnCreate(*mut cudnnHandle_t) -> Status;
@@ -104,6 +114,77 @@ functions! {
     cudnnBackendGetAttribute(cudnnBackendDescriptor_t, c_uint, c_uint, i64, *mut i64, *mut c_void) -> Status;
     cudnnBackendFinalize(cudnnBackendDescriptor_t) -> Status;
     cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t, cudnnBackendDescriptor_t) -> Status;
+}
+
+/// The oldest driver that cuDNN 9 runs on: CUDA 12.0.
+const OLDEST_CUDA: usize = 12_000;
+
+/// The oldest cuDNN that is supported, as `cudnnGetVersion` encodes it: 9.0.0.
+const OLDEST_CUDNN: usize = 90_000;
+
+/// The driver, and the newest CUDA that it supports, encoded.
+pub(super) fn load_driver() -> Result<(DriverFunctions, usize), GpuError> {
+    let before = DriverVersion::load()?;
+    let mut version: c_int = 0;
+    // SAFETY: the pointer is to a live integer. This call may come before initialisation.
+    let status = unsafe { (before.cuDriverGetVersion)(&raw mut version) };
+    let version = usize::try_from(version).unwrap_or(0);
+    if status == 0 && version < OLDEST_CUDA {
+        return Err(GpuError::TooOld {
+            what: "the CUDA that the NVIDIA driver supports",
+            found: cuda_version(version),
+            expected: cuda_version(OLDEST_CUDA),
+            remedy: "install a newer driver, or set ALPHA_FLOPS_BACKEND=cpu",
+        });
+    }
+    let functions = DriverFunctions::load()?;
+    functions.check("cuDriverGetVersion", status)?;
+    Ok((functions, version))
+}
+
+/// cuDNN, with its version and that of the CUDA runtime it was built with, encoded; where a driver
+/// is to use it, one of that runtime's major version.
+pub(super) fn load_cudnn(
+    driver: Option<usize>,
+) -> Result<(CudnnFunctions, usize, usize), GpuError> {
+    let before = CudnnVersion::load()?;
+    // SAFETY: neither takes anything.
+    let (version, built_with) =
+        unsafe { ((before.cudnnGetVersion)(), (before.cudnnGetCudartVersion)()) };
+    if version < OLDEST_CUDNN {
+        return Err(GpuError::TooOld {
+            what: "cuDNN",
+            found: cudnn_version(version),
+            expected: cudnn_version(OLDEST_CUDNN),
+            remedy: "install cuDNN 9, or set ALPHA_FLOPS_BACKEND=cpu",
+        });
+    }
+    // within a major version, an older driver runs what a newer runtime was built with
+    if let Some(driver) = driver.filter(|driver| driver / 1000 < built_with / 1000) {
+        return Err(GpuError::TooOld {
+            what: "the CUDA that the NVIDIA driver supports",
+            found: cuda_version(driver),
+            expected: cuda_version(built_with / 1000 * 1000),
+            remedy: "install a newer driver, or the cuDNN that is built for this one's CUDA",
+        });
+    }
+    let functions = CudnnFunctions::load()?;
+    // cuDNN's heuristics call `abort` when they cannot open it
+    if !cublas_lt_is_present(built_with / 1000) {
+        return Err(GpuError::Absent { library: Library::CublasLt });
+    }
+    Ok((functions, version, built_with))
+}
+
+/// 12080 is 12.8.
+pub(super) fn cuda_version(encoded: usize) -> String {
+    format!("{}.{}", encoded / 1000, encoded % 1000 / 10)
+}
+
+/// 9 and later as 90100 is 9.1.0; before, 8907 was 8.9.7.
+pub(super) fn cudnn_version(encoded: usize) -> String {
+    let major = if encoded >= OLDEST_CUDNN { 10_000 } else { 1000 };
+    format!("{}.{}.{}", encoded / major, encoded % major / 100, encoded % 100)
 }
 
 impl DriverFunctions {
@@ -122,16 +203,6 @@ impl DriverFunctions {
 }
 
 impl CudnnFunctions {
-    /// As [`load`](Self::load), where what cuDNN itself opens is there, too.
-    pub(super) fn load_whole() -> Result<Self, GpuError> {
-        let functions = Self::load()?;
-        // cuDNN's heuristics call `abort` when they cannot open it
-        if !cublas_lt_is_present() {
-            return Err(GpuError::Absent { library: Library::CublasLt });
-        }
-        Ok(functions)
-    }
-
     /// Success, or the error that a status of `call` stands for.
     pub(super) fn check(&self, call: &'static str, status: Status) -> Result<(), GpuError> {
         if status == 0 {
@@ -151,30 +222,26 @@ impl CudnnFunctions {
     }
 }
 
-/// Whether cuDNN will find cuBLASLt: by the loader's rules, or where packages put both.
-fn cublas_lt_is_present() -> bool {
-    let names = (11..=20).map(|version| match std::env::consts::OS {
-        "windows" => format!("cublasLt64_{version}.dll"),
-        _ => format!("libcublasLt.so.{version}"),
-    });
+/// Whether cuDNN will find the cuBLASLt of its CUDA: by the loader's rules, or where packages put
+/// both.
+fn cublas_lt_is_present(cuda: usize) -> bool {
+    let name = match std::env::consts::OS {
+        "windows" => format!("cublasLt64_{cuda}.dll"),
+        _ => format!("libcublasLt.so.{cuda}"),
+    };
     // SAFETY: loading runs the library's own initialisers, as cuDNN is about to do.
-    let loads = |name| unsafe { libloading::Library::new(name) }.is_ok();
-    names.chain(["libcublasLt.so".to_owned()]).any(loads) || cublas_lt_is_beside_cudnn()
+    unsafe { libloading::Library::new(&name) }.is_ok() || is_beside_cudnn(&name)
 }
 
 /// cuDNN looks in its own folder, and in its sibling of Python's packages.
-fn cublas_lt_is_beside_cudnn() -> bool {
+fn is_beside_cudnn(name: &str) -> bool {
     let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return false };
     let path = maps.lines().filter_map(|line| line.find('/').map(|start| &line[start..]));
     let cudnn = path.map(Path::new).find(|path| {
         path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libcudnn.so"))
     });
     let Some(folder) = cudnn.and_then(Path::parent) else { return false };
-    [folder.to_owned(), folder.join("../../cublas/lib")].iter().any(|folder| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut names = entries.map(|entry| entry.file_name());
-        names.any(|name| name.to_string_lossy().starts_with("libcublasLt.so"))
-    })
+    [folder.join(name), folder.join("../../cublas/lib").join(name)].iter().any(|path| path.exists())
 }
 
 /// A C string as text; nothing for a null pointer.
@@ -184,4 +251,18 @@ fn text(string: *const c_char) -> String {
     }
     // SAFETY: not null; both callers pass zero-terminated strings.
     unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_their_libraries_encode_them() {
+        assert_eq!(cudnn_version(92_801), "9.28.1");
+        assert_eq!(cudnn_version(90_000), "9.0.0");
+        assert_eq!(cudnn_version(8907), "8.9.7");
+        assert_eq!(cuda_version(12_080), "12.8");
+        assert_eq!(cuda_version(13_000), "13.0");
+    }
 }

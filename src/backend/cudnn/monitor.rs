@@ -47,18 +47,19 @@ impl Monitor {
         }
     }
 
-    /// As the device is now; `None` where it is gone.
+    /// As the device is now; `None` where it is gone. What changes fastest is read first.
     pub(super) fn sample(&self) -> Option<DeviceSample> {
         let device = self.device().ok()?;
+        let throttle_reasons = match device.current_throttle_reasons_strict() {
+            Ok(reasons) => Some(reasons.bits()),
+            // bits that only newer drivers know
+            Err(NvmlError::IncorrectBits(Bits::U64(reasons))) => Some(reasons),
+            Err(_) => None,
+        };
         Some(DeviceSample {
+            throttle_reasons,
             sm_clock_mhz: device.clock_info(Clock::SM).ok(),
             memory_clock_mhz: device.clock_info(Clock::Memory).ok(),
-            throttle_reasons: match device.current_throttle_reasons_strict() {
-                Ok(reasons) => Some(reasons.bits()),
-                // bits that only newer drivers know
-                Err(NvmlError::IncorrectBits(Bits::U64(reasons))) => Some(reasons),
-                Err(_) => None,
-            },
             temperature_c: device.temperature(TemperatureSensor::Gpu).ok(),
             power_mw: device.power_usage().ok(),
         })

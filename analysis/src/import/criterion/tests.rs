@@ -64,7 +64,7 @@ impl SmallRun {
 }
 
 fn session() -> Session {
-    Session::now(LaunchTime { host_ns: 20.0, device_ns: None }, None)
+    Session::now(LaunchTime { host_ns: 20.0, device_ns: None, submission_ns: None }, None)
 }
 
 fn plan(ids: &[String]) -> Plan {
@@ -104,6 +104,7 @@ fn part(run_id: &str, position: usize, configuration: &Configuration) -> Part {
             warm_up: WarmUp { launches: 1, ended: WarmUpEnd::Steady },
             stopped: Stopped::Cap,
             relative_interval: None,
+            submission_ns: None,
             device: None,
             summary,
         },

@@ -191,9 +191,6 @@ fn made_up() -> CudnnFunctions {
     unsafe extern "C" fn destroy(_: cudnnBackendDescriptor_t) -> Status {
         0
     }
-    unsafe extern "C" fn version() -> usize {
-        0
-    }
     unsafe extern "C" fn error_string(_: Status) -> *const c_char {
         c"MADE_UP".as_ptr()
     }
@@ -215,8 +212,6 @@ fn made_up() -> CudnnFunctions {
         if handle.is_null() { 2000 } else { 0 }
     }
     CudnnFunctions {
-        cudnnGetVersion: version,
-        cudnnGetCudartVersion: version,
         cudnnGetErrorString: error_string,
         cudnnGetLastErrorString: last_error,
         cudnnCreate: create_handle,
@@ -384,8 +379,8 @@ fn run(target: &Target) -> Result<(), GpuError> {
     let (plan, ()) = first_that(&candidates, Math::Tf32, ANY_SIZE, |_| Ok(()))?;
     drop(candidates);
     // SAFETY: it is not launched on a device.
-    let execution = unsafe { Execution::new(plan, [1 << 8, 2 << 8, 3 << 8], 0)? };
-    execution.launch()
+    let pack = unsafe { Pack::new(target, [1 << 8, 2 << 8, 3 << 8], 0)? };
+    plan.launch(&pack)
 }
 
 #[test]
