@@ -7,12 +7,12 @@
 //! experiment          which convolutions are measured, and why
 //! protocol            what one timed launch means, and how many are enough
 //! random, reference   reproducible tensors, and the sums to compare with
+//! statistics          quantiles, fences, intervals of latencies
 //! host                this machine's memory and clock
 //! backend             prepares a convolution and launches it
 //! settings            what this run is asked to do
 //! selection           which backend it gets, and why
 //! environment         on what it does it
-//! statistics          quantiles, fences, intervals of latencies
 //! measure             latencies of one convolution
 //! record              a run on disk
 //! run                 every configuration, in a random order, resumable
