@@ -1,0 +1,249 @@
+use super::*;
+use crate::protocol::Profile;
+use crate::units::Bytes;
+
+/// Launches whose latencies a script says, and time that passes by nothing else.
+struct Scripted<F: FnMut(usize) -> f64> {
+    latency_ns: F,
+    launches: usize,
+    elapsed_ns: f64,
+    clock_mhz: Option<fn(usize) -> u32>,
+}
+
+impl<F: FnMut(usize) -> f64> Launcher for Scripted<F> {
+    fn sample(&mut self) -> Result<LaunchTime, MeasureError> {
+        let host_ns = (self.latency_ns)(self.launches);
+        self.launches += 1;
+        self.elapsed_ns += host_ns;
+        Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })
+    }
+
+    fn device(&mut self) -> Result<Option<DeviceSample>, MeasureError> {
+        Ok(self.clock_mhz.map(|clock| DeviceSample {
+            sm_clock_mhz: Some(clock(self.launches)),
+            ..DeviceSample::default()
+        }))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.elapsed_ns as u64)
+    }
+}
+
+fn scripted<F: FnMut(usize) -> f64>(latency_ns: F) -> Scripted<F> {
+    Scripted { latency_ns, launches: 0, elapsed_ns: 0.0, clock_mhz: None }
+}
+
+const WARM_UP: WarmUpRule = WarmUpRule {
+    window: 5,
+    window_time: Duration::ZERO,
+    tolerance: 0.02,
+    limit: Duration::from_secs(1),
+};
+
+fn method(
+    warm_up: WarmUpRule,
+    stopping: StoppingRule,
+    allowance: Option<Duration>,
+    clock_step_ns: f64,
+) -> Method {
+    let protocol = Protocol::HOST_LATENCY_WARM;
+    Method { protocol, warm_up, stopping, allowance, clock_step_ns }
+}
+
+fn warmed(launcher: &mut impl Launcher, rule: WarmUpRule, allowance: Option<u64>) -> WarmUp {
+    let allowance = allowance.map(Duration::from_millis);
+    warm_up(launcher, &method(rule, StoppingRule::exactly(10), allowance, 1.0)).unwrap()
+}
+
+/// 50 launches and more of the standard profile, warmed up by ten.
+fn standard(
+    latency_ns: impl FnMut(usize) -> f64,
+    allowance: Option<Duration>,
+    clock_step_ns: f64,
+) -> Measurement {
+    let mut launcher = scripted(latency_ns);
+    let rule = Profile::Standard.stopping_rule();
+    let method = method(WARM_UP, rule, allowance, clock_step_ns);
+    let measured = collect(&mut launcher, &method).unwrap();
+    assert_eq!(launcher.launches, measured.warm_up.launches + measured.times.len());
+    measured
+}
+
+#[test]
+fn falling_times_keep_the_warm_up_going_until_they_settle() {
+    let falling = |launch: usize| 1e6 / (1 + launch.min(15)) as f64;
+    let warm_up = warmed(&mut scripted(falling), WARM_UP, None);
+    // launches 16–20 and 21–25 are the first windows whose medians are those of launch 16 on
+    assert_eq!(warm_up, WarmUp { launches: 25, ended: WarmUpEnd::Steady });
+    assert!(warm_up.is_steady());
+}
+
+#[test]
+fn a_warm_up_goes_on_while_the_devices_clock_rises_though_the_times_are_steady() {
+    let mut launcher = scripted(|_| 1e6);
+    // 100 MHz more with every launch until the 30th
+    launcher.clock_mhz = Some(|launches| 300 + 100 * launches.min(30) as u32);
+    // the windows that end with launches 30 and 35 are the first with equal clocks
+    let steady = WarmUp { launches: 35, ended: WarmUpEnd::Steady };
+    assert_eq!(warmed(&mut launcher, WARM_UP, None), steady);
+}
+
+#[test]
+fn windows_of_a_warm_up_take_at_least_their_time() {
+    let rule = WarmUpRule { window_time: Duration::from_millis(20), ..WARM_UP };
+    // two windows of 20 ms in launches of 0.1 ms
+    let steady = WarmUp { launches: 400, ended: WarmUpEnd::Steady };
+    assert_eq!(warmed(&mut scripted(|_| 1e5), rule, None), steady);
+}
+
+#[test]
+fn the_devices_state_is_read_before_between_and_after_launches() {
+    let mut launcher = scripted(|_| 1e7);
+    launcher.clock_mhz = Some(|launches| 2000 + launches as u32);
+    let method = method(WARM_UP, StoppingRule::exactly(50), None, 1.0);
+    let states = collect(&mut launcher, &method).unwrap().device.unwrap();
+    // 500 ms after a warm-up of 10: before, at 100, 200, 300 and 400 ms, and after
+    assert_eq!(states.samples, 6);
+    let clock = states.sm_clock_mhz.unwrap();
+    assert_eq!((clock.min, clock.max), (2010, 2060));
+}
+
+/// A convolution whose device clock says what it likes.
+struct BrokenClock(f64);
+
+impl PreparedConv for BrokenClock {
+    fn launch(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn synchronize(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn time(&mut self, _: std::num::NonZeroU32) -> Result<LaunchTime, BackendError> {
+        Ok(LaunchTime { host_ns: 1e3, device_ns: Some(self.0), submission_ns: None })
+    }
+
+    fn algorithm(&self) -> &str {
+        "scripted"
+    }
+
+    fn workspace_bytes(&self) -> Bytes {
+        Bytes(0)
+    }
+
+    fn verify(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_time_that_is_none_is_an_error_whichever_clock_it_is_by() {
+    let method = method(WARM_UP, StoppingRule::exactly(10), None, 1.0);
+    for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let error = measure(&mut BrokenClock(wrong), &method).unwrap_err().to_string();
+        assert!(error.contains("by the device's clock, expected a finite time"), "{error}");
+    }
+}
+
+#[test]
+fn a_warm_up_that_never_settles_ends_at_its_limit_and_says_which() {
+    // 5 launches of 1 ms, 5 of 2 ms, 5 of 4 ms …: 60 ms are over with the 19th, 20 ms with
+    // the 12th
+    let doubling = |launch: usize| 1e6 * f64::from(1 << (launch / 5));
+    let rule = WarmUpRule { limit: Duration::from_millis(60), ..WARM_UP };
+    let ended = |allowance| warmed(&mut scripted(doubling), rule, allowance);
+    let at_limit = WarmUp { launches: 19, ended: WarmUpEnd::TimeLimit };
+    assert_eq!(ended(None), at_limit);
+    assert_eq!(ended(Some(300)), at_limit);
+    let at_share = WarmUp { launches: 12, ended: WarmUpEnd::BudgetShare };
+    assert_eq!(ended(Some(100)), at_share);
+    assert!(!at_share.is_steady());
+}
+
+#[test]
+fn a_used_up_allowance_stops_at_the_floor() {
+    let measured = standard(|_| 1e6, Some(Duration::from_nanos(1)), 1.0);
+    assert_eq!((measured.times.len(), measured.stopped), (10, Stopped::Budget));
+    assert_eq!(measured.warm_up.ended, WarmUpEnd::BudgetShare);
+}
+
+#[test]
+fn an_allowance_stops_between_the_floor_and_the_cap() {
+    let two_modes = |launch: usize| if launch.is_multiple_of(2) { 1e6 } else { 2e6 };
+    let measured = standard(two_modes, Some(Duration::from_millis(60)), 1.0);
+    // 1 ms and 2 ms in turn: 60 ms are over after 40 launches, warm-up included
+    assert_eq!(measured.warm_up.launches + measured.times.len(), 40);
+    assert_eq!(measured.stopped, Stopped::Budget);
+}
+
+#[test]
+fn a_narrow_interval_stops_where_it_is_first_judged() {
+    // 1% between launches, but most of them within 0.4%
+    let narrow = |launch: usize| 1e6 + 1e3 * [0.0, 1.0, 2.0, 3.0, 10.0][launch % 5];
+    let measured = standard(narrow, None, 1.0);
+    assert_eq!((measured.times.len(), measured.stopped), (50, Stopped::Precise));
+    // of 50 launches the ranks 17 and 32 (from 0) are the second and fourth latency of the
+    // five, ten of each
+    let interval = measured.relative_interval.unwrap();
+    assert_eq!(interval, (2e3 / 2.0 + 1.0) / 1.002e6);
+}
+
+#[test]
+fn two_modes_are_never_precise() {
+    let measured = standard(|launch| if launch.is_multiple_of(2) { 1e6 } else { 2e6 }, None, 1.0);
+    assert_eq!((measured.times.len(), measured.stopped), (2000, Stopped::Cap));
+}
+
+#[test]
+fn launches_of_few_steps_of_the_clock_are_never_precise_however_equal() {
+    let equal = |latency_ns: f64| {
+        let measured = standard(|_| latency_ns, None, 10.0);
+        assert_eq!(measured.relative_interval, Some(10.0 / latency_ns));
+        measured.stopped
+    };
+    assert_eq!(equal(1000.0), Stopped::Cap);
+    assert_eq!(equal(1999.0), Stopped::Cap);
+    assert_eq!(equal(2001.0), Stopped::Precise);
+}
+
+/// A convolution that takes one step of the host's clock.
+struct OneStep {
+    launches: usize,
+}
+
+impl PreparedConv for OneStep {
+    fn launch(&mut self) -> Result<(), BackendError> {
+        self.launches += 1;
+        let start = Instant::now();
+        while start.elapsed().is_zero() {}
+        Ok(())
+    }
+
+    fn synchronize(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn algorithm(&self) -> &str {
+        "scripted"
+    }
+
+    fn workspace_bytes(&self) -> Bytes {
+        Bytes(0)
+    }
+
+    fn verify(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_paper_profile_makes_exactly_its_launches() {
+    let mut conv = OneStep { launches: 0 };
+    let method = method(WARM_UP, StoppingRule::exactly(50), None, 1.0);
+    let measured = measure(&mut conv, &method).unwrap();
+    assert_eq!((measured.times.len(), measured.stopped), (50, Stopped::Cap));
+    assert_eq!(conv.launches, 50 + measured.warm_up.launches);
+    assert!(measured.times.host_ns.iter().all(|&latency| latency > 0.0));
+}
