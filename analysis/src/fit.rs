@@ -5,6 +5,9 @@
 //! a descent from one start may stop anywhere along a flat valley. Here `final` is eliminated, a
 //! grid over (β, γ) finds every basin, and each is descended to where the gradient vanishes: the
 //! result is the optimum itself and does not depend on the start.
+//!
+//! Rows of one `S_K/S` are reduced to one while they are read (the module `reduction` derives it),
+//! so that the search costs the same for a thousand rows and for millions.
 
 use alpha_flops::shape::ConvShape;
 use argmin::core::{Executor, State, TerminationReason, TerminationStatus};
@@ -12,7 +15,7 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use crate::dataset::Dataset;
-use crate::metrics::{Errors, errors};
+use crate::metrics::Errors;
 use crate::model::{
     Coefficients, FittedOn, FlopConvention, GroupCoefficients, KernelGroup, KernelTerm,
     SCHEMA_VERSION,
@@ -21,11 +24,15 @@ use crate::table::rounded;
 
 mod basins;
 mod group;
+mod reduction;
+mod sample;
 mod solver;
 mod tables;
 mod uncertainty;
 
-use group::{FinalScale, GroupProblem, Point, Projection};
+use group::{FinalScale, GroupProblem, Projection};
+use sample::GroupSample;
+pub use sample::Sample;
 use solver::{BoundedNewton, FitState, MAX_ITERATIONS};
 pub use uncertainty::{ActiveBound, StandardErrors, Uncertainty};
 
@@ -148,24 +155,31 @@ pub fn fit(
     start: GroupCoefficients,
 ) -> Result<Fit, FitError> {
     check_start(&start)?;
-    if dataset.observations.is_empty() {
+    fit_sample(&Sample::of(dataset, s_k, flops)?, start)
+}
+
+/// The same of a [`Sample`], which holds the conventions.
+///
+/// # Errors
+/// As for [`fit`].
+pub fn fit_sample(sample: &Sample, start: GroupCoefficients) -> Result<Fit, FitError> {
+    check_start(&start)?;
+    if sample.is_empty() {
         return Err(FitError::Empty);
     }
     let fit_of = |group| {
-        let points = points(dataset, group, s_k, flops)?;
-        (!points.is_empty()).then(|| fit_group(group, points, &start)).transpose()
+        let sample = sample.group(group);
+        (!sample.rows.is_empty()).then(|| fit_group(group, sample, &start)).transpose()
     };
     let k_equal_1 = fit_of(KernelGroup::KEqual1)?;
     let k_above_1 = fit_of(KernelGroup::KAbove1)?;
+    let provenance = sample.provenance.clone();
     let coefficients = Coefficients {
-        source: format!("fitted on {}, {}", dataset.provenance.device, dataset.provenance.source),
-        device: Some(dataset.provenance.device.clone()),
-        fitted_on: Some(FittedOn {
-            provenance: dataset.provenance.clone(),
-            configurations: dataset.observations.len() as u64,
-        }),
-        flops,
-        s_k,
+        source: format!("fitted on {}, {}", provenance.device, provenance.source),
+        device: Some(provenance.device.clone()),
+        fitted_on: Some(FittedOn { provenance, configurations: sample.len() as u64 }),
+        flops: sample.flops,
+        s_k: sample.s_k,
         k_equal_1: k_equal_1.as_ref().map(|fit| fit.estimate),
         k_above_1: k_above_1.as_ref().map(|fit| fit.estimate),
     };
@@ -180,53 +194,25 @@ fn check_start(start: &GroupCoefficients) -> Result<(), FitError> {
     }
 }
 
-/// The points of one group, with everything the model needs of a shape computed once.
-fn points(
-    dataset: &Dataset,
-    group: KernelGroup,
-    s_k: KernelTerm,
-    flops: FlopConvention,
-) -> Result<Vec<Point>, FitError> {
-    let members = dataset.observations.iter().filter(|o| KernelGroup::of(&o.shape) == group);
-    members
-        .map(|observation| {
-            let shape = observation.shape;
-            let latency = observation.typical().map(|latency| latency.0);
-            match latency {
-                Some(ns) if ns.is_finite() && ns > 0.0 => Ok(Point {
-                    ratio: s_k.s_k(shape.kernel()) / shape.pixels() as f64,
-                    flops: flops.millions(&shape),
-                    measured_ms: ns / 1e6,
-                }),
-                _ => Err(FitError::Latency {
-                    experiment: observation.experiment.clone(),
-                    shape,
-                    got: latency.map_or_else(|| "absent".into(), |ns| format!("{ns} ns")),
-                }),
-            }
-        })
-        .collect()
-}
-
 fn fit_group(
     group: KernelGroup,
-    points: Vec<Point>,
+    sample: &GroupSample,
     start: &GroupCoefficients,
 ) -> Result<GroupFit, FitError> {
-    let n = points.len();
+    let n = sample.rows.len();
     if n < PARAMETERS.len() {
         return Err(FitError::TooFew { group, n });
     }
-    let latency_ms = points[0].measured_ms;
-    if points.iter().all(|point| point.measured_ms == latency_ms) {
+    let latency_ms = sample.rows[0].measured_ms;
+    if sample.rows.iter().all(|row| row.measured_ms == latency_ms) {
         return Err(FitError::Constant { group, n, latency_ms });
     }
-    let optimum = optimum(&points, [start.beta, start.gamma])
+    let problem = GroupProblem::new(sample, FinalScale::Follows);
+    let optimum = optimum(&problem, [start.beta, start.gamma])
         .map_err(|reason| FitError::NotConverged { group, reason })?;
-    let problem = GroupProblem { points, final_scale: FinalScale::Follows };
     let [beta, gamma] = optimum.parameters;
     let estimate = GroupCoefficients { beta, gamma, final_scale: optimum.final_scale };
-    let errors = errors(&problem.measured_and_estimated(&estimate)).ok_or(FitError::Empty)?;
+    let errors = sample.errors(&estimate).ok_or(FitError::Empty)?;
     let uncertainty = uncertainty::uncertainty(&problem, &estimate, optimum.residual_sum);
     let active_bounds = uncertainty::active_bounds(&problem, &estimate);
     let warnings = warnings(n, &uncertainty, &active_bounds);
@@ -281,15 +267,15 @@ impl Unfinished {
 }
 
 /// The least residual sum within the bounds.
-fn optimum(points: &[Point], start: [f64; 2]) -> Result<Optimum, String> {
-    let problem = |final_scale| GroupProblem { points: points.to_vec(), final_scale };
-    let free = minima(&problem(FinalScale::Follows), start);
+fn optimum(problem: &GroupProblem, start: [f64; 2]) -> Result<Optimum, String> {
+    let free = minima(problem, start);
     if let Some(Ok(best)) = free.first()
         && best.final_scale <= BOUNDS.1
     {
         return Ok(*best); // the least of all, and within the bounds
     }
-    let bound = minima(&problem(FinalScale::AtBound), start);
+    let at_bound = GroupProblem { final_scale: FinalScale::AtBound, ..problem.clone() };
+    let bound = minima(&at_bound, start);
     let within = free.into_iter().filter(|end| end.final_scale() <= BOUNDS.1);
     let mut ends: Vec<End> = bound.into_iter().chain(within).collect();
     ends.sort_by(|a, b| a.residual_sum().total_cmp(&b.residual_sum()));

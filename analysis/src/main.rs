@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::experiment::{Experiment, Resolution};
-use alpha_flops_analysis::fit::{PUBLISHED_START, fit};
+use alpha_flops_analysis::fit::{PUBLISHED_START, Sample, fit_sample};
 use alpha_flops_analysis::import::criterion::Imported;
 use alpha_flops_analysis::import::{self, asperti, criterion, load};
 use alpha_flops_analysis::metrics::evaluate;
@@ -268,9 +268,9 @@ fn status(success: bool) -> ExitCode {
 }
 
 fn run_fit(args: &FitArgs) -> anyhow::Result<ExitCode> {
-    let Imported { dataset, .. } = load(&args.dataset)?;
+    let sample = sample(&args.dataset, args.s_k, args.flops)?;
     let start = args.start.unwrap_or(PUBLISHED_START);
-    let fit = fit(&dataset, args.s_k, args.flops, start)
+    let fit = fit_sample(&sample, start)
         .with_context(|| format!("cannot fit {}", args.dataset.display()))?;
     if let Some(path) = &args.out {
         let json = json(&fit)?;
@@ -281,6 +281,15 @@ fn run_fit(args: &FitArgs) -> anyhow::Result<ExitCode> {
         OutputFormat::Csv => fit.precise_table().to_csv(),
         OutputFormat::Json => json(&fit)?,
     })
+}
+
+/// Of a Parquet dataset, which may have millions of rows, only the columns that a fit needs.
+fn sample(path: &Path, s_k: KernelTerm, flops: FlopConvention) -> anyhow::Result<Sample> {
+    if path.extension().is_some_and(|extension| extension == "parquet") && path.is_file() {
+        return Ok(Sample::read_parquet(path, s_k, flops)?);
+    }
+    let Imported { dataset, .. } = load(path)?;
+    Sample::of(&dataset, s_k, flops).with_context(|| format!("cannot fit {}", path.display()))
 }
 
 /// `0.01,0.8,0.3`.

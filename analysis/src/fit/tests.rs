@@ -180,6 +180,21 @@ fn residual_sum(data: &Dataset, group: KernelGroup, parameters: GroupCoefficient
         .sum()
 }
 
+/// The problem without any reduction: a point per configuration.
+fn row_by_row(sample: &GroupSample) -> GroupProblem {
+    let point = |row: &sample::Row| group::Point {
+        ratio: sample.clusters[row.cluster as usize].ratio,
+        flops: row.flops,
+        measured_ms: row.measured_ms,
+    };
+    GroupProblem {
+        points: sample.rows.iter().map(point).collect(),
+        n: sample.rows.len(),
+        rest: 0.0,
+        final_scale: FinalScale::Follows,
+    }
+}
+
 fn parameters() -> impl Strategy<Value = GroupCoefficients> {
     (-4.0f64..-0.3, 0.2f64..1.9, 0.001f64..1.9).prop_map(|(beta, gamma, final_scale)| {
         GroupCoefficients { beta: 10f64.powf(beta), gamma, final_scale }
@@ -257,10 +272,47 @@ proptest! {
     }
 
     #[test]
+    fn the_fit_is_that_of_the_rows_one_by_one(
+        truth in parameters(),
+        factors in prop::collection::vec(0.2f64..3.0, 48),
+    ) {
+        let data = synthetic(truth, &factors);
+        let sample = Sample::of(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
+        for group in KernelGroup::ALL {
+            let reduced = GroupProblem::new(sample.group(group), FinalScale::Follows);
+            let rows = row_by_row(sample.group(group));
+            prop_assert!(reduced.points.len() < rows.points.len());
+            let fit = fit_group(group, sample.group(group), &PUBLISHED_START).unwrap();
+            let by_rows = optimum(&rows, [0.01, 0.8]).unwrap();
+            let difference = (fit.residual_sum_ms2 - by_rows.residual_sum).abs();
+            prop_assert!(difference <= 1e-10 * by_rows.residual_sum + rounding(&data));
+            // and so is everything derived from it, at one and the same place
+            let at = [fit.estimate.beta, fit.estimate.gamma];
+            let (a, b) = (reduced.project(at).unwrap(), rows.project(at).unwrap());
+            prop_assert!((a.residual_sum - b.residual_sum).abs() <= 1e-10 * b.residual_sum);
+            prop_assert!((a.final_scale - b.final_scale).abs() <= 1e-10 * b.final_scale);
+            let errors = |problem| {
+                let u = uncertainty::uncertainty(problem, &fit.estimate, a.residual_sum);
+                u.standard_errors
+            };
+            let (a, b) = (errors(&reduced), errors(&rows));
+            for (a, b) in [(a.beta, b.beta), (a.gamma, b.gamma), (a.final_scale, b.final_scale)] {
+                prop_assert_eq!(a.is_some(), b.is_some());
+                // confounding amplifies rounding by the inverse of 1 − correlation²
+                let (a, b) = (a.unwrap_or(1.0), b.unwrap_or(1.0));
+                prop_assert!((a / b - 1.0).abs() < 1e-6, "{a} {b}");
+            }
+            // root mean square over the rows, from the reduced sum
+            let rmse = (fit.residual_sum_ms2 / fit.errors.n as f64).sqrt();
+            prop_assert!((fit.errors.rmse_ms - rmse).abs() <= 1e-10 * rmse);
+        }
+    }
+
+    #[test]
     fn derivatives_agree_with_differences(truth in parameters(), at in parameters()) {
         let data = synthetic(truth, &[1.0, 1.3, 0.8]);
-        let points = points(&data, KernelGroup::KAbove1, KernelTerm::Area, FlopConvention::Macs);
-        let problem = GroupProblem { points: points.unwrap(), final_scale: FinalScale::Follows };
+        let sample = Sample::of(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
+        let problem = GroupProblem::new(sample.group(KernelGroup::KAbove1), FinalScale::Follows);
         let at = [at.beta, at.gamma];
         let here = problem.derivatives(at).unwrap();
         for i in [0, 1] {

@@ -67,10 +67,10 @@ pub(super) fn uncertainty(
     let columns: Vec<&[f64]> = free.iter().map(|i| columns[*i].as_slice()).collect();
     let mut result =
         Uncertainty { standard_errors: StandardErrors::default(), correlation: [[None; 3]; 3] };
-    if problem.distinct_ratios() < 3 {
+    if problem.points.len() < 3 {
         return result; // as many numbers to fit as values of S_K/S, so some parameter is arbitrary
     }
-    let freedom = problem.points.len().saturating_sub(free.len());
+    let freedom = problem.n.saturating_sub(free.len());
     let Some(covariance) = inverse_gram(&columns).filter(|_| freedom > 0) else { return result };
     let variance = residual_sum / freedom as f64;
     let spread: Vec<f64> = (0..free.len()).map(|i| covariance[i][i].sqrt()).collect();
