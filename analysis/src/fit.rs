@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::dataset::Dataset;
 use crate::metrics::Errors;
 use crate::model::{
-    Coefficients, FittedOn, FlopConvention, GroupCoefficients, KernelGroup, KernelTerm,
+    Coefficients, FittedOn, FlopConvention, GroupCoefficients, KernelGroup, KernelTerm, Objective,
     SCHEMA_VERSION,
 };
 use crate::table::rounded;
@@ -29,12 +29,15 @@ mod sample;
 mod solver;
 mod tables;
 mod uncertainty;
+mod variant;
 
 use group::{FinalScale, GroupProblem, Projection};
 use sample::GroupSample;
 pub use sample::Sample;
 use solver::{BoundedNewton, FitState, MAX_ITERATIONS};
 pub use uncertainty::{ActiveBound, StandardErrors, Uncertainty};
+pub use variant::Variant;
+use variant::VariantProblem;
 
 /// Bounds of each parameter, as published.
 pub const BOUNDS: (f64, f64) = (0.0, 2.0);
@@ -44,7 +47,7 @@ pub const PARAMETERS: [&str; 3] = ["beta", "gamma", "final"];
 
 /// Where both studies start their search.
 pub const PUBLISHED_START: GroupCoefficients =
-    GroupCoefficients { beta: 0.01, gamma: 0.8, final_scale: 0.3 };
+    GroupCoefficients { beta: 0.01, gamma: 0.8, final_scale: 0.3, constant_ms: 0.0 };
 
 /// Fewer points than this per group call for a warning: ten a parameter.
 const FEW_POINTS: usize = 30;
@@ -61,8 +64,10 @@ pub struct GroupFit {
     /// Errors of the estimate against the very data it was fitted on.
     #[serde(flatten)]
     pub errors: Errors,
-    /// Residual sum of squares, in ms².
+    /// Residual sum of squares, in ms², whatever was minimised.
     pub residual_sum_ms2: f64,
+    /// What was minimised: the sum of squares of the objective's residuals (ms² if absolute).
+    pub objective_sum: f64,
     /// Standard errors and correlations.
     #[serde(flatten)]
     pub uncertainty: Uncertainty,
@@ -77,6 +82,8 @@ pub struct GroupFit {
 pub struct Fit {
     /// The parameters with their conventions and origin, ready to predict.
     pub coefficients: Coefficients,
+    /// What was fitted.
+    pub variant: Variant,
     /// `K = 1`; `None` where the dataset has no such configuration.
     pub k_equal_1: Option<GroupFit>,
     /// `K > 1`; `None` where the dataset has no such configuration.
@@ -101,13 +108,16 @@ pub enum FitError {
     },
     /// Fewer points than parameters.
     #[error(
-        "{group}: {n} configurations cannot determine 3 parameters; measure at least 3, better {FEW_POINTS}"
+        "{group}: {n} configurations cannot determine {parameters} parameters; measure at least \
+         {parameters}, better {FEW_POINTS}"
     )]
     TooFew {
         /// The group.
         group: KernelGroup,
         /// How many there are.
         n: usize,
+        /// How many parameters are asked for.
+        parameters: usize,
     },
     /// All latencies are equal.
     #[error(
@@ -163,13 +173,25 @@ pub fn fit(
 /// # Errors
 /// As for [`fit`].
 pub fn fit_sample(sample: &Sample, start: GroupCoefficients) -> Result<Fit, FitError> {
+    fit_variant(sample, Variant::PUBLISHED, start)
+}
+
+/// The same with another objective, or with T₀.
+///
+/// # Errors
+/// As for [`fit`].
+pub fn fit_variant(
+    sample: &Sample,
+    variant: Variant,
+    start: GroupCoefficients,
+) -> Result<Fit, FitError> {
     check_start(&start)?;
     if sample.is_empty() {
         return Err(FitError::Empty);
     }
     let fit_of = |group| {
         let sample = sample.group(group);
-        (!sample.rows.is_empty()).then(|| fit_group(group, sample, &start)).transpose()
+        (!sample.rows.is_empty()).then(|| fit_group(group, sample, variant, &start)).transpose()
     };
     let k_equal_1 = fit_of(KernelGroup::KEqual1)?;
     let k_above_1 = fit_of(KernelGroup::KAbove1)?;
@@ -180,10 +202,11 @@ pub fn fit_sample(sample: &Sample, start: GroupCoefficients) -> Result<Fit, FitE
         fitted_on: Some(FittedOn { provenance, configurations: sample.len() as u64 }),
         flops: sample.flops,
         s_k: sample.s_k,
+        objective: variant.objective,
         k_equal_1: k_equal_1.as_ref().map(|fit| fit.estimate),
         k_above_1: k_above_1.as_ref().map(|fit| fit.estimate),
     };
-    Ok(Fit { coefficients, k_equal_1, k_above_1 })
+    Ok(Fit { coefficients, variant, k_equal_1, k_above_1 })
 }
 
 fn check_start(start: &GroupCoefficients) -> Result<(), FitError> {
@@ -197,21 +220,27 @@ fn check_start(start: &GroupCoefficients) -> Result<(), FitError> {
 fn fit_group(
     group: KernelGroup,
     sample: &GroupSample,
+    variant: Variant,
     start: &GroupCoefficients,
 ) -> Result<GroupFit, FitError> {
     let n = sample.rows.len();
-    if n < PARAMETERS.len() {
-        return Err(FitError::TooFew { group, n });
+    let parameters = PARAMETERS.len() + usize::from(variant.constant);
+    if n < parameters {
+        return Err(FitError::TooFew { group, n, parameters });
     }
     let latency_ms = sample.rows[0].measured_ms;
     if sample.rows.iter().all(|row| row.measured_ms == latency_ms) {
         return Err(FitError::Constant { group, n, latency_ms });
     }
+    if variant != Variant::PUBLISHED {
+        return fit_group_otherwise(group, sample, variant, start);
+    }
     let problem = GroupProblem::new(sample, FinalScale::Follows);
     let optimum = optimum(&problem, [start.beta, start.gamma])
         .map_err(|reason| FitError::NotConverged { group, reason })?;
     let [beta, gamma] = optimum.parameters;
-    let estimate = GroupCoefficients { beta, gamma, final_scale: optimum.final_scale };
+    let estimate =
+        GroupCoefficients { beta, gamma, final_scale: optimum.final_scale, constant_ms: 0.0 };
     let errors = sample.errors(&estimate).ok_or(FitError::Empty)?;
     let uncertainty = uncertainty::uncertainty(&problem, &estimate, optimum.residual_sum);
     let active_bounds = uncertainty::active_bounds(&problem, &estimate);
@@ -220,6 +249,43 @@ fn fit_group(
         estimate,
         errors,
         residual_sum_ms2: optimum.residual_sum,
+        objective_sum: optimum.residual_sum,
+        uncertainty,
+        active_bounds,
+        warnings,
+    })
+}
+
+/// Of another variant than the published one.
+fn fit_group_otherwise(
+    group: KernelGroup,
+    sample: &GroupSample,
+    variant: Variant,
+    start: &GroupCoefficients,
+) -> Result<GroupFit, FitError> {
+    let n = sample.rows.len();
+    let optimum = VariantProblem::new(sample, variant)
+        .optimum(start)
+        .map_err(|reason| FitError::NotConverged { group, reason })?;
+    let estimate = optimum.estimate;
+    let errors = sample.errors(&estimate).ok_or(FitError::Empty)?;
+    let free: Vec<usize> = (0..4).filter(|i| !optimum.at_bound[*i]).collect();
+    let uncertainty = match sample.clusters.len() < 3 {
+        true => uncertainty::UNKNOWN,
+        false => uncertainty::of_columns(&optimum.columns, &free, n, optimum.objective_sum),
+    };
+    let constant = ("constant_ms", estimate.constant_ms);
+    let named = estimate.named().into_iter().chain([constant]).zip(optimum.at_bound);
+    let active_bounds: Vec<ActiveBound> = named
+        .filter(|((parameter, _), at)| *at && (variant.constant || *parameter != "constant_ms"))
+        .map(|((parameter, bound), _)| ActiveBound { parameter, bound })
+        .collect();
+    let warnings = warnings(n, &uncertainty, &active_bounds);
+    Ok(GroupFit {
+        estimate,
+        errors,
+        residual_sum_ms2: errors.rmse_ms * errors.rmse_ms * n as f64,
+        objective_sum: optimum.objective_sum,
         uncertainty,
         active_bounds,
         warnings,
@@ -376,6 +442,8 @@ impl Serialize for Fit {
             fitted_on: &'a Option<FittedOn>,
             flops: FlopConvention,
             s_k: KernelTerm,
+            objective: Objective,
+            constant: bool,
             k_equal_1: &'a Option<GroupFit>,
             k_above_1: &'a Option<GroupFit>,
         }
@@ -385,6 +453,8 @@ impl Serialize for Fit {
             fitted_on: &self.coefficients.fitted_on,
             flops: self.coefficients.flops,
             s_k: self.coefficients.s_k,
+            objective: self.variant.objective,
+            constant: self.variant.constant,
             k_equal_1: &self.k_equal_1,
             k_above_1: &self.k_above_1,
         };

@@ -157,7 +157,10 @@ impl GroupSample {
         let base = |cluster: &Cluster| cluster.ratio + estimate.beta * (1.0 - cluster.ratio);
         let factor = |c: &Cluster| estimate.final_scale * base(c).powf(estimate.gamma);
         let factors: Vec<f64> = self.clusters.iter().map(factor).collect();
-        let pair = |row: &Row| (row.measured_ms, factors[row.cluster as usize] * row.flops);
+        let pair = |row: &Row| {
+            let computing = factors[row.cluster as usize] * row.flops;
+            (row.measured_ms, computing + estimate.constant_ms)
+        };
         errors_of(self.rows.iter().map(pair))
     }
 }
