@@ -15,6 +15,7 @@ use alpha_flops::units::Nanoseconds;
 use thiserror::Error;
 
 mod csv_file;
+pub(crate) mod parquet_columns;
 mod parquet_file;
 mod row;
 

@@ -5,6 +5,9 @@
 //! a descent from one start may stop anywhere along a flat valley. Here `final` is eliminated, a
 //! grid over (β, γ) finds every basin, and each is descended to where the gradient vanishes: the
 //! result is the optimum itself and does not depend on the start.
+//!
+//! Rows of one `S_K/S` are reduced to one while they are read (the module `reduction` derives it),
+//! so that the search costs the same for a thousand rows and for millions.
 
 use alpha_flops::shape::ConvShape;
 use argmin::core::{Executor, State, TerminationReason, TerminationStatus};
@@ -12,22 +15,29 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use crate::dataset::Dataset;
-use crate::metrics::{Errors, errors};
+use crate::metrics::Errors;
 use crate::model::{
-    Coefficients, FittedOn, FlopConvention, GroupCoefficients, KernelGroup, KernelTerm,
+    Coefficients, FittedOn, FlopConvention, GroupCoefficients, KernelGroup, KernelTerm, Objective,
     SCHEMA_VERSION,
 };
 use crate::table::rounded;
 
 mod basins;
 mod group;
+mod reduction;
+mod sample;
 mod solver;
 mod tables;
 mod uncertainty;
+mod variant;
 
-use group::{FinalScale, GroupProblem, Point, Projection};
+use group::{FinalScale, GroupProblem, Projection};
+use sample::GroupSample;
+pub use sample::Sample;
 use solver::{BoundedNewton, FitState, MAX_ITERATIONS};
 pub use uncertainty::{ActiveBound, StandardErrors, Uncertainty};
+pub use variant::Variant;
+use variant::VariantProblem;
 
 /// Bounds of each parameter, as published.
 pub const BOUNDS: (f64, f64) = (0.0, 2.0);
@@ -37,7 +47,7 @@ pub const PARAMETERS: [&str; 3] = ["beta", "gamma", "final"];
 
 /// Where both studies start their search.
 pub const PUBLISHED_START: GroupCoefficients =
-    GroupCoefficients { beta: 0.01, gamma: 0.8, final_scale: 0.3 };
+    GroupCoefficients { beta: 0.01, gamma: 0.8, final_scale: 0.3, constant_ms: 0.0 };
 
 /// Fewer points than this per group call for a warning: ten a parameter.
 const FEW_POINTS: usize = 30;
@@ -54,8 +64,10 @@ pub struct GroupFit {
     /// Errors of the estimate against the very data it was fitted on.
     #[serde(flatten)]
     pub errors: Errors,
-    /// Residual sum of squares, in ms².
+    /// Residual sum of squares, in ms², whatever was minimised.
     pub residual_sum_ms2: f64,
+    /// What was minimised: the sum of squares of the objective's residuals (ms² if absolute).
+    pub objective_sum: f64,
     /// Standard errors and correlations.
     #[serde(flatten)]
     pub uncertainty: Uncertainty,
@@ -70,6 +82,8 @@ pub struct GroupFit {
 pub struct Fit {
     /// The parameters with their conventions and origin, ready to predict.
     pub coefficients: Coefficients,
+    /// What was fitted.
+    pub variant: Variant,
     /// `K = 1`; `None` where the dataset has no such configuration.
     pub k_equal_1: Option<GroupFit>,
     /// `K > 1`; `None` where the dataset has no such configuration.
@@ -94,13 +108,16 @@ pub enum FitError {
     },
     /// Fewer points than parameters.
     #[error(
-        "{group}: {n} configurations cannot determine 3 parameters; measure at least 3, better {FEW_POINTS}"
+        "{group}: {n} configurations cannot determine {parameters} parameters; measure at least \
+         {parameters}, better {FEW_POINTS}"
     )]
     TooFew {
         /// The group.
         group: KernelGroup,
         /// How many there are.
         n: usize,
+        /// How many parameters are asked for.
+        parameters: usize,
     },
     /// All latencies are equal.
     #[error(
@@ -148,28 +165,48 @@ pub fn fit(
     start: GroupCoefficients,
 ) -> Result<Fit, FitError> {
     check_start(&start)?;
-    if dataset.observations.is_empty() {
+    fit_sample(&Sample::of(dataset, s_k, flops)?, start)
+}
+
+/// The same of a [`Sample`], which holds the conventions.
+///
+/// # Errors
+/// As for [`fit`].
+pub fn fit_sample(sample: &Sample, start: GroupCoefficients) -> Result<Fit, FitError> {
+    fit_variant(sample, Variant::PUBLISHED, start)
+}
+
+/// The same with another objective, or with T₀.
+///
+/// # Errors
+/// As for [`fit`].
+pub fn fit_variant(
+    sample: &Sample,
+    variant: Variant,
+    start: GroupCoefficients,
+) -> Result<Fit, FitError> {
+    check_start(&start)?;
+    if sample.is_empty() {
         return Err(FitError::Empty);
     }
     let fit_of = |group| {
-        let points = points(dataset, group, s_k, flops)?;
-        (!points.is_empty()).then(|| fit_group(group, points, &start)).transpose()
+        let sample = sample.group(group);
+        (!sample.rows.is_empty()).then(|| fit_group(group, sample, variant, &start)).transpose()
     };
     let k_equal_1 = fit_of(KernelGroup::KEqual1)?;
     let k_above_1 = fit_of(KernelGroup::KAbove1)?;
+    let provenance = sample.provenance.clone();
     let coefficients = Coefficients {
-        source: format!("fitted on {}, {}", dataset.provenance.device, dataset.provenance.source),
-        device: Some(dataset.provenance.device.clone()),
-        fitted_on: Some(FittedOn {
-            provenance: dataset.provenance.clone(),
-            configurations: dataset.observations.len() as u64,
-        }),
-        flops,
-        s_k,
+        source: format!("fitted on {}, {}", provenance.device, provenance.source),
+        device: Some(provenance.device.clone()),
+        fitted_on: Some(FittedOn { provenance, configurations: sample.len() as u64 }),
+        flops: sample.flops,
+        s_k: sample.s_k,
+        objective: variant.objective,
         k_equal_1: k_equal_1.as_ref().map(|fit| fit.estimate),
         k_above_1: k_above_1.as_ref().map(|fit| fit.estimate),
     };
-    Ok(Fit { coefficients, k_equal_1, k_above_1 })
+    Ok(Fit { coefficients, variant, k_equal_1, k_above_1 })
 }
 
 fn check_start(start: &GroupCoefficients) -> Result<(), FitError> {
@@ -180,53 +217,31 @@ fn check_start(start: &GroupCoefficients) -> Result<(), FitError> {
     }
 }
 
-/// The points of one group, with everything the model needs of a shape computed once.
-fn points(
-    dataset: &Dataset,
-    group: KernelGroup,
-    s_k: KernelTerm,
-    flops: FlopConvention,
-) -> Result<Vec<Point>, FitError> {
-    let members = dataset.observations.iter().filter(|o| KernelGroup::of(&o.shape) == group);
-    members
-        .map(|observation| {
-            let shape = observation.shape;
-            let latency = observation.typical().map(|latency| latency.0);
-            match latency {
-                Some(ns) if ns.is_finite() && ns > 0.0 => Ok(Point {
-                    ratio: s_k.s_k(shape.kernel()) / shape.pixels() as f64,
-                    flops: flops.millions(&shape),
-                    measured_ms: ns / 1e6,
-                }),
-                _ => Err(FitError::Latency {
-                    experiment: observation.experiment.clone(),
-                    shape,
-                    got: latency.map_or_else(|| "absent".into(), |ns| format!("{ns} ns")),
-                }),
-            }
-        })
-        .collect()
-}
-
 fn fit_group(
     group: KernelGroup,
-    points: Vec<Point>,
+    sample: &GroupSample,
+    variant: Variant,
     start: &GroupCoefficients,
 ) -> Result<GroupFit, FitError> {
-    let n = points.len();
-    if n < PARAMETERS.len() {
-        return Err(FitError::TooFew { group, n });
+    let n = sample.rows.len();
+    let parameters = PARAMETERS.len() + usize::from(variant.constant);
+    if n < parameters {
+        return Err(FitError::TooFew { group, n, parameters });
     }
-    let latency_ms = points[0].measured_ms;
-    if points.iter().all(|point| point.measured_ms == latency_ms) {
+    let latency_ms = sample.rows[0].measured_ms;
+    if sample.rows.iter().all(|row| row.measured_ms == latency_ms) {
         return Err(FitError::Constant { group, n, latency_ms });
     }
-    let optimum = optimum(&points, [start.beta, start.gamma])
+    if variant != Variant::PUBLISHED {
+        return fit_group_otherwise(group, sample, variant, start);
+    }
+    let problem = GroupProblem::new(sample, FinalScale::Follows);
+    let optimum = optimum(&problem, [start.beta, start.gamma])
         .map_err(|reason| FitError::NotConverged { group, reason })?;
-    let problem = GroupProblem { points, final_scale: FinalScale::Follows };
     let [beta, gamma] = optimum.parameters;
-    let estimate = GroupCoefficients { beta, gamma, final_scale: optimum.final_scale };
-    let errors = errors(&problem.measured_and_estimated(&estimate)).ok_or(FitError::Empty)?;
+    let estimate =
+        GroupCoefficients { beta, gamma, final_scale: optimum.final_scale, constant_ms: 0.0 };
+    let errors = sample.errors(&estimate).ok_or(FitError::Empty)?;
     let uncertainty = uncertainty::uncertainty(&problem, &estimate, optimum.residual_sum);
     let active_bounds = uncertainty::active_bounds(&problem, &estimate);
     let warnings = warnings(n, &uncertainty, &active_bounds);
@@ -234,6 +249,43 @@ fn fit_group(
         estimate,
         errors,
         residual_sum_ms2: optimum.residual_sum,
+        objective_sum: optimum.residual_sum,
+        uncertainty,
+        active_bounds,
+        warnings,
+    })
+}
+
+/// Of another variant than the published one.
+fn fit_group_otherwise(
+    group: KernelGroup,
+    sample: &GroupSample,
+    variant: Variant,
+    start: &GroupCoefficients,
+) -> Result<GroupFit, FitError> {
+    let n = sample.rows.len();
+    let optimum = VariantProblem::new(sample, variant)
+        .optimum(start)
+        .map_err(|reason| FitError::NotConverged { group, reason })?;
+    let estimate = optimum.estimate;
+    let errors = sample.errors(&estimate).ok_or(FitError::Empty)?;
+    let free: Vec<usize> = (0..4).filter(|i| !optimum.at_bound[*i]).collect();
+    let uncertainty = match sample.clusters.len() < 3 {
+        true => uncertainty::UNKNOWN,
+        false => uncertainty::of_columns(&optimum.columns, &free, n, optimum.objective_sum),
+    };
+    let constant = ("constant_ms", estimate.constant_ms);
+    let named = estimate.named().into_iter().chain([constant]).zip(optimum.at_bound);
+    let active_bounds: Vec<ActiveBound> = named
+        .filter(|((parameter, _), at)| *at && (variant.constant || *parameter != "constant_ms"))
+        .map(|((parameter, bound), _)| ActiveBound { parameter, bound })
+        .collect();
+    let warnings = warnings(n, &uncertainty, &active_bounds);
+    Ok(GroupFit {
+        estimate,
+        errors,
+        residual_sum_ms2: errors.rmse_ms * errors.rmse_ms * n as f64,
+        objective_sum: optimum.objective_sum,
         uncertainty,
         active_bounds,
         warnings,
@@ -281,15 +333,15 @@ impl Unfinished {
 }
 
 /// The least residual sum within the bounds.
-fn optimum(points: &[Point], start: [f64; 2]) -> Result<Optimum, String> {
-    let problem = |final_scale| GroupProblem { points: points.to_vec(), final_scale };
-    let free = minima(&problem(FinalScale::Follows), start);
+fn optimum(problem: &GroupProblem, start: [f64; 2]) -> Result<Optimum, String> {
+    let free = minima(problem, start);
     if let Some(Ok(best)) = free.first()
         && best.final_scale <= BOUNDS.1
     {
         return Ok(*best); // the least of all, and within the bounds
     }
-    let bound = minima(&problem(FinalScale::AtBound), start);
+    let at_bound = GroupProblem { final_scale: FinalScale::AtBound, ..problem.clone() };
+    let bound = minima(&at_bound, start);
     let within = free.into_iter().filter(|end| end.final_scale() <= BOUNDS.1);
     let mut ends: Vec<End> = bound.into_iter().chain(within).collect();
     ends.sort_by(|a, b| a.residual_sum().total_cmp(&b.residual_sum()));
@@ -390,6 +442,8 @@ impl Serialize for Fit {
             fitted_on: &'a Option<FittedOn>,
             flops: FlopConvention,
             s_k: KernelTerm,
+            objective: Objective,
+            constant: bool,
             k_equal_1: &'a Option<GroupFit>,
             k_above_1: &'a Option<GroupFit>,
         }
@@ -399,6 +453,8 @@ impl Serialize for Fit {
             fitted_on: &self.coefficients.fitted_on,
             flops: self.coefficients.flops,
             s_k: self.coefficients.s_k,
+            objective: self.variant.objective,
+            constant: self.variant.constant,
             k_equal_1: &self.k_equal_1,
             k_above_1: &self.k_above_1,
         };

@@ -6,11 +6,14 @@ use std::process::ExitCode;
 
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::experiment::{Experiment, Resolution};
-use alpha_flops_analysis::fit::{PUBLISHED_START, fit};
+use alpha_flops_analysis::crossvalidate::{LeaveOut, cross_validate};
+use alpha_flops_analysis::fit::{PUBLISHED_START, Sample, Variant, fit_variant};
 use alpha_flops_analysis::import::criterion::Imported;
 use alpha_flops_analysis::import::{self, asperti, criterion, load};
 use alpha_flops_analysis::metrics::evaluate;
-use alpha_flops_analysis::model::{Coefficients, FlopConvention, GroupCoefficients, KernelTerm};
+use alpha_flops_analysis::model::{
+    Coefficients, FlopConvention, GroupCoefficients, KernelTerm, Objective,
+};
 use alpha_flops_analysis::replicate::measure;
 use alpha_flops_analysis::report::{self, Input};
 use alpha_flops_analysis::suite;
@@ -32,6 +35,7 @@ enum Command {
     Experiments(ExperimentsArgs),
     Fit(FitArgs),
     Evaluate(EvaluateArgs),
+    Crossvalidate(CrossvalidateArgs),
     #[command(subcommand)]
     Import(ImportCommand),
     Report(ReportArgs),
@@ -101,7 +105,7 @@ struct ImportCriterionArgs {
 
 /// Fit α-FLOPs to a dataset, K = 1 and K > 1 apart
 ///
-/// Least squares on milliseconds with β, γ and final within 0 to 2. Coefficients mean nothing
+/// Least squares, on milliseconds unless --objective says otherwise, with β, γ and final within 0 to 2. Coefficients mean nothing
 /// without their conventions, so both have to be chosen and are stored with them.
 #[derive(Args)]
 struct FitArgs {
@@ -114,6 +118,12 @@ struct FitArgs {
     /// How FLOPs, in millions, are counted
     #[arg(long, value_enum)]
     flops: FlopConvention,
+    /// What the fit makes small
+    #[arg(long, value_enum, default_value_t)]
+    objective: Objective,
+    /// Also fit T₀ ≥ 0 (ms), a time that every convolution takes: T = T₀ + final · α · FLOPs
+    #[arg(long)]
+    constant: bool,
     /// One more place to search from; the optimum does not depend on it [default: 0.01,0.8,0.3]
     #[arg(long, value_name = "β,γ,final", value_parser = parse_start)]
     start: Option<GroupCoefficients>,
@@ -136,6 +146,29 @@ struct EvaluateArgs {
     /// `published-t2000`, `published-rtx4090`, or a file that `fit --out` has written
     #[arg(long, value_name = "NAME|FILE")]
     coefficients: String,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+}
+
+/// Predict left-out parts of a dataset from the rest, by every objective, with and without T₀
+#[derive(Args)]
+struct CrossvalidateArgs {
+    /// A run's folder, or a dataset (.csv or .parquet)
+    #[arg(value_name = "RUN|DATASET")]
+    dataset: PathBuf,
+    /// How S_K is computed
+    #[arg(long, value_enum)]
+    s_k: KernelTerm,
+    /// How FLOPs, in millions, are counted
+    #[arg(long, value_enum)]
+    flops: FlopConvention,
+    /// What is left out together
+    #[arg(long, value_enum)]
+    leave_out: LeaveOut,
+    /// Only these experiments of the dataset; may be repeated
+    #[arg(long, value_name = "NAME")]
+    experiment: Vec<String>,
     /// What to print
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
@@ -204,6 +237,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Experiments(args) => run_experiments(args),
         Command::Fit(args) => run_fit(args),
         Command::Evaluate(args) => run_evaluate(args),
+        Command::Crossvalidate(args) => run_crossvalidate(args),
         Command::Import(ImportCommand::Criterion(args)) => run_import_criterion(args),
         Command::Import(ImportCommand::Asperti(args)) => run_import_asperti(args),
         Command::Report(args) => run_report(args),
@@ -268,9 +302,10 @@ fn status(success: bool) -> ExitCode {
 }
 
 fn run_fit(args: &FitArgs) -> anyhow::Result<ExitCode> {
-    let Imported { dataset, .. } = load(&args.dataset)?;
+    let sample = sample(&args.dataset, args.s_k, args.flops)?;
     let start = args.start.unwrap_or(PUBLISHED_START);
-    let fit = fit(&dataset, args.s_k, args.flops, start)
+    let variant = Variant { objective: args.objective, constant: args.constant };
+    let fit = fit_variant(&sample, variant, start)
         .with_context(|| format!("cannot fit {}", args.dataset.display()))?;
     if let Some(path) = &args.out {
         let json = json(&fit)?;
@@ -283,11 +318,22 @@ fn run_fit(args: &FitArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Of a Parquet dataset, which may have millions of rows, only the columns that a fit needs.
+fn sample(path: &Path, s_k: KernelTerm, flops: FlopConvention) -> anyhow::Result<Sample> {
+    if path.extension().is_some_and(|extension| extension == "parquet") && path.is_file() {
+        return Ok(Sample::read_parquet(path, s_k, flops)?);
+    }
+    let Imported { dataset, .. } = load(path)?;
+    Sample::of(&dataset, s_k, flops).with_context(|| format!("cannot fit {}", path.display()))
+}
+
 /// `0.01,0.8,0.3`.
 fn parse_start(text: &str) -> Result<GroupCoefficients, String> {
     let numbers: Result<Vec<f64>, _> = text.split(',').map(|part| part.trim().parse()).collect();
     match numbers.as_deref() {
-        Ok(&[beta, gamma, final_scale]) => Ok(GroupCoefficients { beta, gamma, final_scale }),
+        Ok(&[beta, gamma, final_scale]) => {
+            Ok(GroupCoefficients { beta, gamma, final_scale, constant_ms: 0.0 })
+        }
         _ => Err("expected three numbers, e.g. 0.01,0.8,0.3".into()),
     }
 }
@@ -300,6 +346,19 @@ fn run_evaluate(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
         OutputFormat::Table => evaluation.table().to_text(),
         OutputFormat::Csv => evaluation.table().to_csv(),
         OutputFormat::Json => json(&evaluation)?,
+    })
+}
+
+fn run_crossvalidate(args: &CrossvalidateArgs) -> anyhow::Result<ExitCode> {
+    let Imported { mut dataset, .. } = load(&args.dataset)?;
+    let chosen = &args.experiment;
+    dataset.observations.retain(|o| chosen.is_empty() || chosen.contains(&o.experiment));
+    let validation = cross_validate(&dataset, args.s_k, args.flops, args.leave_out)
+        .with_context(|| format!("cannot cross-validate {}", args.dataset.display()))?;
+    print(&match args.format {
+        OutputFormat::Table => validation.table().to_text(),
+        OutputFormat::Csv => validation.table().to_csv(),
+        OutputFormat::Json => json(&validation)?,
     })
 }
 

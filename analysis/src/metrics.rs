@@ -104,23 +104,35 @@ pub enum EvaluateError {
 ///
 /// Measurements must be positive, as those of a [`Dataset`] are.
 pub fn errors(pairs: &[(f64, f64)]) -> Option<Errors> {
-    if pairs.is_empty() {
+    errors_of(pairs.iter().copied())
+}
+
+/// The same in one pass over pairs that need not be in memory.
+pub(crate) fn errors_of(pairs: impl Iterator<Item = (f64, f64)>) -> Option<Errors> {
+    let mut n = 0;
+    let (mut square, mut relative, mut signed) = (0.0, 0.0, 0.0);
+    let (mut smallest, mut largest) = (f64::INFINITY, f64::NEG_INFINITY);
+    for (measured, estimated) in pairs {
+        let error = estimated - measured;
+        n += 1;
+        square += error * error;
+        relative += (error / measured).abs();
+        signed += error;
+        smallest = smallest.min(measured);
+        largest = largest.max(measured);
+    }
+    if n == 0 {
         return None;
     }
-    let n = pairs.len() as f64;
-    let mean = |error: fn(f64, f64) -> f64| {
-        pairs.iter().map(|&(measured, estimated)| error(measured, estimated)).sum::<f64>() / n
-    };
-    let rmse_ms = mean(|measured, estimated| (estimated - measured).powi(2)).sqrt();
-    let largest = pairs.iter().fold(f64::NEG_INFINITY, |max, pair| max.max(pair.0));
-    let smallest = pairs.iter().fold(f64::INFINITY, |min, pair| min.min(pair.0));
+    let count = n as f64;
+    let rmse_ms = (square / count).sqrt();
     let range = largest - smallest;
     Some(Errors {
-        n: pairs.len(),
+        n,
         rmse_ms,
         nrmse_range_percent: (range > 0.0).then(|| 100.0 * rmse_ms / range),
-        mape_percent: 100.0 * mean(|measured, estimated| ((estimated - measured) / measured).abs()),
-        bias_ms: mean(|measured, estimated| estimated - measured),
+        mape_percent: 100.0 * (relative / count),
+        bias_ms: signed / count,
     })
 }
 

@@ -1,8 +1,10 @@
 //! The α-FLOPs formula: coefficients with their conventions in, a latency out.
 //!
 //! ```text
-//! T = final · ((S_K + β·(S − S_K)) / S)^γ · FLOPs      T in milliseconds, S = H·W
+//! T = T₀ + final · ((S_K + β·(S − S_K)) / S)^γ · FLOPs      T in milliseconds, S = H·W
 //! ```
+//!
+//! T₀ is 0 in the published form.
 //!
 //! Source: the paper, section 3 (equation of α-FLOPs), with FLOPs and `S_K` as the published code
 //! of each study computes them. The paper leaves both open, so a set of coefficients means nothing
@@ -48,7 +50,22 @@ pub enum KernelGroup {
     KAbove1,
 }
 
-/// The three parameters of one [`KernelGroup`].
+/// What a fit makes small.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// Squares of `T̂ − T`, in milliseconds, as both studies do: the longest decide
+    #[default]
+    Absolute,
+    /// Squares of `T̂/T − 1`: all count alike, but estimates too low are punished less
+    Relative,
+    /// Squares of `ln T̂ − ln T`: half and double are equally wrong
+    Log,
+}
+
+/// The parameters of one [`KernelGroup`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupCoefficients {
     /// β: how much of a pixel beyond `S_K` costs (dimensionless).
@@ -58,6 +75,9 @@ pub struct GroupCoefficients {
     /// `final`: milliseconds per million FLOPs, FLOPs as in [`FlopConvention`].
     #[serde(rename = "final")]
     pub final_scale: f64,
+    /// T₀: what a convolution takes beside its computation, in milliseconds; 0 in the published form.
+    #[serde(default)]
+    pub constant_ms: f64,
 }
 
 /// What coefficients were fitted on.
@@ -84,6 +104,8 @@ pub struct Coefficients {
     pub flops: FlopConvention,
     /// How `S_K` is computed.
     pub s_k: KernelTerm,
+    /// What their fit made small.
+    pub objective: Objective,
     /// Parameters for `K = 1`; `None` where there was nothing to fit them on.
     pub k_equal_1: Option<GroupCoefficients>,
     /// Parameters for `K > 1`; `None` where there was nothing to fit them on.
@@ -138,7 +160,7 @@ pub enum CoefficientsError {
         source: serde_json::Error,
     },
     /// Its schema is another one.
-    #[error("{path}: schema_version is {got}, expected {SCHEMA_VERSION}")]
+    #[error("{path}: schema_version is {got}, expected {FIRST_VERSION} or {SCHEMA_VERSION}")]
     Version {
         /// The file.
         path: PathBuf,
@@ -152,7 +174,7 @@ pub enum CoefficientsError {
         path: PathBuf,
         /// The group.
         group: KernelGroup,
-        /// `beta`, `gamma` or `final`.
+        /// `beta`, `gamma`, `final` or `constant_ms`.
         parameter: &'static str,
         /// What it is.
         value: f64,
@@ -166,7 +188,10 @@ pub enum CoefficientsError {
 }
 
 /// Version of the coefficients file.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
+
+/// Before `objective` and `constant_ms`: absolute, and 0.
+const FIRST_VERSION: u32 = 1;
 
 impl FlopConvention {
     /// `macs` or `two-per-mac`.
@@ -184,6 +209,17 @@ impl FlopConvention {
             Self::TwoPerMac => shape.flops().0,
         };
         count as f64 / 1e6
+    }
+}
+
+impl Objective {
+    /// `absolute`, `relative` or `log`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Absolute => "absolute",
+            Self::Relative => "relative",
+            Self::Log => "log",
+        }
     }
 }
 
@@ -249,8 +285,19 @@ impl Coefficients {
             fitted_on: None,
             flops: FlopConvention::Macs,
             s_k: KernelTerm::Area,
-            k_equal_1: Some(GroupCoefficients { beta: 0.02, gamma: 0.99, final_scale: 0.0375 }),
-            k_above_1: Some(GroupCoefficients { beta: 0.001, gamma: 0.56, final_scale: 0.0375 }),
+            objective: Objective::Absolute,
+            k_equal_1: Some(GroupCoefficients {
+                beta: 0.02,
+                gamma: 0.99,
+                final_scale: 0.0375,
+                constant_ms: 0.0,
+            }),
+            k_above_1: Some(GroupCoefficients {
+                beta: 0.001,
+                gamma: 0.56,
+                final_scale: 0.0375,
+                constant_ms: 0.0,
+            }),
         }
     }
 
@@ -262,15 +309,18 @@ impl Coefficients {
             fitted_on: None,
             flops: FlopConvention::Macs,
             s_k: KernelTerm::Side,
+            objective: Objective::Absolute,
             k_equal_1: Some(GroupCoefficients {
                 beta: 0.009_725_14,
                 gamma: 1.177_923_9,
                 final_scale: 0.005_492_17,
+                constant_ms: 0.0,
             }),
             k_above_1: Some(GroupCoefficients {
                 beta: 0.007_850_36,
                 gamma: 1.060_171_1,
                 final_scale: 0.004_019_56,
+                constant_ms: 0.0,
             }),
         }
     }
@@ -332,7 +382,8 @@ impl Coefficients {
     /// How many numbers they are.
     pub fn parameters(&self) -> usize {
         let groups = KernelGroup::ALL.into_iter().filter_map(|group| self.group(group));
-        groups.map(|parameters| parameters.named().len()).sum()
+        let constant = |p: &GroupCoefficients| usize::from(p.constant_ms > 0.0);
+        groups.map(|parameters| parameters.named().len() + constant(&parameters)).sum()
     }
 
     /// The correction factor α of `shape` (dimensionless).
@@ -358,8 +409,10 @@ impl Coefficients {
     /// [`PredictError`] where the shape's group has no parameters or the formula no value.
     pub fn predict(&self, shape: &ConvShape) -> Result<Nanoseconds, PredictError> {
         let alpha = self.alpha(shape)?;
-        let scale = self.group(KernelGroup::of(shape)).map_or(f64::NAN, |g| g.final_scale);
-        Ok(Nanoseconds(scale * alpha * self.flops.millions(shape) * 1e6))
+        let (scale, constant_ms) = self
+            .group(KernelGroup::of(shape))
+            .map_or((f64::NAN, f64::NAN), |g| (g.final_scale, g.constant_ms));
+        Ok(Nanoseconds(scale * alpha * self.flops.millions(shape) * 1e6 + constant_ms * 1e6))
     }
 
     /// The conventions and origin in a line, for captions: coefficients mean nothing without.
@@ -398,13 +451,18 @@ struct CoefficientsFile {
     fitted_on: Option<FittedOn>,
     flops: FlopConvention,
     s_k: KernelTerm,
+    #[serde(default)]
+    objective: Objective,
+    /// Said by each group's `constant_ms`, too.
+    #[serde(default, rename = "constant")]
+    _constant: bool,
     k_equal_1: Option<GroupCoefficients>,
     k_above_1: Option<GroupCoefficients>,
 }
 
 impl CoefficientsFile {
     fn validate(self, path: &Path) -> Result<Coefficients, CoefficientsError> {
-        if self.schema_version != SCHEMA_VERSION {
+        if ![FIRST_VERSION, SCHEMA_VERSION].contains(&self.schema_version) {
             let got = self.schema_version;
             return Err(CoefficientsError::Version { path: path.to_owned(), got });
         }
@@ -414,6 +472,7 @@ impl CoefficientsFile {
             fitted_on: self.fitted_on,
             flops: self.flops,
             s_k: self.s_k,
+            objective: self.objective,
             k_equal_1: self.k_equal_1,
             k_above_1: self.k_above_1,
         };
@@ -422,7 +481,8 @@ impl CoefficientsFile {
         }
         for group in KernelGroup::ALL {
             let Some(parameters) = coefficients.group(group) else { continue };
-            for (parameter, value) in parameters.named() {
+            let constant = ("constant_ms", parameters.constant_ms);
+            for (parameter, value) in parameters.named().into_iter().chain([constant]) {
                 if !(value.is_finite() && value >= 0.0) {
                     let path = path.to_owned();
                     return Err(CoefficientsError::Parameter { path, group, parameter, value });
@@ -434,7 +494,7 @@ impl CoefficientsFile {
 }
 
 impl GroupCoefficients {
-    /// The parameters in the formula's order, named as in files.
+    /// The published form's parameters in the formula's order, named as in files.
     pub fn named(&self) -> [(&'static str, f64); 3] {
         [("beta", self.beta), ("gamma", self.gamma), ("final", self.final_scale)]
     }
@@ -450,6 +510,12 @@ impl fmt::Display for KernelGroup {
 }
 
 impl fmt::Display for FlopConvention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Display for Objective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }

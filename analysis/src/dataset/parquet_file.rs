@@ -170,3 +170,11 @@ fn column_type(name: &str, kind: Kind) -> Result<TypePtr, ParquetError> {
         .with_repetition(repetition);
     Ok(Arc::new(column.build()?))
 }
+
+/// Writes rows as they are, so that tests have files that must be refused.
+#[cfg(test)]
+pub(super) fn write_unchecked(dataset: &super::Dataset, path: &Path) {
+    let row = |observation| Row::new(&dataset.provenance, observation);
+    let rows: Vec<Row> = dataset.observations.iter().map(row).collect();
+    std::fs::write(path, encode(&rows).unwrap()).unwrap();
+}

@@ -345,7 +345,7 @@ impl Row {
 }
 
 /// Text is one line and not empty: it goes into legends and tables.
-fn check_text(column: &'static str, text: &str) -> Result<(), Problem> {
+pub(super) fn check_text(column: &'static str, text: &str) -> Result<(), Problem> {
     if text.trim().is_empty() {
         return Err(Problem::Absent { column });
     }
@@ -360,6 +360,15 @@ fn check_text(column: &'static str, text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// A latency is finite and above 0.
+pub(super) fn check_time(column: &'static str, value: f64) -> Result<(), Problem> {
+    if value.is_finite() && value > 0.0 {
+        return Ok(());
+    }
+    let got = value.to_string();
+    Err(Problem::Value { column, got, expected: "a finite number above 0" })
+}
+
 fn check_latency(latency: &Latency) -> Result<(), Problem> {
     let columns = [
         ("median_ns", latency.median_ns),
@@ -368,10 +377,7 @@ fn check_latency(latency: &Latency) -> Result<(), Problem> {
         ("q3_ns", latency.q3_ns),
     ];
     for (column, value) in columns {
-        if let Some(value) = value.filter(|value| !(value.is_finite() && *value > 0.0)) {
-            let got = value.to_string();
-            return Err(Problem::Value { column, got, expected: "a finite number above 0" });
-        }
+        value.map_or(Ok(()), |value| check_time(column, value))?;
     }
     if latency.median_ns.or(latency.mean_ns).is_none() {
         return Err(Problem::NoLatency);

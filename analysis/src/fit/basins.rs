@@ -1,7 +1,5 @@
 //! Where to start: the basins of a coarse grid over (β, γ).
 
-use std::collections::BTreeMap;
-
 use super::BOUNDS;
 use super::group::GroupProblem;
 
@@ -14,13 +12,6 @@ const GAMMA_STEPS: usize = 60;
 /// The deepest come first. Where `final` is at its bound the valley of β^γ crosses the grid at an
 /// angle, and its points look like so many basins.
 const MOST_BASINS: usize = 64;
-
-/// All points of one `S_K/S`: the model treats them alike, so two sums stand for them.
-struct Cluster {
-    ratio: f64,
-    across: f64,
-    square: f64,
-}
 
 impl GroupProblem {
     /// Grid points no higher than their neighbours, deepest first: at least one, unless the formula
@@ -54,49 +45,30 @@ impl GroupProblem {
     ///
     /// Expanded into sums, a residual sum loses digits to cancellation: good enough to start from.
     fn grid(&self) -> Vec<Vec<f64>> {
-        let clusters = self.clusters();
         let total = self.square_sum();
         let [upper, _] = self.upper();
         (0..=BETA_STEPS)
             .map(|i| {
                 let beta = beta_at(i, upper);
-                let bases = clusters.iter().map(|c| c.ratio + beta * (1.0 - c.ratio));
+                let bases = self.points.iter().map(|p| p.ratio + beta * (1.0 - p.ratio));
                 let logs: Vec<f64> = bases.map(f64::ln).collect();
-                (0..=GAMMA_STEPS)
-                    .map(|j| self.residual_sum(&clusters, &logs, gamma_at(j), total))
-                    .collect()
+                (0..=GAMMA_STEPS).map(|j| self.residual_sum(&logs, gamma_at(j), total)).collect()
             })
             .collect()
     }
 
     /// `Σ(final·f − T)²`; `logs` are those of the brackets, `NaN` or −∞ where one is not positive.
-    fn residual_sum(&self, clusters: &[Cluster], logs: &[f64], gamma: f64, total: f64) -> f64 {
+    fn residual_sum(&self, logs: &[f64], gamma: f64, total: f64) -> f64 {
         let (mut across, mut square) = (0.0, 0.0);
-        for (cluster, log) in clusters.iter().zip(logs) {
+        for (point, log) in self.points.iter().zip(logs) {
             let power = if log.is_finite() { (gamma * log).exp() } else { f64::NAN };
-            across += power * cluster.across;
-            square += power * power * cluster.square;
+            let shape = power * point.flops;
+            across += shape * point.measured_ms;
+            square += shape * shape;
         }
         let final_scale = self.final_scale.choose(across, square);
         let sum = total - 2.0 * final_scale * across + final_scale * final_scale * square;
         if sum.is_finite() { sum.max(0.0) } else { f64::INFINITY }
-    }
-
-    /// How many values `S_K/S` takes: fewer than three cannot determine three parameters.
-    pub(super) fn distinct_ratios(&self) -> usize {
-        self.clusters().len()
-    }
-
-    fn clusters(&self) -> Vec<Cluster> {
-        let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
-        for point in &self.points {
-            let sum = sums.entry(point.ratio.to_bits()).or_default();
-            sum.0 += point.measured_ms * point.flops;
-            sum.1 += point.flops * point.flops;
-        }
-        let cluster =
-            |(bits, (across, square))| Cluster { ratio: f64::from_bits(bits), across, square };
-        sums.into_iter().map(cluster).collect()
     }
 }
 

@@ -8,16 +8,18 @@
 use argmin::core::{CostFunction, Error};
 
 use super::BOUNDS;
-use crate::model::GroupCoefficients;
+use super::sample::{Cluster, GroupSample};
 
-/// One configuration, as far as the model sees it.
+/// One configuration, or all configurations of one `S_K/S` as one (see [`reduction`]).
+///
+/// [`reduction`]: super::reduction
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Point {
     /// `S_K/S`.
     pub ratio: f64,
-    /// Millions of FLOPs.
+    /// Millions of FLOPs; of several configurations, the root of the sum of their squares.
     pub flops: f64,
-    /// Latency in milliseconds.
+    /// Latency in milliseconds; of several, what of it lies along their FLOPs.
     pub measured_ms: f64,
 }
 
@@ -39,6 +41,11 @@ pub(super) enum FinalScale {
 #[derive(Clone, Debug)]
 pub(super) struct GroupProblem {
     pub points: Vec<Point>,
+    /// Configurations behind the points.
+    pub n: usize,
+    /// Part of the residual sum that no parameter changes (ms²): latencies of one `S_K/S` that are
+    /// not proportional to their FLOPs.
+    pub rest: f64,
     pub final_scale: FinalScale,
 }
 
@@ -75,6 +82,21 @@ impl FinalScale {
 }
 
 impl GroupProblem {
+    /// A point per distinct `S_K/S`: the fit's cost does not depend on the number of rows.
+    pub(super) fn new(sample: &GroupSample, final_scale: FinalScale) -> Self {
+        let point = |cluster: &Cluster| Point {
+            ratio: cluster.ratio,
+            flops: cluster.sums.flops,
+            measured_ms: cluster.sums.measured_ms[0],
+        };
+        Self {
+            points: sample.clusters.iter().map(point).collect(),
+            n: sample.rows.len(),
+            rest: sample.clusters.iter().map(|c| c.sums.rest_without_constant()).sum(),
+            final_scale,
+        }
+    }
+
     /// The upper bounds of β and γ. Where `S < S_K` the bracket falls to 0 at β = r/(r − 1), beyond
     /// which the formula has no value: there β ends, should that be below its bound.
     pub(super) fn upper(&self) -> [f64; 2] {
@@ -99,21 +121,15 @@ impl GroupProblem {
         let across: f64 = pairs().map(|(point, shape)| point.measured_ms * shape).sum();
         let square: f64 = shapes.iter().map(|shape| shape * shape).sum();
         let final_scale = self.final_scale.choose(across, square);
-        let residual_sum: f64 =
-            pairs().map(|(point, shape)| (final_scale * shape - point.measured_ms).powi(2)).sum();
+        let squares =
+            pairs().map(|(point, shape)| (final_scale * shape - point.measured_ms).powi(2));
+        let residual_sum = squares.sum::<f64>() + self.rest;
         residual_sum.is_finite().then_some(Projection { final_scale, residual_sum })
     }
 
     /// Sum of the squared measurements (ms²): what rounding errors are relative to.
     pub(super) fn square_sum(&self) -> f64 {
-        self.points.iter().map(|point| point.measured_ms.powi(2)).sum()
-    }
-
-    /// Measurement and estimate of every point, in milliseconds.
-    pub(super) fn measured_and_estimated(&self, estimate: &GroupCoefficients) -> Vec<(f64, f64)> {
-        let GroupCoefficients { beta, gamma, final_scale } = *estimate;
-        let shape = |point: &Point| point.base(beta).powf(gamma) * point.flops;
-        self.points.iter().map(|point| (point.measured_ms, final_scale * shape(point))).collect()
+        self.points.iter().map(|point| point.measured_ms.powi(2)).sum::<f64>() + self.rest
     }
 
     /// Gradient and Hessian of the cost at `parameters`; `None` as for [`project`](Self::project).

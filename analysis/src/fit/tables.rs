@@ -1,29 +1,33 @@
 //! A fit as tables: for people, and with every digit.
 
-use super::{Fit, GroupFit};
+use super::{Fit, GroupFit, Variant};
 use crate::model::{Coefficients, GroupCoefficients, KernelGroup};
 use crate::table::{Column, Table, rounded, with_error};
 
 impl Fit {
     /// A row per group, as precise as the standard errors; correlations and warnings as notes.
     pub fn table(&self) -> Table {
-        let mut table = Table::new(
-            "α-FLOPs fitted: T = final · ((S_K + β(S − S_K))/S)^γ · FLOPs",
-            [
-                Column::text("group", "group"),
-                Column::number("n", "n", ""),
-                Column::number("beta", "β", ""),
-                Column::number("gamma", "γ", ""),
-                Column::number("final", "final", "ms/MFLOP"),
-                Column::number("rmse_ms", "RMSE", "ms"),
-                Column::number("nrmse_range_percent", "NRMSE by range", "%"),
-                Column::number("mape_percent", "MAPE", "%"),
-            ],
-        );
+        let constant = self.variant.constant;
+        let published = "final · ((S_K + β(S − S_K))/S)^γ · FLOPs";
+        let with = if constant { "T₀ + " } else { "" };
+        let mut columns = vec![
+            Column::text("group", "group"),
+            Column::number("n", "n", ""),
+            Column::number("beta", "β", ""),
+            Column::number("gamma", "γ", ""),
+            Column::number("final", "final", "ms/MFLOP"),
+        ];
+        columns.extend(constant.then(|| Column::number("constant_ms", "T₀", "ms")));
+        columns.extend([
+            Column::number("rmse_ms", "RMSE", "ms"),
+            Column::number("nrmse_range_percent", "NRMSE by range", "%"),
+            Column::number("mape_percent", "MAPE", "%"),
+        ]);
+        let mut table = Table::new(format!("α-FLOPs fitted: T = {with}{published}"), columns);
         for group in KernelGroup::ALL {
             match self.group(group) {
                 Some(fit) => {
-                    table.push(row(group, fit));
+                    table.push(row(group, fit, constant));
                     if let Some(correlations) = correlations(group, fit) {
                         table.note(correlations);
                     }
@@ -48,6 +52,8 @@ impl Fit {
             "gamma_standard_error",
             "final",
             "final_standard_error",
+            "constant_ms",
+            "constant_ms_standard_error",
             "rmse_ms",
             "nrmse_range_percent",
             "mape_percent",
@@ -57,7 +63,7 @@ impl Fit {
         let mut table = Table::new("α-FLOPs fitted", columns);
         for group in KernelGroup::ALL {
             let Some(fit) = self.group(group) else { continue };
-            let GroupCoefficients { beta, gamma, final_scale } = fit.estimate;
+            let GroupCoefficients { beta, gamma, final_scale, constant_ms } = fit.estimate;
             let errors = fit.uncertainty.standard_errors;
             let absent = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
             table.push([
@@ -69,6 +75,8 @@ impl Fit {
                 absent(errors.gamma),
                 final_scale.to_string(),
                 absent(errors.final_scale),
+                constant_ms.to_string(),
+                absent(errors.constant_ms),
                 fit.errors.rmse_ms.to_string(),
                 absent(fit.errors.nrmse_range_percent),
                 fit.errors.mape_percent.to_string(),
@@ -85,6 +93,9 @@ impl Fit {
             table.set_provenance(&fitted_on.provenance);
         }
         table.note(format!("S_K = {}, FLOPs = {flops}, in millions", s_k.formula()));
+        if self.variant != Variant::PUBLISHED {
+            table.note(format!("least squares of {} residuals", self.variant.objective));
+        }
         table.note(
             "in-sample: errors are against the data that were fitted; ± is one standard error, \
              deviations from the formula taken as independent",
@@ -92,9 +103,9 @@ impl Fit {
     }
 }
 
-fn row(group: KernelGroup, fit: &GroupFit) -> Vec<String> {
+fn row(group: KernelGroup, fit: &GroupFit, constant: bool) -> Vec<String> {
     let errors = fit.uncertainty.standard_errors;
-    let errors = [errors.beta, errors.gamma, errors.final_scale];
+    let errors = [errors.beta, errors.gamma, errors.final_scale, errors.constant_ms];
     let cell = |((parameter, value), error): ((&str, f64), Option<f64>)| match (
         error,
         fit.active_bounds.iter().any(|at| at.parameter == parameter),
@@ -104,7 +115,8 @@ fn row(group: KernelGroup, fit: &GroupFit) -> Vec<String> {
         (None, _) => rounded(value, 5),
     };
     let mut cells = vec![group.to_string(), fit.errors.n.to_string()];
-    cells.extend(fit.estimate.named().into_iter().zip(errors).map(cell));
+    let last = constant.then_some(("constant_ms", fit.estimate.constant_ms));
+    cells.extend(fit.estimate.named().into_iter().chain(last).zip(errors).map(cell));
     let nrmse = fit.errors.nrmse_range_percent;
     cells.extend([
         format!("{:.4}", fit.errors.rmse_ms),

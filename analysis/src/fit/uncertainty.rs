@@ -30,12 +30,14 @@ pub struct StandardErrors {
     /// Of `final`, in milliseconds per million FLOPs.
     #[serde(rename = "final")]
     pub final_scale: Option<f64>,
+    /// Of T₀, in milliseconds.
+    pub constant_ms: Option<f64>,
 }
 
 /// A parameter that the bounds, not the data, have set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ActiveBound {
-    /// `beta`, `gamma` or `final`.
+    /// `beta`, `gamma`, `final` or `constant_ms`.
     pub parameter: &'static str,
     /// The bound it is at.
     pub bound: f64,
@@ -64,26 +66,47 @@ pub(super) fn uncertainty(
     let fixed = active_bounds(problem, estimate);
     let free: Vec<usize> =
         (0..3).filter(|i| !fixed.iter().any(|f| f.parameter == PARAMETERS[*i])).collect();
-    let columns: Vec<&[f64]> = free.iter().map(|i| columns[*i].as_slice()).collect();
-    let mut result =
-        Uncertainty { standard_errors: StandardErrors::default(), correlation: [[None; 3]; 3] };
-    if problem.distinct_ratios() < 3 {
-        return result; // as many numbers to fit as values of S_K/S, so some parameter is arbitrary
+    if problem.points.len() < 3 {
+        return UNKNOWN; // as many numbers to fit as values of S_K/S, so some parameter is arbitrary
     }
-    let freedom = problem.points.len().saturating_sub(free.len());
+    of_columns(&columns, &free, problem.n, residual_sum)
+}
+
+/// Nothing is known.
+pub(super) const UNKNOWN: Uncertainty = Uncertainty {
+    standard_errors: StandardErrors {
+        beta: None,
+        gamma: None,
+        final_scale: None,
+        constant_ms: None,
+    },
+    correlation: [[None; 3]; 3],
+};
+
+/// From the Jacobian's columns by β, γ, `final` and perhaps T₀, those of `free` being free, and the
+/// sum that was minimised over `n` configurations.
+pub(super) fn of_columns(
+    columns: &[Vec<f64>],
+    free: &[usize],
+    n: usize,
+    residual_sum: f64,
+) -> Uncertainty {
+    let mut result = UNKNOWN;
+    let columns: Vec<&[f64]> = free.iter().map(|i| columns[*i].as_slice()).collect();
+    let freedom = n.saturating_sub(free.len());
     let Some(covariance) = inverse_gram(&columns).filter(|_| freedom > 0) else { return result };
     let variance = residual_sum / freedom as f64;
     let spread: Vec<f64> = (0..free.len()).map(|i| covariance[i][i].sqrt()).collect();
-    let mut errors = [None; 3];
+    let mut errors = [None; 4];
     for (i, parameter) in free.iter().enumerate() {
         errors[*parameter] = Some(variance.sqrt() * spread[i]);
-        for (j, other) in free.iter().enumerate() {
+        for (j, other) in free.iter().enumerate().filter(|(_, other)| **other.max(&parameter) < 3) {
             let correlation = if i == j { 1.0 } else { covariance[i][j] / (spread[i] * spread[j]) };
             result.correlation[*parameter][*other] = Some(correlation);
         }
     }
-    let [beta, gamma, final_scale] = errors;
-    result.standard_errors = StandardErrors { beta, gamma, final_scale };
+    let [beta, gamma, final_scale, constant_ms] = errors;
+    result.standard_errors = StandardErrors { beta, gamma, final_scale, constant_ms };
     result
 }
 

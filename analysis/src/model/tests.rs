@@ -44,7 +44,7 @@ fn an_absent_group_predicts_nothing_and_says_which() {
 
 #[test]
 fn a_negative_bracket_is_an_error_and_not_nan() {
-    let group = GroupCoefficients { beta: 2.0, gamma: 0.5, final_scale: 1.0 };
+    let group = GroupCoefficients { beta: 2.0, gamma: 0.5, final_scale: 1.0, constant_ms: 0.0 };
     let coefficients = Coefficients { k_above_1: Some(group), ..Coefficients::published_t2000() };
     let error = coefficients.predict(&shape(1, 1, 10, 10, 30)).unwrap_err();
     assert!(error.to_string().contains("below zero"), "{error}");
@@ -65,7 +65,7 @@ fn files_are_read_back_and_bad_ones_refused_with_the_reason() {
     assert_eq!(coefficients.k_equal_1.unwrap().final_scale, 0.5);
     for (from, to, expected) in [
         ("\"k_above_1\"", "\"k_above_one\"", "unknown field `k_above_one`"),
-        ("version\":1", "version\":2", "schema_version is 2, expected 1"),
+        ("version\":1", "version\":3", "schema_version is 3, expected 1 or 2"),
         ("\"beta\":0.1", "\"beta\":-0.1", "K = 1: beta is -0.1, expected a finite number"),
         ("\"side\"", "\"diagonal\"", "unknown variant `diagonal`"),
         ("\"beta\":0.1,", "", "missing field `beta`"),

@@ -1,0 +1,166 @@
+//! What a fit takes of a dataset: per configuration its FLOPs, latency and `S_K/S`, and per distinct
+//! `S_K/S` the sums that stand for all of its configurations.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use alpha_flops::shape::ConvShape;
+
+use super::FitError;
+use super::reduction::Reduction;
+use crate::dataset::parquet_columns::for_each_latency;
+use crate::dataset::{Dataset, DatasetError, Provenance};
+use crate::metrics::{Errors, errors_of};
+use crate::model::{FlopConvention, GroupCoefficients, KernelGroup, KernelTerm};
+
+/// Configurations reduced to what a fit needs, 24 bytes each. It belongs to its conventions.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub(super) provenance: Provenance,
+    pub(super) s_k: KernelTerm,
+    pub(super) flops: FlopConvention,
+    k_equal_1: GroupSample,
+    k_above_1: GroupSample,
+}
+
+/// One group of a [`Sample`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct GroupSample {
+    pub rows: Vec<Row>,
+    pub clusters: Vec<Cluster>,
+    /// By the bits of `S_K/S`.
+    places: HashMap<u64, u32>,
+    /// `S_K/S` of the row before and its cluster: neighbours in a file share it.
+    latest: Option<(u64, u32)>,
+}
+
+/// One configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    /// Index of its cluster.
+    pub cluster: u32,
+    /// Millions of FLOPs.
+    pub flops: f64,
+    /// Latency in milliseconds.
+    pub measured_ms: f64,
+}
+
+/// All configurations of one `S_K/S`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cluster {
+    /// `S_K/S`.
+    pub ratio: f64,
+    /// Their sums.
+    pub sums: Reduction,
+}
+
+impl Sample {
+    /// A sample without configurations.
+    pub(crate) fn new(provenance: Provenance, s_k: KernelTerm, flops: FlopConvention) -> Self {
+        let (k_equal_1, k_above_1) = Default::default();
+        Self { provenance, s_k, flops, k_equal_1, k_above_1 }
+    }
+
+    /// Of a dataset in memory.
+    ///
+    /// # Errors
+    /// [`FitError::Latency`] where one is absent, not finite or not above 0.
+    pub fn of(dataset: &Dataset, s_k: KernelTerm, flops: FlopConvention) -> Result<Self, FitError> {
+        let mut sample = Self::new(dataset.provenance.clone(), s_k, flops);
+        for observation in &dataset.observations {
+            let latency = observation.typical().map(|latency| latency.0);
+            match latency {
+                Some(ns) if ns.is_finite() && ns > 0.0 => sample.push(&observation.shape, ns),
+                _ => {
+                    return Err(FitError::Latency {
+                        experiment: observation.experiment.clone(),
+                        shape: observation.shape,
+                        got: latency.map_or_else(|| "absent".into(), |ns| format!("{ns} ns")),
+                    });
+                }
+            }
+        }
+        Ok(sample)
+    }
+
+    /// Of a Parquet dataset, in one pass over the columns that a fit needs: what millions of rows
+    /// take is 24 bytes each.
+    ///
+    /// Provenance, dimensions, medians and means are validated as by [`Dataset::read`]; that
+    /// function also validates the other columns, and finds configurations that come twice.
+    ///
+    /// # Errors
+    /// [`DatasetError`], which names the file, the row, and what was expected.
+    pub fn read_parquet(
+        path: &Path,
+        s_k: KernelTerm,
+        flops: FlopConvention,
+    ) -> Result<Self, DatasetError> {
+        for_each_latency(path, |provenance| Self::new(provenance, s_k, flops), Self::push)
+    }
+
+    /// Adds a configuration whose latency is finite and above 0.
+    pub(crate) fn push(&mut self, shape: &ConvShape, latency_ns: f64) {
+        let group = match KernelGroup::of(shape) {
+            KernelGroup::KEqual1 => &mut self.k_equal_1,
+            KernelGroup::KAbove1 => &mut self.k_above_1,
+        };
+        let ratio = self.s_k.s_k(shape.kernel()) / shape.pixels() as f64;
+        group.push(ratio, self.flops.millions(shape), latency_ns / 1e6);
+    }
+
+    /// How many configurations there are.
+    pub fn len(&self) -> usize {
+        self.k_equal_1.rows.len() + self.k_above_1.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn group(&self, group: KernelGroup) -> &GroupSample {
+        match group {
+            KernelGroup::KEqual1 => &self.k_equal_1,
+            KernelGroup::KAbove1 => &self.k_above_1,
+        }
+    }
+}
+
+impl GroupSample {
+    fn push(&mut self, ratio: f64, flops: f64, measured_ms: f64) {
+        let cluster = self.cluster(ratio);
+        self.clusters[cluster as usize].sums.add(flops, measured_ms, 1.0);
+        self.rows.push(Row { cluster, flops, measured_ms });
+    }
+
+    /// The cluster of `ratio`, a new one where it is the first of its kind.
+    fn cluster(&mut self, ratio: f64) -> u32 {
+        let bits = ratio.to_bits();
+        if let Some((latest, place)) = self.latest
+            && latest == bits
+        {
+            return place;
+        }
+        let next = self.clusters.len() as u32;
+        let place = *self.places.entry(bits).or_insert(next);
+        if place == next {
+            self.clusters.push(Cluster { ratio, sums: Reduction::default() });
+        }
+        self.latest = Some((bits, place));
+        place
+    }
+
+    /// Errors of an estimate over all rows: a pass of its own, for relative errors do not reduce.
+    /// `None` where there are no rows.
+    pub(super) fn errors(&self, estimate: &GroupCoefficients) -> Option<Errors> {
+        let base = |cluster: &Cluster| cluster.ratio + estimate.beta * (1.0 - cluster.ratio);
+        let factor = |c: &Cluster| estimate.final_scale * base(c).powf(estimate.gamma);
+        let factors: Vec<f64> = self.clusters.iter().map(factor).collect();
+        let pair = |row: &Row| {
+            let computing = factors[row.cluster as usize] * row.flops;
+            (row.measured_ms, computing + estimate.constant_ms)
+        };
+        errors_of(self.rows.iter().map(pair))
+    }
+}

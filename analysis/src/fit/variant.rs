@@ -1,0 +1,344 @@
+//! Other objectives than the published one, and a constant time T₀ for the launch.
+//!
+//! Least squares of residuals e over β, γ, `final` and, if asked for, T₀ ≥ 0:
+//!
+//! ```text
+//! absolute   e = T̂ − T          as published: the longest convolutions decide
+//! relative   e = T̂/T − 1        every convolution counts alike; estimates too low are punished less
+//! log        e = ln T̂ − ln T    the same without that lean: half and double are equally wrong
+//! ```
+//!
+//! Absolute and relative residuals reduce to two rows a cluster (see [`reduction`], with weights
+//! 1/T). Logarithms reduce to a row per `S_K/S` without T₀, where `ln T̂ − ln F` depends on it alone,
+//! and with T₀ to one per distinct `(S_K/S, F)`.
+//!
+//! The search is Levenberg's and Marquardt's within the bounds, from the best places of a grid.
+//!
+//! [`reduction`]: super::reduction
+
+use std::collections::BTreeMap;
+
+use super::BOUNDS;
+use super::reduction::Reduction;
+use super::sample::{GroupSample, Row};
+use crate::model::{GroupCoefficients, Objective};
+
+/// What is minimised, and whether there is a T₀.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// How residuals are measured.
+    pub objective: Objective,
+    /// Whether T₀ is fitted; it is 0 otherwise.
+    pub constant: bool,
+}
+
+impl Variant {
+    /// As both studies fit.
+    pub const PUBLISHED: Self = Self { objective: Objective::Absolute, constant: false };
+
+    /// Every one, the published first.
+    pub const ALL: [Self; 6] = [
+        Self::PUBLISHED,
+        Self { objective: Objective::Absolute, constant: true },
+        Self { objective: Objective::Relative, constant: false },
+        Self { objective: Objective::Relative, constant: true },
+        Self { objective: Objective::Log, constant: false },
+        Self { objective: Objective::Log, constant: true },
+    ];
+}
+
+/// β, γ, ln `final` (near-linear in logarithms, and never below 0), T₀.
+type Position = [f64; 4];
+type Matrix = [[f64; 4]; 4];
+
+/// `final` below this is none.
+const SMALLEST_FINAL: f64 = 1e-12;
+const MAX_ITERATIONS: usize = 2000;
+/// Cosine of the angle between residuals and each derivative at which a minimum is accepted.
+const ORTHOGONAL: f64 = 1e-8;
+/// The same where rounding ends the search before.
+const NEARLY_ORTHOGONAL: f64 = 1e-5;
+/// Rows that rank the grid: it only says where to start.
+const RANKING_ROWS: usize = 1000;
+const STARTS: usize = 8;
+
+/// A row of the reduced problem.
+#[derive(Clone, Copy)]
+struct Reduced {
+    ratio: f64,
+    flops: f64,
+    /// Of T₀; of a logarithm, the weight of the residual.
+    constant: f64,
+    /// What is compared with.
+    measured: f64,
+}
+
+/// The reduced problem of one group.
+#[derive(Clone)]
+pub(super) struct VariantProblem {
+    rows: Vec<Reduced>,
+    /// What no parameter changes.
+    rest: f64,
+    variant: Variant,
+    /// Largest β at which all brackets are above 0.
+    upper_beta: f64,
+}
+
+/// A stationary point within the bounds.
+#[derive(Clone, Debug)]
+pub(super) struct VariantOptimum {
+    pub estimate: GroupCoefficients,
+    pub objective_sum: f64,
+    /// Derivatives of the residuals by β, γ, `final` and T₀, a column each.
+    pub columns: [Vec<f64>; 4],
+    /// Which parameters the bounds have set.
+    pub at_bound: [bool; 4],
+}
+
+impl VariantProblem {
+    pub(super) fn new(sample: &GroupSample, variant: Variant) -> Self {
+        let largest = sample.clusters.iter().fold(0.0, |max: f64, c| max.max(c.ratio));
+        let edge = if largest > 1.0 { largest / (largest - 1.0) * (1.0 - 1e-12) } else { BOUNDS.1 };
+        let (rows, rest) = match variant.objective {
+            Objective::Absolute => linear(sample, |_| 1.0),
+            Objective::Relative => linear(sample, |row| 1.0 / row.measured_ms),
+            Objective::Log => logarithmic(sample, variant.constant),
+        };
+        Self { rows, rest, variant, upper_beta: edge.min(BOUNDS.1) }
+    }
+
+    /// Residual, and its derivatives by the position's components.
+    fn row(&self, row: &Reduced, [beta, gamma, log_final, constant]: Position) -> (f64, Position) {
+        let base = row.ratio + beta * (1.0 - row.ratio);
+        let log = base.ln();
+        let part = (log_final + gamma * log).exp() * row.flops;
+        let slopes = [part * gamma * (1.0 - row.ratio) / base, part * log, part];
+        if self.variant.objective != Objective::Log {
+            let residual = part + constant * row.constant - row.measured;
+            return (residual, [slopes[0], slopes[1], slopes[2], row.constant]);
+        }
+        let estimate = part + constant;
+        let scale = row.constant / estimate;
+        let residual = row.constant * (estimate.ln() - row.measured);
+        (residual, [slopes[0] * scale, slopes[1] * scale, slopes[2] * scale, scale])
+    }
+
+    fn sum(&self, position: Position) -> f64 {
+        let squares = self.rows.iter().map(|row| self.row(row, position).0.powi(2));
+        let sum = squares.sum::<f64>();
+        if sum.is_finite() { sum + self.rest } else { f64::INFINITY }
+    }
+
+    fn normal_equations(&self, position: Position) -> (Matrix, Position) {
+        let (mut matrix, mut gradient) = ([[0.0; 4]; 4], [0.0; 4]);
+        for row in &self.rows {
+            let (residual, slopes) = self.row(row, position);
+            for i in 0..4 {
+                gradient[i] += residual * slopes[i];
+                for j in 0..4 {
+                    matrix[i][j] += slopes[i] * slopes[j];
+                }
+            }
+        }
+        (matrix, gradient)
+    }
+
+    fn bounds(&self) -> [(f64, f64); 4] {
+        let most = if self.variant.constant { f64::INFINITY } else { 0.0 };
+        [(BOUNDS.0, self.upper_beta), BOUNDS, (SMALLEST_FINAL.ln(), BOUNDS.1.ln()), (0.0, most)]
+    }
+
+    /// The least objective within the bounds, `start` being one candidate more.
+    pub(super) fn optimum(&self, start: &GroupCoefficients) -> Result<VariantOptimum, String> {
+        let log_final = start.final_scale.max(SMALLEST_FINAL).ln();
+        let users = [start.beta.min(self.upper_beta), start.gamma, log_final, 0.0];
+        let mut best: Option<(f64, Result<Position, String>)> = None;
+        for start in self.starts().into_iter().chain([users]) {
+            let (position, converged) = self.descend(start);
+            let sum = self.sum(position);
+            // of ends that differ by rounding the first counts
+            if best.as_ref().is_none_or(|(least, end)| {
+                sum < least * (1.0 - 1e-10) || (end.is_err() && converged && sum <= *least)
+            }) {
+                let reason = "no step lowers the objective, and the gradient is not zero";
+                best = Some((sum, if converged { Ok(position) } else { Err(reason.into()) }));
+            }
+        }
+        let (sum, position) = best.ok_or("the formula has no value there")?;
+        Ok(self.finish(position?, sum))
+    }
+
+    fn finish(&self, position: Position, objective_sum: f64) -> VariantOptimum {
+        let [beta, gamma, log_final, constant_ms] = position;
+        let final_scale = log_final.exp().min(BOUNDS.1);
+        let mut columns: [Vec<f64>; 4] = Default::default();
+        for row in &self.rows {
+            let mut slopes = self.row(row, position).1;
+            slopes[2] /= final_scale;
+            columns.iter_mut().zip(slopes).for_each(|(column, slope)| column.push(slope));
+        }
+        let bounds = self.bounds();
+        VariantOptimum {
+            estimate: GroupCoefficients { beta, gamma, final_scale, constant_ms },
+            objective_sum,
+            columns,
+            at_bound: [0, 1, 2, 3]
+                .map(|i| position[i] <= bounds[i].0 || position[i] >= bounds[i].1),
+        }
+    }
+
+    /// Where the descent ends, and whether the gradient vanishes there.
+    fn descend(&self, start: Position) -> (Position, bool) {
+        let bounds = self.bounds();
+        let mut position = [0, 1, 2, 3].map(|i| start[i].clamp(bounds[i].0, bounds[i].1));
+        let (mut sum, mut damping) = (self.sum(position), 1e-3);
+        for _ in 0..MAX_ITERATIONS {
+            let (matrix, gradient) = self.normal_equations(position);
+            let free = [0, 1, 2, 3].map(|i| {
+                let (at_low, at_high) = (position[i] <= bounds[i].0, position[i] >= bounds[i].1);
+                matrix[i][i] > 0.0
+                    && !(at_low && gradient[i] >= 0.0)
+                    && !(at_high && gradient[i] <= 0.0)
+            });
+            let angle = |i: usize| gradient[i].abs() / (matrix[i][i] * sum).sqrt();
+            let angle = (0..4).filter(|i| free[*i]).map(angle).fold(0.0, f64::max);
+            if angle <= ORTHOGONAL || sum <= 1e-26 * self.rows.len() as f64 {
+                return (position, true);
+            }
+            loop {
+                let step = solve(matrix, gradient, free, damping);
+                let next =
+                    [0, 1, 2, 3].map(|i| (position[i] - step[i]).clamp(bounds[i].0, bounds[i].1));
+                let next_sum = self.sum(next);
+                if next_sum < sum {
+                    (position, sum, damping) = (next, next_sum, (damping / 10.0).max(1e-15));
+                    break;
+                }
+                damping *= 10.0;
+                if damping > 1e12 {
+                    return (position, angle <= NEARLY_ORTHOGONAL);
+                }
+            }
+        }
+        (position, false)
+    }
+
+    /// The best places of a grid over (β, γ), `final` and T₀ roughly fitted at each.
+    fn starts(&self) -> Vec<Position> {
+        let stride = self.rows.len().div_ceil(RANKING_ROWS);
+        let rows: Vec<Reduced> = self.rows.iter().step_by(stride).copied().collect();
+        let few = Self { rows, rest: 0.0, ..self.clone() };
+        let mut ranked = Vec::new();
+        for i in 0..=14 {
+            let beta = if i == 0 { 0.0 } else { 10f64.powf(f64::from(i) * 0.5 - 7.0) };
+            for gamma in (1..=10).map(|j| 0.2 * f64::from(j)) {
+                for position in few.linear_part(beta.min(self.upper_beta), gamma) {
+                    ranked.push((few.sum(position), position));
+                }
+            }
+        }
+        ranked.retain(|(sum, _)| sum.is_finite());
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+        ranked.into_iter().take(STARTS).map(|(_, position)| position).collect()
+    }
+
+    /// `final` and T₀ for given β and γ, exact but for logarithms with T₀.
+    fn linear_part(&self, beta: f64, gamma: f64) -> Vec<Position> {
+        let shape = |row: &Reduced| (row.ratio + beta * (1.0 - row.ratio)).powf(gamma) * row.flops;
+        let at = |scale: f64, constant: f64| {
+            [beta, gamma, scale.clamp(SMALLEST_FINAL, BOUNDS.1).ln(), constant]
+        };
+        if self.variant.objective == Objective::Log {
+            let weight = |row: &Reduced| row.constant * row.constant;
+            let weights: f64 = self.rows.iter().map(weight).sum();
+            let logs = self.rows.iter().map(|row| weight(row) * (row.measured - shape(row).ln()));
+            let scale = (logs.sum::<f64>() / weights).exp();
+            let shortest = self.rows.iter().fold(f64::INFINITY, |min, r| min.min(r.measured)).exp();
+            let constants = if self.variant.constant { &[0.0, 0.5, 0.95][..] } else { &[0.0] };
+            return constants.iter().map(|share| at(scale, share * shortest)).collect();
+        }
+        let mut all = Reduction::default();
+        self.rows.iter().for_each(|row| all.rotate_in(shape(row), row.constant, row.measured));
+        let constant = match self.variant.constant && all.constant[1] > 0.0 {
+            true => (all.measured_ms[1] / all.constant[1]).max(0.0),
+            false => 0.0,
+        };
+        vec![at((all.measured_ms[0] - all.constant[0] * constant) / all.flops, constant)]
+    }
+}
+
+fn linear(sample: &GroupSample, weight: impl Fn(&Row) -> f64) -> (Vec<Reduced>, f64) {
+    let mut sums = vec![Reduction::default(); sample.clusters.len()];
+    for row in &sample.rows {
+        sums[row.cluster as usize].add(row.flops, row.measured_ms, weight(row));
+    }
+    let mut rows = Vec::with_capacity(2 * sums.len());
+    let mut rest = 0.0;
+    for (sums, cluster) in sums.iter().zip(&sample.clusters) {
+        let ratio = cluster.ratio;
+        let ([first, second], [a, b]) = (sums.constant, sums.measured_ms);
+        rows.push(Reduced { ratio, flops: sums.flops, constant: first, measured: a });
+        rows.push(Reduced { ratio, flops: 0.0, constant: second, measured: b });
+        rest += sums.residual_sum;
+    }
+    (rows, rest)
+}
+
+/// Means of logarithms by Welford's method.
+#[derive(Default)]
+struct Mean {
+    n: f64,
+    mean: f64,
+    squares: f64,
+}
+
+fn logarithmic(sample: &GroupSample, constant: bool) -> (Vec<Reduced>, f64) {
+    let mut means: BTreeMap<(u32, u64), Mean> = BTreeMap::new();
+    for row in &sample.rows {
+        // without T₀ the logarithm of F is but a summand
+        let flops = if constant { row.flops } else { 1.0 };
+        let value = (row.measured_ms / row.flops * flops).ln();
+        let mean = means.entry((row.cluster, flops.to_bits())).or_default();
+        mean.n += 1.0;
+        let before = value - mean.mean;
+        mean.mean += before / mean.n;
+        mean.squares += before * (value - mean.mean);
+    }
+    let rest = means.values().map(|mean| mean.squares).sum();
+    let row = |((cluster, flops), mean): ((u32, u64), Mean)| Reduced {
+        ratio: sample.clusters[cluster as usize].ratio,
+        flops: f64::from_bits(flops),
+        constant: mean.n.sqrt(),
+        measured: mean.mean,
+    };
+    (means.into_iter().map(row).collect(), rest)
+}
+
+/// `(A + damping·diag A)⁻¹·g` over the free components, 0 for the others, by Cholesky's method in
+/// units in which A's diagonal is 1.
+fn solve(matrix: Matrix, gradient: Position, free: [bool; 4], damping: f64) -> Position {
+    let index: Vec<usize> = (0..4).filter(|i| free[*i]).collect();
+    let unit = |i: usize| matrix[i][i].sqrt();
+    let mut lower = [[0.0; 4]; 4];
+    let mut along = [0.0; 4];
+    for (a, &i) in index.iter().enumerate() {
+        for (b, &j) in index.iter().enumerate().take(a + 1) {
+            let before: f64 = (0..b).map(|c| lower[a][c] * lower[b][c]).sum();
+            let entry = if a == b { 1.0 + damping } else { matrix[i][j] / (unit(i) * unit(j)) };
+            lower[a][b] = match a == b {
+                // rounding may take all of it where parameters are confounded
+                true => (entry - before).max(1e-15).sqrt(),
+                false => (entry - before) / lower[b][b],
+            };
+        }
+        let before: f64 = (0..a).map(|c| lower[a][c] * along[c]).sum();
+        along[a] = (gradient[i] / unit(i) - before) / lower[a][a];
+    }
+    let mut step = [0.0; 4];
+    for a in (0..index.len()).rev() {
+        let after: f64 = (a + 1..index.len()).map(|c| lower[c][a] * along[c]).sum();
+        along[a] = (along[a] - after) / lower[a][a];
+        step[index[a]] = along[a] / unit(index[a]);
+    }
+    step
+}
