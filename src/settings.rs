@@ -17,7 +17,7 @@ use crate::units::Bytes;
 mod found;
 
 use found::Found;
-pub use found::SettingsError;
+pub use found::{SettingsError, parse_budget};
 
 /// Where the convolutions shall run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,7 +65,8 @@ pub struct SweepPlan {
     pub launches: NonZeroU32,
     /// Launches before them.
     pub warm_up_launches: u32,
-    /// What all of it may take; `None`: as long as the grid needs.
+    /// What all of it may take, in seconds in files; `None`: as long as the grid needs.
+    #[serde(rename = "budget_s", with = "seconds")]
     pub budget: Option<Duration>,
     /// A configuration that needs more is skipped.
     pub memory_limit: Option<Bytes>,
@@ -73,6 +74,22 @@ pub struct SweepPlan {
     pub backend: BackendSettings,
     /// On what machine.
     pub platform: Platform,
+}
+
+/// A duration as a number.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(time: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
+        time.map(|time| time.as_secs_f64()).serialize(out)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<f64>::deserialize(from)?;
+        seconds.map(Duration::try_from_secs_f64).transpose().map_err(D::Error::custom)
+    }
 }
 
 /// `sweep.json`.
@@ -119,7 +136,7 @@ pub struct Counts {
     pub skipped: BTreeMap<String, u64>,
     /// They were tried.
     pub failed: u64,
-    /// The budget was used up before.
+    /// They have no outcome: not yet, or the budget was used up before.
     pub unvisited: u64,
     /// Time that measuring and skipping took, in seconds.
     pub used_s: f64,
@@ -183,6 +200,9 @@ pub enum SweepError {
         /// process ends.
         hangs: bool,
     },
+    /// The backend computes something else than a convolution.
+    #[error("{0}; nothing was measured: times of wrong results mean nothing, please report it")]
+    Wrong(BackendError),
     /// A time means nothing.
     #[error(
         "{shape}: a launch took {got_ns} ns by the {clock}'s clock, expected a finite time above 0"
@@ -316,7 +336,7 @@ impl Sweep {
         part_interval: Duration,
     ) -> Result<Self, SweepError> {
         let order = Order::new(plan.grid, plan.seed);
-        let mut pace = Pace::new(plan.budget);
+        let mut pace = Pace::new(plan.backend.kind(), plan.budget);
         let store = Store::open(folder, plan, session)?;
         let mut counts = Counts::default();
         let (covered, damaged) = store.read_parts(|visit| {
@@ -327,6 +347,7 @@ impl Sweep {
                 pace.learn(visit.shape, took);
             }
         })?;
+        counts.unvisited = u64::from(store.header.plan.configurations()) - counts.visited();
         Ok(Self { store, order, covered, pace, counts, part_interval, damaged })
     }
 
@@ -353,6 +374,7 @@ impl Sweep {
         if self.store.header.status != Status::Unfinished && self.damaged.is_empty() {
             return Ok(self.store.header.status);
         }
+        self.verify(backend)?;
         if self.counts.measured == 0 && self.pace.most().is_some() {
             self.feel_the_way(backend);
         }
@@ -363,8 +385,6 @@ impl Sweep {
                 break;
             }
         }
-        let total = u64::from(self.store.header.plan.configurations());
-        self.counts.unvisited = total - self.counts.visited();
         self.store.header.counts = Some(self.counts.clone());
         store::end(&mut self.store, status)?;
         Ok(status)
@@ -398,6 +418,7 @@ impl Sweep {
             }
             let (visit, lost) = self.visit(ordinal, backend);
             self.counts.add(&visit);
+            self.counts.unvisited -= 1;
             part.push(visit);
             if lost.is_some() || part.len() >= PART_ROWS || begun.elapsed() >= self.part_interval {
                 let writing = Instant::now();
@@ -434,6 +455,22 @@ impl Sweep {
             (rest, left) => rest.or(left),
         };
         Progress { configurations, counts: &self.counts, time_left }
+    }
+
+    /// Compares outputs of some small convolutions with direct sums. Whatever else is wrong with them
+    /// will be with configurations, and recorded there.
+    fn verify(&self, backend: &mut dyn Backend) -> Result<(), SweepError> {
+        for [side, channels, kernel] in [[1, 100, 1], [8, 50, 4], [32, 20, 3]] {
+            let Ok(shape) = ConvShape::new(side, side, channels, channels, kernel) else {
+                continue;
+            };
+            let seed = self.store.header.plan.seed;
+            let verified = backend.prepare(shape, seed).and_then(|mut conv| conv.verify());
+            if let Err(error @ BackendError::Verification { .. }) = verified {
+                return Err(SweepError::Wrong(error));
+            }
+        }
+        Ok(())
     }
 
     /// Launches some shapes of growing size, once each, so that the first configurations are not
@@ -488,12 +525,13 @@ impl Sweep {
     }
 
     fn try_measure(
-        &self,
+        &mut self,
         shape: ConvShape,
         backend: &mut dyn Backend,
     ) -> Result<Visited, SampleError> {
         let plan = &self.store.header.plan;
-        if let Some(detail) = self.too_long(self.pace.expected_s(shape)) {
+        if let Some(expected_s) = self.pace.hopeless_s(shape) {
+            let detail = self.too_long(expected_s);
             return Ok(Visited::Skipped { reason: Skip::Budget, detail });
         }
         let required = backend.required_memory(shape);
@@ -501,12 +539,17 @@ impl Sweep {
         if let Some(detail) = too_large(required, plan.memory_limit, available) {
             return Ok(Visited::Skipped { reason: Skip::Memory, detail });
         }
+        let preparing = Instant::now();
         let mut conv = backend.prepare(shape, plan.seed)?;
         if plan.warm_up_launches > 0 {
             // the first launch says whether there can be time for all of them
             let first = conv.time(NonZeroU32::MIN)?;
             let launches = f64::from(plan.launches.get() + plan.warm_up_launches);
-            if let Some(detail) = self.too_long(first.host_ns / 1e9 * launches) {
+            let rest = Duration::try_from_secs_f64(first.host_ns / 1e9 * (launches - 1.0));
+            let expected = rest.unwrap_or(Duration::MAX).saturating_add(preparing.elapsed());
+            if self.pace.most().is_some_and(|most| expected > most) {
+                let detail = self.too_long(expected.as_secs_f64());
+                self.pace.learn(shape, expected);
                 return Ok(Visited::Skipped { reason: Skip::Budget, detail });
             }
         }
@@ -516,11 +559,10 @@ impl Sweep {
         times_of(conv.as_mut(), plan, shape)
     }
 
-    /// Why so many seconds are too many for one configuration, where they are.
-    fn too_long(&self, expected_s: f64) -> Option<String> {
-        let most = self.pace.most()?.as_secs_f64();
-        (expected_s > most)
-            .then(|| format!("expected to take {expected_s:.3} s, the budget allows {most:.3} s"))
+    /// Why so many seconds are too many for one configuration.
+    fn too_long(&self, expected_s: f64) -> String {
+        let most_s = self.pace.most().unwrap_or_default().as_secs_f64();
+        format!("expected to take {expected_s:.3} s, the budget allows {most_s:.3} s")
     }
 }
 

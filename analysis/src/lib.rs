@@ -11,4 +11,5 @@ pub mod plot;
 pub mod replicate;
 pub mod report;
 pub mod suite;
+pub mod sweep;
 pub mod table;
