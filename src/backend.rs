@@ -57,6 +57,10 @@ pub trait Backend {
     /// [`BackendError`] where it cannot.
     fn check(&mut self) -> Result<(), BackendError>;
 
+    /// Whether the memory of a convolution is used for the next one that it suffices for, instead of
+    /// being returned: what preparing many takes is mostly that. A backend need not.
+    fn reuse_buffers(&mut self, _reuse: bool) {}
+
     /// Allocates tensors and workspace, fills input and weights from `seed`, and plans the
     /// algorithm, so that a launch does nothing but compute.
     ///

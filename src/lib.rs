@@ -16,6 +16,7 @@
 //! measure             latencies of one convolution
 //! record              a run on disk
 //! run                 every configuration, in a random order, resumable
+//! sweep               a grid for the regression, as far as a time budget goes
 //! ```
 //!
 //! The benchmarks hand what was measured to criterion; the analysis crate takes it from there.
@@ -35,4 +36,5 @@ pub mod selection;
 pub mod settings;
 pub mod shape;
 pub mod statistics;
+pub mod sweep;
 pub mod units;

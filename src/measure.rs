@@ -59,7 +59,7 @@ impl SampleTimes {
     }
 
     /// Takes one more sample in.
-    fn push(&mut self, time: LaunchTime) {
+    pub(crate) fn push(&mut self, time: LaunchTime) {
         self.host_ns.push(time.host_ns);
         self.device_ns.extend(time.device_ns);
     }

@@ -28,7 +28,7 @@ use crate::backend::plan::PlanRecord;
 use crate::environment::{Conditions, Platform};
 use crate::experiment::{Configuration, Experiment};
 use crate::measure::{SampleTimes, Stopped, WarmUp};
-use crate::settings::{BackendSettings, Settings};
+use crate::settings::Settings;
 use crate::shape::ConvShape;
 use crate::statistics::Summary;
 use crate::units::Bytes;
@@ -69,16 +69,9 @@ pub struct Comparable {
 impl Plan {
     /// What others' latencies must have equal to be compared with this plan's.
     pub fn comparable(&self) -> Comparable {
-        let device = self.platform.device.clone();
         Comparable {
             backend: self.platform.backend.clone(),
-            device: match &self.settings.backend {
-                BackendSettings::Cpu { threads, .. } => {
-                    let plural = if threads.get() == 1 { "" } else { "s" };
-                    format!("{device}, {threads} thread{plural}")
-                }
-                BackendSettings::Cudnn(_) => device,
-            },
+            device: self.settings.backend.device_line(&self.platform.device),
             method: self.settings.method_line(),
         }
     }

@@ -395,7 +395,12 @@ pub fn does_not_fit(
     too_large(required, settings.memory_limit, backend.available_memory())
 }
 
-fn too_large(required: Bytes, limit: Option<Bytes>, available: Option<Bytes>) -> Option<String> {
+/// Why so many bytes are too many, where they are.
+pub(crate) fn too_large(
+    required: Bytes,
+    limit: Option<Bytes>,
+    available: Option<Bytes>,
+) -> Option<String> {
     if let Some(limit) = limit.filter(|&limit| required > limit) {
         return Some(format!("needs {required}, memory_limit_gib allows {limit}"));
     }

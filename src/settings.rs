@@ -17,7 +17,7 @@ use crate::units::Bytes;
 mod found;
 
 use found::Found;
-pub use found::SettingsError;
+pub use found::{SettingsError, parse_budget};
 
 /// Where the convolutions shall run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,12 +173,7 @@ impl Settings {
 
     /// What decides what latencies mean, beside the device: equal in whatever is compared.
     pub fn method_line(&self) -> String {
-        match &self.backend {
-            BackendSettings::Cpu { .. } => self.protocol.to_string(),
-            BackendSettings::Cudnn(CudnnOptions { math, plan, .. }) => {
-                format!("{}, math {math}, plan {plan}", self.protocol)
-            }
-        }
+        self.backend.method_line(self.protocol)
     }
 
     /// The same with how many samples there are.
@@ -192,6 +187,27 @@ impl Settings {
 }
 
 impl BackendSettings {
+    /// What decides what latencies by `protocol` mean, beside the device.
+    pub fn method_line(&self, protocol: Protocol) -> String {
+        match self {
+            Self::Cpu { .. } => protocol.to_string(),
+            Self::Cudnn(CudnnOptions { math, plan, .. }) => {
+                format!("{protocol}, math {math}, plan {plan}")
+            }
+        }
+    }
+
+    /// A device's name with what else of it computes: of a CPU, the number of threads.
+    pub fn device_line(&self, device: &str) -> String {
+        match self {
+            Self::Cpu { threads, .. } => {
+                let plural = if threads.get() == 1 { "" } else { "s" };
+                format!("{device}, {threads} thread{plural}")
+            }
+            Self::Cudnn(_) => device.to_owned(),
+        }
+    }
+
     /// Which of the backends they are of.
     pub fn kind(&self) -> BackendKind {
         match self {

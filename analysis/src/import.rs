@@ -12,6 +12,7 @@ use crate::dataset::{Dataset, DatasetError, Provenance};
 pub mod asperti;
 pub mod criterion;
 mod pickle;
+pub mod sweep;
 
 use criterion::{ImportError, Imported, NotMeasured, Rejected};
 

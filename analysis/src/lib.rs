@@ -12,4 +12,5 @@ pub mod plot;
 pub mod replicate;
 pub mod report;
 pub mod suite;
+pub mod sweep;
 pub mod table;

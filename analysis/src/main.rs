@@ -1,11 +1,18 @@
 //! The `alpha-flops` command: reads arguments, calls the library, prints. Nothing is computed here.
 
 use std::io::{self, Write};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::experiment::{Experiment, Resolution};
+use alpha_flops::host::leave_without_waiting;
+use alpha_flops::settings::parse_budget;
+use alpha_flops::sweep::grid::Grid;
+use alpha_flops::sweep::merge::merge;
+use alpha_flops::sweep::order::Shard;
 use alpha_flops_analysis::crossvalidate::{LeaveOut, cross_validate};
 use alpha_flops_analysis::fit::{PUBLISHED_START, Sample, Variant, fit_variant};
 use alpha_flops_analysis::import::criterion::Imported;
@@ -17,6 +24,7 @@ use alpha_flops_analysis::model::{
 use alpha_flops_analysis::replicate::measure;
 use alpha_flops_analysis::report::{self, Input};
 use alpha_flops_analysis::suite;
+use alpha_flops_analysis::sweep::{self, SweepProtocol};
 use alpha_flops_analysis::table::OutputFormat;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -39,6 +47,7 @@ enum Command {
     #[command(subcommand)]
     Import(ImportCommand),
     Report(ReportArgs),
+    Sweep(SweepArgs),
 }
 
 /// Turn measurements into a dataset
@@ -46,6 +55,7 @@ enum Command {
 enum ImportCommand {
     Criterion(ImportCriterionArgs),
     Asperti(ImportAspertiArgs),
+    Sweep(ImportSweepArgs),
 }
 
 /// Measure experiments A–G, fit α-FLOPs to them, and write figures, tables and answers
@@ -214,6 +224,83 @@ struct ReportArgs {
     format: SummaryFormat,
 }
 
+/// Measure a grid of convolutions for the regression, as far as a time budget goes
+///
+/// Where and how the convolutions run is set by ALPHA_FLOPS_BACKEND, _THREADS, _DEVICE and the like
+/// (see the README); _PROTOCOL, _LAUNCHES, _SEED and _TIME_BUDGET are of `replicate` alone. Stopped
+/// at any moment, the same command continues.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct SweepArgs {
+    #[command(subcommand)]
+    command: Option<SweepCommand>,
+    #[command(flatten)]
+    measure: SweepMeasureArgs,
+}
+
+#[derive(Subcommand)]
+enum SweepCommand {
+    Merge(SweepMergeArgs),
+}
+
+#[derive(Args)]
+struct SweepMeasureArgs {
+    /// `published` (134,540 configurations, the published code's) or `paper` (1,433,600)
+    #[arg(long, required = true)]
+    grid: Option<Grid>,
+    /// What measuring may take, e.g. 90s or 2h; with less time than the grid needs, what is measured
+    /// is a balanced sample [default: none]
+    #[arg(long, value_name = "TIME", value_parser = parse_budget)]
+    budget: Option<Budget>,
+    /// Launches of each configuration, after ten to warm up
+    #[arg(long, default_value = "50")]
+    launches: NonZeroU32,
+    /// `throughput`: launches back to back and their mean; `latency`: one by one and their median
+    #[arg(long, value_enum, default_value_t)]
+    protocol: SweepProtocol,
+    /// Measure only the i-th of n parts, from 1: for several machines or devices
+    #[arg(long, value_name = "i/n", default_value = "1/1")]
+    shard: Shard,
+    /// Decides the order, and the tensors; equal for all shards
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The sweep's folder; it is created, or continued
+    #[arg(long, value_name = "DIR", required = true)]
+    out: Option<PathBuf>,
+    /// Time after which what was measured is written: what a killed sweep loses at most
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_budget, hide = true)]
+    part_interval: Budget,
+}
+
+/// Join all shards of a sweep
+///
+/// They must agree on grid, seed, protocol, device model and versions, and each must be there once.
+#[derive(Args)]
+struct SweepMergeArgs {
+    /// The shards' folders, in any order
+    #[arg(required = true, value_name = "DIR")]
+    shards: Vec<PathBuf>,
+    /// The new folder, or a dataset to write (.csv or .parquet)
+    #[arg(long, value_name = "DIR|FILE")]
+    out: PathBuf,
+}
+
+/// A sweep's folder, as a dataset to fit to
+#[derive(Args)]
+struct ImportSweepArgs {
+    /// The folder, ended or not
+    sweep: PathBuf,
+    /// The dataset to write, .csv or .parquet
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    format: SummaryFormat,
+}
+
+/// As settings have it: none is a budget, too.
+type Budget = Option<Duration>;
+
 /// What commands print whose result is in files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum SummaryFormat {
@@ -227,6 +314,11 @@ enum SummaryFormat {
 fn main() -> ExitCode {
     run(&Cli::parse()).unwrap_or_else(|error| {
         complain(&error);
+        if let Some(error) = error.downcast_ref::<sweep::SweepCommandError>()
+            && error.hangs()
+        {
+            leave_without_waiting();
+        }
         ExitCode::FAILURE
     })
 }
@@ -240,7 +332,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Crossvalidate(args) => run_crossvalidate(args),
         Command::Import(ImportCommand::Criterion(args)) => run_import_criterion(args),
         Command::Import(ImportCommand::Asperti(args)) => run_import_asperti(args),
+        Command::Import(ImportCommand::Sweep(args)) => run_import_sweep(args),
         Command::Report(args) => run_report(args),
+        Command::Sweep(args) => run_sweep(args),
     }
 }
 
@@ -389,6 +483,42 @@ fn run_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         SummaryFormat::Table => report.summary(&args.out),
         SummaryFormat::Json => json(&report)?,
     })
+}
+
+fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
+    if let Some(SweepCommand::Merge(args)) = &args.command {
+        return run_sweep_merge(args);
+    }
+    let args = &args.measure;
+    let (Some(grid), Some(out)) = (args.grid, &args.out) else {
+        anyhow::bail!("--grid and --out say what to measure, and where to keep it");
+    };
+    let request = sweep::Request {
+        grid,
+        seed: args.seed,
+        shard: args.shard,
+        protocol: args.protocol,
+        launches: args.launches,
+        budget: args.budget.flatten(),
+        part_interval: args.part_interval.unwrap_or(Duration::MAX),
+    };
+    let done = sweep::measure(&request, out)?;
+    print(&done.to_string())?;
+    Ok(status(done.counts.failed == 0))
+}
+
+fn run_sweep_merge(args: &SweepMergeArgs) -> anyhow::Result<ExitCode> {
+    if args.out.extension().is_some_and(|extension| extension == "csv" || extension == "parquet") {
+        let imported = import::sweep::read_shards(&args.shards)?;
+        return write_dataset(&imported, &args.out, SummaryFormat::Table);
+    }
+    let header = merge(&args.shards, &args.out)?;
+    let counts = header.counts.unwrap_or_default();
+    print(&sweep::Done { folder: args.out.clone(), status: header.status, counts }.to_string())
+}
+
+fn run_import_sweep(args: &ImportSweepArgs) -> anyhow::Result<ExitCode> {
+    write_dataset(&import::sweep::read(&args.sweep)?, &args.out, args.format)
 }
 
 /// Says on standard error what went wrong, and what caused it where that is not said yet.

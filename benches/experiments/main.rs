@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::environment::Platform;
 use alpha_flops::experiment::Configuration;
+use alpha_flops::host::leave_without_waiting;
 use alpha_flops::record::{RunFolder, Session};
 use alpha_flops::run::{Run, RunError, does_not_fit, plan};
 use alpha_flops::selection::{Selected, select};
@@ -52,19 +53,6 @@ fn main() -> ExitCode {
         }
         ExitCode::FAILURE
     })
-}
-
-/// Ends the process as a failure, without what libraries want to do at its end: the driver would
-/// wait for work that never does.
-fn leave_without_waiting() {
-    #[cfg(unix)]
-    {
-        unsafe extern "C" {
-            fn _exit(status: i32) -> !;
-        }
-        // SAFETY: it ends the process and touches nothing; standard output is written line by line.
-        unsafe { _exit(1) }
-    }
 }
 
 fn run() -> Result<ExitCode, AnyError> {

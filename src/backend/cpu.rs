@@ -39,7 +39,7 @@ mod team;
 mod tiled;
 mod work;
 
-use buffer::AlignedBuffer;
+use buffer::{AlignedBuffer, Shelf};
 use cores::Kept;
 use plan::Plan;
 use team::Team;
@@ -79,6 +79,17 @@ pub enum AlgorithmChoice {
 pub struct CpuBackend {
     team: Team,
     algorithm: AlgorithmChoice,
+    /// Memory of the convolution before, where it is to be used again.
+    shelves: Option<Shelves>,
+}
+
+/// Memory between convolutions, of each tensor its own.
+#[derive(Clone, Default)]
+struct Shelves {
+    input: Shelf,
+    weights: Shelf,
+    output: Shelf,
+    workspace: Shelf,
 }
 
 /// One convolution with its tensors, plan and workspace.
@@ -101,7 +112,7 @@ impl CpuBackend {
     /// # Errors
     /// [`BackendError::Threads`] where the system refuses to start them.
     pub fn new(threads: NonZeroUsize, algorithm: AlgorithmChoice) -> Result<Self, BackendError> {
-        Ok(Self { team: Team::new(threads)?, algorithm })
+        Ok(Self { team: Team::new(threads)?, algorithm, shelves: None })
     }
 
     /// How many threads compute, the calling one included.
@@ -154,19 +165,36 @@ impl CpuBackend {
 
     fn convolution(&self, shape: ConvShape, seed: u64) -> Result<CpuConvolution, BackendError> {
         let plan = Plan::new(self.algorithm, shape, self.team.threads());
-        let random = |len, seed| self.allocated(shape, AlignedBuffer::random(len, seed));
-        let zeroed = |len| self.allocated(shape, AlignedBuffer::zeroed(len));
+        let random = |shelf: fn(&Shelves) -> &Shelf, len, seed| {
+            self.allocated(
+                shape,
+                match &self.shelves {
+                    Some(shelves) => shelf(shelves).random(len, seed),
+                    None => AlignedBuffer::random(len, seed),
+                },
+            )
+        };
+        let scratch = |shelf: fn(&Shelves) -> &Shelf, len| {
+            self.allocated(
+                shape,
+                match &self.shelves {
+                    Some(shelves) => shelf(shelves).scratch(len),
+                    None => AlignedBuffer::zeroed(len),
+                },
+            )
+        };
         // before the tensors, so that they are in this core's memory
         let kept = self.team.keep_caller();
+        let (inputs, weights) = (reference::input_seed(seed), reference::weights_seed(seed));
         Ok(CpuConvolution {
             _kept: kept,
             shape,
             seed,
             team: self.team.clone(),
-            input: random(shape.input_len(), reference::input_seed(seed))?,
-            weights: random(shape.weights_len(), reference::weights_seed(seed))?,
-            output: zeroed(shape.output_len())?,
-            workspace: zeroed(plan.workspace_len())?,
+            input: random(|shelves| &shelves.input, shape.input_len(), inputs)?,
+            weights: random(|shelves| &shelves.weights, shape.weights_len(), weights)?,
+            output: scratch(|shelves| &shelves.output, shape.output_len())?,
+            workspace: scratch(|shelves| &shelves.workspace, plan.workspace_len())?,
             plan,
         })
     }
@@ -188,8 +216,17 @@ impl Backend for CpuBackend {
         Device::Cpu { pinned_cores: self.pinned_cores().map(<[usize]>::to_vec) }
     }
 
+    /// What waits for its next use is free for that.
     fn available_memory(&self) -> Option<Bytes> {
-        available_memory()
+        let kept = self.shelves.as_ref().map_or(0, |shelves| {
+            let Shelves { input, weights, output, workspace } = shelves;
+            [input, weights, output, workspace].iter().map(|shelf| shelf.bytes()).sum()
+        });
+        available_memory().map(|Bytes(free)| Bytes(free + kept))
+    }
+
+    fn reuse_buffers(&mut self, reuse: bool) {
+        self.shelves = reuse.then(Shelves::default);
     }
 
     /// What reading the clock takes: a launch is a call.
@@ -320,6 +357,21 @@ mod tests {
         wrong.workspace = AlignedBuffer::zeroed(wrong.plan.workspace_len()).unwrap();
         let error = wrong.verify().unwrap_err();
         assert!(matches!(error, BackendError::Verification { .. }), "{error}");
+    }
+
+    #[test]
+    fn convolutions_in_memory_used_before_compute_the_same() {
+        let mut backend = CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap();
+        backend.reuse_buffers(true);
+        for id in
+            ["h=9_w=9_in=30_out=20_k=3", "h=1_w=3_in=20_out=9_k=1", "h=9_w=8_in=31_out=20_k=4"]
+        {
+            for seed in [1, 2] {
+                let shape: ConvShape = id.parse().unwrap();
+                backend.prepare(shape, seed).unwrap().verify().unwrap();
+            }
+        }
+        assert!(backend.shelves.as_ref().unwrap().input.bytes() >= 9 * 9 * 30 * 4);
     }
 
     #[test]

@@ -325,7 +325,11 @@ fn parse_experiments(text: &str) -> Result<Vec<Experiment>, UnknownName> {
     Ok(experiments)
 }
 
-fn parse_budget(text: &str) -> Result<Option<Duration>, String> {
+/// A time budget as settings have it: `90s`, `2h`, or `none`.
+///
+/// # Errors
+/// What was expected, where it is neither.
+pub fn parse_budget(text: &str) -> Result<Option<Duration>, String> {
     if text == "none" {
         return Ok(None);
     }

@@ -474,9 +474,12 @@ proptest! {
             let published = fit_group(group, sample, Variant::PUBLISHED, &PUBLISHED_START).unwrap();
             let problem = VariantProblem::new(sample, Variant::PUBLISHED);
             let other = problem.optimum(&PUBLISHED_START).unwrap();
-            // two searches of different kinds end at the same sum
-            let difference = other.objective_sum / published.residual_sum_ms2 - 1.0;
-            prop_assert!(difference.abs() < 1e-8, "{difference}");
+            // two searches of different kinds end at the same sum, as far as rounding in sums of
+            // squares lets them: data that follow the formula leave nothing else
+            let squares = |o: &Observation| o.typical().unwrap().as_ms().powi(2);
+            let rounding = 1e-20 * data.observations.iter().map(squares).sum::<f64>();
+            let (ours, theirs) = (other.objective_sum, published.residual_sum_ms2);
+            prop_assert!((ours - theirs).abs() < 1e-8 * theirs + rounding, "{ours} {theirs}");
         }
     }
 

@@ -1,0 +1,216 @@
+//! `alpha-flops sweep`: a sweep on the backend that the settings say, with a progress bar.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use alpha_flops::backend::BackendError;
+use alpha_flops::environment::Platform;
+use alpha_flops::protocol::{Cache, Protocol};
+use alpha_flops::record::Session;
+use alpha_flops::selection::{Selected, SelectionError, select};
+use alpha_flops::settings::{Requested, SettingsError};
+use alpha_flops::sweep::grid::Grid;
+use alpha_flops::sweep::order::Shard;
+use alpha_flops::sweep::{
+    Counts, Progress, Status, Sweep, SweepError, SweepPlan, WARM_UP_LAUNCHES,
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use thiserror::Error;
+
+/// What is asked for on the command line; the rest is settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Which convolutions.
+    pub grid: Grid,
+    /// Seed of the order and of the tensors.
+    pub seed: u64,
+    /// Which part of the order.
+    pub shard: Shard,
+    /// What a time means.
+    pub protocol: SweepProtocol,
+    /// Launches of a configuration.
+    pub launches: NonZeroU32,
+    /// What all of it may take.
+    pub budget: Option<Duration>,
+    /// How often what was measured is written.
+    pub part_interval: Duration,
+}
+
+/// What a time of a sweep means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum SweepProtocol {
+    /// Launches back to back, one time for all of them, as in the published code.
+    #[default]
+    Throughput,
+    /// Launches one by one.
+    Latency,
+}
+
+/// Why there is no sweep.
+#[derive(Debug, Error)]
+pub enum SweepCommandError {
+    /// A setting has no usable value.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// There is no backend.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+    /// The backend is there, but does not work.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// Launches back to back warm the cache for each other.
+    #[error(
+        "--protocol throughput cannot start cold: set ALPHA_FLOPS_CACHE=warm, or --protocol latency"
+    )]
+    Cold,
+    /// The sweep cannot go on.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+}
+
+impl SweepCommandError {
+    /// Whether the device has work that never ends, for which the process would wait at its end.
+    pub fn hangs(&self) -> bool {
+        matches!(self, Self::Sweep(SweepError::DeviceLost { hangs: true, .. }))
+    }
+}
+
+/// How a sweep ended.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// Where it is.
+    pub folder: PathBuf,
+    /// Whether anything is unvisited.
+    pub status: Status,
+    /// What became of the configurations.
+    pub counts: Counts,
+}
+
+/// `measured 412 configurations in 58.9 s, skipped 96 (budget 90, memory 6), …`.
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { measured, skipped, failed, unvisited, used_s } = &self.counts;
+        write!(f, "measured {measured} configurations in {used_s:.1} s, skipped ")?;
+        let all: u64 = skipped.values().sum();
+        write!(f, "{all}")?;
+        if all > 0 {
+            let each: Vec<String> =
+                skipped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+            write!(f, " ({})", each.join(", "))?;
+        }
+        write!(f, ", failed {failed}, unvisited {unvisited}")?;
+        if self.status == Status::BudgetUsed {
+            write!(f, " (budget used)")?;
+        }
+        writeln!(f, "; sweep: {}", self.folder.display())
+    }
+}
+
+/// Begins the sweep in `folder`, or continues it, until the grid or the budget ends.
+///
+/// # Errors
+/// [`SweepCommandError`] where there is no backend, the folder holds another sweep, or an outcome
+/// cannot be kept; what was measured before is safe.
+pub fn measure(request: &Request, folder: &Path) -> Result<Done, SweepCommandError> {
+    let Selected { settings, mut backend, why_cpu } = select(&Requested::of_workspace()?)?;
+    let launches = match request.protocol {
+        SweepProtocol::Throughput => request.launches,
+        SweepProtocol::Latency => NonZeroU32::MIN,
+    };
+    if settings.protocol.cache == Cache::Cold && launches > NonZeroU32::MIN {
+        return Err(SweepCommandError::Cold);
+    }
+    let plan = SweepPlan {
+        grid: request.grid,
+        seed: request.seed,
+        shard: request.shard,
+        protocol: Protocol { launches, ..settings.protocol },
+        launches: request.launches,
+        warm_up_launches: WARM_UP_LAUNCHES,
+        budget: request.budget,
+        memory_limit: settings.memory_limit,
+        backend: settings.backend.clone(),
+        platform: Platform::of(backend.as_ref()),
+    };
+    let session = Session::now(backend.empty_launch()?, why_cpu);
+    let mut sweep = Sweep::open(folder, plan, session, request.part_interval)?;
+    say_what_is_swept(&sweep, folder);
+    let bar = bar(&sweep);
+    let status = sweep.measure(backend.as_mut(), &mut |progress| show(&bar, progress));
+    bar.finish_and_clear();
+    let status = status?;
+    Ok(Done { folder: folder.to_owned(), status, counts: sweep.counts().clone() })
+}
+
+#[allow(clippy::print_stderr, reason = "results alone go to standard output")]
+fn say_what_is_swept(sweep: &Sweep, folder: &Path) {
+    let plan = &sweep.header().plan;
+    let comparable = plan.comparable();
+    eprintln!(
+        "sweep: grid {}, shard {} of {} configurations, seed {}, {}",
+        plan.grid,
+        plan.shard,
+        plan.grid.configurations(),
+        plan.seed,
+        plan.protocol_line()
+    );
+    eprintln!(
+        "device: {} ({}), {}",
+        comparable.device,
+        comparable.backend,
+        plan.platform.versions()
+    );
+    let visited = sweep.counts().visited();
+    if visited > 0 {
+        let all = plan.configurations();
+        eprintln!("continuing {}: {visited} of {all} configurations are visited", folder.display());
+    }
+    for damaged in &sweep.damaged {
+        eprintln!("measured again: {damaged}");
+    }
+}
+
+/// A bar on standard error, where that is a terminal. It draws when something is done: a thread of
+/// its own would disturb what is measured.
+fn bar(sweep: &Sweep) -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr_with_hz(2)
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let length = u64::from(sweep.header().plan.configurations());
+    let bar = ProgressBar::with_draw_target(Some(length), target);
+    let template = "[{bar:24}] {pos}/{len} {wide_msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_position(sweep.counts().visited());
+    bar.reset_eta();
+    bar
+}
+
+fn show(bar: &ProgressBar, progress: Progress<'_>) {
+    if bar.is_hidden() {
+        return;
+    }
+    let counts = progress.counts;
+    let rate = counts.visited() as f64 / counts.used_s;
+    let left = progress.time_left.map_or(String::new(), |left| format!(", {} left", rounded(left)));
+    let skipped: u64 = counts.skipped.values().sum();
+    let measured = counts.measured;
+    bar.set_message(format!("{measured} measured, {skipped} skipped, {rate:.1}/s{left}"));
+    bar.set_position(counts.visited());
+}
+
+/// `4m 10s`: to the second, and no finer.
+fn rounded(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m {s:02}s"),
+        (h, m, _) => format!("{h}h {m:02}m"),
+    }
+}

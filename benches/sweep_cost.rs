@@ -1,0 +1,134 @@
+//! What a sweep costs by itself: the paper's grid on a backend that computes nothing.
+//!
+//! `cargo run --release --example sweep_cost` prints the time a configuration and the process's memory
+//! along the way.
+
+#![allow(clippy::print_stdout, reason = "what it is for")]
+
+use std::error::Error;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::{Duration, Instant};
+
+use alpha_flops::backend::cpu::AlgorithmChoice;
+use alpha_flops::backend::device::Device;
+use alpha_flops::backend::{Backend, BackendError, LaunchTime, PreparedConv};
+use alpha_flops::environment::Platform;
+use alpha_flops::protocol::Protocol;
+use alpha_flops::record::Session;
+use alpha_flops::settings::BackendSettings;
+use alpha_flops::shape::ConvShape;
+use alpha_flops::sweep::grid::Grid;
+use alpha_flops::sweep::order::Shard;
+use alpha_flops::sweep::{Sweep, SweepPlan, WARM_UP_LAUNCHES};
+use alpha_flops::units::Bytes;
+
+const TIME: LaunchTime = LaunchTime { host_ns: 1.0, device_ns: None, submission_ns: None };
+
+/// Computes nothing.
+struct Null;
+
+impl Backend for Null {
+    fn device(&self) -> Device {
+        Device::Cpu { pinned_cores: None }
+    }
+
+    fn required_memory(&self, _: ConvShape) -> Bytes {
+        Bytes(0)
+    }
+
+    fn available_memory(&self) -> Option<Bytes> {
+        None
+    }
+
+    fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
+        Ok(TIME)
+    }
+
+    fn check(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn prepare(
+        &mut self,
+        _: ConvShape,
+        _: u64,
+    ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl PreparedConv for Null {
+    fn launch(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn synchronize(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn time(&mut self, _: NonZeroU32) -> Result<LaunchTime, BackendError> {
+        Ok(TIME)
+    }
+
+    fn algorithm(&self) -> &str {
+        "null"
+    }
+
+    fn workspace_bytes(&self) -> Bytes {
+        Bytes(0)
+    }
+
+    fn verify(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = std::env::temp_dir().join(format!("sweep-cost-{}", std::process::id()));
+    let launches = NonZeroU32::MIN.saturating_add(49);
+    let plan = SweepPlan {
+        grid: Grid::Paper,
+        seed: 1,
+        shard: Shard::ALL,
+        protocol: Protocol { launches, ..Protocol::HOST_LATENCY_WARM },
+        launches,
+        warm_up_launches: WARM_UP_LAUNCHES,
+        budget: Some(Duration::from_secs(3600)),
+        memory_limit: None,
+        backend: BackendSettings::Cpu {
+            threads: NonZeroUsize::MIN,
+            algorithm: AlgorithmChoice::Auto,
+        },
+        platform: Platform::of(&Null),
+    };
+    let session = Session::now(TIME, None);
+    let mut sweep = Sweep::open(&folder, plan.clone(), session.clone(), Duration::from_secs(10))?;
+    let begun = Instant::now();
+    let mut next = 100_000;
+    sweep.measure(&mut Null, &mut |progress| {
+        if progress.counts.visited() == next {
+            report(next, begun.elapsed());
+            next += 100_000;
+        }
+    })?;
+    report(sweep.counts().visited(), begun.elapsed());
+    drop(sweep);
+    let begun = Instant::now();
+    let again = Sweep::open(&folder, plan, session, Duration::from_secs(10))?;
+    println!("taking up {} configurations:", again.counts().visited());
+    report(again.counts().visited(), begun.elapsed());
+    std::fs::remove_dir_all(&folder)?;
+    Ok(())
+}
+
+fn report(configurations: u64, took: Duration) {
+    let each_us = took.as_secs_f64() * 1e6 / configurations as f64;
+    println!("{configurations:>9} configurations  {each_us:>6.2} µs each  {}", resident());
+}
+
+/// What the process has in memory, as Linux tells it.
+fn resident() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.map_or("memory not readable".to_owned(), |line| format!("{} resident", line.trim()))
+}

@@ -1,0 +1,176 @@
+//! Shards of one sweep, measured apart, as one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::order::Shard;
+use super::rows::{self, Visit};
+use super::store::{self, create_folder};
+use super::{Counts, PART_ROWS, Status, SweepError, SweepFolder, SweepHeader};
+
+/// Opens the shards in `folders` and checks that they are all the shards of one sweep: of the same
+/// grid, seed, protocol, device model and versions, each there once, and ended. They come back in
+/// their order.
+///
+/// # Errors
+/// [`SweepError`] names the shards that are missing, there twice, unfinished or of another sweep.
+pub fn shards(folders: &[PathBuf]) -> Result<Vec<SweepFolder>, SweepError> {
+    let mut shards =
+        folders.iter().map(|path| SweepFolder::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = shards.first() else {
+        return Err(SweepError::Merge("no shards given".to_owned()));
+    };
+    for other in &shards[1..] {
+        let differences = differences(&first.header, &other.header);
+        if !differences.is_empty() {
+            let (first, other) = (first.path.display(), other.path.display());
+            let differences = differences.join("; ");
+            return Err(SweepError::Merge(format!("{first} and {other} differ: {differences}")));
+        }
+    }
+    let unfinished = |shard: &&SweepFolder| shard.header.status == Status::Unfinished;
+    if let Some(shard) = shards.iter().find(unfinished) {
+        let (number, path) = (shard.header.plan.shard, shard.path.display());
+        let reason = format!("shard {number} in {path} is unfinished: repeat its command first");
+        return Err(SweepError::Merge(reason));
+    }
+    shards.sort_by_key(|shard| shard.header.plan.shard.number());
+    each_once(&shards)?;
+    Ok(shards)
+}
+
+fn each_once(shards: &[SweepFolder]) -> Result<(), SweepError> {
+    let of = shards.first().map_or(0, |shard| shard.header.plan.shard.of());
+    for pair in shards.windows(2) {
+        let [this, next] = pair else { continue };
+        if this.header.plan.shard == next.header.plan.shard {
+            let (this, next, shard) =
+                (this.path.display(), next.path.display(), this.header.plan.shard);
+            return Err(SweepError::Merge(format!(
+                "shard {shard} is both in {this} and in {next}"
+            )));
+        }
+    }
+    let there =
+        |number: &u32| shards.iter().any(|shard| shard.header.plan.shard.number() == *number);
+    let missing: Vec<String> =
+        (1..=of).filter(|number| !there(number)).map(|number| format!("{number}/{of}")).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let plural = if missing.len() == 1 { "" } else { "s" };
+    Err(SweepError::Merge(format!("shard{plural} {} missing", missing.join(", "))))
+}
+
+/// What keeps two shards from being of one sweep.
+fn differences(one: &SweepHeader, other: &SweepHeader) -> Vec<String> {
+    let (this, that) = (&one.plan, &other.plan);
+    let mut differences = this.comparable().differences(&that.comparable());
+    let lines = [
+        ("grid", this.grid.to_string(), that.grid.to_string()),
+        ("seed", this.seed.to_string(), that.seed.to_string()),
+        ("shards", this.shard.of().to_string(), that.shard.of().to_string()),
+        ("launches", this.launches.to_string(), that.launches.to_string()),
+        ("warm-up", this.warm_up_launches.to_string(), that.warm_up_launches.to_string()),
+        ("budget", format!("{:?}", this.budget), format!("{:?}", that.budget)),
+        ("memory limit", format!("{:?}", this.memory_limit), format!("{:?}", that.memory_limit)),
+        ("versions", this.platform.versions(), that.platform.versions()),
+        ("commit", this.platform.git_commit.clone(), that.platform.git_commit.clone()),
+    ];
+    let differing = lines.into_iter().filter(|(_, this, that)| this != that);
+    differences
+        .extend(differing.map(|(what, this, that)| format!("{what} `{this}` against `{that}`")));
+    for header in [one, other] {
+        if !header.shards.is_empty() {
+            differences.push(format!("{} is merged already", header.sweep_id));
+        }
+    }
+    differences
+}
+
+/// Joins the shards in `folders` into a sweep in the new folder `out`, which appears whole or not at
+/// all. The shards stay as they are.
+///
+/// # Errors
+/// As [`shards`], and [`SweepError`] where `out` is there already or cannot be written.
+pub fn merge(folders: &[PathBuf], out: &Path) -> Result<SweepHeader, SweepError> {
+    let shards = shards(folders)?;
+    if out.exists() {
+        return Err(SweepError::Merge(format!("{} is there already", out.display())));
+    }
+    let mut header = joined(&shards)?;
+    let name = out.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = name.unwrap_or_default();
+    let temporary = out.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    // of a killed process of the same number
+    let _ = fs::remove_dir_all(&temporary);
+    let written = write_parts(&shards, &mut header, &temporary)
+        .and_then(|()| store::write_header(&temporary, &header))
+        .and_then(|()| fs::rename(&temporary, out).map_err(|source| SweepError::io(out, source)));
+    if let Err(error) = written {
+        let _ = fs::remove_dir_all(&temporary);
+        return Err(error);
+    }
+    Ok(header)
+}
+
+/// The header of the whole: what the shards agree on, and theirs.
+fn joined(shards: &[SweepFolder]) -> Result<SweepHeader, SweepError> {
+    let headers: Vec<SweepHeader> = shards.iter().map(|shard| shard.header.clone()).collect();
+    let Some(first) = headers.first() else {
+        return Err(SweepError::Merge("no shards given".to_owned()));
+    };
+    let all_visited = headers.iter().all(|header| header.status == Status::Finished);
+    let mut plan = first.plan.clone();
+    plan.shard = Shard::ALL;
+    Ok(SweepHeader {
+        sweep_id: format!("{}-merged", first.sweep_id),
+        status: if all_visited { Status::Finished } else { Status::BudgetUsed },
+        started: headers.iter().map(|header| header.started).min().unwrap_or(first.started),
+        ended: headers.iter().filter_map(|header| header.ended).max(),
+        plan,
+        counts: None,
+        sessions: headers.iter().flat_map(|header| header.sessions.clone()).collect(),
+        shards: headers.clone(),
+        ..first.clone()
+    })
+}
+
+/// Copies the rows, shard by shard: ordinals count rows, positions stay those of the order.
+fn write_parts(
+    shards: &[SweepFolder],
+    header: &mut SweepHeader,
+    folder: &Path,
+) -> Result<(), SweepError> {
+    create_folder(&folder.join("parts"))?;
+    let (mut counts, mut first) = (Counts::default(), 0);
+    let mut collected: Vec<Visit> = Vec::new();
+    let mut failed = None;
+    let mut write = |collected: &mut Vec<Visit>| {
+        if collected.is_empty() {
+            return Ok(());
+        }
+        let last = first + collected.len() as u32 - 1;
+        let path = folder.join("parts").join(format!("{first:07}-{last:07}.parquet"));
+        first = last + 1;
+        let written = rows::write(&path, &header.sweep_id, collected);
+        collected.clear();
+        written
+    };
+    for shard in shards {
+        shard.read(|visit| {
+            counts.add(&visit);
+            collected.push(visit);
+            if collected.len() >= PART_ROWS && failed.is_none() {
+                failed = write(&mut collected).err();
+            }
+        })?;
+    }
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    write(&mut collected)?;
+    counts.unvisited = u64::from(header.plan.grid.configurations()) - counts.visited();
+    header.counts = Some(counts);
+    Ok(())
+}

@@ -1,0 +1,444 @@
+//! A part of a sweep as Parquet: what became of each of its configurations, in the order measured.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::basic::Compression;
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::record::{Field, Row as Record};
+use parquet::schema::parser::parse_message_type;
+
+use super::SweepError;
+use crate::atomic_file::write_atomically;
+use crate::shape::ConvShape;
+
+/// One row a configuration visited. Times are of a launch, in nanoseconds: with `throughput` the
+/// mean over the launches back to back, with `latency` the median of single ones; quartiles are of
+/// the protocol's clock, and only there with `latency`.
+const SCHEMA: &str = "message sweep {
+    required int64 position;
+    required int32 height;
+    required int32 width;
+    required int32 in_channels;
+    required int32 out_channels;
+    required int32 kernel;
+    required byte_array status (UTF8);
+    optional byte_array reason (UTF8);
+    optional byte_array detail (UTF8);
+    optional byte_array algorithm (UTF8);
+    optional int32 launches;
+    optional double host_ns;
+    optional double device_ns;
+    optional double mean_ns;
+    optional double q1_ns;
+    optional double q3_ns;
+    optional int64 outliers_mild;
+    optional int64 outliers_severe;
+    required double wall_s;
+}";
+
+/// The file's metadata that says which sweep it is of.
+const SWEEP_ID: &str = "sweep_id";
+
+/// What became of a configuration of a sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Visit {
+    /// Its place in the whole order, from 0, whatever the shard.
+    pub position: u32,
+    /// What was, or was to be, computed.
+    pub shape: ConvShape,
+    /// Measured, skipped or failed.
+    pub outcome: Visited,
+    /// What it took in all, in seconds.
+    pub wall_s: f64,
+}
+
+/// What became of a configuration of a sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Visited {
+    /// It has a time.
+    Measured {
+        /// The algorithm that ran.
+        algorithm: String,
+        /// Launches behind the time, without those of the warm-up.
+        launches: u32,
+        /// Time of a launch by the host's clock, in nanoseconds.
+        host_ns: f64,
+        /// The same by the device's, where it has one.
+        device_ns: Option<f64>,
+        /// How single launches scatter by the protocol's clock; none of launches back to back.
+        spread: Option<Spread>,
+    },
+    /// It was not measured.
+    Skipped {
+        /// Why.
+        reason: Skip,
+        /// In numbers.
+        detail: String,
+    },
+    /// It was tried and has no result.
+    Failed {
+        /// What happened.
+        detail: String,
+    },
+}
+
+/// How single launches scatter, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Arithmetic mean.
+    pub mean_ns: f64,
+    /// First quartile.
+    pub q1_ns: f64,
+    /// Third quartile.
+    pub q3_ns: f64,
+    /// Launches outside Tukey's inner fences but inside the outer.
+    pub outliers_mild: u64,
+    /// Launches outside Tukey's outer fences.
+    pub outliers_severe: u64,
+}
+
+/// Why a configuration was not measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Skip {
+    /// It needs more memory than is allowed or free.
+    Memory,
+    /// It would take too large a part of the time budget.
+    Budget,
+}
+
+impl Skip {
+    /// `memory` or `budget`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Budget => "budget",
+        }
+    }
+}
+
+impl Visited {
+    /// `measured`, `skipped` or `failed`.
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::Measured { .. } => "measured",
+            Self::Skipped { .. } => "skipped",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+/// Writes a part of the sweep `sweep_id`, whole or not at all.
+pub(super) fn write(path: &Path, sweep_id: &str, visits: &[Visit]) -> Result<(), SweepError> {
+    write_atomically(path, |out| write_parquet(out, sweep_id, visits).map_err(io::Error::other))
+        .map_err(SweepError::Write)
+}
+
+fn write_parquet(
+    out: &mut (dyn io::Write + Send),
+    sweep_id: &str,
+    visits: &[Visit],
+) -> Result<(), ParquetError> {
+    let schema = Arc::new(parse_message_type(SCHEMA)?);
+    let id = KeyValue::new(SWEEP_ID.to_owned(), sweep_id.to_owned());
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_key_value_metadata(Some(vec![id]))
+        .build();
+    let mut file = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
+    write_columns(Columns { group: file.next_row_group()?, visits })?;
+    file.close().map(drop)
+}
+
+fn write_columns<W: io::Write + Send>(mut columns: Columns<'_, W>) -> Result<(), ParquetError> {
+    columns.shapes()?;
+    columns.outcomes()?;
+    columns.required::<DoubleType>(|visit| visit.wall_s)?;
+    columns.group.close().map(drop)
+}
+
+/// Writes the columns of [`SCHEMA`], one after the other.
+struct Columns<'a, W: io::Write + Send> {
+    group: SerializedRowGroupWriter<'a, W>,
+    visits: &'a [Visit],
+}
+
+impl<W: io::Write + Send> Columns<'_, W> {
+    fn shapes(&mut self) -> Result<(), ParquetError> {
+        self.required::<Int64Type>(|visit| visit.position.into())?;
+        let dimensions: [fn(&ConvShape) -> usize; 5] = [
+            ConvShape::height,
+            ConvShape::width,
+            ConvShape::in_channels,
+            ConvShape::out_channels,
+            ConvShape::kernel,
+        ];
+        dimensions
+            .into_iter()
+            .try_for_each(|of| self.required::<Int32Type>(|visit| of(&visit.shape) as i32))
+    }
+
+    fn outcomes(&mut self) -> Result<(), ParquetError> {
+        self.required::<ByteArrayType>(|visit| visit.outcome.status().into())?;
+        self.optional::<ByteArrayType>(|visit| match &visit.outcome {
+            Visited::Skipped { reason, .. } => Some(reason.name().into()),
+            _ => None,
+        })?;
+        self.optional::<ByteArrayType>(|visit| match &visit.outcome {
+            Visited::Skipped { detail, .. } | Visited::Failed { detail } => {
+                Some(detail.as_str().into())
+            }
+            Visited::Measured { .. } => None,
+        })?;
+        self.optional::<ByteArrayType>(|visit| match &visit.outcome {
+            Visited::Measured { algorithm, .. } => Some(ByteArray::from(algorithm.as_str())),
+            _ => None,
+        })?;
+        self.optional::<Int32Type>(|visit| match visit.outcome {
+            Visited::Measured { launches, .. } => Some(launches as i32),
+            _ => None,
+        })?;
+        self.optional::<DoubleType>(|visit| match visit.outcome {
+            Visited::Measured { host_ns, .. } => Some(host_ns),
+            _ => None,
+        })?;
+        self.optional::<DoubleType>(|visit| match visit.outcome {
+            Visited::Measured { device_ns, .. } => device_ns,
+            _ => None,
+        })?;
+        self.optional::<DoubleType>(|visit| Some(visit.spread()?.mean_ns))?;
+        self.optional::<DoubleType>(|visit| Some(visit.spread()?.q1_ns))?;
+        self.optional::<DoubleType>(|visit| Some(visit.spread()?.q3_ns))?;
+        self.optional::<Int64Type>(|visit| Some(visit.spread()?.outliers_mild as i64))?;
+        self.optional::<Int64Type>(|visit| Some(visit.spread()?.outliers_severe as i64))
+    }
+
+    fn required<T: DataType>(
+        &mut self,
+        value: impl Fn(&Visit) -> T::T,
+    ) -> Result<(), ParquetError> {
+        let values: Vec<T::T> = self.visits.iter().map(value).collect();
+        self.column::<T>(&values, None)
+    }
+
+    /// An absent value is a definition level of 0.
+    fn optional<T: DataType>(
+        &mut self,
+        value: impl Fn(&Visit) -> Option<T::T>,
+    ) -> Result<(), ParquetError> {
+        let all: Vec<Option<T::T>> = self.visits.iter().map(value).collect();
+        let levels: Vec<i16> = all.iter().map(|value| i16::from(value.is_some())).collect();
+        let values: Vec<T::T> = all.into_iter().flatten().collect();
+        self.column::<T>(&values, Some(&levels))
+    }
+
+    fn column<T: DataType>(
+        &mut self,
+        values: &[T::T],
+        levels: Option<&[i16]>,
+    ) -> Result<(), ParquetError> {
+        let mut column = self
+            .group
+            .next_column()?
+            .ok_or_else(|| ParquetError::General("the schema has too few columns".to_owned()))?;
+        column.typed::<T>().write_batch(values, levels, None)?;
+        column.close()
+    }
+}
+
+impl Visit {
+    fn spread(&self) -> Option<Spread> {
+        match self.outcome {
+            Visited::Measured { spread, .. } => spread,
+            _ => None,
+        }
+    }
+}
+
+/// Reads what [`write`] wrote for the sweep `sweep_id`, row by row.
+pub(super) fn read(
+    path: &Path,
+    sweep_id: &str,
+    mut take: impl FnMut(Visit) -> Result<(), SweepError>,
+) -> Result<(), SweepError> {
+    let damaged = |error: ParquetError| SweepError::content(path, format!("damaged: {error}"));
+    let file = File::open(path).map_err(|source| SweepError::io(path, source))?;
+    let reader = SerializedFileReader::new(file).map_err(damaged)?;
+    let metadata = reader.metadata().file_metadata();
+    let expected = parse_message_type(SCHEMA).map_err(damaged)?;
+    if metadata.schema_descr().root_schema().get_fields() != expected.get_fields() {
+        let reason = "the columns are not those of a part of a sweep".to_owned();
+        return Err(SweepError::content(path, reason));
+    }
+    let ids = metadata.key_value_metadata().into_iter().flatten();
+    let found = ids.filter(|pair| pair.key == SWEEP_ID).find_map(|pair| pair.value.as_deref());
+    if found != Some(sweep_id) {
+        let found = found.unwrap_or("none");
+        return Err(SweepError::content(path, format!("is of sweep {found}, expected {sweep_id}")));
+    }
+    for (index, row) in reader.get_row_iter(None).map_err(damaged)?.enumerate() {
+        let visit = understood(&row.map_err(damaged)?)
+            .map_err(|reason| SweepError::content(path, format!("row {index}: {reason}")))?;
+        take(visit)?;
+    }
+    Ok(())
+}
+
+/// A row that follows the schema, and holds what its status says.
+fn understood(row: &Record) -> Result<Visit, String> {
+    let cells: Vec<&Field> = row.get_column_iter().map(|(_, field)| field).collect();
+    let [
+        position,
+        height,
+        width,
+        inner,
+        outer,
+        kernel,
+        status,
+        reason,
+        detail,
+        algorithm,
+        launches,
+        host_ns,
+        device_ns,
+        mean_ns,
+        q1_ns,
+        q3_ns,
+        mild,
+        severe,
+        wall_s,
+    ] = cells[..]
+    else {
+        return Err(format!("{} values, expected 19", cells.len()));
+    };
+    let dimension =
+        |field| Ok::<_, String>(u64::from(whole(field).ok_or("a dimension is missing")?));
+    let shape = ConvShape::new(
+        dimension(height)?,
+        dimension(width)?,
+        dimension(inner)?,
+        dimension(outer)?,
+        dimension(kernel)?,
+    )
+    .map_err(|error| error.to_string())?;
+    let detail = || text(detail).unwrap_or_default();
+    let outcome = match (text(status).as_deref(), text(reason).as_deref()) {
+        (Some("measured"), None) => Visited::Measured {
+            algorithm: text(algorithm).ok_or("algorithm is missing")?,
+            launches: whole(launches).ok_or("launches is missing")?,
+            host_ns: time(host_ns).ok_or("host_ns is not finite and > 0")?,
+            device_ns: time(device_ns),
+            spread: spread([mean_ns, q1_ns, q3_ns], [mild, severe]),
+        },
+        (Some("skipped"), Some("memory")) => {
+            Visited::Skipped { reason: Skip::Memory, detail: detail() }
+        }
+        (Some("skipped"), Some("budget")) => {
+            Visited::Skipped { reason: Skip::Budget, detail: detail() }
+        }
+        (Some("failed"), None) => Visited::Failed { detail: detail() },
+        (status, reason) => return Err(format!("status {status:?} with reason {reason:?}")),
+    };
+    let position = whole(position).ok_or("position is out of range")?;
+    let wall_s = match wall_s {
+        Field::Double(wall_s) if wall_s.is_finite() && *wall_s >= 0.0 => *wall_s,
+        other => return Err(format!("wall_s is {other}, expected finite and ≥ 0")),
+    };
+    Ok(Visit { position, shape, outcome, wall_s })
+}
+
+fn spread(times: [&Field; 3], outliers: [&Field; 2]) -> Option<Spread> {
+    let [mean_ns, q1_ns, q3_ns] = times.map(time);
+    let [mild, severe] = outliers.map(whole);
+    Some(Spread {
+        mean_ns: mean_ns?,
+        q1_ns: q1_ns?,
+        q3_ns: q3_ns?,
+        outliers_mild: mild?.into(),
+        outliers_severe: severe?.into(),
+    })
+}
+
+fn text(field: &Field) -> Option<String> {
+    match field {
+        Field::Str(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn whole(field: &Field) -> Option<u32> {
+    match *field {
+        Field::Int(value) => u32::try_from(value).ok(),
+        Field::Long(value) => u32::try_from(value).ok(),
+        _ => None,
+    }
+}
+
+fn time(field: &Field) -> Option<f64> {
+    match *field {
+        Field::Double(value) if value.is_finite() && value > 0.0 => Some(value),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visits() -> Vec<Visit> {
+        let spread =
+            Spread { mean_ns: 2.0, q1_ns: 1.0, q3_ns: 3.0, outliers_mild: 1, outliers_severe: 0 };
+        let measured = |device_ns, spread| Visited::Measured {
+            algorithm: "tiled".to_owned(),
+            launches: 50,
+            host_ns: 1.5,
+            device_ns,
+            spread,
+        };
+        let skipped = |reason| Visited::Skipped { reason, detail: "too large".to_owned() };
+        let outcomes = [
+            measured(None, None),
+            measured(Some(0.5), Some(spread)),
+            skipped(Skip::Memory),
+            skipped(Skip::Budget),
+            Visited::Failed { detail: "lost".to_owned() },
+        ];
+        let shape = "h=1_w=2_in=10_out=20_k=3".parse().unwrap();
+        (7..)
+            .zip(outcomes)
+            .map(|(position, outcome)| Visit { position, shape, outcome, wall_s: 0.25 })
+            .collect()
+    }
+
+    fn read_all(path: &Path, id: &str) -> Result<Vec<Visit>, SweepError> {
+        let mut all = Vec::new();
+        read(path, id, |visit| {
+            all.push(visit);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    #[test]
+    fn visits_read_back_and_those_of_another_sweep_or_a_cut_file_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part.parquet");
+        write(&path, "this", &visits()).unwrap();
+        assert_eq!(read_all(&path, "this").unwrap(), visits());
+        let error = read_all(&path, "other").unwrap_err().to_string();
+        assert!(error.contains("part.parquet: is of sweep this, expected other"), "{error}");
+        let bytes = std::fs::read(&path).unwrap();
+        for length in [0, 3, bytes.len() / 2, bytes.len() - 1] {
+            std::fs::write(&path, &bytes[..length]).unwrap();
+            let error = read_all(&path, "this").unwrap_err().to_string();
+            assert!(error.contains("part.parquet: damaged"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+use super::pace::cost;
+use super::*;
+use crate::backend::device::Device;
+use crate::settings::BackendKind;
+use crate::settings::Requested;
+
+/// Computes nothing; says what it is asked.
+#[derive(Default)]
+struct Null {
+    prepared: Vec<ConvShape>,
+    /// What a unit of cost takes.
+    ns_per_cost: f64,
+}
+
+struct NullConv {
+    took: Duration,
+}
+
+impl Backend for Null {
+    fn device(&self) -> Device {
+        Device::Cpu { pinned_cores: None }
+    }
+
+    fn required_memory(&self, shape: ConvShape) -> Bytes {
+        Bytes(4 * shape.weights_len() as u64)
+    }
+
+    fn available_memory(&self) -> Option<Bytes> {
+        None
+    }
+
+    fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
+        Ok(LaunchTime { host_ns: 1.0, device_ns: None, submission_ns: None })
+    }
+
+    fn check(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn prepare(
+        &mut self,
+        shape: ConvShape,
+        _: u64,
+    ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
+        self.prepared.push(shape);
+        let took = Duration::from_secs_f64(cost(BackendKind::Cpu, shape) * self.ns_per_cost / 1e9);
+        Ok(Box::new(NullConv { took }))
+    }
+}
+
+impl PreparedConv for NullConv {
+    fn launch(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn synchronize(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn time(&mut self, _: NonZeroU32) -> Result<LaunchTime, BackendError> {
+        let host_ns = self.took.as_nanos() as f64 + 1.0;
+        Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })
+    }
+
+    fn algorithm(&self) -> &str {
+        "null"
+    }
+
+    fn workspace_bytes(&self) -> Bytes {
+        Bytes(0)
+    }
+
+    fn verify(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+fn plan() -> SweepPlan {
+    let requested = Requested::load(std::iter::empty(), Path::new("none"), Path::new("runs"));
+    let settings = requested.unwrap().settings(BackendKind::Cpu).unwrap();
+    let launches = NonZeroU32::new(50).unwrap();
+    SweepPlan {
+        grid: Grid::Published,
+        seed: 5,
+        shard: Shard::new(3, 200).unwrap(),
+        protocol: Protocol { launches, ..Protocol::HOST_LATENCY_WARM },
+        launches,
+        warm_up_launches: WARM_UP_LAUNCHES,
+        budget: None,
+        memory_limit: Some(Bytes(1 << 28)),
+        backend: settings.backend,
+        platform: Platform::of(&Null::default()),
+    }
+}
+
+fn session() -> Session {
+    Session::now(LaunchTime { host_ns: 1.0, device_ns: None, submission_ns: None }, None)
+}
+
+fn open(folder: &Path, plan: SweepPlan) -> Result<Sweep, SweepError> {
+    Sweep::open(folder, plan, session(), Duration::from_secs(10))
+}
+
+fn visits(folder: &Path) -> Vec<Visit> {
+    let mut visits = Vec::new();
+    SweepFolder::open(folder).unwrap().read(|visit| visits.push(visit)).unwrap();
+    visits
+}
+
+#[test]
+fn a_sweep_visits_its_shard_once_and_says_what_became_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut backend = Null::default();
+    let mut sweep = open(folder.path(), plan()).unwrap();
+    assert_eq!(sweep.measure(&mut backend, &mut |_| {}).unwrap(), Status::Finished);
+    let visits = visits(folder.path());
+    assert_eq!(visits.len() as u32, plan().configurations());
+    let positions: Vec<u32> = visits.iter().map(|visit| visit.position).collect();
+    assert!(positions.windows(2).all(|pair| pair[1] == pair[0] + 200), "{positions:?}");
+    let counts = sweep.counts();
+    assert_eq!(counts.visited(), visits.len() as u64);
+    // three more are verified
+    assert_eq!(counts.measured + 3, backend.prepared.len() as u64);
+    assert!(counts.skipped["memory"] > 0 && counts.unvisited == 0);
+    drop(sweep);
+    // the same command once more has nothing to do
+    let mut again = open(folder.path(), plan()).unwrap();
+    let mut idle = Null::default();
+    assert_eq!(again.measure(&mut idle, &mut |_| {}).unwrap(), Status::Finished);
+    assert!(idle.prepared.is_empty());
+}
+
+#[test]
+fn another_plan_is_refused_with_what_differs() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path(), plan()).unwrap());
+    let mut other = plan();
+    other.seed = 6;
+    other.platform.device = "another".to_owned();
+    let Err(error) = open(folder.path(), other) else { panic!("taken up") };
+    let error = error.to_string();
+    assert!(error.contains("holds another sweep: ") && error.contains("seed is 5 there, 6 here"));
+    assert!(error.contains("\"another\" here") && !error.contains("protocol"), "{error}");
+    let held = open(folder.path(), plan()).unwrap();
+    let Err(error) = open(folder.path(), plan()) else { panic!("shared") };
+    assert!(matches!(error, SweepError::Locked { .. }), "{error}");
+    drop(held);
+}
+
+#[test]
+fn a_damaged_part_is_set_aside_and_measured_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = plan();
+    plan.memory_limit = None;
+    let every = Duration::ZERO;
+    let mut sweep = Sweep::open(folder.path(), plan.clone(), session(), every).unwrap();
+    sweep.measure(&mut Null::default(), &mut |_| {}).unwrap();
+    drop(sweep);
+    let part = folder.path().join("parts/0000010-0000010.parquet");
+    std::fs::write(&part, "cut").unwrap();
+    let mut sweep = open(folder.path(), plan.clone()).unwrap();
+    assert_eq!(sweep.damaged.len(), 1, "{:?}", sweep.damaged);
+    let mut backend = Null::default();
+    sweep.measure(&mut backend, &mut |_| {}).unwrap();
+    assert_eq!(backend.prepared.len(), 1 + 3);
+    assert_eq!(visits(folder.path()).len() as u32, plan.configurations());
+}
+
+#[test]
+fn the_longest_configurations_do_not_eat_the_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = plan();
+    plan.budget = Some(Duration::from_secs(1000));
+    plan.memory_limit = None;
+    // many are above a hundredth of the budget, which is 10 s
+    let mut backend = Null { ns_per_cost: 1.0, ..Null::default() };
+    let mut sweep = open(folder.path(), plan).unwrap();
+    assert_eq!(sweep.measure(&mut backend, &mut |_| {}).unwrap(), Status::Finished);
+    let (mut measured, mut skipped) = (0, 0);
+    for visit in visits(folder.path()) {
+        let takes_s = cost(BackendKind::Cpu, visit.shape) * 60.0 / 1e9;
+        match visit.outcome {
+            Visited::Measured { .. } => {
+                // the first launch, once over, is not expected any more
+                assert!(takes_s <= 10.2, "{takes_s}");
+                measured += 1;
+            }
+            Visited::Skipped { reason: Skip::Budget, .. } => {
+                // by what others of the size took, or by its first launch
+                assert!(takes_s > 2.5, "{takes_s}");
+                skipped += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(measured > 100 && skipped > 100, "{measured}, {skipped}");
+}
+
+#[test]
+fn a_used_up_budget_ends_the_sweep_and_counts_what_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = plan();
+    plan.budget = Some(Duration::from_millis(3));
+    plan.shard = Shard::ALL;
+    let mut sweep = open(folder.path(), plan.clone()).unwrap();
+    assert_eq!(sweep.measure(&mut Null::default(), &mut |_| {}).unwrap(), Status::BudgetUsed);
+    let counts = sweep.header().counts.clone().unwrap();
+    assert!(counts.unvisited > 0);
+    assert_eq!(counts.visited() + counts.unvisited, u64::from(plan.configurations()));
+    drop(sweep);
+    let mut again = open(folder.path(), plan).unwrap();
+    assert_eq!(again.measure(&mut Null::default(), &mut |_| {}).unwrap(), Status::BudgetUsed);
+}
+
+#[test]
+fn shards_merge_only_if_all_are_there_once_and_agree() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |number: u32| folder.path().join(format!("shard-{number}"));
+    for number in 1..=3 {
+        let mut plan = plan();
+        plan.shard = Shard::new(number, 3).unwrap();
+        plan.budget = Some(Duration::from_millis(20));
+        open(&path(number), plan).unwrap().measure(&mut Null::default(), &mut |_| {}).unwrap();
+    }
+    let all: Vec<PathBuf> = (1..=3).map(path).collect();
+    let out = folder.path().join("merged");
+    let refused = |folders: &[PathBuf]| merge::merge(folders, &out).unwrap_err().to_string();
+    assert_eq!(refused(&all[..1]), "cannot merge: shards 2/3, 3/3 missing");
+    let twice = [all[0].clone(), all[1].clone(), all[1].clone(), all[2].clone()];
+    assert!(refused(&twice).contains("shard 2/3 is both in"));
+    let header = merge::merge(&all, &out).unwrap();
+    let each: Vec<Visit> = all.iter().flat_map(|path| visits(path)).collect();
+    assert_eq!(visits(&out), each);
+    assert_eq!(header.counts.unwrap().visited(), each.len() as u64);
+    assert!(refused(&all).contains("is there already"));
+    let mut other = plan();
+    (other.shard, other.seed) = (Shard::new(3, 3).unwrap(), 6);
+    other.budget = Some(Duration::from_millis(20));
+    drop(open(&path(4), other).unwrap());
+    let refused = refused(&[all[0].clone(), all[1].clone(), path(4)]);
+    assert!(refused.contains("differ: seed `5` against `6`"), "{refused}");
+    let Err(error) = open(&out, plan()) else { panic!("continued a merged sweep") };
+    assert!(error.to_string().contains("is merged from shards"), "{error}");
+}

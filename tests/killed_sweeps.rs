@@ -1,0 +1,256 @@
+//! Sweeps killed with SIGKILL (or its like) at random moments, and what is left of them.
+//!
+//! A program of its own rather than libtest's: it starts itself as the process to be killed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test")]
+
+use std::collections::HashMap;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use alpha_flops::backend::cpu::AlgorithmChoice;
+use alpha_flops::backend::device::Device;
+use alpha_flops::backend::{Backend, BackendError, LaunchTime, PreparedConv};
+use alpha_flops::environment::{Conditions, Platform};
+use alpha_flops::protocol::Protocol;
+use alpha_flops::random::random_bits;
+use alpha_flops::record::Session;
+use alpha_flops::settings::BackendSettings;
+use alpha_flops::shape::ConvShape;
+use alpha_flops::sweep::grid::Grid;
+use alpha_flops::sweep::order::{Order, Shard};
+use alpha_flops::sweep::{Status, Sweep, SweepFolder, SweepPlan, Visit, Visited, WARM_UP_LAUNCHES};
+use alpha_flops::units::Bytes;
+use jiff::Timestamp;
+
+/// Set for the process that measures, to the sweep's folder.
+const FOLDER: &str = "KILLED_SWEEP";
+const KILLS: u32 = 500;
+const NAME: &str = "a_sweep_killed_500_times_loses_doubles_and_mixes_nothing";
+
+fn main() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return measure(Path::new(&folder));
+    }
+    // as libtest takes them: a part of a name, and `--list`
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        return println!("{NAME}: test");
+    }
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let chosen = filter.is_none_or(|filter| NAME.contains(filter.as_str()));
+    if chosen {
+        killed_many_times();
+        println!("test {NAME} ... ok");
+    }
+    println!("\ntest result: ok. {} passed; 0 failed; 0 ignored", u8::from(chosen));
+}
+
+/// Computes nothing, but takes a moment: a time that tells the configuration.
+struct Null;
+
+struct NullConv(f64);
+
+impl Backend for Null {
+    fn device(&self) -> Device {
+        Device::Cpu { pinned_cores: None }
+    }
+
+    fn required_memory(&self, shape: ConvShape) -> Bytes {
+        Bytes(4 * shape.weights_len() as u64)
+    }
+
+    fn available_memory(&self) -> Option<Bytes> {
+        None
+    }
+
+    fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
+        Ok(LaunchTime { host_ns: 1.0, device_ns: None, submission_ns: None })
+    }
+
+    fn check(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn prepare(
+        &mut self,
+        shape: ConvShape,
+        _: u64,
+    ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
+        // every thirteenth fails
+        if Grid::Published.index(shape).is_some_and(|index| index % 13 == 0) {
+            return Err(BackendError::Unsupported { what: "compute that" });
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_micros(400) {}
+        Ok(Box::new(NullConv(shape.macs().0 as f64)))
+    }
+}
+
+impl PreparedConv for NullConv {
+    fn launch(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn synchronize(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn time(&mut self, _: NonZeroU32) -> Result<LaunchTime, BackendError> {
+        Ok(LaunchTime { host_ns: self.0, device_ns: None, submission_ns: None })
+    }
+
+    fn algorithm(&self) -> &str {
+        "null"
+    }
+
+    fn workspace_bytes(&self) -> Bytes {
+        Bytes(0)
+    }
+
+    fn verify(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+}
+
+/// Of a machine that nobody asked: that takes longer than what is tested.
+fn plan() -> SweepPlan {
+    let launches = NonZeroU32::new(50).unwrap();
+    let text = || "a test's".to_owned();
+    let platform = Platform {
+        backend: text(),
+        device: text(),
+        gpu: None,
+        cpu: text(),
+        physical_cores: None,
+        logical_cores: 1,
+        pinned_cores: None,
+        memory: Bytes(0),
+        os: text(),
+        kernel: text(),
+        rustc: text(),
+        target: text(),
+        vector_extensions: text(),
+        crates: Vec::new(),
+        git_commit: text(),
+    };
+    SweepPlan {
+        grid: Grid::Published,
+        seed: 11,
+        shard: Shard::new(2, 32).unwrap(),
+        protocol: Protocol { launches, ..Protocol::HOST_LATENCY_WARM },
+        launches,
+        warm_up_launches: WARM_UP_LAUNCHES,
+        budget: None,
+        memory_limit: Some(Bytes(1 << 28)),
+        backend: BackendSettings::Cpu {
+            threads: NonZeroUsize::MIN,
+            algorithm: AlgorithmChoice::Auto,
+        },
+        platform,
+    }
+}
+
+fn measure(folder: &Path) {
+    let empty_launch = LaunchTime { host_ns: 1.0, device_ns: None, submission_ns: None };
+    let conditions = Conditions {
+        governor: None,
+        load_average: None,
+        memory_available: None,
+        timer_resolution_ns: 1.0,
+        timer_overhead_ns: 1.0,
+    };
+    let session =
+        Session { started: Timestamp::UNIX_EPOCH, conditions, empty_launch, why_cpu: None };
+    let mut sweep = Sweep::open(folder, plan(), session, Duration::from_millis(4)).unwrap();
+    sweep.measure(&mut Null, &mut |_| {}).unwrap();
+}
+
+fn measuring_process(folder: &Path) -> Child {
+    let program = std::env::current_exe().unwrap();
+    Command::new(program).env(FOLDER, folder).stdout(Stdio::null()).spawn().unwrap()
+}
+
+fn killed_many_times() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("sweep");
+    let mut kept: HashMap<String, Vec<u8>> = HashMap::new();
+    for round in 0..KILLS {
+        let mut process = measuring_process(&folder);
+        if round % 2 == 1 {
+            // however slow the machine: half of the kills come when there is more than before
+            let more = || entries(&folder) > kept.len();
+            while !more() && process.try_wait().unwrap().is_none() {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+        std::thread::sleep(Duration::from_micros(random_bits(1, round.into()) % 16_000));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        // whatever was kept stays as it is
+        let now = parts(&folder);
+        for (name, bytes) in &kept {
+            assert_eq!(now.get(name), Some(bytes), "kill {round} lost or changed {name}");
+        }
+        kept = now;
+    }
+    println!("{} parts after {KILLS} kills", kept.len());
+    assert!(kept.len() > 50, "the kills came before anything was kept: {}", kept.len());
+    assert!(measuring_process(&folder).wait().unwrap().success());
+    whole(&folder);
+    let names: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.iter().all(|name| !name.ends_with(".tmp")), "{names:?}");
+}
+
+/// Parts, by their number alone: another process writes them.
+fn entries(folder: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder.join("parts")) else { return 0 };
+    let parquet = |path: &Path| path.extension().is_some_and(|extension| extension == "parquet");
+    entries.flatten().filter(|entry| parquet(&entry.path())).count()
+}
+
+/// Parts with their bytes.
+fn parts(folder: &Path) -> HashMap<String, Vec<u8>> {
+    let Ok(entries) = std::fs::read_dir(folder.join("parts")) else { return HashMap::new() };
+    let read = |path: &Path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        (name, std::fs::read(path).unwrap())
+    };
+    entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .map(|path| read(&path))
+        .collect()
+}
+
+/// Every configuration of the shard is there once, with its own outcome.
+fn whole(folder: &Path) {
+    let sweep = SweepFolder::open(folder).unwrap();
+    assert_eq!(sweep.header.status, Status::Finished);
+    assert!(sweep.header.sessions.len() > 50, "{}", sweep.header.sessions.len());
+    let order = Order::new(Grid::Published, 11);
+    let mut next = 0;
+    sweep
+        .read(|Visit { position, shape, outcome, .. }| {
+            assert_eq!(position, sweep.header.plan.shard.position(next));
+            next += 1;
+            let index = order.index(position);
+            assert_eq!(Grid::Published.index(shape), Some(index));
+            match outcome {
+                Visited::Measured { host_ns, launches, .. } => {
+                    assert_eq!((host_ns, launches), (shape.macs().0 as f64, 50));
+                }
+                Visited::Skipped { .. } => assert!(4 * shape.weights_len() > 1 << 28),
+                Visited::Failed { .. } => assert_eq!(index % 13, 0),
+            }
+        })
+        .unwrap();
+    assert_eq!(next, sweep.header.plan.configurations());
+    let counts = sweep.header.counts.unwrap();
+    assert_eq!((counts.visited(), counts.unvisited), (next.into(), 0));
+}
