@@ -197,11 +197,12 @@ fn show(bar: &ProgressBar, progress: Progress<'_>) {
         return;
     }
     let counts = progress.counts;
-    let rate = counts.visited() as f64 / counts.used_s;
+    // skipping takes no time: counted in, it would hide how fast measuring goes
+    let rate = counts.measured as f64 / counts.used_s.max(f64::MIN_POSITIVE);
     let left = progress.time_left.map_or(String::new(), |left| format!(", {} left", rounded(left)));
     let skipped: u64 = counts.skipped.values().sum();
     let measured = counts.measured;
-    bar.set_message(format!("{measured} measured, {skipped} skipped, {rate:.1}/s{left}"));
+    bar.set_message(format!("{measured} measured ({rate:.1}/s), {skipped} skipped{left}"));
     bar.set_position(counts.visited());
 }
 
