@@ -254,7 +254,7 @@ mod tests {
             return;
         }
         let mut data = crate::import::asperti::read(Path::new(path)).unwrap();
-        let mut check = |data: &Dataset, published: f64, log: f64| {
+        let check = |data: &Dataset, published: f64, log: f64| {
             let validation =
                 cross_validate(data, KernelTerm::Area, FlopConvention::Macs, LeaveOut::Experiment)
                     .unwrap();
