@@ -24,6 +24,7 @@ use crate::table::rounded;
 
 mod basins;
 mod group;
+pub mod intervals;
 mod reduction;
 mod sample;
 mod solver;

@@ -14,7 +14,7 @@ use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::merge::merge;
 use alpha_flops::sweep::order::Shard;
 use alpha_flops_analysis::crossvalidate::{LeaveOut, cross_validate};
-use alpha_flops_analysis::fit::{PUBLISHED_START, Sample, Variant, fit_variant};
+use alpha_flops_analysis::fit::{PUBLISHED_START, Sample, Variant, fit_variant, intervals};
 use alpha_flops_analysis::import::criterion::Imported;
 use alpha_flops_analysis::import::{self, asperti, criterion, load};
 use alpha_flops_analysis::metrics::evaluate;
@@ -44,6 +44,7 @@ enum Command {
     Fit(FitArgs),
     Evaluate(EvaluateArgs),
     Crossvalidate(CrossvalidateArgs),
+    Uncertainty(UncertaintyArgs),
     #[command(subcommand)]
     Import(ImportCommand),
     Report(ReportArgs),
@@ -179,6 +180,35 @@ struct CrossvalidateArgs {
     /// Only these experiments of the dataset; may be repeated
     #[arg(long, value_name = "NAME")]
     experiment: Vec<String>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+}
+
+/// Give 95% intervals of fitted parameters in three ways, and say which to believe
+#[derive(Args)]
+struct UncertaintyArgs {
+    /// A run's folder, or a dataset (.csv or .parquet)
+    #[arg(value_name = "RUN|DATASET")]
+    dataset: PathBuf,
+    /// How S_K is computed
+    #[arg(long, value_enum)]
+    s_k: KernelTerm,
+    /// How FLOPs, in millions, are counted
+    #[arg(long, value_enum)]
+    flops: FlopConvention,
+    /// What the fit makes small
+    #[arg(long, value_enum, default_value_t)]
+    objective: Objective,
+    /// Also fit T₀ ≥ 0 (ms), a time that every convolution takes: T = T₀ + final · α · FLOPs
+    #[arg(long)]
+    constant: bool,
+    /// Bootstrap samples
+    #[arg(long, default_value_t = 999)]
+    refits: usize,
+    /// Decides which configurations they draw
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// What to print
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
@@ -330,6 +360,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Fit(args) => run_fit(args),
         Command::Evaluate(args) => run_evaluate(args),
         Command::Crossvalidate(args) => run_crossvalidate(args),
+        Command::Uncertainty(args) => run_uncertainty(args),
         Command::Import(ImportCommand::Criterion(args)) => run_import_criterion(args),
         Command::Import(ImportCommand::Asperti(args)) => run_import_asperti(args),
         Command::Import(ImportCommand::Sweep(args)) => run_import_sweep(args),
@@ -440,6 +471,19 @@ fn run_evaluate(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
         OutputFormat::Table => evaluation.table().to_text(),
         OutputFormat::Csv => evaluation.table().to_csv(),
         OutputFormat::Json => json(&evaluation)?,
+    })
+}
+
+fn run_uncertainty(args: &UncertaintyArgs) -> anyhow::Result<ExitCode> {
+    let sample = sample(&args.dataset, args.s_k, args.flops)?;
+    let variant = Variant { objective: args.objective, constant: args.constant };
+    let fit = fit_variant(&sample, variant, PUBLISHED_START)
+        .with_context(|| format!("cannot fit {}", args.dataset.display()))?;
+    let intervals = intervals::intervals(&sample, &fit, args.refits, args.seed);
+    print(&match args.format {
+        OutputFormat::Table => intervals::table(&fit, &intervals).to_text(),
+        OutputFormat::Csv => intervals::table(&fit, &intervals).to_csv(),
+        OutputFormat::Json => json(&intervals)?,
     })
 }
 

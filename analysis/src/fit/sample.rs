@@ -128,7 +128,7 @@ impl Sample {
 }
 
 impl GroupSample {
-    fn push(&mut self, ratio: f64, flops: f64, measured_ms: f64) {
+    pub(super) fn push(&mut self, ratio: f64, flops: f64, measured_ms: f64) {
         let cluster = self.cluster(ratio);
         self.clusters[cluster as usize].sums.add(flops, measured_ms, 1.0);
         self.rows.push(Row { cluster, flops, measured_ms });

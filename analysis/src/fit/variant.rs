@@ -48,7 +48,7 @@ impl Variant {
 }
 
 /// β, γ, ln `final` (near-linear in logarithms, and never below 0), T₀.
-type Position = [f64; 4];
+pub(super) type Position = [f64; 4];
 type Matrix = [[f64; 4]; 4];
 
 /// `final` below this is none.
@@ -80,6 +80,8 @@ pub(super) struct VariantProblem {
     /// What no parameter changes.
     rest: f64,
     variant: Variant,
+    /// A component that is held, and where.
+    held: Option<(usize, f64)>,
     /// Largest β at which all brackets are above 0.
     upper_beta: f64,
 }
@@ -104,7 +106,7 @@ impl VariantProblem {
             Objective::Relative => linear(sample, |row| 1.0 / row.measured_ms),
             Objective::Log => logarithmic(sample, variant.constant),
         };
-        Self { rows, rest, variant, upper_beta: edge.min(BOUNDS.1) }
+        Self { rows, rest, variant, held: None, upper_beta: edge.min(BOUNDS.1) }
     }
 
     /// Residual, and its derivatives by the position's components.
@@ -123,7 +125,7 @@ impl VariantProblem {
         (residual, [slopes[0] * scale, slopes[1] * scale, slopes[2] * scale, scale])
     }
 
-    fn sum(&self, position: Position) -> f64 {
+    pub(super) fn sum(&self, position: Position) -> f64 {
         let squares = self.rows.iter().map(|row| self.row(row, position).0.powi(2));
         let sum = squares.sum::<f64>();
         if sum.is_finite() { sum + self.rest } else { f64::INFINITY }
@@ -145,7 +147,62 @@ impl VariantProblem {
 
     fn bounds(&self) -> [(f64, f64); 4] {
         let most = if self.variant.constant { f64::INFINITY } else { 0.0 };
-        [(BOUNDS.0, self.upper_beta), BOUNDS, (SMALLEST_FINAL.ln(), BOUNDS.1.ln()), (0.0, most)]
+        let final_scale = (SMALLEST_FINAL.ln(), BOUNDS.1.ln());
+        let mut bounds = [(BOUNDS.0, self.upper_beta), BOUNDS, final_scale, (0.0, most)];
+        if let Some((index, value)) = self.held {
+            bounds[index] = (value, value);
+        }
+        bounds
+    }
+
+    /// Where an estimate is.
+    pub(super) fn position(&self, estimate: &GroupCoefficients) -> Position {
+        let GroupCoefficients { beta, gamma, final_scale, constant_ms } = *estimate;
+        [beta, gamma, final_scale.max(SMALLEST_FINAL).ln(), constant_ms]
+    }
+
+    /// How far component `index` can go from `best` in the direction of `step` until the objective,
+    /// minimised over the others, exceeds `threshold`; the bound where it never does.
+    pub(super) fn profile_end(
+        &self,
+        best: Position,
+        index: usize,
+        mut step: f64,
+        threshold: f64,
+    ) -> f64 {
+        let (low, high) = self.bounds()[index];
+        let bound = if step < 0.0 { low } else { high };
+        let mut from = best;
+        let mut exceeds = |value: f64| {
+            let held = Self { held: Some((index, value)), ..self.clone() };
+            let (position, _) = held.descend(from);
+            let sum = held.sum(position);
+            if sum.is_finite() {
+                from = position;
+            }
+            sum > threshold
+        };
+        let (mut inside, mut outside) = (best[index], bound);
+        for _ in 0..60 {
+            let next = (inside + step).clamp(low, high);
+            if exceeds(next) {
+                outside = next;
+                break;
+            }
+            if next == bound {
+                return bound;
+            }
+            (inside, step) = (next, 2.0 * step);
+        }
+        // to a ten-thousandth of the last step
+        for _ in 0..14 {
+            let middle = f64::midpoint(inside, outside);
+            match exceeds(middle) {
+                true => outside = middle,
+                false => inside = middle,
+            }
+        }
+        inside
     }
 
     /// The least objective within the bounds, `start` being one candidate more.
@@ -188,7 +245,7 @@ impl VariantProblem {
     }
 
     /// Where the descent ends, and whether the gradient vanishes there.
-    fn descend(&self, start: Position) -> (Position, bool) {
+    pub(super) fn descend(&self, start: Position) -> (Position, bool) {
         let bounds = self.bounds();
         let mut position = [0, 1, 2, 3].map(|i| start[i].clamp(bounds[i].0, bounds[i].1));
         let (mut sum, mut damping) = (self.sum(position), 1e-3);
