@@ -60,7 +60,23 @@ const ORTHOGONAL: f64 = 1e-8;
 const NEARLY_ORTHOGONAL: f64 = 1e-5;
 /// Rows that rank the grid: it only says where to start.
 const RANKING_ROWS: usize = 1000;
-const STARTS: usize = 8;
+/// Basins that are descended into, at most.
+const STARTS: usize = 16;
+const BETA_STEPS: usize = 28;
+const GAMMA_STEPS: usize = 20;
+
+/// 0, then logarithmic from 10⁻⁷, and at the end exactly `upper`.
+fn beta_at(step: usize, upper: f64) -> f64 {
+    match step {
+        0 => BOUNDS.0,
+        BETA_STEPS => upper,
+        step => 1e-7 * (upper / 1e-7).powf((step - 1) as f64 / (BETA_STEPS - 1) as f64),
+    }
+}
+
+fn gamma_at(step: usize) -> f64 {
+    BOUNDS.0 + (BOUNDS.1 - BOUNDS.0) * step as f64 / GAMMA_STEPS as f64
+}
 
 /// A row of the reduced problem.
 #[derive(Clone, Copy)]
@@ -280,21 +296,29 @@ impl VariantProblem {
         (position, false)
     }
 
-    /// The best places of a grid over (β, γ), `final` and T₀ roughly fitted at each.
+    /// The places of a grid over (β, γ) that are no higher than their neighbours, lowest first, with
+    /// `final` and T₀ roughly fitted at each: each may lie in a basin of its own, where the lowest
+    /// places alone would all lie in one.
     fn starts(&self) -> Vec<Position> {
         let stride = self.rows.len().div_ceil(RANKING_ROWS);
         let rows: Vec<Reduced> = self.rows.iter().step_by(stride).copied().collect();
         let few = Self { rows, rest: 0.0, ..self.clone() };
-        let mut ranked = Vec::new();
-        for i in 0..=14 {
-            let beta = if i == 0 { 0.0 } else { 10f64.powf(f64::from(i) * 0.5 - 7.0) };
-            for gamma in (1..=10).map(|j| 0.2 * f64::from(j)) {
-                for position in few.linear_part(beta.min(self.upper_beta), gamma) {
-                    ranked.push((few.sum(position), position));
-                }
-            }
-        }
-        ranked.retain(|(sum, _)| sum.is_finite());
+        let best = |i: usize, j: usize| {
+            let places = few.linear_part(beta_at(i, self.upper_beta), gamma_at(j));
+            let ranked = places.into_iter().map(|position| (few.sum(position), position));
+            ranked.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::INFINITY, [0.0; 4]))
+        };
+        let grid: Vec<Vec<(f64, Position)>> =
+            (0..=BETA_STEPS).map(|i| (0..=GAMMA_STEPS).map(|j| best(i, j)).collect()).collect();
+        let lowest = |i: usize, j: usize| {
+            let near = |k: usize, most: usize| k.saturating_sub(1)..=(k + 1).min(most);
+            let mut around =
+                near(i, BETA_STEPS).flat_map(|a| near(j, GAMMA_STEPS).map(move |b| (a, b)));
+            around.all(|(a, b)| grid[i][j].0 <= grid[a][b].0)
+        };
+        let places = (0..=BETA_STEPS).flat_map(|i| (0..=GAMMA_STEPS).map(move |j| (i, j)));
+        let basins = places.filter(|&(i, j)| grid[i][j].0.is_finite() && lowest(i, j));
+        let mut ranked: Vec<(f64, Position)> = basins.map(|(i, j)| grid[i][j]).collect();
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
         ranked.into_iter().take(STARTS).map(|(_, position)| position).collect()
     }
