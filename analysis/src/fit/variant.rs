@@ -61,9 +61,9 @@ const NEARLY_ORTHOGONAL: f64 = 1e-5;
 /// Rows that rank the grid: it only says where to start.
 const RANKING_ROWS: usize = 1000;
 /// Basins that are descended into, at most.
-const STARTS: usize = 16;
-const BETA_STEPS: usize = 28;
-const GAMMA_STEPS: usize = 20;
+const STARTS: usize = 24;
+const BETA_STEPS: usize = 50;
+const GAMMA_STEPS: usize = 36;
 
 /// 0, then logarithmic from 10⁻⁷, and at the end exactly `upper`.
 fn beta_at(step: usize, upper: f64) -> f64 {
