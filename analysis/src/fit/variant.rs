@@ -265,6 +265,8 @@ impl VariantProblem {
         let bounds = self.bounds();
         let mut position = [0, 1, 2, 3].map(|i| start[i].clamp(bounds[i].0, bounds[i].1));
         let (mut sum, mut damping) = (self.sum(position), 1e-3);
+        // what rounding errors of a sum of squared residuals are relative to
+        let scale = self.rows.iter().map(|row| row.measured.powi(2)).sum::<f64>() + self.rest;
         for _ in 0..MAX_ITERATIONS {
             let (matrix, gradient) = self.normal_equations(position);
             let free = [0, 1, 2, 3].map(|i| {
@@ -275,7 +277,7 @@ impl VariantProblem {
             });
             let angle = |i: usize| gradient[i].abs() / (matrix[i][i] * sum).sqrt();
             let angle = (0..4).filter(|i| free[*i]).map(angle).fold(0.0, f64::max);
-            if angle <= ORTHOGONAL || sum <= 1e-26 * self.rows.len() as f64 {
+            if angle <= ORTHOGONAL || sum <= 1e-27 * scale {
                 return (position, true);
             }
             loop {
@@ -289,11 +291,12 @@ impl VariantProblem {
                 }
                 damping *= 10.0;
                 if damping > 1e12 {
-                    return (position, angle <= NEARLY_ORTHOGONAL);
+                    // residuals that are rounding alone have no direction
+                    return (position, angle <= NEARLY_ORTHOGONAL || sum <= 1e-20 * scale);
                 }
             }
         }
-        (position, false)
+        (position, sum <= 1e-20 * scale)
     }
 
     /// The places of a grid over (β, γ) that are no higher than their neighbours, lowest first, with
