@@ -138,43 +138,47 @@ impl Run {
             on_event(Event::Verified(self.verify_some(backend)?));
         }
         let mut pace = Pace::new(settings, &self.order);
-        for configuration in &self.order {
-            match self.folder.part(&configuration.id())? {
-                Some(part) => pace.account(configuration, &part.record),
+        let mut again = Vec::new();
+        for (position, configuration) in self.order.iter().enumerate() {
+            let record = match self.folder.part(&configuration.id())? {
+                Some(part) => {
+                    pace.account(configuration, &part.record);
+                    part.record
+                }
                 None => {
                     let allowance = pace.allowance(configuration);
-                    self.attempt(backend, configuration, None, allowance, &mut pace, on_event)?;
+                    self.attempt(backend, position, None, allowance, &mut pace, on_event)?
                 }
-            }
+            };
+            again.extend(deserves_attempt(&record).then_some(position));
         }
-        for attempt in 2..=MOST_ATTEMPTS {
-            self.attempt_again(backend, attempt, &mut pace, on_event)?;
+        while !again.is_empty() {
+            again = self.attempt_again(backend, &again, &mut pace, on_event)?;
         }
         Ok(())
     }
 
-    /// Measures again what deserves it, at least as long as the time before.
+    /// Measures configurations again, at least as long as the time before; says which of them
+    /// deserve it still.
     fn attempt_again(
         &self,
         backend: &mut dyn Backend,
-        attempt: u32,
+        positions: &[usize],
         pace: &mut Pace,
         on_event: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(), RunError> {
-        let mut again = Vec::new();
-        for configuration in &self.order {
-            let part = self.folder.part(&configuration.id())?;
-            let deserving = part.filter(|part| deserves_attempt(&part.record, attempt));
-            again.extend(deserving.map(|part| (configuration, part.record.wall_s)));
-        }
-        pace.expect(again.iter().map(|(configuration, _)| *configuration));
-        for (configuration, took_s) in again {
+    ) -> Result<Vec<usize>, RunError> {
+        pace.expect(positions.iter().map(|&position| &self.order[position]));
+        let mut still = Vec::new();
+        for &position in positions {
+            let configuration = &self.order[position];
+            let before = self.folder.part(&configuration.id())?;
+            let took_s = before.as_ref().map_or(0.0, |before| before.record.wall_s);
             let took = Duration::try_from_secs_f64(took_s).unwrap_or_default();
             let allowance = pace.allowance(configuration).map(|share| share.max(took));
-            let before = self.folder.part(&configuration.id())?;
-            self.attempt(backend, configuration, before, allowance, pace, on_event)?;
+            let record = self.attempt(backend, position, before, allowance, pace, on_event)?;
+            still.extend(deserves_attempt(&record).then_some(position));
         }
-        Ok(())
+        Ok(still)
     }
 
     /// Verifies outputs of the first configuration of each experiment that fits in memory and has
@@ -204,7 +208,8 @@ impl Run {
                     let wall_s = clock.elapsed().as_secs_f64();
                     let record =
                         ConfigurationRecord::new(configuration, started, wall_s, 1, outcome);
-                    self.keep(configuration, record, SampleTimes::default())?;
+                    let position = self.order.iter().position(|other| other == configuration);
+                    self.keep(position.unwrap_or(0), record, SampleTimes::default())?;
                     return Err(lost);
                 }
             }
@@ -244,13 +249,12 @@ impl Run {
 
     fn keep(
         &self,
-        configuration: &Configuration,
+        position: usize,
         record: ConfigurationRecord,
         times: SampleTimes,
     ) -> Result<Part, RunError> {
-        let position = self.order.iter().position(|other| other == configuration);
         let run_id = self.folder.header().run_id.clone();
-        let part = Part { run_id, position: position.unwrap_or(0), record, times };
+        let part = Part { run_id, position, record, times };
         self.folder.keep(&part)?;
         Ok(part)
     }
@@ -260,12 +264,13 @@ impl Run {
     fn attempt(
         &self,
         backend: &mut dyn Backend,
-        configuration: &Configuration,
+        position: usize,
         before: Option<Part>,
         allowance: Option<Duration>,
         pace: &mut Pace,
         on_event: &mut dyn FnMut(Event<'_>),
-    ) -> Result<(), RunError> {
+    ) -> Result<ConfigurationRecord, RunError> {
+        let configuration = &self.order[position];
         let (started, clock) = (now(), Instant::now());
         let header = self.folder.header();
         let (settings, seed) = (&header.plan.settings, header.seed);
@@ -293,17 +298,17 @@ impl Run {
             _ => (outcome, times),
         };
         let record = ConfigurationRecord::new(configuration, started, wall_s, attempts, outcome);
-        let part = self.keep(configuration, record, times)?;
+        let part = self.keep(position, record, times)?;
         pace.account(configuration, &part.record);
         on_event(Event::Done { record: &part.record, time_left: pace.time_left() });
-        lost.map_or(Ok(()), Err)
+        lost.map_or(Ok(part.record), Err)
     }
 }
 
-/// Whether a configuration was tried less often than `attempt` and may do better now.
-fn deserves_attempt(record: &ConfigurationRecord, attempt: u32) -> bool {
+/// Whether a configuration may be tried once more, and may do better then.
+fn deserves_attempt(record: &ConfigurationRecord) -> bool {
     let lost = matches!(record.outcome, Outcome::Failed { device_lost: true, .. });
-    record.attempts < attempt && (lost || record.outcome.is_throttled())
+    record.attempts < MOST_ATTEMPTS && (lost || record.outcome.is_throttled())
 }
 
 fn try_measure(
