@@ -30,7 +30,7 @@ def form(run_folder):
 def main_job(work):
     runs = work / "replicate"
     env = {**SMOKE, "ALPHA_FLOPS_RUNS": str(runs), "NO_COLOR": "1"}
-    output = run(["cargo", "replicate", "--verify"], env=env)
+    output = run(["cargo", "replicate", "--verify", "--sweep-budget", "5s"], env=env)
     check("\x1b" not in output, "piped output has no escape sequences")
     check("Unable to complete" not in output, "criterion's sample warnings do not reach the user")
     [folder] = runs_in(runs)

@@ -37,7 +37,7 @@ def whole_suite(work, env):
     runs = work / "runs"
     env = {**env, "ALPHA_FLOPS_RUNS": str(runs), "ALPHA_FLOPS_RESOLUTION": "original",
            "ALPHA_FLOPS_LAUNCHES": "10", "NO_COLOR": "1"}
-    output = run(["cargo", "replicate", "--verify"], env=env)
+    output = run(["cargo", "replicate", "--verify", "--sweep-budget", "5s"], env=env)
     check("NOT A GPU" in output and "on the CPU:" not in output,
           "with the libraries there, cuDNN is used unasked, and it is said to be no GPU")
     [folder] = runs_in(runs)

@@ -37,8 +37,8 @@ use grid::Grid;
 use order::{Order, Shard};
 use pace::Pace;
 pub use rows::{Skip, Spread, Visit, Visited};
-pub use store::SCHEMA_VERSION;
 use store::Store;
+pub use store::{HEADER, SCHEMA_VERSION};
 
 /// Launches before the counted ones, as in the published code.
 pub const WARM_UP_LAUNCHES: u32 = 10;

@@ -58,6 +58,25 @@ impl Provenance {
         }
     }
 
+    /// The protocol without how many launches there were, which this project's protocols end with
+    /// (`, profile standard`, `, 50 samples`, `, 50 launches after 10`): a median of more launches is the
+    /// same quantity, known better.
+    pub fn method(&self) -> &str {
+        let Some((method, how_many)) = self.protocol.rsplit_once(", ") else {
+            return &self.protocol;
+        };
+        let counts = |text: &str| {
+            text.split_once(' ').is_some_and(|(n, what)| {
+                n.parse::<u64>().is_ok()
+                    && (what == "samples" || what.starts_with("launches after "))
+            })
+        };
+        match how_many.starts_with("profile ") || counts(how_many) {
+            true => method,
+            false => &self.protocol,
+        }
+    }
+
     /// Everything but the versions in one line, for the foot of a table.
     pub fn line(&self) -> String {
         format!("{} · {} · {}", self.place(), self.protocol, self.source)

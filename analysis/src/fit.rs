@@ -26,6 +26,7 @@ mod basins;
 mod group;
 pub mod intervals;
 mod reduction;
+pub mod region;
 mod sample;
 mod solver;
 mod tables;

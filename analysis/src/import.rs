@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use alpha_flops::sweep::HEADER;
+use alpha_flops::sweep::SweepError;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -66,16 +68,23 @@ pub enum LoadError {
     /// A folder that is no run.
     #[error(transparent)]
     Run(#[from] ImportError),
+    /// A folder of a sweep that is not sound.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
     /// A file that is no dataset.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
 }
 
-/// Reads a run's folder, or a dataset's file; of the latter nothing but the latencies is known.
+/// Reads the folder of a run or a sweep, or a dataset's file; of the latter nothing but the latencies
+/// is known.
 ///
 /// # Errors
 /// [`LoadError`] where `path` is neither.
 pub fn load(path: &Path) -> Result<Imported, LoadError> {
+    if path.join(HEADER).is_file() {
+        return Ok(sweep::read(path)?);
+    }
     if path.is_dir() {
         return Ok(criterion::read(path)?);
     }

@@ -21,7 +21,7 @@ use alpha_flops_analysis::metrics::evaluate;
 use alpha_flops_analysis::model::{
     Coefficients, FlopConvention, GroupCoefficients, KernelTerm, Objective,
 };
-use alpha_flops_analysis::replicate::measure;
+use alpha_flops_analysis::replicate;
 use alpha_flops_analysis::report::{self, Input};
 use alpha_flops_analysis::suite;
 use alpha_flops_analysis::sweep::{self, SweepProtocol};
@@ -59,7 +59,8 @@ enum ImportCommand {
     Sweep(ImportSweepArgs),
 }
 
-/// Measure experiments A–G, fit α-FLOPs to them, and write figures, tables and answers
+/// Measure a sweep and experiments A–G, fit α-FLOPs to the sweep, judge it by A–G, and write figures,
+/// tables and answers
 ///
 /// What is measured is set by ALPHA_FLOPS_… variables or bench.toml (see the README). An interrupted
 /// run resumes when the command is repeated.
@@ -71,6 +72,13 @@ struct ReplicateArgs {
     /// Compare outputs of every configuration with a direct sum before measuring it
     #[arg(long)]
     verify: bool,
+    /// What measuring the sweep may take, e.g. 90s or 2h [default: a quarter of the time budget of
+    /// A–G, in addition to it; without one, 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse_budget)]
+    sweep_budget: Option<Budget>,
+    /// Measure no sweep: α-FLOPs is fitted to A–G, and judged by what it was fitted to
+    #[arg(long, conflicts_with = "sweep_budget")]
+    no_sweep: bool,
     /// How the fit computes S_K
     #[arg(long, value_enum, default_value_t = KernelTerm::Side)]
     s_k: KernelTerm,
@@ -243,10 +251,13 @@ struct ReportArgs {
     /// file that `fit --out` has written; may be repeated, the first decides RO3
     #[arg(long, value_name = "NAME|FILE", default_value = "fitted")]
     coefficients: Vec<String>,
-    /// How `fitted` computes S_K
+    /// Fit to these data, before all of --coefficients: a sweep's folder, or a dataset
+    #[arg(long, value_name = "SWEEP|DATASET")]
+    fit_to: Option<PathBuf>,
+    /// How what is fitted here computes S_K
     #[arg(long, value_enum, default_value_t = KernelTerm::Side)]
     s_k: KernelTerm,
-    /// How `fitted` counts FLOPs
+    /// How what is fitted here counts FLOPs
     #[arg(long, value_enum, default_value_t = FlopConvention::Macs)]
     flops: FlopConvention,
     /// What to print
@@ -344,9 +355,9 @@ enum SummaryFormat {
 fn main() -> ExitCode {
     run(&Cli::parse()).unwrap_or_else(|error| {
         complain(&error);
-        if let Some(error) = error.downcast_ref::<sweep::SweepCommandError>()
-            && error.hangs()
-        {
+        let sweep = error.downcast_ref::<sweep::SweepCommandError>();
+        let replicate = error.downcast_ref::<replicate::ReplicateError>();
+        if sweep.is_some_and(|e| e.hangs()) || replicate.is_some_and(|e| e.hangs()) {
             leave_without_waiting();
         }
         ExitCode::FAILURE
@@ -372,11 +383,17 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 fn run_replicate(args: &ReplicateArgs) -> anyhow::Result<ExitCode> {
     let verify = args.verify.then(|| "--verify".to_owned());
     let arguments: Vec<String> = args.filter.iter().cloned().chain(verify).collect();
-    let measured = measure(&arguments, args.format == SummaryFormat::Json)?;
+    let budget = args.sweep_budget.flatten();
+    let swept = (!args.no_sweep).then(|| replicate::measure_sweep(budget)).transpose()?;
+    let measured = replicate::measure(&arguments, args.format == SummaryFormat::Json)?;
     let imported = criterion::read(&measured.run)?;
     imported.dataset.write(&measured.run.join("dataset.csv"))?;
+    let swept = swept.map(|swept| replicate::keep_sweep(&swept, &measured.run)).transpose()?;
     let out = args.out.clone().unwrap_or_else(|| measured.run.join("report"));
     let mut input = Input::of(&imported);
+    if let Some(swept) = &swept {
+        input.fit_to(swept, args.s_k, FlopConvention::Macs);
+    }
     input.fit_in_sample(args.s_k, FlopConvention::Macs);
     let report = report::write(&[input], &out)?;
     print(&match args.format {
@@ -513,7 +530,13 @@ fn coefficients(name: &str) -> anyhow::Result<Coefficients> {
 
 fn run_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     let imported = args.inputs.iter().map(|path| load(path)).collect::<Result<Vec<_>, _>>()?;
+    let fit_to = args.fit_to.as_ref().map(|path| load(path)).transpose()?;
     let mut inputs: Vec<Input<'_>> = imported.iter().map(Input::of).collect();
+    for input in &mut inputs {
+        if let Some(fit_to) = &fit_to {
+            input.fit_to(fit_to, args.s_k, args.flops);
+        }
+    }
     for name in &args.coefficients {
         for input in &mut inputs {
             match name.as_str() {
@@ -546,7 +569,7 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
         budget: args.budget.flatten(),
         part_interval: args.part_interval.unwrap_or(Duration::MAX),
     };
-    let done = sweep::measure(&request, out)?;
+    let done = sweep::prepare(|_| request)?.measure(out)?;
     print(&done.to_string())?;
     Ok(status(done.counts.failed == 0))
 }

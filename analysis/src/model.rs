@@ -367,7 +367,7 @@ impl Coefficients {
         if fitted.backend != measured.backend {
             return Some(differs("backend", &fitted.backend, &measured.backend));
         }
-        (fitted.protocol != measured.protocol)
+        (fitted.method() != measured.method())
             .then(|| differs("protocol", &fitted.protocol, &measured.protocol))
     }
 

@@ -69,12 +69,17 @@ pub enum Verdict {
     CannotBeAnswered,
 }
 
-/// Answers all three; RO3 by the given coefficients.
-pub fn answer(dataset: &Dataset, coefficients: Option<&Coefficients>) -> Objectives {
+/// Answers all three; RO3 by the given coefficients, against raw FLOPs with `raw_final` (milliseconds
+/// per million FLOPs of the coefficients' convention) or, without it, a factor fitted to `dataset`.
+pub fn answer(
+    dataset: &Dataset,
+    coefficients: Option<&Coefficients>,
+    raw_final: Option<f64>,
+) -> Objectives {
     Objectives {
         ro1: equal_flops::answer(dataset),
         ro2: elasticity::answer(dataset),
-        ro3: raw_flops::answer(dataset, coefficients),
+        ro3: raw_flops::answer(dataset, coefficients, raw_final),
     }
 }
 

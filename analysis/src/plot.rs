@@ -1,6 +1,6 @@
 //! Figures: measurements with their spread, estimates as dashed lines, and residuals.
 //!
-//! [`paper`] computes what is shown, [`figure`] is the picture as plain data, [`draw`] makes SVG
+//! [`paper`] and [`region`] compute what is shown, [`figure`] is the picture as plain data, [`draw`] makes SVG
 //! and PNG of it.
 
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ pub mod draw;
 pub mod figure;
 mod layout;
 pub mod paper;
+pub mod region;
 
 use figure::Figure;
 

@@ -1,10 +1,31 @@
-//! The main job: measure A–G with `cargo bench`, then hand the run on.
+//! The main job: measure a short sweep, then A–G with `cargo bench`, and hand both on.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
-use alpha_flops::settings::{Requested, SettingsError};
+use alpha_flops::settings::{Requested, Settings, SettingsError};
+use alpha_flops::sweep::SweepError;
+use alpha_flops::sweep::grid::Grid;
+use alpha_flops::sweep::order::Shard;
 use thiserror::Error;
+
+use crate::import;
+use crate::import::criterion::Imported;
+use crate::sweep::{Done, Request, SweepCommandError, SweepProtocol, prepare};
+
+/// Launches of each of the sweep's configurations where they are timed one by one: in a short time,
+/// more configurations say more than more launches of each.
+const SWEEP_LAUNCHES: NonZeroU32 = NonZeroU32::new(10).unwrap();
+/// The sweep's part of the time budget of A–G, on top of it.
+const SWEEP_SHARE: f64 = 0.25;
+/// The sweep's budget where A–G have none.
+const SWEEP_BUDGET: Duration = Duration::from_secs(60);
+/// Seed of the sweep's order where the settings name none: a sweep that was interrupted goes on.
+const SWEEP_SEED: u64 = 1;
+/// How often the sweep is written.
+const PART_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A run just measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +42,12 @@ pub enum ReplicateError {
     /// A setting has no usable value.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// There is no sweep.
+    #[error(transparent)]
+    Sweep(#[from] SweepCommandError),
+    /// The sweep cannot be read again.
+    #[error(transparent)]
+    Swept(#[from] SweepError),
     /// The folder of runs cannot be made.
     #[error("{path}: {source}; set ALPHA_FLOPS_RUNS to a folder that can be written")]
     Runs {
@@ -50,6 +77,64 @@ pub enum ReplicateError {
     },
 }
 
+impl ReplicateError {
+    /// Whether the device has work that never ends, for which the process would wait at its end.
+    pub fn hangs(&self) -> bool {
+        matches!(self, Self::Sweep(error) if error.hangs())
+    }
+}
+
+/// Measures the sweep that α-FLOPs is fitted to, by the protocol of A–G, with `budget` or what the
+/// settings' budget says, in a folder beside the runs. A sweep with the same settings that was
+/// interrupted, or whose A–G were, is taken up again.
+///
+/// # Errors
+/// [`ReplicateError`] where there is no backend, or what was measured cannot be kept.
+pub fn measure_sweep(budget: Option<Duration>) -> Result<Done, ReplicateError> {
+    let runs = runs()?;
+    let sweep = prepare(|settings| request(settings, budget))?;
+    let folder = runs.join(format!("sweep-{:016x}", sweep.digest()));
+    Ok(sweep.measure(&folder)?)
+}
+
+fn request(settings: &Settings, budget: Option<Duration>) -> Request {
+    let of_settings =
+        settings.time_budget.map_or(SWEEP_BUDGET, |budget| budget.mul_f64(SWEEP_SHARE));
+    let (protocol, launches) = match settings.protocol.is_latency() {
+        true => (SweepProtocol::Latency, SWEEP_LAUNCHES),
+        false => (SweepProtocol::Throughput, settings.protocol.launches),
+    };
+    Request {
+        grid: Grid::Published,
+        seed: settings.seed.unwrap_or(SWEEP_SEED),
+        shard: Shard::ALL,
+        protocol,
+        launches,
+        budget: Some(budget.unwrap_or(of_settings)),
+        part_interval: PART_INTERVAL,
+    }
+}
+
+/// Moves the sweep into the folder of the run that it is fitted for, and reads it.
+///
+/// # Errors
+/// [`ReplicateError`] where it cannot be moved or read.
+pub fn keep_sweep(swept: &Done, run: &Path) -> Result<Imported, ReplicateError> {
+    let folder = run.join("sweep");
+    std::fs::rename(&swept.folder, &folder)
+        .map_err(|source| ReplicateError::Runs { path: folder.clone(), source })?;
+    Ok(import::sweep::read(&folder)?)
+}
+
+/// The folder of runs.
+fn runs() -> Result<PathBuf, ReplicateError> {
+    let runs = Requested::of_workspace()?.runs();
+    let runs = std::path::absolute(&runs).unwrap_or(runs);
+    std::fs::create_dir_all(&runs)
+        .map_err(|source| ReplicateError::Runs { path: runs.clone(), source })?;
+    Ok(runs)
+}
+
 /// Runs the benchmarks in a process of their own, with `arguments` for them, and finds the run
 /// that they have finished. What they print goes to standard error if standard output is for
 /// something else.
@@ -57,11 +142,10 @@ pub enum ReplicateError {
 /// # Errors
 /// [`ReplicateError`] where the benchmarks cannot be started or finish no run.
 pub fn measure(arguments: &[String], to_stderr: bool) -> Result<Measured, ReplicateError> {
-    let runs = Requested::of_workspace()?.runs();
+    let runs = runs()?;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let program = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
-    let runs = std::path::absolute(&runs).unwrap_or(runs);
-    let finished = Finished::new(&runs)?;
+    let finished = Finished::new(&runs);
     let status = Command::new(&program)
         .current_dir(workspace)
         .args(["bench", "--quiet", "--package", "alpha-flops", "--bench", "experiments", "--"])
@@ -85,13 +169,11 @@ struct Finished {
 }
 
 impl Finished {
-    fn new(runs: &Path) -> Result<Self, ReplicateError> {
-        let error = |source| ReplicateError::Runs { path: runs.to_owned(), source };
-        std::fs::create_dir_all(runs).map_err(error)?;
+    fn new(runs: &Path) -> Self {
         let file = runs.join(format!(".finished-{}", std::process::id()));
         // of a process that had this number before
         let _ = std::fs::remove_file(&file);
-        Ok(Self { file })
+        Self { file }
     }
 
     fn run(&self) -> Option<PathBuf> {

@@ -10,19 +10,23 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::dataset::{Dataset, Provenance};
-use crate::fit::{Fit, PUBLISHED_START, fit};
+use crate::fit::Fit;
+use crate::fit::intervals::Intervals;
+use crate::fit::region::Region;
 use crate::import::criterion::Imported;
 use crate::metrics::{Evaluation, evaluate};
 use crate::model::{Coefficients, FlopConvention, GroupCoefficients, KernelTerm};
 use crate::objectives::{Objectives, answer};
 use crate::plot::figure::Figure;
 use crate::plot::paper::{self, Estimate, Target};
-use crate::plot::{self, PlotError};
+use crate::plot::{self, PlotError, region};
 
+mod fitted;
 mod markdown;
 mod summary;
 mod variance;
 
+pub use fitted::{Basis, Fitted};
 pub use variance::{Variance, Worst};
 
 /// Version of `report.json`: raised when a field changes its name or meaning.
@@ -64,8 +68,8 @@ pub struct Skipped {
 pub struct CoefficientSet {
     /// Parameters, conventions and origin.
     pub coefficients: Coefficients,
-    /// Standard errors, correlations, bounds and warnings.
-    pub fit: Option<Fit>,
+    /// The fit with all that belongs to it.
+    pub fitted: Option<Box<Fitted>>,
 }
 
 /// A report: the content of `report.json`.
@@ -128,6 +132,12 @@ pub struct JudgedCoefficients {
     /// The content of `fit --format json`, standard errors, correlations, active bounds and
     /// warnings included, where they were fitted here.
     pub fit: Option<Fit>,
+    /// 95% intervals of each parameter, where they were fitted here.
+    pub intervals: Vec<Intervals>,
+    /// Joint 95% regions of β and γ, where they were fitted here.
+    pub regions: Vec<Region>,
+    /// What they were fitted to, where that was done here and to other data than these.
+    pub basis: Option<Basis>,
     /// Errors overall, per experiment and per series; `None` with `not_evaluated` set where nothing
     /// can be compared.
     pub evaluation: Option<Evaluation>,
@@ -205,10 +215,26 @@ impl<'a> Input<'a> {
     /// Adds coefficients fitted to the dataset itself or, where that is impossible, the reason: a
     /// report without a fit still has measurements to show.
     pub fn fit_in_sample(&mut self, s_k: KernelTerm, flops: FlopConvention) {
-        match fit(self.dataset, s_k, flops, PUBLISHED_START) {
-            Ok(fit) => self.coefficients.push(fit.into()),
-            Err(error) => self.not_fitted = Some(error.to_string()),
+        match Fitted::to(self.dataset, s_k, flops) {
+            Ok(fitted) => self.coefficients.push(fitted.into()),
+            Err(error) => self.add_reason(error.to_string()),
         }
+    }
+
+    /// The same with coefficients fitted to `other` data.
+    pub fn fit_to(&mut self, other: &Imported, s_k: KernelTerm, flops: FlopConvention) {
+        match Fitted::to(&other.dataset, s_k, flops) {
+            Ok(fitted) => {
+                let basis = Some(Basis::of(other, self.dataset));
+                self.coefficients.push(Fitted { basis, ..fitted }.into());
+            }
+            Err(error) => self.add_reason(format!("{}: {error}", other.dataset.provenance.source)),
+        }
+    }
+
+    fn add_reason(&mut self, reason: String) {
+        let before = self.not_fitted.take().map_or_else(String::new, |before| before + "; ");
+        self.not_fitted = Some(before + &reason);
     }
 }
 
@@ -271,9 +297,21 @@ pub fn compute(inputs: &[Input<'_>]) -> Report {
     report(inputs, &figure_sets(inputs))
 }
 
-/// The figures that show all the inputs together, side by side where there are several.
+/// The figures that show all the inputs' latencies together, side by side where there are several.
 pub fn figures(inputs: &[Input<'_>]) -> Vec<Figure> {
     paper::figures(&inputs.iter().map(target).collect::<Vec<_>>())
+}
+
+/// The figures of one input's fits.
+fn region_figures(input: &Input<'_>) -> Vec<Figure> {
+    let figures = input.coefficients.iter().flat_map(|set| {
+        let Some(fitted) = &set.fitted else { return Vec::new() };
+        let provenance = set.coefficients.fitted_on.as_ref().map(|fitted| &fitted.provenance);
+        let name = if fitted.basis.is_some() { "sweep" } else { "in-sample" };
+        let origin = set.origin(input.dataset);
+        provenance.map(|p| region::figures(&fitted.regions, p, name, &origin)).unwrap_or_default()
+    });
+    figures.collect()
 }
 
 fn report(inputs: &[Input<'_>], sets: &[FigureSet]) -> Report {
@@ -289,17 +327,20 @@ fn figure_sets(inputs: &[Input<'_>]) -> Vec<FigureSet> {
     let targets: Vec<Target<'_>> = inputs.iter().map(target).collect();
     if let [_] = targets.as_slice() {
         let directory = "figures".to_owned();
-        return vec![FigureSet { directory, targets: vec![0], figures: paper::figures(&targets) }];
+        let mut figures = paper::figures(&targets);
+        figures.extend(inputs.iter().flat_map(region_figures));
+        return vec![FigureSet { directory, targets: vec![0], figures }];
     }
     let mut sets = vec![FigureSet {
         directory: "figures/side-by-side".to_owned(),
         targets: (0..targets.len()).collect(),
         figures: paper::figures(&targets),
     }];
-    sets.extend(targets.iter().enumerate().map(|(index, target)| FigureSet {
-        directory: format!("figures/target-{}", index + 1),
-        targets: vec![index],
-        figures: paper::figures(std::slice::from_ref(target)),
+    sets.extend(targets.iter().zip(inputs).enumerate().map(|(index, (target, input))| {
+        let mut figures = paper::figures(std::slice::from_ref(target));
+        figures.extend(region_figures(input));
+        let directory = format!("figures/target-{}", index + 1);
+        FigureSet { directory, targets: vec![index], figures }
     }));
     sets
 }
@@ -319,15 +360,11 @@ impl FigureSet {
 fn target<'a>(input: &Input<'a>) -> Target<'a> {
     let estimates = input.coefficients.iter().map(|set| {
         let coefficients = &set.coefficients;
-        let origin = match coefficients.is_in_sample(&input.dataset.provenance) {
-            true => "fitted to these data (in-sample)",
-            false => coefficients.source.as_str(),
-        };
         let observations = input.dataset.observations.iter();
         // a configuration without an estimate is no point of the dashed line
         let estimate = |shape| coefficients.predict(shape).map_or(f64::NAN, |time| time.as_ms());
         Estimate {
-            name: format!("α-FLOPs, {origin}"),
+            name: format!("α-FLOPs, {}", set.origin(input.dataset)),
             milliseconds: observations.map(|o| estimate(&o.shape)).collect(),
         }
     });
@@ -336,7 +373,8 @@ fn target<'a>(input: &Input<'a>) -> Target<'a> {
 
 fn target_report(input: &Input<'_>) -> TargetReport {
     let environment = input.extras.environment.iter();
-    let first = input.coefficients.first().map(|set| &set.coefficients);
+    let first = input.coefficients.first();
+    let raw_final = first.and_then(|set| Some(set.fitted.as_ref()?.raw_final));
     TargetReport {
         provenance: input.dataset.provenance.clone(),
         environment: environment
@@ -347,7 +385,7 @@ fn target_report(input: &Input<'_>) -> TargetReport {
         coefficients: input.coefficients.iter().map(|set| judged(set, input.dataset)).collect(),
         not_fitted: input.not_fitted.clone(),
         variance: Variance::of(input.dataset),
-        objectives: answer(input.dataset, first),
+        objectives: answer(input.dataset, first.map(|set| &set.coefficients), raw_final),
     }
 }
 
@@ -364,7 +402,10 @@ fn judged(set: &CoefficientSet, dataset: &Dataset) -> JudgedCoefficients {
         s_k: coefficients.s_k,
         k_equal_1: coefficients.k_equal_1,
         k_above_1: coefficients.k_above_1,
-        fit: set.fit.clone(),
+        fit: set.fitted.as_ref().map(|fitted| fitted.fit.clone()),
+        intervals: set.fitted.as_ref().map_or_else(Vec::new, |fitted| fitted.intervals.clone()),
+        regions: set.fitted.as_ref().map_or_else(Vec::new, |fitted| fitted.regions.clone()),
+        basis: set.fitted.as_ref().and_then(|fitted| fitted.basis.clone()),
         evaluation,
         not_evaluated,
     }
@@ -373,12 +414,26 @@ fn judged(set: &CoefficientSet, dataset: &Dataset) -> JudgedCoefficients {
 impl From<Coefficients> for CoefficientSet {
     /// Coefficients that were not fitted here.
     fn from(coefficients: Coefficients) -> Self {
-        Self { coefficients, fit: None }
+        Self { coefficients, fitted: None }
     }
 }
 
-impl From<Fit> for CoefficientSet {
-    fn from(fit: Fit) -> Self {
-        Self { coefficients: fit.coefficients.clone(), fit: Some(fit) }
+impl From<Fitted> for CoefficientSet {
+    fn from(fitted: Fitted) -> Self {
+        Self { coefficients: fitted.fit.coefficients.clone(), fitted: Some(Box::new(fitted)) }
+    }
+}
+
+impl CoefficientSet {
+    /// Where they come from, for legends beside the latencies of `judged`.
+    fn origin(&self, judged: &Dataset) -> String {
+        let basis = self.fitted.as_ref().and_then(|fitted| fitted.basis.as_ref());
+        match basis {
+            _ if self.coefficients.is_in_sample(&judged.provenance) => {
+                "fitted to these data (in-sample)".to_owned()
+            }
+            Some(basis) => format!("fitted to {} other configurations", basis.configurations),
+            None => self.coefficients.source.clone(),
+        }
     }
 }

@@ -1,17 +1,18 @@
 //! `alpha-flops sweep`: a sweep on the backend that the settings say, with a progress bar.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IsTerminal;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use alpha_flops::backend::BackendError;
+use alpha_flops::backend::{Backend, BackendError};
 use alpha_flops::environment::Platform;
 use alpha_flops::protocol::{Cache, Protocol};
 use alpha_flops::record::Session;
 use alpha_flops::selection::{Selected, SelectionError, select};
-use alpha_flops::settings::{Requested, SettingsError};
+use alpha_flops::settings::{Requested, Settings, SettingsError};
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::Shard;
 use alpha_flops::sweep::{
@@ -109,13 +110,21 @@ impl fmt::Display for Done {
     }
 }
 
-/// Begins the sweep in `folder`, or continues it, until the grid or the budget ends.
+/// A sweep on a backend that is there.
+pub struct Prepared {
+    plan: SweepPlan,
+    backend: Box<dyn Backend>,
+    why_cpu: Option<String>,
+    part_interval: Duration,
+}
+
+/// Finds the backend, and what is to be measured on it with its settings.
 ///
 /// # Errors
-/// [`SweepCommandError`] where there is no backend, the folder holds another sweep, or an outcome
-/// cannot be kept; what was measured before is safe.
-pub fn measure(request: &Request, folder: &Path) -> Result<Done, SweepCommandError> {
-    let Selected { settings, mut backend, why_cpu } = select(&Requested::of_workspace()?)?;
+/// [`SweepCommandError`] where there is no backend, or it cannot do what is asked for.
+pub fn prepare(request: impl FnOnce(&Settings) -> Request) -> Result<Prepared, SweepCommandError> {
+    let Selected { settings, backend, why_cpu } = select(&Requested::of_workspace()?)?;
+    let request = request(&settings);
     let launches = match request.protocol {
         SweepProtocol::Throughput => request.launches,
         SweepProtocol::Latency => NonZeroU32::MIN,
@@ -135,14 +144,32 @@ pub fn measure(request: &Request, folder: &Path) -> Result<Done, SweepCommandErr
         backend: settings.backend.clone(),
         platform: Platform::of(backend.as_ref()),
     };
-    let session = Session::now(backend.empty_launch()?, why_cpu);
-    let mut sweep = Sweep::open(folder, plan, session, request.part_interval)?;
-    say_what_is_swept(&sweep, folder);
-    let bar = bar(&sweep);
-    let status = sweep.measure(backend.as_mut(), &mut |progress| show(&bar, progress));
-    bar.finish_and_clear();
-    let status = status?;
-    Ok(Done { folder: folder.to_owned(), status, counts: sweep.counts().clone() })
+    Ok(Prepared { plan, backend, why_cpu, part_interval: request.part_interval })
+}
+
+impl Prepared {
+    /// A number that tells this sweep from any that may not continue it.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        format!("{:?}", self.plan).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Begins the sweep in `folder`, or continues it, until the grid or the budget ends.
+    ///
+    /// # Errors
+    /// [`SweepCommandError`] where the folder holds another sweep, or an outcome cannot be kept;
+    /// what was measured before is safe.
+    pub fn measure(mut self, folder: &Path) -> Result<Done, SweepCommandError> {
+        let session = Session::now(self.backend.empty_launch()?, self.why_cpu);
+        let mut sweep = Sweep::open(folder, self.plan, session, self.part_interval)?;
+        say_what_is_swept(&sweep, folder);
+        let bar = bar(&sweep);
+        let status = sweep.measure(self.backend.as_mut(), &mut |progress| show(&bar, progress));
+        bar.finish_and_clear();
+        let status = status?;
+        Ok(Done { folder: folder.to_owned(), status, counts: sweep.counts().clone() })
+    }
 }
 
 #[allow(clippy::print_stderr, reason = "results alone go to standard output")]
@@ -150,12 +177,16 @@ fn say_what_is_swept(sweep: &Sweep, folder: &Path) {
     let plan = &sweep.header().plan;
     let comparable = plan.comparable();
     eprintln!(
-        "sweep: grid {}, shard {} of {} configurations, seed {}, {}",
+        "sweep: grid {}, shard {} of {} configurations, seed {}, {}, {}",
         plan.grid,
         plan.shard,
         plan.grid.configurations(),
         plan.seed,
-        plan.protocol_line()
+        plan.protocol_line(),
+        match plan.budget {
+            Some(budget) => format!("budget {}", rounded(budget)),
+            None => "no budget".to_owned(),
+        }
     );
     eprintln!(
         "device: {} ({}), {}",

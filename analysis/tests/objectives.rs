@@ -74,7 +74,7 @@ fn assert_close(got: f64, expected: f64, what: &str) {
 fn numbers_of_all_three_objectives_are_those_of_numpy_and_scipy() {
     let golden = golden();
     let dataset = dataset(&golden.observations);
-    let objectives = answer(&dataset, Some(&Coefficients::published_t2000()));
+    let objectives = answer(&dataset, Some(&Coefficients::published_t2000()), None);
 
     assert_eq!(objectives.ro1.numbers.len(), golden.equal_flops.len());
     for (got, expected) in objectives.ro1.numbers.iter().zip(&golden.equal_flops) {
@@ -117,7 +117,7 @@ fn numbers_of_all_three_objectives_are_those_of_numpy_and_scipy() {
 fn an_objective_is_not_answered_without_the_experiments_that_decide_it() {
     let mut golden = golden();
     golden.observations.retain(|o| o.experiment == "D");
-    let objectives = answer(&dataset(&golden.observations), None);
+    let objectives = answer(&dataset(&golden.observations), None, None);
     for (verdict, sentence, missing) in [
         (objectives.ro1.verdict, objectives.ro1.sentence, "A, B and C"),
         (objectives.ro2.verdict, objectives.ro2.sentence, "experiment B"),
@@ -138,7 +138,7 @@ fn what_skips_the_padding_can_turn_the_answer_to_ro2_and_the_sentence_says_so() 
         let shape = ConvShape::new(o.h, o.w, o.c_in, o.c_out, o.k).unwrap();
         o.ms = shape.macs_on_image().0 as f64 * (o.k as f64).powf(0.1);
     }
-    let objectives = answer(&dataset(&golden.observations), None);
+    let objectives = answer(&dataset(&golden.observations), None, None);
     assert_eq!(objectives.ro2.verdict, Verdict::DoesNotHold);
     let sentence = objectives.ro2.sentence;
     assert!(sentence.contains("on the image as K^0.10 (0.10 to 0.10): the answer turns"));
@@ -152,7 +152,7 @@ fn what_skips_the_padding_can_turn_the_answer_to_ro2_and_the_sentence_says_so() 
 fn coefficients_of_another_device_decide_nothing_about_ro3() {
     let golden = golden();
     let dataset = dataset(&golden.observations);
-    let ro3 = answer(&dataset, Some(&Coefficients::published_t2000())).ro3;
+    let ro3 = answer(&dataset, Some(&Coefficients::published_t2000()), None).ro3;
     assert_eq!(ro3.verdict, Verdict::CannotBeAnswered);
     assert!(ro3.sentence.ends_with("these coefficients are of Quadro T2000."), "{}", ro3.sentence);
     assert!(!ro3.numbers.is_empty());
@@ -165,7 +165,7 @@ fn nothing_holds_where_latency_is_proportional_to_flops() {
         o.ms = (o.h * o.w * o.k * o.k * o.c_in * o.c_out) as f64 / 1e7;
     }
     let dataset = dataset(&golden.observations);
-    let objectives = answer(&dataset, Some(&Coefficients::published_rtx4090()));
+    let objectives = answer(&dataset, Some(&Coefficients::published_rtx4090()), None);
     assert_eq!(objectives.ro1.verdict, Verdict::DoesNotHold, "{}", objectives.ro1.sentence);
     assert_eq!(objectives.ro2.verdict, Verdict::DoesNotHold, "{}", objectives.ro2.sentence);
     assert_eq!(objectives.ro3.verdict, Verdict::DoesNotHold, "{}", objectives.ro3.sentence);
@@ -182,7 +182,7 @@ fn the_original_findings_hold_in_the_original_data() {
         return;
     }
     let dataset = asperti::read(path).unwrap();
-    let objectives = answer(&dataset, Some(&Coefficients::published_t2000()));
+    let objectives = answer(&dataset, Some(&Coefficients::published_t2000()), None);
     assert_eq!(objectives.ro1.verdict, Verdict::Holds, "{}", objectives.ro1.sentence);
     assert_eq!(objectives.ro2.verdict, Verdict::Holds, "{}", objectives.ro2.sentence);
     assert_eq!(objectives.ro3.verdict, Verdict::Holds, "{}", objectives.ro3.sentence);

@@ -253,11 +253,34 @@ fn data_that_cannot_be_fitted_are_reported_all_the_same() {
     let mut input = Input::new(&dataset);
     input.fit_in_sample(KernelTerm::Side, FlopConvention::Macs);
     let markdown = report::compute(&[input]).to_markdown();
-    assert!(markdown.contains("Not fitted to these data: K = 1: 2 configurations"), "{markdown}");
+    assert!(markdown.contains("Not fitted: K = 1: 2 configurations"), "{markdown}");
     assert!(
         markdown
             .contains("Cannot be answered on Test CPU (cpu): there are no α-FLOPs coefficients")
     );
+}
+
+#[test]
+fn what_is_fitted_to_a_sweep_is_judged_on_other_data_and_the_report_says_on_how_much() {
+    let (mut dataset, _) = small();
+    dataset.provenance.protocol = "latency-warm, profile quick".into();
+    let mut swept = made_up(&[Experiment::C, Experiment::D], Resolution::Original, "Test CPU");
+    swept.provenance.source = "a sweep made up for a test".into();
+    swept.provenance.protocol = "latency-warm, 50 launches after 10".into();
+    let configurations = swept.observations.len();
+    let mut input = Input::new(&dataset);
+    input.fit_to(&swept.into(), KernelTerm::Side, FlopConvention::Macs);
+    let report = report::compute(&[input]);
+    let markdown = report.to_markdown();
+    let fitted = format!("fitted to {configurations} other configurations");
+    assert!(markdown.contains(&fitted), "no {fitted} in {markdown}");
+    assert!(markdown.contains("a sweep made up for a test"));
+    assert!(markdown.contains("95% intervals of the fitted parameters"));
+    // launches differ in number alone, so these coefficients may be judged here without a caution
+    for wrong in ["in-sample: the coefficients", "fitted under protocol", "fitted to these data"] {
+        assert!(!markdown.contains(wrong), "{wrong} in {markdown}");
+    }
+    assert!(report.summary(Path::new("out")).contains(&format!("{configurations} configurations")));
 }
 
 #[test]

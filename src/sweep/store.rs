@@ -27,6 +27,9 @@ use super::{Status, SweepError, SweepHeader, SweepPlan};
 use crate::atomic_file::write_atomically;
 use crate::record::{Session, now};
 
+/// The file that makes a folder one of a sweep.
+pub const HEADER: &str = "sweep.json";
+
 /// Version of the folder's layout, of `sweep.json` and of the parts' columns.
 pub const SCHEMA_VERSION: u32 = 1;
 

@@ -187,3 +187,25 @@ proptest! {
         let _ = read_text("d.csv", format!("{header}\n{text}\n").as_bytes());
     }
 }
+
+#[test]
+fn a_method_is_the_protocol_without_how_many_launches() {
+    let method = |protocol: &str| {
+        let text = String::new;
+        let (source, backend, device, versions) = (text(), text(), text(), text());
+        let protocol = protocol.to_owned();
+        Provenance { source, backend, device, versions, protocol }.method().to_owned()
+    };
+    for protocol in [
+        "host-latency-warm",
+        "host-latency-warm, profile standard",
+        "host-latency-warm, 50 samples",
+        "host-latency-warm, 50 launches after 10",
+    ] {
+        assert_eq!(method(protocol), "host-latency-warm");
+    }
+    // what ends otherwise is somebody else's, and stays whole
+    for whole in ["", "cuDNN, mean of 10", "50 launches after 10", "forward, profiled"] {
+        assert_eq!(method(whole), whole);
+    }
+}

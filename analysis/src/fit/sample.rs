@@ -119,6 +119,14 @@ impl Sample {
         self.len() == 0
     }
 
+    /// Raw FLOPs' one factor for all configurations, `c = Σ T·F / Σ F²`, in milliseconds per million
+    /// FLOPs; `NaN` where there are none.
+    pub fn raw_final(&self) -> f64 {
+        let rows = || self.k_equal_1.rows.iter().chain(&self.k_above_1.rows);
+        let products: f64 = rows().map(|row| row.measured_ms * row.flops).sum();
+        products / rows().map(|row| row.flops * row.flops).sum::<f64>()
+    }
+
     pub(super) fn group(&self, group: KernelGroup) -> &GroupSample {
         match group {
             KernelGroup::KEqual1 => &self.k_equal_1,

@@ -508,3 +508,75 @@ proptest! {
         }
     }
 }
+
+/// The residual sum of squares at (β, γ) with the `final` that is best there, row by row and without
+/// the solver.
+fn best_sum(rows: &[[f64; 6]], [beta, gamma]: [f64; 2]) -> f64 {
+    let pairs = rows.iter().map(|row| {
+        let [h, w, i, o, k, ms] = *row;
+        let (s, s_k) = (h * w, k.ln() + 1.0);
+        let alpha = ((s_k + beta * (s - s_k)) / s).powf(gamma);
+        (alpha * h * w * i * o * k * k / 1e6, ms)
+    });
+    let pairs: Vec<(f64, f64)> = pairs.collect();
+    let [mut xy, mut xx] = [0.0; 2];
+    for (x, y) in &pairs {
+        xy += x * y;
+        xx += x * x;
+    }
+    pairs.iter().map(|(x, y)| (y - xy / xx * x).powi(2)).sum()
+}
+
+#[test]
+fn the_border_of_the_joint_region_is_where_the_objective_reaches_its_threshold() {
+    let mut rows = Vec::new();
+    for (index, channels) in (0u32..).zip([20.0, 50.0, 90.0, 140.0]) {
+        for (other, side) in (0u32..).zip([4.0, 8.0, 16.0, 32.0, 64.0]) {
+            for kernel in [2.0f64, 5.0, 9.0] {
+                let (s, s_k) = (side * side, kernel.ln() + 1.0);
+                let alpha = ((s_k + 0.01 * (s - s_k)) / s).powf(0.8);
+                let mflop = s * channels * 70.0 * kernel * kernel / 1e6;
+                let wobble = f64::from((7 * index + 5 * other + kernel as u32) % 9) - 4.0;
+                rows.push([
+                    side,
+                    side,
+                    channels,
+                    70.0,
+                    kernel,
+                    0.04 * alpha * mflop + 0.05 * wobble,
+                ]);
+            }
+        }
+    }
+    rows.retain(|row| row[5] > 0.0);
+    let data = dataset(&rows);
+    let sample = Sample::of(&data, KernelTerm::Side, FlopConvention::Macs).unwrap();
+    let fit = fit_sample(&sample, PUBLISHED_START).unwrap();
+    let regions = region::regions(&sample, &fit);
+    let [region] = &regions[..] else { panic!("{} groups", regions.len()) };
+    let widening = 0.05f64.powf(-2.0 / (rows.len() - 3) as f64);
+    let threshold = best_sum(&rows, region.estimate) * widening;
+    // scipy.stats.f.ppf(0.95, 2, 42) is 3.219942
+    assert!((0.05f64.powf(-2.0 / 42.0) - (1.0 + 2.0 * 3.219942 / 42.0)).abs() < 1e-6);
+    let inside = region.profile.iter().filter(|slice| slice.beta > 0.0);
+    for slice in inside {
+        for gamma in slice.gamma {
+            let sum = best_sum(&rows, [slice.beta, gamma]);
+            let reached = (sum / threshold - 1.0).abs() < 1e-3 || gamma == 0.0 || gamma == 2.0;
+            assert!(reached, "{} at β = {}, γ = {gamma}", sum / threshold, slice.beta);
+        }
+        let [low, high] = slice.gamma;
+        assert!(low <= high, "{slice:?}");
+        let middle = [slice.beta, (low + high) / 2.0];
+        assert!(best_sum(&rows, middle) <= threshold * (1.0 + 1e-9));
+    }
+    let [beta, gamma] = region.estimate;
+    let low = region.profile.first().unwrap().beta;
+    assert!(low < beta && beta < region.profile.last().unwrap().beta);
+    let at_estimate = region.profile.iter().find(|slice| slice.beta == beta).unwrap();
+    assert!(at_estimate.gamma[0] < gamma && gamma < at_estimate.gamma[1]);
+    assert_eq!(
+        region.ellipse.first().map(|c| c.map(|v| (v * 1e9) as i64)),
+        region.ellipse.last().map(|c| c.map(|v| (v * 1e9) as i64))
+    );
+}

@@ -96,8 +96,8 @@ pub(super) struct VariantProblem {
     /// What no parameter changes.
     rest: f64,
     variant: Variant,
-    /// A component that is held, and where.
-    held: Option<(usize, f64)>,
+    /// Components that are held, and where.
+    held: [Option<f64>; 4],
     /// Largest β at which all brackets are above 0.
     upper_beta: f64,
 }
@@ -122,7 +122,7 @@ impl VariantProblem {
             Objective::Relative => linear(sample, |row| 1.0 / row.measured_ms),
             Objective::Log => logarithmic(sample, variant.constant),
         };
-        Self { rows, rest, variant, held: None, upper_beta: edge.min(BOUNDS.1) }
+        Self { rows, rest, variant, held: [None; 4], upper_beta: edge.min(BOUNDS.1) }
     }
 
     /// Residual, and its derivatives by the position's components.
@@ -165,10 +165,17 @@ impl VariantProblem {
         let most = if self.variant.constant { f64::INFINITY } else { 0.0 };
         let final_scale = (SMALLEST_FINAL.ln(), BOUNDS.1.ln());
         let mut bounds = [(BOUNDS.0, self.upper_beta), BOUNDS, final_scale, (0.0, most)];
-        if let Some((index, value)) = self.held {
-            bounds[index] = (value, value);
+        for (bound, held) in bounds.iter_mut().zip(self.held) {
+            *bound = held.map_or(*bound, |value| (value, value));
         }
         bounds
+    }
+
+    /// The same problem with component `index` held at `value`.
+    pub(super) fn holding(&self, index: usize, value: f64) -> Self {
+        let mut held = self.clone();
+        held.held[index] = Some(value);
+        held
     }
 
     /// Where an estimate is.
@@ -190,7 +197,7 @@ impl VariantProblem {
         let bound = if step < 0.0 { low } else { high };
         let mut from = best;
         let mut exceeds = |value: f64| {
-            let held = Self { held: Some((index, value)), ..self.clone() };
+            let held = self.holding(index, value);
             let (position, _) = held.descend(from);
             let sum = held.sum(position);
             if sum.is_finite() {

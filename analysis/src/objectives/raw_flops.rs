@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{ACCURATE_NRMSE_PERCENT, Answer, Spread, Verdict, grouped};
 use crate::dataset::Dataset;
 use crate::metrics::{Errors, errors};
-use crate::model::Coefficients;
+use crate::model::{Coefficients, FittedOn};
 
 /// α-FLOPs and raw FLOPs over the same configurations.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,8 +15,8 @@ pub struct AgainstRawFlops {
     pub experiment: String,
     /// Errors of α-FLOPs.
     pub alpha_flops: Errors,
-    /// Errors of `T = c·FLOPs`, with one c for all experiments, fitted to these very data by least
-    /// squares: `c = Σ T·F / Σ F²`.
+    /// Errors of `T = c·FLOPs`, with one c for all experiments, by least squares: `c = Σ T·F / Σ F²`
+    /// over the data that α-FLOPs was fitted to or, where that is not known, over these.
     pub raw_flops: Errors,
     /// RMSE of α-FLOPs in percent of the measured range, line by line as the paper gives it: the
     /// median over the lines. `None` where no line has a range.
@@ -28,18 +28,24 @@ pub struct AgainstRawFlops {
 pub(super) fn answer(
     dataset: &Dataset,
     coefficients: Option<&Coefficients>,
+    raw_final: Option<f64>,
 ) -> Answer<Vec<AgainstRawFlops>> {
     let criterion = format!(
         "estimates are accurate in one of the experiments A to G where the RMSE of its median line \
          is at most {ACCURATE_NRMSE_PERCENT}% of that line's measured range, and better than raw \
-         FLOPs where their RMSE is below that of one factor times FLOPs fitted to the same data"
+         FLOPs where their RMSE is below that of one factor times FLOPs fitted to {}",
+        match raw_final {
+            Some(_) => "the same data",
+            None => "the data that are judged",
+        }
     );
-    let numbers = coefficients.map_or_else(Vec::new, |c| compared_with_raw_flops(dataset, c));
+    let numbers =
+        coefficients.map_or_else(Vec::new, |c| compared_with_raw_flops(dataset, c, raw_final));
     let finding = match (coefficients, numbers.split_first()) {
         (None, _) => Err("there are no α-FLOPs coefficients for these data".to_owned()),
         (_, None) => Err("no configuration has both a latency and an estimate".to_owned()),
         (Some(coefficients), Some((overall, experiments))) => {
-            finding(dataset, coefficients, overall, experiments)
+            finding(dataset, coefficients, raw_final, overall, experiments)
         }
     };
     match finding {
@@ -54,6 +60,7 @@ pub(super) fn answer(
 fn finding(
     dataset: &Dataset,
     coefficients: &Coefficients,
+    raw_final: Option<f64>,
     overall: &AgainstRawFlops,
     experiments: &[AgainstRawFlops],
 ) -> Result<(Verdict, String), String> {
@@ -78,18 +85,33 @@ fn finding(
     };
     let finding = format!(
         "RMSE is {:.3} ms with α-FLOPs ({}) and {:.3} ms with raw FLOPs (one factor, fitted to \
-         these data); α-FLOPs is accurate in {} and better than raw FLOPs in {}",
+         {}); α-FLOPs is accurate in {} and better than raw FLOPs in {}",
         overall.alpha_flops.rmse_ms,
-        match coefficients.is_in_sample(&dataset.provenance) {
-            true => format!("{} parameters, fitted to these data", coefficients.parameters()),
-            false => "not fitted here".to_owned(),
-        },
+        fitted_to(dataset, coefficients),
         overall.raw_flops.rmse_ms,
+        match raw_final.is_some() && !coefficients.is_in_sample(&dataset.provenance) {
+            true => "the same",
+            false => "these data",
+        },
         names(AgainstRawFlops::is_accurate),
         names(AgainstRawFlops::is_better),
     );
     let verdict = Verdict::of(judged.iter().map(|row| row.is_accurate() && row.is_better()));
     Ok((verdict, finding))
+}
+
+/// `6 parameters, fitted to these data`.
+fn fitted_to(dataset: &Dataset, coefficients: &Coefficients) -> String {
+    let parameters = coefficients.parameters();
+    match &coefficients.fitted_on {
+        _ if coefficients.is_in_sample(&dataset.provenance) => {
+            format!("{parameters} parameters, fitted to these data")
+        }
+        Some(FittedOn { configurations, .. }) => {
+            format!("{parameters} parameters, fitted to {configurations} other configurations")
+        }
+        None => "not fitted here".to_owned(),
+    }
 }
 
 impl AgainstRawFlops {
@@ -113,7 +135,11 @@ struct Compared<'a> {
 }
 
 /// All experiments together, then each, over the configurations that have an estimate.
-fn compared_with_raw_flops(dataset: &Dataset, coefficients: &Coefficients) -> Vec<AgainstRawFlops> {
+fn compared_with_raw_flops(
+    dataset: &Dataset,
+    coefficients: &Coefficients,
+    raw_final: Option<f64>,
+) -> Vec<AgainstRawFlops> {
     let compared: Vec<Compared<'_>> = dataset
         .observations
         .iter()
@@ -123,12 +149,13 @@ fn compared_with_raw_flops(dataset: &Dataset, coefficients: &Coefficients) -> Ve
                 series: &o.series,
                 measured: o.typical()?.as_ms(),
                 alpha_flops: coefficients.predict(&o.shape).ok()?.as_ms(),
-                flops: o.shape.flops().0 as f64,
+                flops: coefficients.flops.millions(&o.shape),
             })
         })
         .collect();
     let products = compared.iter().map(|c| c.measured * c.flops).sum::<f64>();
-    let factor = products / compared.iter().map(|c| c.flops * c.flops).sum::<f64>();
+    let of_these = products / compared.iter().map(|c| c.flops * c.flops).sum::<f64>();
+    let factor = raw_final.unwrap_or(of_these);
     let row = |experiment: String, compared: &[Compared<'_>]| {
         let lines = grouped(compared, |c| format!("{} {}", c.experiment, c.series));
         let judge = |estimate: &dyn Fn(&Compared<'_>) -> f64| {

@@ -2,6 +2,7 @@
 
 use super::{FigureFiles, JudgedCoefficients, Report, Setting, TargetReport, Variance};
 use crate::dataset::NOT_A_GPU;
+use crate::fit::intervals;
 use crate::model::GroupCoefficients;
 use crate::objectives::{AgainstRawFlops, Answer, Elasticity, EqualFlops, Slope};
 use crate::table::{Column, Table, rounded};
@@ -71,10 +72,13 @@ impl TargetReport {
         );
         text += &self.finished(elasticities(&self.objectives.ro2.numbers));
         text += &answer("RO3: α-FLOPs estimates latency accurately", &self.objectives.ro3);
-        text += &self.finished(against_raw_flops(&self.objectives.ro3.numbers));
+        text += &self.finished(against_raw_flops(
+            &self.objectives.ro3.numbers,
+            self.coefficients.first().is_some_and(|first| first.in_sample),
+        ));
         text += "### Coefficients\n\n";
         if let Some(reason) = &self.not_fitted {
-            text += &format!("Not fitted to these data: {reason}.\n\n");
+            text += &format!("Not fitted: {reason}.\n\n");
         } else if self.coefficients.is_empty() {
             text += "None were given.\n\n";
         }
@@ -210,9 +214,9 @@ fn elasticities(lines: &[Elasticity]) -> Table {
     table
 }
 
-fn against_raw_flops(rows: &[AgainstRawFlops]) -> Table {
+fn against_raw_flops(rows: &[AgainstRawFlops], in_sample: bool) -> Table {
     let mut table = Table::new(
-        "α-FLOPs against raw FLOPs with one factor fitted to these data",
+        "α-FLOPs against raw FLOPs with one factor",
         [
             Column::text("experiment", "experiment"),
             Column::number("n", "n", ""),
@@ -243,10 +247,12 @@ fn against_raw_flops(rows: &[AgainstRawFlops]) -> Table {
         ]);
     }
     table.note("% of a line's range: of the median line");
-    table.note(
-        "raw FLOPs are a special case of α-FLOPs (γ = 0): fitted to these very data, α-FLOPs cannot \
-         lose over all of them, and only other data would judge",
-    );
+    if in_sample {
+        table.note(
+            "raw FLOPs are a special case of α-FLOPs (γ = 0): fitted to these very data, α-FLOPs \
+             cannot lose over all of them, and only other data would judge",
+        );
+    }
     table
 }
 
@@ -261,7 +267,24 @@ impl JudgedCoefficients {
             (None, Some(reason)) => format!("Not evaluated: {reason}.\n"),
             (None, None) => String::new(),
         };
-        format!("{}\n{errors}\n", parameters.to_markdown())
+        let sure = match &self.fit {
+            Some(fit) => intervals::table(fit, &self.intervals).to_markdown() + "\n",
+            None => String::new(),
+        };
+        format!("{}{}\n{sure}{errors}\n", self.basis(), parameters.to_markdown())
+    }
+
+    /// What they were fitted to, where that is not what they are judged by.
+    fn basis(&self) -> String {
+        let Some(basis) = &self.basis else { return String::new() };
+        let mut table = Table::new(
+            "What the coefficients below were fitted to",
+            [Column::text("name", "name"), Column::text("value", "value")],
+        );
+        for Setting { name, value } in &basis.record {
+            table.push([name, value]);
+        }
+        format!("Fitted to {}: {}.\n\n{}\n", basis.source, basis.sentence(), table.to_markdown())
     }
 
     /// Parameters of which no statistics are known.

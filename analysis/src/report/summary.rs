@@ -30,6 +30,9 @@ impl TargetReport {
         if let Some(reason) = &self.not_fitted {
             text += &wrapped("", &format!("not fitted: {reason}"));
         }
+        if let Some(basis) = self.coefficients.first().and_then(|first| first.basis.as_ref()) {
+            text += &wrapped("", &format!("fitted to {}: {}", basis.source, basis.sentence()));
+        }
         let o = &self.objectives;
         for (label, sentence) in
             [("RO1  ", &o.ro1.sentence), ("RO2  ", &o.ro2.sentence), ("RO3  ", &o.ro3.sentence)]

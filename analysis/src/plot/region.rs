@@ -1,0 +1,81 @@
+//! The joint region of β and γ, a figure a group.
+
+use super::axis::Axis;
+use super::figure::{Curve, Figure, Key, Line, Panel, Point};
+use crate::dataset::{NOT_A_GPU, Provenance};
+use crate::fit::region::Region;
+use crate::model::KernelGroup;
+
+/// A figure for each region of a fit to data of `provenance`; `name` tells fits apart in file names,
+/// `origin` in titles.
+pub fn figures(
+    regions: &[Region],
+    provenance: &Provenance,
+    name: &str,
+    origin: &str,
+) -> Vec<Figure> {
+    regions.iter().map(|region| figure(region, provenance, name, origin)).collect()
+}
+
+fn figure(region: &Region, provenance: &Provenance, name: &str, origin: &str) -> Figure {
+    let file = match region.group {
+        KernelGroup::KEqual1 => "k-equal-1",
+        KernelGroup::KAbove1 => "k-above-1",
+    };
+    let pairs = |points: Vec<[f64; 2]>| -> Vec<(f64, f64)> {
+        points.into_iter().map(|[beta, gamma]| (beta, gamma)).collect()
+    };
+    let borders = [pairs(region.border()), pairs(region.ellipse.clone())];
+    let all = || borders.iter().flatten();
+    let [beta, gamma] = region.estimate;
+    let mut estimates = vec!["profile: 95% region by the objective".to_owned()];
+    if !region.ellipse.is_empty() {
+        estimates.push("ellipse: 95% region by the standard errors".to_owned());
+    }
+    let curves = (0..).zip(borders.clone()).filter(|(_, points)| !points.is_empty());
+    let line = Line {
+        series: 0,
+        points: vec![Point { x: beta, y: gamma, quartiles: None }],
+        dense: false,
+    };
+    Figure {
+        name: format!("region-{name}-{file}"),
+        title: format!("Joint 95% region of β and γ, {}: {origin}", region.group),
+        subtitle: "Where the two borders differ, standard errors mislead; both take deviations of \
+                   configurations as independent, which makes them too small where neighbours deviate \
+                   alike"
+            .to_owned(),
+        x: axis("β", all().map(|(x, _)| *x)),
+        panels: vec![Panel {
+            heading: None,
+            y: axis("γ", all().map(|(_, y)| *y)),
+            lines: vec![line],
+            curves: curves
+                .map(|(estimate, points)| Curve { series: estimate, estimate, points })
+                .collect(),
+            reference: None,
+        }],
+        series: Vec::new(),
+        key: Key { points: "estimate".to_owned(), spread: None, estimates },
+        caption: caption(provenance),
+    }
+}
+
+/// Over all values, with some air.
+fn axis(label: &str, values: impl Iterator<Item = f64>) -> Axis {
+    let (low, high) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    let air = 0.05 * (high - low).max(1e-9 * high.abs());
+    Axis::linear(label, low, high).cut_to(low - air, high + air)
+}
+
+fn caption(p: &Provenance) -> Vec<String> {
+    let warning = if p.is_stand_in() { format!("{NOT_A_GPU}. ") } else { String::new() };
+    vec![
+        format!(
+            "{warning}Fitted to latencies on {} · backend {} · versions: {} · protocol: {} · source: {}.",
+            p.device, p.backend, p.versions, p.protocol, p.source
+        ),
+        "Parameters end at 0 and 2, and so does the region.".to_owned(),
+    ]
+}

@@ -1,0 +1,110 @@
+//! A fit with everything that a report says of it: how sure it is, and what it was made of.
+
+use serde::Serialize;
+
+use super::Setting;
+use crate::dataset::{Dataset, Observation};
+use crate::fit::intervals::{Intervals, intervals};
+use crate::fit::region::{Region, regions};
+use crate::fit::{Fit, FitError, PUBLISHED_START, Sample, fit_sample};
+use crate::import::criterion::Imported;
+use crate::model::{FlopConvention, KernelGroup, KernelTerm};
+
+/// Refits behind the bootstrap intervals of a report.
+const REFITS: usize = 399;
+/// Seed of their draws: equal data give equal reports.
+const SEED: u64 = 1;
+
+/// A fit made here.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// Parameters, standard errors and errors against the data it was made of.
+    pub fit: Fit,
+    /// 95% intervals of each parameter.
+    pub intervals: Vec<Intervals>,
+    /// Joint regions of β and γ.
+    pub regions: Vec<Region>,
+    /// Raw FLOPs' one factor of the same data, in milliseconds per million FLOPs of the fit's
+    /// convention.
+    pub raw_final: f64,
+    /// What it was made of, where that is not what is judged.
+    pub basis: Option<Basis>,
+}
+
+/// Data that were fitted to judge others.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Basis {
+    /// Who measured them: `sweep-…, grid published`.
+    pub source: String,
+    /// How many configurations they are.
+    pub configurations: usize,
+    /// Those with K = 1.
+    pub k_equal_1: usize,
+    /// The shortest latency among them, in milliseconds.
+    pub shortest_ms: f64,
+    /// The longest, in milliseconds.
+    pub longest_ms: f64,
+    /// The most multiply–adds of one.
+    pub largest_macs: u64,
+    /// Configurations that are judged.
+    pub judged: usize,
+    /// Those of them with more multiply–adds than any that was fitted: there the formula
+    /// extrapolates.
+    pub beyond: usize,
+    /// What the record says of them: grid, seed, what was skipped.
+    pub record: Vec<Setting>,
+}
+
+impl Fitted {
+    /// The published form, fitted to `dataset`.
+    ///
+    /// # Errors
+    /// [`FitError`] where the data cannot determine it.
+    pub fn to(dataset: &Dataset, s_k: KernelTerm, flops: FlopConvention) -> Result<Self, FitError> {
+        let sample = Sample::of(dataset, s_k, flops)?;
+        let fit = fit_sample(&sample, PUBLISHED_START)?;
+        Ok(Self {
+            intervals: intervals(&sample, &fit, REFITS, SEED),
+            regions: regions(&sample, &fit),
+            raw_final: sample.raw_final(),
+            basis: None,
+            fit,
+        })
+    }
+}
+
+impl Basis {
+    /// Of data that were fitted, and those that are judged.
+    pub fn of(fitted: &Imported, judged: &Dataset) -> Self {
+        let observations = &fitted.dataset.observations;
+        let macs = |o: &Observation| o.shape.macs().0;
+        let largest_macs = observations.iter().map(macs).max().unwrap_or_default();
+        let latencies = || observations.iter().filter_map(Observation::typical).map(|t| t.as_ms());
+        let is_k_equal_1 = |o: &&Observation| KernelGroup::of(&o.shape) == KernelGroup::KEqual1;
+        let record = fitted.environment.iter();
+        Self {
+            source: fitted.dataset.provenance.source.clone(),
+            configurations: observations.len(),
+            k_equal_1: observations.iter().filter(is_k_equal_1).count(),
+            shortest_ms: latencies().fold(f64::INFINITY, f64::min),
+            longest_ms: latencies().fold(0.0, f64::max),
+            largest_macs,
+            judged: judged.observations.len(),
+            beyond: judged.observations.iter().filter(|o| macs(o) > largest_macs).count(),
+            record: record
+                .map(|(name, value)| Setting { name: name.clone(), value: value.clone() })
+                .collect(),
+        }
+    }
+
+    /// One sentence, without the source.
+    pub fn sentence(&self) -> String {
+        let Self { configurations, k_equal_1, shortest_ms, longest_ms, judged, beyond, .. } = self;
+        format!(
+            "{configurations} configurations, {k_equal_1} of them with K = 1, of {shortest_ms:.3} to \
+             {longest_ms:.3} ms and up to {:.0} million multiply–adds; {beyond} of the {judged} that are judged have \
+             more",
+            self.largest_macs as f64 / 1e6
+        )
+    }
+}
