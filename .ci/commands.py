@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path.cwd()
@@ -49,3 +50,23 @@ def runs_in(folder):
 
 def header(run_folder):
     return json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
+
+
+def interrupted_sweep(command, folder, env, kill_after):
+    """Kills a sweep after so many seconds, and continues it. Returns the whole command's output."""
+    process = subprocess.Popen([*map(str, command), "--part-interval", "100ms"],
+                               env={**os.environ, **env}, stdout=subprocess.DEVNULL)
+    time.sleep(kill_after)
+    process.kill()
+    process.wait()
+    kept = {path.name: path.read_bytes() for path in (folder / "parts").glob("*.parquet")}
+    check(len(kept) > 1, "a killed sweep has kept parts")
+    output = run(command, env=env)
+    check(all((folder / "parts" / name).read_bytes() == part for name, part in kept.items()),
+          "the same command continues it and leaves what was kept")
+    return output
+
+
+def rows(csv):
+    """The lines of a dataset, without its header."""
+    return csv.read_text(encoding="utf-8").splitlines()[1:]

@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from commands import BINARY, ROOT, SMOKE, bench_binary, check, header, run, runs_in
+from commands import (BINARY, ROOT, SMOKE, bench_binary, check, header, interrupted_sweep, rows, run,
+                      runs_in)
 
 
 def form(run_folder):
@@ -300,25 +301,12 @@ def original_study(work):
           "the report of the original data names its GPU")
 
 
-def sweep_rows(csv):
-    return csv.read_text(encoding="utf-8").splitlines()[1:]
-
-
 def sweeps(work):
     env = {**SMOKE, "ALPHA_FLOPS_BACKEND": "cpu"}
     shards = [work / "shard-1", work / "shard-2"]
     commands = [[BINARY, "sweep", "--grid", "published", "--budget", "6s", "--shard", f"{i}/2",
                  "--out", str(folder)] for i, folder in enumerate(shards, 1)]
-    process = subprocess.Popen([*commands[0], "--part-interval", "100ms"],
-                               env={**os.environ, **env}, stdout=subprocess.DEVNULL)
-    time.sleep(2.5)
-    process.kill()
-    process.wait()
-    kept = {path.name: path.read_bytes() for path in (shards[0] / "parts").glob("*.parquet")}
-    check(len(kept) > 1, "a killed sweep has kept parts")
-    run(commands[0], env=env)
-    check(all((shards[0] / "parts" / name).read_bytes() == part for name, part in kept.items()),
-          "the same command continues it and leaves what was kept")
+    interrupted_sweep(commands[0], shards[0], env, kill_after=2.5)
     refused = run([*commands[0], "--seed", "2"], env=env, expect=1)
     check("seed is 1 there, 2 here" in refused, "another seed is refused")
     missing = run([BINARY, "sweep", "merge", str(shards[0]), "--out", str(work / "no")], expect=1)
@@ -328,8 +316,8 @@ def sweeps(work):
     run([BINARY, "import", "sweep", str(work / "merged"), "--out", str(work / "merged.csv")])
     for folder in shards:
         run([BINARY, "import", "sweep", str(folder), "--out", f"{folder}.csv"])
-    each = sum(len(sweep_rows(Path(f"{folder}.csv"))) for folder in shards)
-    check(len(sweep_rows(work / "merged.csv")) == each > 20, "merged, shards have all their rows")
+    each = sum(len(rows(Path(f"{folder}.csv"))) for folder in shards)
+    check(len(rows(work / "merged.csv")) == each > 20, "merged, shards have all their rows")
 
 
 def main():

@@ -1,4 +1,4 @@
-"""The main job on the stand-in for NVIDIA's libraries: every configuration, verified; then memory.
+"""The main job on the stand-in for NVIDIA's libraries: every configuration, verified; sweeps; memory.
 
 It is not a GPU: what is checked is that everything runs, computes rightly, leaks nothing, and says
 that it is no measurement. Run from the repository's root: python3 .ci/stand_in.py
@@ -11,7 +11,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from commands import BINARY, TARGET, bench_binary, check, header, run, runs_in
+from commands import (BINARY, TARGET, bench_binary, check, header, interrupted_sweep, rows, run,
+                      runs_in)
 
 NAMES = ["libcuda.so.1", "libcudnn.so.9", "libcublasLt.so.12", "libnvidia-ml.so.1"]
 
@@ -70,6 +71,42 @@ def reports(folder, work):
     check("no measurements" in output, "a GPU's coefficients are not judged by it")
 
 
+def sweeps(work, env):
+    for protocol in ["throughput", "latency"]:
+        folder = work / f"sweep-{protocol}"
+        dataset = folder.with_suffix(".csv")
+        command = [BINARY, "sweep", "--grid", "published", "--budget", "5s",
+                   "--protocol", protocol, "--out", folder]
+        output = interrupted_sweep(command, folder, env, kill_after=2)
+        check("failed 0" in output and clean(work / "report.json"),
+              f"a sweep by {protocol}, killed and continued, leaves nothing over")
+        calls = json.loads((work / "report.json").read_text(encoding="utf-8"))["calls"]
+        run([BINARY, "import", "sweep", folder, "--out", dataset])
+        measured = rows(dataset)
+        print(f"{len(measured)} configurations; allocations since it was continued:",
+              calls["cuMemAlloc_v2"])
+        check(len(measured) > 50 and calls["cuMemAlloc_v2"] < len(measured),
+              "its configurations use each other's memory")
+        check(all("stand-in (not a GPU)" in row for row in measured),
+              "each row of its dataset says that it is a stand-in's")
+        not_mixed(work, dataset)
+
+
+def not_mixed(work, dataset):
+    """Neither side of a comparison can be a stand-in's, unless both are."""
+    cpu = next(Path("target-data").glob("cpu-*/*.csv"))
+    conventions = ["--s-k", "side", "--flops", "macs"]
+    of_stand_in, of_cpu = work / "of-stand-in.json", work / "of-cpu.json"
+    run([BINARY, "fit", dataset, *conventions, "--out", of_stand_in])
+    run([BINARY, "fit", cpu, *conventions, "--out", of_cpu])
+    run([BINARY, "evaluate", dataset, "--coefficients", of_stand_in])
+    for one, other in [(dataset, of_cpu), (cpu, of_stand_in)]:
+        output = run([BINARY, "evaluate", one, "--coefficients", other], expect=1)
+        check("no measurements" in output, f"{other.name} is not judged by {one.name}")
+    output = run([BINARY, "report", dataset, cpu, "--out", work / "mixed"], expect=1)
+    check("is stand-in (not a GPU)" in output, "its dataset is not shown beside measurements")
+
+
 def single_precision(work, env):
     """Without tensor cores the tolerance is that of f32, and another engine computes."""
     env = {**env, "ALPHA_FLOPS_MATH": "fp32", "ALPHA_FLOPS_RESOLUTION": "original",
@@ -109,6 +146,7 @@ def main():
                "STAND_IN_REPORT": str(work / "report.json")}
         reports(whole_suite(work, env), work)
         single_precision(work, env)
+        sweeps(work, env)
         memory(work, env)
 
 

@@ -14,6 +14,9 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
+#[path = "cudnn_faults/sweeps.rs"]
+mod sweeps;
+
 /// Small configurations, in a debug build: three of experiment A.
 const FEW: &str = "^A/.*(_in=100_|_in=50_|_in=25_)";
 
@@ -89,23 +92,38 @@ impl Machine {
     }
 
     fn measure_with(&self, faults: &str, variables: &[(&str, &str)], more: &[&str]) -> Outcome {
-        let report = self.folder.path().join("report.json");
-        let _ = std::fs::remove_file(&report);
-        let output = Command::new(benchmarks())
+        let mut command = self.command(benchmarks(), faults);
+        command
             .args(["--bench", FEW])
             .args(more)
-            .env("LD_LIBRARY_PATH", self.folder.path().join("libraries"))
-            .env("STAND_IN_FAULTS", faults)
-            .env("STAND_IN_REPORT", &report)
-            .env("ALPHA_FLOPS_RUNS", self.runs())
-            .env("ALPHA_FLOPS_BACKEND", "cudnn")
             .env("ALPHA_FLOPS_PROFILE", "smoke")
             .env("ALPHA_FLOPS_RESOLUTION", "original")
             .env("ALPHA_FLOPS_SEED", "1")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+            .envs(variables.iter().copied());
+        self.outcome(command, faults)
+    }
+
+    /// A program that finds these libraries.
+    fn command(&self, program: &Path, faults: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("LD_LIBRARY_PATH", self.folder.path().join("libraries"))
+            .env("STAND_IN_FAULTS", faults)
+            .env("STAND_IN_REPORT", self.report())
+            .env("ALPHA_FLOPS_RUNS", self.runs())
+            .env("ALPHA_FLOPS_BACKEND", "cudnn")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn report(&self) -> PathBuf {
+        self.folder.path().join("report.json")
+    }
+
+    fn outcome(&self, mut command: Command, faults: &str) -> Outcome {
+        let report = self.report();
+        let _ = std::fs::remove_file(&report);
+        let output = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let output_text = text(output.stdout) + &text(output.stderr);
         assert!(!output_text.contains("panicked"), "{faults}: {output_text}");

@@ -30,6 +30,7 @@ mod descriptor;
 mod driver;
 mod error;
 pub mod graph;
+mod kept;
 mod library;
 mod monitor;
 
@@ -38,6 +39,7 @@ use driver::{Context, Event, Memory, Stream};
 pub use error::{GpuError, Library, Status};
 pub use graph::Math;
 use graph::Target;
+use kept::{Kept, Purpose};
 use library::{CudnnFunctions, cuda_version, cudnn_version, load_cudnn};
 use monitor::Monitor;
 
@@ -97,6 +99,8 @@ pub struct CudnnBackend {
     monitor: Option<Monitor>,
     /// As large as the level-2 cache, to be written over it, where launches shall start cold.
     flush: Option<Memory>,
+    /// Memory of the convolution before, where it is to be used again.
+    kept: Option<Kept>,
     timer: Timer,
     handle: Handle,
     context: Rc<Context>,
@@ -142,13 +146,63 @@ impl CudnnBackend {
             Cache::Cold => Some(Memory::new(&context, gpu.l2_cache)?),
         };
         let monitor = monitor.ok();
-        Ok(Self { gpu, options, memory_limit, monitor, flush, timer, handle, context })
+        let kept = None;
+        Ok(Self { gpu, options, memory_limit, monitor, flush, kept, timer, handle, context })
+    }
+
+    /// What of the device's memory is free. What waits for its next use is free for that.
+    fn free_memory(&self) -> Result<Bytes, GpuError> {
+        Ok(Bytes(self.context.free_memory()?.0 + self.kept_bytes().0))
     }
 
     /// What of the device's memory a convolution may take now.
     fn memory_allowed(&self) -> Result<Bytes, GpuError> {
-        let free = self.context.free_memory()?;
+        let free = self.free_memory()?;
         Ok(self.memory_limit.map_or(free, |limit| limit.min(free)))
+    }
+
+    fn kept_bytes(&self) -> Bytes {
+        self.kept.as_ref().map_or(Bytes(0), Kept::bytes)
+    }
+
+    /// At least so many bytes of memory, new where none is kept.
+    fn memory(&self, purpose: Purpose, bytes: Bytes) -> Result<Memory, GpuError> {
+        match &self.kept {
+            Some(kept) => kept.take(&self.context, purpose, bytes),
+            None => Memory::new(&self.context, bytes),
+        }
+    }
+
+    /// Keeps memory that nothing uses any more, or frees it where none is kept.
+    fn put_back(&self, purpose: Purpose, memory: Memory) {
+        if let Some(kept) = &self.kept {
+            kept.put(purpose, memory);
+        }
+    }
+
+    /// Prepares with what is kept, as if it were not there: what larger convolutions have left must
+    /// not decide whether this one fits, nor by which plan.
+    fn prepare_keeping(
+        &self,
+        kept: &Kept,
+        shape: ConvShape,
+        seed: u64,
+    ) -> Result<CudnnConvolution<'_>, GpuError> {
+        if self.memory_limit.is_some_and(|limit| kept.bytes() > limit) {
+            kept.free();
+        }
+        let nothing_kept = kept.bytes() == Bytes(0);
+        kept.was_scarce();
+        let prepared = CudnnConvolution::prepare(self, shape, seed);
+        let prepared = if nothing_kept || !kept.was_scarce() {
+            prepared
+        } else {
+            drop(prepared);
+            kept.free();
+            CudnnConvolution::prepare(self, shape, seed)
+        };
+        // it may be the device that is lost, and its memory with it
+        prepared.inspect_err(|_| kept.free())
     }
 
     /// Overwrites the level-2 cache, where launches shall start cold.
@@ -173,7 +227,11 @@ impl Backend for CudnnBackend {
     }
 
     fn available_memory(&self) -> Option<Bytes> {
-        self.context.free_memory().ok()
+        self.free_memory().ok()
+    }
+
+    fn reuse_buffers(&mut self, reuse: bool) {
+        self.kept = reuse.then(Kept::default);
     }
 
     fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
@@ -204,7 +262,11 @@ impl Backend for CudnnBackend {
         shape: ConvShape,
         seed: u64,
     ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
-        match CudnnConvolution::prepare(self, shape, seed) {
+        let prepared = match &self.kept {
+            Some(kept) => self.prepare_keeping(kept, shape, seed),
+            None => CudnnConvolution::prepare(self, shape, seed),
+        };
+        match prepared {
             Ok(convolution) => Ok(Box::new(convolution)),
             Err(source) => Err(BackendError::Gpu { shape: Some(shape), source }),
         }

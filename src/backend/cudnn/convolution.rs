@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use super::graph::{Candidate, Graph, Pack, Plan, first_plans, first_that};
+use super::kept::{Purpose, RESERVE};
 use super::{CudnnBackend, GpuError, Memory, PlanChoice};
 use crate::backend::device::DeviceSample;
 use crate::backend::plan::{PlanRecord, TimedPlan, arithmetic};
@@ -23,9 +24,6 @@ const TIMED_WARM_UP: Duration = Duration::from_millis(50);
 
 /// Timed launches of each, in turn.
 const TIMED_LAUNCHES: usize = 7;
-
-/// Left free beside the workspace, for what the driver and cuDNN load at a first launch.
-const RESERVE: Bytes = Bytes(256 << 20);
 
 /// How long the device is kept busy while its state is read.
 const BUSY_NS: f64 = 2e6;
@@ -118,12 +116,18 @@ impl<'a> CudnnConvolution<'a> {
 impl Tensors {
     /// Input and weights from the seed, and room for the output.
     fn new(backend: &CudnnBackend, shape: ConvShape, seed: u64) -> Result<Self, GpuError> {
-        let stream = &backend.timer.stream;
-        let output = Bytes(shape.output_len() as u64 * size_of::<f32>() as u64);
+        let memory = |purpose, len: usize| {
+            backend.memory(purpose, Bytes((len as u64).saturating_mul(size_of::<f32>() as u64)))
+        };
+        let random = |purpose, len, seed| {
+            let mut memory = memory(purpose, len)?;
+            memory.randomize(&backend.timer.stream, len, seed).map(|()| memory)
+        };
+        let (inputs, weights) = (reference::input_seed(seed), reference::weights_seed(seed));
         Ok(Self {
-            input: Memory::random(stream, shape.input_len(), reference::input_seed(seed))?,
-            weights: Memory::random(stream, shape.weights_len(), reference::weights_seed(seed))?,
-            output: Memory::new(&backend.context, output)?,
+            input: random(Purpose::Input, shape.input_len(), inputs)?,
+            weights: random(Purpose::Weights, shape.weights_len(), weights)?,
+            output: memory(Purpose::Output, shape.output_len())?,
         })
     }
 
@@ -145,7 +149,7 @@ fn first(
     for_workspace: Bytes,
 ) -> Result<Chosen, GpuError> {
     let try_out = |plan: &Plan| {
-        let workspace = Memory::new(&backend.context, plan.record().workspace_bytes)?;
+        let workspace = backend.memory(Purpose::Workspace, plan.record().workspace_bytes)?;
         let pack = tensors.pack(backend, &workspace)?;
         let launched = plan.launch(&pack);
         // a device that fails is no reason to try another plan
@@ -190,8 +194,9 @@ fn fastest(
         return Err(GpuError::NoPlan { refused });
     };
     let plan = contenders.swap_remove(best).plan.with_timed(timed);
-    drop((pack, workspace));
-    let workspace = Memory::new(&backend.context, plan.record().workspace_bytes)?;
+    drop(pack);
+    backend.put_back(Purpose::Workspace, workspace);
+    let workspace = backend.memory(Purpose::Workspace, plan.record().workspace_bytes)?;
     Ok(Chosen { plan, pack: tensors.pack(backend, &workspace)?, workspace })
 }
 
@@ -203,7 +208,7 @@ fn shared_workspace(
     loop {
         let able = contenders.iter().filter(|contender| contender.failure.is_none());
         let most = able.map(|contender| contender.plan.record().workspace_bytes).max();
-        match Memory::new(&backend.context, most.unwrap_or(Bytes(0))) {
+        match backend.memory(Purpose::Workspace, most.unwrap_or(Bytes(0))) {
             Err(error) if error.is_out_of_memory() => {
                 let too_large = |c: &&mut Contender| Some(c.plan.record().workspace_bytes) == most;
                 for contender in contenders.iter_mut().filter(too_large) {
@@ -292,7 +297,7 @@ impl PreparedConv for CudnnConvolution<'_> {
     }
 
     fn workspace_bytes(&self) -> Bytes {
-        self.workspace.bytes()
+        self.plan.record().workspace_bytes
     }
 
     fn verify(&mut self) -> Result<(), BackendError> {
@@ -308,10 +313,11 @@ impl PreparedConv for CudnnConvolution<'_> {
 }
 
 impl Drop for CudnnConvolution<'_> {
-    /// Nothing is freed that a launch still uses: tensors and workspace are dropped after this.
+    /// Nothing is freed that a launch still uses: what of tensors and workspace is not put back is
+    /// dropped after this.
     fn drop(&mut self) {
         // a fault has been, or will be, reported by whoever launched
-        let _ = self.backend.timer.stream.synchronize();
+        let finished = self.backend.timer.stream.synchronize();
         if self.backend.timer.stream.hangs() {
             return;
         }
@@ -319,6 +325,14 @@ impl Drop for CudnnConvolution<'_> {
         unsafe {
             ManuallyDrop::drop(&mut self.pack);
             ManuallyDrop::drop(&mut self.plan);
+        }
+        // of a device that is lost nothing is kept
+        if finished.is_ok() {
+            let Tensors { input, weights, output } = &mut self.tensors;
+            self.backend.put_back(Purpose::Input, input.take());
+            self.backend.put_back(Purpose::Weights, weights.take());
+            self.backend.put_back(Purpose::Output, output.take());
+            self.backend.put_back(Purpose::Workspace, self.workspace.take());
         }
     }
 }

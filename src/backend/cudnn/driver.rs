@@ -281,6 +281,9 @@ pub(super) struct Memory {
     context: Rc<Context>,
     pointer: CUdeviceptr,
     bytes: usize,
+    /// Number of the pseudo-random values at its beginning, and their seed.
+    random: usize,
+    seed: u64,
 }
 
 impl Memory {
@@ -293,22 +296,35 @@ impl Memory {
             let status = unsafe { (context.functions.cuMemAlloc_v2)(&raw mut pointer, size) };
             context.check("cuMemAlloc_v2", status).map_err(|error| error.with_detail(bytes))?;
         }
-        Ok(Self { context: Rc::clone(context), pointer, bytes: size })
+        Ok(Self { context: Rc::clone(context), pointer, bytes: size, random: 0, seed: 0 })
     }
 
-    /// Memory with as many pseudo-random values of [`random_value`], never zero.
-    pub(super) fn random(stream: &Stream, len: usize, seed: u64) -> Result<Self, GpuError> {
+    /// Writes as many pseudo-random values of [`random_value`], never zero. A value depends on seed
+    /// and index alone: what is there already stays.
+    pub(super) fn randomize(
+        &mut self,
+        stream: &Stream,
+        len: usize,
+        seed: u64,
+    ) -> Result<(), GpuError> {
         /// Elements made at once: the host need not hold a whole tensor.
         const CHUNK: usize = 1 << 20;
-        let bytes = Bytes((len as u64).saturating_mul(size_of::<f32>() as u64));
-        let memory = Self::new(&stream.context, bytes)?;
-        let mut values = Vec::with_capacity(CHUNK.min(len));
-        for start in (0..len).step_by(CHUNK) {
+        let there = if self.seed == seed { self.random } else { 0 };
+        (self.random, self.seed) = (there, seed);
+        let mut values = Vec::with_capacity(CHUNK.min(len.saturating_sub(there)));
+        for start in (there..len).step_by(CHUNK) {
             values.clear();
             values.extend((start..len.min(start + CHUNK)).map(|i| random_value(seed, i as u64)));
-            memory.write(stream, start, &values)?;
+            self.write(stream, start, &values)?;
+            self.random = start + values.len();
         }
-        Ok(memory)
+        Ok(())
+    }
+
+    /// All of it, with nothing left here.
+    pub(super) fn take(&mut self) -> Self {
+        let context = Rc::clone(&self.context);
+        std::mem::replace(self, Self { context, pointer: 0, bytes: 0, random: 0, seed: 0 })
     }
 
     pub(super) fn raw(&self) -> CUdeviceptr {

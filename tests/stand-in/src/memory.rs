@@ -99,6 +99,8 @@ struct Pending {
     input: Source,
     weights: Source,
     output: Range<u64>,
+    /// What of the output is not overwritten: whole elements.
+    left: Range<u64>,
     block: Arc<Block>,
 }
 
@@ -106,9 +108,9 @@ impl Pending {
     /// Computes the elements of the output that lie in `range` or reach into it.
     fn compute(&self, range: &Range<u64>) {
         let size = size_of::<f32>() as u64;
-        let first = range.start.saturating_sub(self.output.start) / size;
-        let last =
-            (range.end.min(self.output.end).saturating_sub(self.output.start)).div_ceil(size);
+        let offset = |address: u64| address.saturating_sub(self.output.start);
+        let first = offset(range.start.max(self.left.start)) / size;
+        let last = offset(range.end.min(self.left.end)).div_ceil(size);
         for offset in first..last {
             if let Some(position) = self.convolution.output.position(offset as usize) {
                 let (input, weights) = (self.input.values(), self.weights.values());
@@ -116,6 +118,20 @@ impl Pending {
                 self.block.write(self.output.start + offset * size, &value.to_ne_bytes());
             }
         }
+    }
+
+    /// Forgets what is overwritten, where that is at one end of what is left: memory that is used
+    /// again gets smaller outputs after larger ones. Whether anything is left.
+    fn forget(&mut self, range: &Range<u64>) -> bool {
+        let left = &mut self.left;
+        let is_element = |address: u64| address.abs_diff(self.output.start).is_multiple_of(4);
+        let (start, end) = (range.start.max(left.start), range.end.min(left.end));
+        if start < end && start == left.start && is_element(end) {
+            left.start = end;
+        } else if start < end && end == left.end && is_element(start) {
+            left.end = start;
+        }
+        left.start < left.end
     }
 }
 
@@ -188,7 +204,7 @@ impl Memory {
     pub fn read(&self, address: u64, size: u64) -> Result<*const u8, Refused> {
         let block = self.find(address, size)?;
         let range = address..address + size;
-        for pending in self.pending.iter().filter(|pending| overlap(&pending.output, &range)) {
+        for pending in self.pending.iter().filter(|pending| overlap(&pending.left, &range)) {
             pending.compute(&range);
         }
         Ok(block.start.wrapping_add((address - block.address()) as usize))
@@ -226,18 +242,19 @@ impl Memory {
         // gaps in the output keep what an earlier launch has to write there
         let dense = convolution.output.sizes.iter().product::<usize>() == output_len;
         self.overwrites(&range, dense);
-        self.pending.push(Pending { convolution, input, weights, output: range, block });
+        let (output, left) = (range.clone(), range);
+        self.pending.push(Pending { convolution, input, weights, output, left, block });
         Ok(())
     }
 
     /// Prepares for `range` to be written, `all` of it or only some.
     fn overwrites(&mut self, range: &Range<u64>, all: bool) {
-        self.pending.retain(|pending| !(all && covers(range, &pending.output)));
+        self.pending.retain_mut(|pending| !all || pending.forget(range));
         let (lost, mut kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending)
             .into_iter()
-            .partition(|pending| overlap(&pending.output, range));
+            .partition(|pending| overlap(&pending.left, range));
         // what is written reaches into their outputs: they must be there before
-        lost.iter().for_each(|pending| pending.compute(&pending.output));
+        lost.iter().for_each(|pending| pending.compute(&pending.left));
         for pending in &mut kept {
             for source in [&mut pending.input, &mut pending.weights] {
                 if overlap(&source.range(), range) {

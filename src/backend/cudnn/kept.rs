@@ -1,0 +1,72 @@
+//! Device memory that one convolution leaves to the next.
+//!
+//! Only memory: a graph, its plan and its pack are of one shape, and where memory is kept, in a
+//! sweep, no shape comes twice. Handle, stream and events are the backend's anyway.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::driver::{Context, Memory};
+use super::error::GpuError;
+use crate::units::Bytes;
+
+/// Left free beside a convolution, for what the driver and cuDNN load at a first launch.
+pub(super) const RESERVE: Bytes = Bytes(256 << 20);
+
+/// What memory is for. Each purpose has its own, so that input and weights find their values again.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    Input,
+    Weights,
+    Output,
+    Workspace,
+}
+
+/// Memory between convolutions, of each purpose the largest so far.
+#[derive(Default)]
+pub(super) struct Kept {
+    memories: RefCell<[Option<Memory>; 4]>,
+    scarce: Cell<bool>,
+}
+
+impl Kept {
+    /// What waits for its next use.
+    pub(super) fn bytes(&self) -> Bytes {
+        let memories = self.memories.borrow();
+        Bytes(memories.iter().flatten().map(|memory| memory.bytes().0).sum())
+    }
+
+    /// At least so many bytes: what was put back for the purpose, where that suffices.
+    pub(super) fn take(
+        &self,
+        context: &Rc<Context>,
+        purpose: Purpose,
+        bytes: Bytes,
+    ) -> Result<Memory, GpuError> {
+        let kept = self.memories.borrow_mut()[purpose as usize].take();
+        // what is too small is freed before: there are never both
+        if let Some(memory) = kept.filter(|memory| memory.bytes() >= bytes) {
+            return Ok(memory);
+        }
+        let memory = Memory::new(context, bytes);
+        let scarce = match &memory {
+            Ok(_) => context.free_memory().is_ok_and(|free| free < RESERVE),
+            Err(error) => error.is_out_of_memory(),
+        };
+        self.scarce.set(self.scarce.get() || scarce);
+        memory
+    }
+
+    pub(super) fn put(&self, purpose: Purpose, memory: Memory) {
+        self.memories.borrow_mut()[purpose as usize] = Some(memory);
+    }
+
+    /// Whether, since it was last asked, memory was refused or became less than [`RESERVE`].
+    pub(super) fn was_scarce(&self) -> bool {
+        self.scarce.take()
+    }
+
+    pub(super) fn free(&self) {
+        self.memories.take();
+    }
+}
