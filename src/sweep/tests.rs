@@ -1,8 +1,18 @@
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::grid::Grid;
+use super::order::Shard;
 use super::pace::cost;
 use super::*;
 use crate::backend::device::Device;
-use crate::settings::BackendKind;
-use crate::settings::Requested;
+use crate::backend::{Backend, BackendError, LaunchTime, PreparedConv};
+use crate::environment::Platform;
+use crate::protocol::Protocol;
+use crate::record::Session;
+use crate::settings::{BackendKind, Requested};
+use crate::shape::ConvShape;
 
 /// Computes nothing; says what it is asked.
 #[derive(Default)]
