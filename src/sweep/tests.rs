@@ -6,84 +6,14 @@ use super::grid::Grid;
 use super::order::Shard;
 use super::pace::cost;
 use super::*;
-use crate::backend::device::Device;
-use crate::backend::{Backend, BackendError, LaunchTime, PreparedConv};
 use crate::environment::Platform;
 use crate::protocol::Protocol;
 use crate::record::Session;
 use crate::settings::{BackendKind, Requested};
-use crate::shape::ConvShape;
 
-/// Computes nothing; says what it is asked.
-#[derive(Default)]
-struct Null {
-    prepared: Vec<ConvShape>,
-    /// What a unit of cost takes.
-    ns_per_cost: f64,
-}
-
-struct NullConv {
-    took: Duration,
-}
-
-impl Backend for Null {
-    fn device(&self) -> Device {
-        Device::Cpu { pinned_cores: None }
-    }
-
-    fn required_memory(&self, shape: ConvShape) -> Bytes {
-        Bytes(4 * shape.weights_len() as u64)
-    }
-
-    fn available_memory(&self) -> Option<Bytes> {
-        None
-    }
-
-    fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
-        Ok(LaunchTime { host_ns: 1.0, device_ns: None, submission_ns: None })
-    }
-
-    fn check(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn prepare(
-        &mut self,
-        shape: ConvShape,
-        _: u64,
-    ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
-        self.prepared.push(shape);
-        let took = Duration::from_secs_f64(cost(BackendKind::Cpu, shape) * self.ns_per_cost / 1e9);
-        Ok(Box::new(NullConv { took }))
-    }
-}
-
-impl PreparedConv for NullConv {
-    fn launch(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn synchronize(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn time(&mut self, _: NonZeroU32) -> Result<LaunchTime, BackendError> {
-        let host_ns = self.took.as_nanos() as f64 + 1.0;
-        Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })
-    }
-
-    fn algorithm(&self) -> &str {
-        "null"
-    }
-
-    fn workspace_bytes(&self) -> Bytes {
-        Bytes(0)
-    }
-
-    fn verify(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-}
+#[path = "../../tests/null_backend/mod.rs"]
+mod null_backend;
+use null_backend::{Null, time};
 
 fn plan() -> SweepPlan {
     let requested = Requested::load(std::iter::empty(), Path::new("none"), Path::new("runs"));
@@ -99,12 +29,12 @@ fn plan() -> SweepPlan {
         budget: None,
         memory_limit: Some(Bytes(1 << 28)),
         backend: settings.backend,
-        platform: Platform::of(&Null::default()),
+        platform: Platform::of(&Null(|_| Ok(1.0))),
     }
 }
 
 fn session() -> Session {
-    Session::now(LaunchTime { host_ns: 1.0, device_ns: None, submission_ns: None }, None)
+    Session::now(time(1.0), None)
 }
 
 fn open(folder: &Path, plan: SweepPlan) -> Result<Sweep, SweepError> {
@@ -120,7 +50,11 @@ fn visits(folder: &Path) -> Vec<Visit> {
 #[test]
 fn a_sweep_visits_its_shard_once_and_says_what_became_of_it() {
     let folder = tempfile::tempdir().unwrap();
-    let mut backend = Null::default();
+    let mut prepared = 0;
+    let mut backend = Null(|_| {
+        prepared += 1;
+        Ok(1.0)
+    });
     let mut sweep = open(folder.path(), plan()).unwrap();
     assert_eq!(sweep.measure(&mut backend, &mut |_| {}).unwrap(), Status::Finished);
     let visits = visits(folder.path());
@@ -130,14 +64,13 @@ fn a_sweep_visits_its_shard_once_and_says_what_became_of_it() {
     let counts = sweep.counts();
     assert_eq!(counts.visited(), visits.len() as u64);
     // three more are verified
-    assert_eq!(counts.measured + 3, backend.prepared.len() as u64);
+    assert_eq!(counts.measured + 3, prepared);
     assert!(counts.skipped["memory"] > 0 && counts.unvisited == 0);
     drop(sweep);
     // the same command once more has nothing to do
     let mut again = open(folder.path(), plan()).unwrap();
-    let mut idle = Null::default();
+    let mut idle = Null(|shape| panic!("{shape} is prepared"));
     assert_eq!(again.measure(&mut idle, &mut |_| {}).unwrap(), Status::Finished);
-    assert!(idle.prepared.is_empty());
 }
 
 #[test]
@@ -164,15 +97,19 @@ fn a_damaged_part_is_set_aside_and_measured_again() {
     plan.memory_limit = None;
     let every = Duration::ZERO;
     let mut sweep = Sweep::open(folder.path(), plan.clone(), session(), every).unwrap();
-    sweep.measure(&mut Null::default(), &mut |_| {}).unwrap();
+    sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
     drop(sweep);
     let part = folder.path().join("parts/0000010-0000010.parquet");
     std::fs::write(&part, "cut").unwrap();
     let mut sweep = open(folder.path(), plan.clone()).unwrap();
     assert_eq!(sweep.damaged.len(), 1, "{:?}", sweep.damaged);
-    let mut backend = Null::default();
+    let mut prepared = 0;
+    let mut backend = Null(|_| {
+        prepared += 1;
+        Ok(1.0)
+    });
     sweep.measure(&mut backend, &mut |_| {}).unwrap();
-    assert_eq!(backend.prepared.len(), 1 + 3);
+    assert_eq!(prepared, 1 + 3);
     assert_eq!(visits(folder.path()).len() as u32, plan.configurations());
 }
 
@@ -183,7 +120,7 @@ fn the_longest_configurations_do_not_eat_the_budget() {
     plan.budget = Some(Duration::from_secs(1000));
     plan.memory_limit = None;
     // many are above a hundredth of the budget, which is 10 s
-    let mut backend = Null { ns_per_cost: 1.0, ..Null::default() };
+    let mut backend = Null(|shape| Ok(1.0 + cost(BackendKind::Cpu, shape)));
     let mut sweep = open(folder.path(), plan).unwrap();
     assert_eq!(sweep.measure(&mut backend, &mut |_| {}).unwrap(), Status::Finished);
     let (mut measured, mut skipped) = (0, 0);
@@ -213,13 +150,13 @@ fn a_used_up_budget_ends_the_sweep_and_counts_what_is_left() {
     plan.budget = Some(Duration::from_millis(3));
     plan.shard = Shard::ALL;
     let mut sweep = open(folder.path(), plan.clone()).unwrap();
-    assert_eq!(sweep.measure(&mut Null::default(), &mut |_| {}).unwrap(), Status::BudgetUsed);
+    assert_eq!(sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap(), Status::BudgetUsed);
     let counts = sweep.header().counts.clone().unwrap();
     assert!(counts.unvisited > 0);
     assert_eq!(counts.visited() + counts.unvisited, u64::from(plan.configurations()));
     drop(sweep);
     let mut again = open(folder.path(), plan).unwrap();
-    assert_eq!(again.measure(&mut Null::default(), &mut |_| {}).unwrap(), Status::BudgetUsed);
+    assert_eq!(again.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap(), Status::BudgetUsed);
 }
 
 #[test]
@@ -230,7 +167,7 @@ fn shards_merge_only_if_all_are_there_once_and_agree() {
         let mut plan = plan();
         plan.shard = Shard::new(number, 3).unwrap();
         plan.budget = Some(Duration::from_millis(20));
-        open(&path(number), plan).unwrap().measure(&mut Null::default(), &mut |_| {}).unwrap();
+        open(&path(number), plan).unwrap().measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
     }
     let all: Vec<PathBuf> = (1..=3).map(path).collect();
     let out = folder.path().join("merged");
