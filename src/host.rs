@@ -1,4 +1,4 @@
-//! The machine that this process runs on: its memory and its clock.
+//! The machine that this process runs on: its name, its memory and its clock.
 
 use std::hint::black_box;
 use std::sync::OnceLock;
@@ -28,6 +28,11 @@ pub fn available_memory() -> Option<Bytes> {
 pub fn total_memory(system: &System) -> Bytes {
     let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
     Bytes(system.total_memory().min(limit))
+}
+
+/// What the machine is called.
+pub fn name() -> String {
+    System::host_name().unwrap_or_else(|_| "unknown".to_owned())
 }
 
 /// The clock that times launches.

@@ -21,7 +21,7 @@ mod visit;
 
 pub use error::SweepError;
 pub use folder::SweepFolder;
-pub use header::{Counts, Status, SweepHeader};
+pub use header::{Counts, Status, SweepHeader, SweepSession};
 pub use measure::{Progress, Sweep};
 pub use plan::SweepPlan;
 pub use rows::{Skip, Spread, Visit, Visited};

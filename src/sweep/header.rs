@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::SweepPlan;
 use super::rows::{Visit, Visited};
+use crate::environment::Platform;
 use crate::record::Session;
 
 /// `sweep.json`.
@@ -27,9 +28,21 @@ pub struct SweepHeader {
     /// What became of the configurations; there once it has ended.
     pub counts: Option<Counts>,
     /// The processes that worked on it.
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<SweepSession>,
     /// Of a sweep that was merged: the headers of its shards.
     pub shards: Vec<SweepHeader>,
+}
+
+/// A process that worked on a sweep, and on which machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepSession {
+    /// When it began, and how things were then.
+    #[serde(flatten)]
+    pub session: Session,
+    /// What the machine is called.
+    pub host: String,
+    /// The machine, down to which card or cores.
+    pub platform: Platform,
 }
 
 /// Whether a sweep goes on.

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::PART_ROWS;
 use super::error::SweepError;
-use super::header::{Counts, Status, SweepHeader};
+use super::header::{Counts, Status, SweepHeader, SweepSession};
 use super::order::Order;
 use super::pace::Pace;
 use super::plan::SweepPlan;
 use super::rows::{Visit, Visited};
 use super::store::{self, Store};
 use crate::backend::Backend;
+use crate::host;
 use crate::record::Session;
 
 /// A sweep, ready to be measured or taken up.
@@ -54,7 +55,8 @@ impl Sweep {
     ) -> Result<Self, SweepError> {
         let order = Order::new(plan.grid, plan.seed);
         let mut pace = Pace::new(plan.backend.kind(), plan.budget);
-        let store = Store::open(folder, plan, session)?;
+        let platform = plan.platform.clone();
+        let mut store = Store::open(folder, plan)?;
         let mut counts = Counts::default();
         let (covered, damaged) = store.read_parts(|visit| {
             counts.add(visit);
@@ -64,6 +66,10 @@ impl Sweep {
                 pace.learn(visit.shape, took);
             }
         })?;
+        // a sweep that has ended has nothing to add
+        if store.header.status == Status::Unfinished || !damaged.is_empty() {
+            store.begin_session(SweepSession { session, host: host::name(), platform })?;
+        }
         counts.unvisited = u64::from(store.header.plan.configurations()) - counts.visited();
         Ok(Self { store, order, covered, pace, counts, part_interval, damaged })
     }

@@ -1,5 +1,6 @@
 //! What a sweep sets out to do.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -7,13 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::grid::Grid;
 use super::order::Shard;
+use crate::backend::cudnn::CudnnOptions;
 use crate::environment::Platform;
 use crate::protocol::Protocol;
 use crate::record::Comparable;
 use crate::settings::BackendSettings;
 use crate::units::Bytes;
 
-/// What a sweep sets out to do, and where. Only an equal one is continued.
+/// What a sweep sets out to do, and where. Only an equal one is continued, on the same machine or on
+/// another [of its kind](Platform::kind).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepPlan {
     /// Which convolutions.
@@ -35,9 +38,10 @@ pub struct SweepPlan {
     pub memory_limit: Option<Bytes>,
     /// Where the convolutions run, and how.
     pub backend: BackendSettings,
-    /// On what machine.
+    /// On what machine: of the process that began it.
     pub platform: Platform,
 }
+
 impl SweepPlan {
     /// Configurations of its shard.
     pub fn configurations(&self) -> u32 {
@@ -62,27 +66,62 @@ impl SweepPlan {
 
     /// What keeps `other` from continuing this plan; empty where nothing does.
     pub(super) fn differences(&self, other: &Self) -> Vec<String> {
-        let json = |plan| match serde_json::to_value(plan) {
-            Ok(serde_json::Value::Object(fields)) => fields,
-            _ => serde_json::Map::new(),
+        let differing = self.differing(other).into_iter();
+        differing.map(|(what, this, that)| format!("{what} is {this} there, {that} here")).collect()
+    }
+
+    /// What is not equal in both, by its name, with the one and the other.
+    pub(super) fn differing(&self, other: &Self) -> Vec<(&'static str, String, String)> {
+        let (mut this, mut that) = (self.facts(), other.facts());
+        let names: BTreeSet<&str> = this.keys().chain(that.keys()).copied().collect();
+        let mut both = |name| {
+            let [this, that] =
+                [&mut this, &mut that].map(|facts| facts.remove(name).unwrap_or("none".to_owned()));
+            (name, this, that)
         };
-        let (mut this, mut that) = (json(self), json(other));
-        for fields in [&mut this, &mut that] {
-            // its own fields, so that a message does not repeat all the machine
-            if let Some(serde_json::Value::Object(platform)) = fields.remove("platform") {
-                fields.extend(platform.into_iter().map(|(name, value)| match name.as_str() {
-                    "backend" => ("computes".to_owned(), value),
-                    _ => (name, value),
-                }));
-            }
+        names.into_iter().map(&mut both).filter(|(_, this, that)| this != that).collect()
+    }
+
+    /// All that a sweep is continued with only if equal.
+    fn facts(&self) -> BTreeMap<&'static str, String> {
+        let Self {
+            grid,
+            seed,
+            shard,
+            protocol,
+            launches,
+            warm_up_launches,
+            budget,
+            memory_limit,
+            backend,
+            platform,
+        } = self;
+        let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+        let mut facts: BTreeMap<&str, String> = platform.kind().into_iter().collect();
+        facts.extend([
+            ("grid", grid.to_string()),
+            ("seed", seed.to_string()),
+            ("shard", shard.number().to_string()),
+            ("shards", shard.of().to_string()),
+            ("protocol", protocol.to_string()),
+            ("launches", launches.to_string()),
+            ("warm-up", warm_up_launches.to_string()),
+            ("budget", or_none(budget.map(|budget| format!("{} s", budget.as_secs_f64())))),
+            // not as `4.0 GiB`: limits that differ are to be told apart
+            ("memory limit", or_none(memory_limit.map(|limit| format!("{} B", limit.0)))),
+        ]);
+        match backend {
+            BackendSettings::Cpu { threads, algorithm } => facts
+                .extend([("threads", threads.to_string()), ("algorithm", algorithm.to_string())]),
+            // which card it is says the platform
+            BackendSettings::Cudnn(CudnnOptions { device: _, math, plan, launch_timeout }) => facts
+                .extend([
+                    ("math", math.to_string()),
+                    ("plan", plan.to_string()),
+                    ("launch timeout", format!("{} s", launch_timeout.as_secs_f64())),
+                ]),
         }
-        let there =
-            |value: Option<&serde_json::Value>| value.map_or("null".into(), |v| v.to_string());
-        let differs = |name: &&String| this.get(*name) != that.get(*name);
-        let line = |name: &String| {
-            format!("{name} is {} there, {} here", there(this.get(name)), there(that.get(name)))
-        };
-        this.keys().filter(differs).map(line).collect()
+        facts
     }
 }
 

@@ -83,11 +83,65 @@ fn another_plan_is_refused_with_what_differs() {
     let Err(error) = open(folder.path(), other) else { panic!("taken up") };
     let error = error.to_string();
     assert!(error.contains("holds another sweep: ") && error.contains("seed is 5 there, 6 here"));
-    assert!(error.contains("\"another\" here") && !error.contains("protocol"), "{error}");
+    assert!(error.contains("another here") && !error.contains("protocol"), "{error}");
     let held = open(folder.path(), plan()).unwrap();
     let Err(error) = open(folder.path(), plan()) else { panic!("shared") };
     assert!(matches!(error, SweepError::Locked { .. }), "{error}");
     drop(held);
+}
+
+#[test]
+fn another_machine_of_the_kind_continues_and_each_configuration_says_which_measured_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = plan();
+    plan.platform.pinned_cores = Some(vec![0]);
+    let mut launched = 0;
+    let mut dies = Null(|_| {
+        launched += 1;
+        assert!(launched < 100, "preempted");
+        Ok(1.0)
+    });
+    let mut first = Sweep::open(folder.path(), plan.clone(), session(), Duration::ZERO).unwrap();
+    let preempted = std::panic::AssertUnwindSafe(|| first.measure(&mut dies, &mut |_| {}));
+    assert!(std::panic::catch_unwind(preempted).is_err());
+    drop(first);
+    let mut other = plan.clone();
+    other.platform.pinned_cores = Some(vec![5]);
+    other.platform.kernel = "another".to_owned();
+    other.platform.memory = Bytes(1);
+    let mut second = open(folder.path(), other.clone()).unwrap();
+    second.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
+    let sessions = &second.header().sessions;
+    assert_eq!([&sessions[0].platform, &sessions[1].platform], [&plan.platform, &other.platform]);
+    assert!(!sessions[0].host.is_empty());
+    let by: Vec<u32> = visits(folder.path()).iter().map(|visit| visit.session).collect();
+    let of_the_first = by.iter().filter(|session| **session == 0).count();
+    assert!(of_the_first >= 96 && by.is_sorted() && by.last() == Some(&1), "{by:?}");
+    drop(second);
+    other.platform.pinned_cores = None;
+    let Err(error) = open(folder.path(), other) else { panic!("taken up") };
+    assert!(error.to_string().contains("pinned is true there, false here;"), "{error}");
+}
+
+#[test]
+fn a_sweep_of_an_older_schema_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sweep = open(folder.path(), plan()).unwrap();
+    sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
+    drop(sweep);
+    let header = folder.path().join("sweep.json");
+    let text = std::fs::read_to_string(&header).unwrap();
+    let old = text.replace("\"schema_version\": 2", "\"schema_version\": 1");
+    assert_ne!(old, text);
+    std::fs::write(&header, &old).unwrap();
+    let parts = std::fs::read_dir(folder.path().join("parts")).unwrap().count();
+    let Err(continued) = open(folder.path(), plan()) else { panic!("continued") };
+    let Err(read) = SweepFolder::open(folder.path()) else { panic!("read") };
+    for error in [continued, read].map(|error| error.to_string()) {
+        assert!(error.contains("sweep.json: schema_version is 1, expected 2: "), "{error}");
+    }
+    assert_eq!(std::fs::read_to_string(&header).unwrap(), old);
+    assert_eq!(std::fs::read_dir(folder.path().join("parts")).unwrap().count(), parts);
 }
 
 #[test]
@@ -177,7 +231,13 @@ fn shards_merge_only_if_all_are_there_once_and_agree() {
     assert!(refused(&twice).contains("shard 2/3 is both in"));
     let header = merge::merge(&all, &out).unwrap();
     let each: Vec<Visit> = all.iter().flat_map(|path| visits(path)).collect();
-    assert_eq!(visits(&out), each);
+    let of_its_shard = |visit| Visit { session: 0, ..visit };
+    assert_eq!(visits(&out).into_iter().map(of_its_shard).collect::<Vec<_>>(), each);
+    let measured_by = |visit: &Visit| header.sessions[visit.session as usize].clone();
+    for visit in visits(&out) {
+        let shard = &header.shards[visit.position as usize % 3];
+        assert_eq!(measured_by(&visit), shard.sessions[0]);
+    }
     assert_eq!(header.counts.unwrap().visited(), each.len() as u64);
     assert!(refused(&all).contains("is there already"));
     let mut other = plan();

@@ -87,7 +87,8 @@ impl Sweep {
         if let Visited::Measured { .. } = outcome {
             self.pace.learn(shape, took);
         }
-        (Visit { position, shape, outcome, wall_s: took.as_secs_f64() }, lost)
+        let session = self.store.header.sessions.len() as u32 - 1;
+        (Visit { position, shape, outcome, wall_s: took.as_secs_f64(), session }, lost)
     }
 
     fn try_measure(
