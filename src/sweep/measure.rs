@@ -66,8 +66,9 @@ impl Sweep {
                 pace.learn(visit.shape, took);
             }
         })?;
-        // a sweep that has ended has nothing to add
-        if store.header.status == Status::Unfinished || !damaged.is_empty() {
+        // a sweep that has ended, and of which all is there, has nothing to add
+        let ended_with = store.header.counts.as_ref().map(Counts::visited);
+        if ended_with != Some(counts.visited()) {
             store.begin_session(SweepSession { session, host: host::name(), platform })?;
         }
         counts.unvisited = u64::from(store.header.plan.configurations()) - counts.visited();
@@ -94,7 +95,7 @@ impl Sweep {
         on_progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Status, SweepError> {
         backend.reuse_buffers(true);
-        if self.store.header.status != Status::Unfinished && self.damaged.is_empty() {
+        if self.store.header.status != Status::Unfinished {
             return Ok(self.store.header.status);
         }
         self.verify(backend)?;

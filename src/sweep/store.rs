@@ -57,6 +57,9 @@ impl Store {
 
     /// From now on, what is kept is of `session`.
     pub(super) fn begin_session(&mut self, session: SweepSession) -> Result<(), SweepError> {
+        // of one that had ended, a part was lost: killed now, it still has to be continued
+        (self.header.status, self.header.ended) = (Status::Unfinished, None);
+        self.header.counts = None;
         self.header.sessions.push(session);
         self.write_header()
     }

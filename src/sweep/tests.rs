@@ -155,8 +155,12 @@ fn a_damaged_part_is_set_aside_and_measured_again() {
     drop(sweep);
     let part = folder.path().join("parts/0000010-0000010.parquet");
     std::fs::write(&part, "cut").unwrap();
-    let mut sweep = open(folder.path(), plan.clone()).unwrap();
+    let sweep = open(folder.path(), plan.clone()).unwrap();
     assert_eq!(sweep.damaged.len(), 1, "{:?}", sweep.damaged);
+    drop(sweep);
+    // as if killed there: whoever comes next sees that something is missing
+    let mut sweep = open(folder.path(), plan.clone()).unwrap();
+    assert_eq!(sweep.header().status, Status::Unfinished);
     let mut prepared = 0;
     let mut backend = Null(|_| {
         prepared += 1;
