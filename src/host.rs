@@ -97,16 +97,16 @@ fn step_ns(durations_ns: &[u64]) -> f64 {
     steps.min().map_or(1.0, |step| step as f64)
 }
 
-/// Ends the process as a failure, without what libraries want to do at its end: the driver would
+/// Ends the process with `status`, without what libraries want to do at its end: the driver would
 /// wait for work that never does.
-pub fn leave_without_waiting() {
+pub fn leave_without_waiting(status: u8) {
     #[cfg(unix)]
     {
         unsafe extern "C" {
             fn _exit(status: i32) -> !;
         }
         // SAFETY: it ends the process and touches nothing; standard output is written line by line.
-        unsafe { _exit(1) }
+        unsafe { _exit(status.into()) }
     }
 }
 

@@ -259,6 +259,9 @@ struct ReportArgs {
 /// Where and how the convolutions run is set by ALPHA_FLOPS_BACKEND, _THREADS, _DEVICE and the like
 /// (see the README); _PROTOCOL, _LAUNCHES, _SEED and _TIME_BUDGET are of `replicate` alone. Stopped
 /// at any moment, the same command continues.
+///
+/// The exit status is 3 where the sweep has ended and some configurations failed, 75 where the device
+/// was lost and the same command continues.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct SweepArgs {
@@ -344,12 +347,14 @@ enum SummaryFormat {
 fn main() -> ExitCode {
     run(&Cli::parse()).unwrap_or_else(|error| {
         complain(&error);
-        if let Some(error) = error.downcast_ref::<sweep::SweepCommandError>()
-            && error.hangs()
-        {
-            leave_without_waiting();
+        match error.downcast_ref::<sweep::SweepCommandError>() {
+            Some(error) if error.hangs() => {
+                leave_without_waiting(sweep::DEVICE_LOST);
+                ExitCode::FAILURE
+            }
+            Some(error) if error.is_device_lost() => ExitCode::from(sweep::DEVICE_LOST),
+            _ => ExitCode::FAILURE,
         }
-        ExitCode::FAILURE
     })
 }
 
@@ -548,7 +553,8 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
     };
     let done = sweep::measure(&request, out)?;
     print(&done.to_string())?;
-    Ok(status(done.counts.failed == 0))
+    let failed = done.counts.failed > 0;
+    Ok(if failed { ExitCode::from(sweep::SOME_FAILED) } else { ExitCode::SUCCESS })
 }
 
 fn run_sweep_merge(args: &SweepMergeArgs) -> anyhow::Result<ExitCode> {
