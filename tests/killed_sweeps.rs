@@ -194,7 +194,13 @@ fn whole(folder: &Path) {
                     assert_eq!((host_ns, launches), (shape.macs().0 as f64, 50));
                 }
                 Visited::Skipped { .. } => assert!(4 * shape.weights_len() > 1 << 28),
-                Visited::Failed { .. } => assert_eq!(index % 13, 0),
+                // so many kills, so soon after each other, may come at one configuration
+                Visited::Failed { detail } => {
+                    assert!(
+                        index.is_multiple_of(13) || detail.contains("processes ended"),
+                        "{detail}"
+                    );
+                }
             }
         })
         .unwrap();

@@ -33,6 +33,13 @@ pub struct SweepHeader {
     pub shards: Vec<SweepHeader>,
 }
 
+impl SweepHeader {
+    /// How many processes ended at a configuration of the shard.
+    pub(super) fn deaths(&self, ordinal: u32) -> usize {
+        self.sessions.iter().filter(|session| session.died_at == Some(ordinal)).count()
+    }
+}
+
 /// A process that worked on a sweep, and on which machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepSession {
@@ -43,6 +50,8 @@ pub struct SweepSession {
     pub host: String,
     /// The machine, down to which card or cores.
     pub platform: Platform,
+    /// Which of the shard's configurations it was at when it ended without an outcome of it, if it did.
+    pub died_at: Option<u32>,
 }
 
 /// Whether a sweep goes on.

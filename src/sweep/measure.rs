@@ -69,7 +69,13 @@ impl Sweep {
         // a sweep that has ended, and of which all is there, has nothing to add
         let ended_with = store.header.counts.as_ref().map(Counts::visited);
         if ended_with != Some(counts.visited()) {
-            store.begin_session(SweepSession { session, host: host::name(), platform })?;
+            let is_kept = |ordinal: &u32| covered.iter().any(|range| range.contains(ordinal));
+            let died_at = store.last_begun().filter(|ordinal| !is_kept(ordinal));
+            if let Some(last) = store.header.sessions.last_mut() {
+                last.died_at = died_at;
+            }
+            let host = host::name();
+            store.begin_session(SweepSession { session, host, platform, died_at: None })?;
         }
         counts.unvisited = u64::from(store.header.plan.configurations()) - counts.visited();
         Ok(Self { store, order, covered, pace, counts, part_interval, damaged })
@@ -140,6 +146,7 @@ impl Sweep {
                 self.keep(first, &mut part)?;
                 return Ok(false);
             }
+            self.store.begin(ordinal)?;
             let (visit, lost) = self.visit(ordinal, backend);
             self.counts.add(&visit);
             self.counts.unvisited -= 1;

@@ -7,6 +7,7 @@
 //!   parts/         0000000-0000411.parquet: the shard's configurations from the first to the last,
 //!                  in the order measured; one that cannot be read is set aside as `.damaged` and
 //!                  measured again
+//!   at             which session began which configuration last
 //!   lock           held while a process works on the sweep
 //! ```
 //!
@@ -17,7 +18,7 @@
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
 use std::hash::BuildHasher;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,8 @@ pub const SCHEMA_VERSION: u32 = 2;
 pub(super) struct Store {
     pub(super) path: PathBuf,
     pub(super) header: SweepHeader,
+    /// `at`.
+    at: File,
     /// Held until the process ends, however it ends.
     _lock: File,
 }
@@ -50,7 +53,10 @@ impl Store {
             true => continued(path, &plan)?,
             false => begun(path, plan)?,
         };
-        let store = Self { path: path.to_owned(), header, _lock: lock };
+        let at = path.join("at");
+        let at = File::options().create(true).truncate(false).read(true).write(true).open(&at);
+        let at = at.map_err(|source| SweepError::io(path, source))?;
+        let store = Self { path: path.to_owned(), header, at, _lock: lock };
         store.remove_leftovers()?;
         Ok(store)
     }
@@ -62,6 +68,23 @@ impl Store {
         self.header.counts = None;
         self.header.sessions.push(session);
         self.write_header()
+    }
+
+    /// Notes that the configuration is begun. It is not synced: that would take longer than measuring,
+    /// and what the death of a process leaves is enough.
+    pub(super) fn begin(&self, ordinal: u32) -> Result<(), SweepError> {
+        let session = self.header.sessions.len();
+        let line = format!("{session:010} {ordinal:010}\n");
+        let written = (&self.at).rewind().and_then(|()| (&self.at).write_all(line.as_bytes()));
+        written.map_err(|source| SweepError::io(&self.path.join("at"), source))
+    }
+
+    /// The configuration that the last session began last.
+    pub(super) fn last_begun(&self) -> Option<u32> {
+        let line = io::read_to_string(&self.at).ok()?;
+        let (session, ordinal) = line.trim_end().split_once(' ')?;
+        let last = session.parse() == Ok(self.header.sessions.len());
+        ordinal.parse().ok().filter(|_| last)
     }
 
     pub(super) fn write_header(&self) -> Result<(), SweepError> {

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::grid::Grid;
-use super::order::Shard;
+use super::order::{Order, Shard};
 use super::pace::cost;
 use super::*;
 use crate::environment::Platform;
@@ -142,6 +142,35 @@ fn a_sweep_of_an_older_schema_is_refused_and_left_as_it_is() {
     }
     assert_eq!(std::fs::read_to_string(&header).unwrap(), old);
     assert_eq!(std::fs::read_dir(folder.path().join("parts")).unwrap().count(), parts);
+}
+
+#[test]
+fn a_configuration_that_ended_three_processes_is_given_up_and_the_rest_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = plan();
+    plan.memory_limit = None;
+    let deadly = plan.grid.shape(Order::new(plan.grid, plan.seed).index(plan.shard.position(20)));
+    let crashes = || {
+        let mut sweep = open(folder.path(), plan.clone()).unwrap();
+        let mut backend = Null(|shape| {
+            assert_ne!(shape, deadly, "crashed");
+            Ok(1.0)
+        });
+        let measured = std::panic::AssertUnwindSafe(|| sweep.measure(&mut backend, &mut |_| {}));
+        std::panic::catch_unwind(measured).is_err()
+    };
+    assert_eq!([(); 4].map(|()| crashes()), [true, true, true, false]);
+    let visits = visits(folder.path());
+    assert_eq!(visits.len() as u32, plan.configurations());
+    for (ordinal, Visit { shape, outcome, .. }) in visits.into_iter().enumerate() {
+        match outcome {
+            Visited::Failed { detail } => {
+                assert_eq!((ordinal, shape), (20, deadly));
+                assert!(detail.contains("3 processes ended while they measured it"), "{detail}");
+            }
+            outcome => assert!(matches!(outcome, Visited::Measured { .. }), "{outcome:?}"),
+        }
+    }
 }
 
 #[test]

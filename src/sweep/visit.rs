@@ -18,6 +18,10 @@ use crate::run::too_large;
 use crate::shape::ConvShape;
 use crate::statistics::Summary;
 
+/// Processes that may end at one configuration, by a crash in a library or for want of memory, before
+/// it is given up: once or twice may be chance, as when a cluster needs the machine.
+const MOST_DEATHS: usize = 3;
+
 impl Sweep {
     /// Compares outputs of some small convolutions with direct sums. Whatever else is wrong with them
     /// will be with configurations, and recorded there.
@@ -71,7 +75,12 @@ impl Sweep {
         let position = plan.shard.position(ordinal);
         let shape = plan.grid.shape(self.order.index(position));
         let mut lost = None;
-        let outcome = match self.try_measure(shape, backend) {
+        let deaths = self.store.header.deaths(ordinal);
+        let tried = match deaths < MOST_DEATHS {
+            true => self.try_measure(shape, backend),
+            false => Err(SampleError::Deadly { deaths }),
+        };
+        let outcome = match tried {
             Ok(outcome) => outcome,
             Err(SampleError::Backend(error)) if error.is_out_of_memory() => {
                 Visited::Skipped { reason: Skip::Memory, detail: error.to_string() }
@@ -140,6 +149,8 @@ enum SampleError {
     Backend(#[from] BackendError),
     #[error(transparent)]
     Time(#[from] SweepError),
+    #[error("{deaths} processes ended while they measured it, without saying why: not tried again")]
+    Deadly { deaths: usize },
 }
 
 /// The end of the sweep, if the device did not survive it.
