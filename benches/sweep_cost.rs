@@ -10,78 +10,17 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};
 
 use alpha_flops::backend::cpu::AlgorithmChoice;
-use alpha_flops::backend::device::Device;
-use alpha_flops::backend::{Backend, BackendError, LaunchTime, PreparedConv};
 use alpha_flops::environment::Platform;
 use alpha_flops::protocol::Protocol;
 use alpha_flops::record::Session;
 use alpha_flops::settings::BackendSettings;
-use alpha_flops::shape::ConvShape;
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::Shard;
 use alpha_flops::sweep::{Sweep, SweepPlan, WARM_UP_LAUNCHES};
-use alpha_flops::units::Bytes;
 
-const TIME: LaunchTime = LaunchTime { host_ns: 1.0, device_ns: None, submission_ns: None };
-
-/// Computes nothing.
-struct Null;
-
-impl Backend for Null {
-    fn device(&self) -> Device {
-        Device::Cpu { pinned_cores: None }
-    }
-
-    fn required_memory(&self, _: ConvShape) -> Bytes {
-        Bytes(0)
-    }
-
-    fn available_memory(&self) -> Option<Bytes> {
-        None
-    }
-
-    fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
-        Ok(TIME)
-    }
-
-    fn check(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn prepare(
-        &mut self,
-        _: ConvShape,
-        _: u64,
-    ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
-        Ok(Box::new(Self))
-    }
-}
-
-impl PreparedConv for Null {
-    fn launch(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn synchronize(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn time(&mut self, _: NonZeroU32) -> Result<LaunchTime, BackendError> {
-        Ok(TIME)
-    }
-
-    fn algorithm(&self) -> &str {
-        "null"
-    }
-
-    fn workspace_bytes(&self) -> Bytes {
-        Bytes(0)
-    }
-
-    fn verify(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-}
+#[path = "../tests/null_backend/mod.rs"]
+mod null_backend;
+use null_backend::{Null, time};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::temp_dir().join(format!("sweep-cost-{}", std::process::id()));
@@ -99,13 +38,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             threads: NonZeroUsize::MIN,
             algorithm: AlgorithmChoice::Auto,
         },
-        platform: Platform::of(&Null),
+        platform: Platform::of(&Null(|_| Ok(1.0))),
     };
-    let session = Session::now(TIME, None);
+    let session = Session::now(time(1.0), None);
     let mut sweep = Sweep::open(&folder, plan.clone(), session.clone(), Duration::from_secs(10))?;
     let begun = Instant::now();
     let mut next = 100_000;
-    sweep.measure(&mut Null, &mut |progress| {
+    sweep.measure(&mut Null(|_| Ok(1.0)), &mut |progress| {
         if progress.counts.visited() == next {
             report(next, begun.elapsed());
             next += 100_000;

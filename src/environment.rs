@@ -12,8 +12,8 @@ use crate::units::Bytes;
 /// is called, `criterion` makes the statistics and files out of launches.
 const RECORDED_CRATES: [&str; 3] = ["criterion", "cudarc", "gemm"];
 
-/// What stays the same while a machine, its software and this code do: runs may continue or be
-/// compared with each other only where it is equal.
+/// What stays the same while a machine, its software and this code do. Runs may continue only where
+/// it is equal, sweeps where its [kind](Platform::kind) is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
     /// What computes: `cpu`, `cudnn`, or `cudnn-stand-in`, which is no GPU.
@@ -103,6 +103,42 @@ impl Platform {
         }
     }
 
+    /// What of it decides latencies, each by its name: where it is equal, machines are of one kind,
+    /// and a sweep may be measured on several. What is left out tells a machine from others of its
+    /// kind: which card and cores, how much of them and of memory, the system.
+    pub fn kind(&self) -> Vec<(&'static str, String)> {
+        let Self {
+            backend,
+            device,
+            gpu,
+            cpu,
+            physical_cores: _,
+            logical_cores: _,
+            pinned_cores,
+            memory: _,
+            os: _,
+            kernel: _,
+            rustc,
+            target,
+            vector_extensions,
+            crates,
+            git_commit,
+        } = self;
+        let mut kind = vec![
+            ("backend", backend.clone()),
+            ("device", device.clone()),
+            ("CPU", cpu.clone()),
+            ("pinned", pinned_cores.is_some().to_string()),
+            ("rustc", rustc.clone()),
+            ("target", target.clone()),
+            ("vector extensions", vector_extensions.clone()),
+            ("crates", crates.join(", ")),
+            ("commit", git_commit.clone()),
+        ];
+        kind.extend(gpu.iter().flat_map(Gpu::kind));
+        kind
+    }
+
     /// The versions that decide the numbers, in one line.
     pub fn versions(&self) -> String {
         let own = format!("{}, {}", self.crates.join(", "), self.rustc);
@@ -179,6 +215,38 @@ mod tests {
         for name in RECORDED_CRATES {
             assert!(versions.iter().any(|v| v.starts_with(&format!("{name} "))), "{name}");
         }
+    }
+
+    #[test]
+    fn another_card_is_of_the_same_kind_and_another_driver_is_not() {
+        let gpu = Gpu {
+            name: "a card".to_owned(),
+            uuid: "GPU-1".to_owned(),
+            pci_bus_id: "0000:01:00.0".to_owned(),
+            compute_capability: "9.0".to_owned(),
+            multiprocessors: 132,
+            l2_cache: Bytes(50 << 20),
+            memory: Bytes(80 << 30),
+            driver: Some("570.86.10".to_owned()),
+            cuda: "12.8".to_owned(),
+            cudnn: "9.28.0".to_owned(),
+            cudnn_cuda: "12.9".to_owned(),
+            ecc: Some(true),
+            persistence: Some(true),
+            power_limit_w: Some(700),
+            variables: [("CUDA_VISIBLE_DEVICES", "0"), ("CUDNN_LOGLEVEL_DBG", "0")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            nvml_missing: None,
+        };
+        let mut other = gpu.clone();
+        other.uuid = "GPU-2".to_owned();
+        other.variables.insert("CUDA_VISIBLE_DEVICES".to_owned(), "3".to_owned());
+        assert_eq!(gpu.kind(), other.kind());
+        other.variables.insert("CUDNN_LOGLEVEL_DBG".to_owned(), "3".to_owned());
+        assert_ne!(gpu.kind(), other.kind());
+        let other = Gpu { driver: Some("580.1".to_owned()), ..gpu.clone() };
+        assert_ne!(gpu.kind(), other.kind());
     }
 
     #[test]

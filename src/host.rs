@@ -1,4 +1,4 @@
-//! The machine that this process runs on: its memory and its clock.
+//! The machine that this process runs on: its name, its memory and its clock.
 
 use std::hint::black_box;
 use std::sync::OnceLock;
@@ -28,6 +28,11 @@ pub fn available_memory() -> Option<Bytes> {
 pub fn total_memory(system: &System) -> Bytes {
     let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
     Bytes(system.total_memory().min(limit))
+}
+
+/// What the machine is called.
+pub fn name() -> String {
+    System::host_name().unwrap_or_else(|_| "unknown".to_owned())
 }
 
 /// The clock that times launches.
@@ -92,16 +97,16 @@ fn step_ns(durations_ns: &[u64]) -> f64 {
     steps.min().map_or(1.0, |step| step as f64)
 }
 
-/// Ends the process as a failure, without what libraries want to do at its end: the driver would
+/// Ends the process with `status`, without what libraries want to do at its end: the driver would
 /// wait for work that never does.
-pub fn leave_without_waiting() {
+pub fn leave_without_waiting(status: u8) {
     #[cfg(unix)]
     {
         unsafe extern "C" {
             fn _exit(status: i32) -> !;
         }
         // SAFETY: it ends the process and touches nothing; standard output is written line by line.
-        unsafe { _exit(1) }
+        unsafe { _exit(status.into()) }
     }
 }
 

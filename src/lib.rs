@@ -21,6 +21,10 @@
 //!
 //! The benchmarks hand what was measured to criterion; the analysis crate takes it from there.
 
+// what tests and benches include names the library as they do
+#[cfg(test)]
+extern crate self as alpha_flops;
+
 pub mod atomic_file;
 pub mod backend;
 pub mod environment;

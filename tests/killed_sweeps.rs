@@ -10,9 +10,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use alpha_flops::backend::BackendError;
 use alpha_flops::backend::cpu::AlgorithmChoice;
-use alpha_flops::backend::device::Device;
-use alpha_flops::backend::{Backend, BackendError, LaunchTime, PreparedConv};
 use alpha_flops::environment::{Conditions, Platform};
 use alpha_flops::protocol::Protocol;
 use alpha_flops::random::random_bits;
@@ -24,6 +23,9 @@ use alpha_flops::sweep::order::{Order, Shard};
 use alpha_flops::sweep::{Status, Sweep, SweepFolder, SweepPlan, Visit, Visited, WARM_UP_LAUNCHES};
 use alpha_flops::units::Bytes;
 use jiff::Timestamp;
+
+mod null_backend;
+use null_backend::{Null, time};
 
 /// Set for the process that measures, to the sweep's folder.
 const FOLDER: &str = "KILLED_SWEEP";
@@ -46,73 +48,6 @@ fn main() {
         println!("test {NAME} ... ok");
     }
     println!("\ntest result: ok. {} passed; 0 failed; 0 ignored", u8::from(chosen));
-}
-
-/// Computes nothing, but takes a moment: a time that tells the configuration.
-struct Null;
-
-struct NullConv(f64);
-
-impl Backend for Null {
-    fn device(&self) -> Device {
-        Device::Cpu { pinned_cores: None }
-    }
-
-    fn required_memory(&self, shape: ConvShape) -> Bytes {
-        Bytes(4 * shape.weights_len() as u64)
-    }
-
-    fn available_memory(&self) -> Option<Bytes> {
-        None
-    }
-
-    fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
-        Ok(LaunchTime { host_ns: 1.0, device_ns: None, submission_ns: None })
-    }
-
-    fn check(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn prepare(
-        &mut self,
-        shape: ConvShape,
-        _: u64,
-    ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
-        // every thirteenth fails
-        if Grid::Published.index(shape).is_some_and(|index| index % 13 == 0) {
-            return Err(BackendError::Unsupported { what: "compute that" });
-        }
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_micros(400) {}
-        Ok(Box::new(NullConv(shape.macs().0 as f64)))
-    }
-}
-
-impl PreparedConv for NullConv {
-    fn launch(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn synchronize(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn time(&mut self, _: NonZeroU32) -> Result<LaunchTime, BackendError> {
-        Ok(LaunchTime { host_ns: self.0, device_ns: None, submission_ns: None })
-    }
-
-    fn algorithm(&self) -> &str {
-        "null"
-    }
-
-    fn workspace_bytes(&self) -> Bytes {
-        Bytes(0)
-    }
-
-    fn verify(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
 }
 
 /// Of a machine that nobody asked: that takes longer than what is tested.
@@ -154,7 +89,6 @@ fn plan() -> SweepPlan {
 }
 
 fn measure(folder: &Path) {
-    let empty_launch = LaunchTime { host_ns: 1.0, device_ns: None, submission_ns: None };
     let conditions = Conditions {
         governor: None,
         load_average: None,
@@ -162,10 +96,24 @@ fn measure(folder: &Path) {
         timer_resolution_ns: 1.0,
         timer_overhead_ns: 1.0,
     };
-    let session =
-        Session { started: Timestamp::UNIX_EPOCH, conditions, empty_launch, why_cpu: None };
+    let session = Session {
+        started: Timestamp::UNIX_EPOCH,
+        conditions,
+        empty_launch: time(1.0),
+        why_cpu: None,
+    };
     let mut sweep = Sweep::open(folder, plan(), session, Duration::from_millis(4)).unwrap();
-    sweep.measure(&mut Null, &mut |_| {}).unwrap();
+    sweep.measure(&mut Null(launch_ns), &mut |_| {}).unwrap();
+}
+
+/// A time that tells the configuration, after a moment; every thirteenth fails.
+fn launch_ns(shape: ConvShape) -> Result<f64, BackendError> {
+    if Grid::Published.index(shape).is_some_and(|index| index % 13 == 0) {
+        return Err(BackendError::Unsupported { what: "compute that" });
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_micros(400) {}
+    Ok(shape.macs().0 as f64)
 }
 
 fn measuring_process(folder: &Path) -> Child {
@@ -246,7 +194,13 @@ fn whole(folder: &Path) {
                     assert_eq!((host_ns, launches), (shape.macs().0 as f64, 50));
                 }
                 Visited::Skipped { .. } => assert!(4 * shape.weights_len() > 1 << 28),
-                Visited::Failed { .. } => assert_eq!(index % 13, 0),
+                // so many kills, so soon after each other, may come at one configuration
+                Visited::Failed { detail } => {
+                    assert!(
+                        index.is_multiple_of(13) || detail.contains("processes ended"),
+                        "{detail}"
+                    );
+                }
             }
         })
         .unwrap();

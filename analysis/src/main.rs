@@ -270,6 +270,9 @@ struct ReportArgs {
 /// Where and how the convolutions run is set by ALPHA_FLOPS_BACKEND, _THREADS, _DEVICE and the like
 /// (see the README); _PROTOCOL, _LAUNCHES, _SEED and _TIME_BUDGET are of `replicate` alone. Stopped
 /// at any moment, the same command continues.
+///
+/// The exit status is 3 where the sweep has ended and some configurations failed, 75 where the device
+/// was lost and the same command continues.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct SweepArgs {
@@ -355,12 +358,14 @@ enum SummaryFormat {
 fn main() -> ExitCode {
     run(&Cli::parse()).unwrap_or_else(|error| {
         complain(&error);
-        let sweep = error.downcast_ref::<sweep::SweepCommandError>();
         let replicate = error.downcast_ref::<replicate::ReplicateError>();
+        let sweep = error.downcast_ref::<sweep::SweepCommandError>();
+        let lost = sweep.is_some_and(|error| error.is_device_lost());
+        let status = if lost { sweep::DEVICE_LOST } else { 1 };
         if sweep.is_some_and(|e| e.hangs()) || replicate.is_some_and(|e| e.hangs()) {
-            leave_without_waiting();
+            leave_without_waiting(status);
         }
-        ExitCode::FAILURE
+        ExitCode::from(status)
     })
 }
 
@@ -571,7 +576,8 @@ fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
     };
     let done = sweep::prepare(|_| request)?.measure(out)?;
     print(&done.to_string())?;
-    Ok(status(done.counts.failed == 0))
+    let failed = done.counts.failed > 0;
+    Ok(if failed { ExitCode::from(sweep::SOME_FAILED) } else { ExitCode::SUCCESS })
 }
 
 fn run_sweep_merge(args: &SweepMergeArgs) -> anyhow::Result<ExitCode> {

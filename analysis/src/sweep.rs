@@ -21,6 +21,12 @@ use alpha_flops::sweep::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use thiserror::Error;
 
+/// Exit status where the sweep has ended and some configurations failed: repeated, it has nothing to do.
+pub const SOME_FAILED: u8 = 3;
+
+/// Exit status where the device was lost: the same command continues. It is the system's `EX_TEMPFAIL`.
+pub const DEVICE_LOST: u8 = 75;
+
 /// What is asked for on the command line; the rest is settings.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
@@ -73,6 +79,11 @@ pub enum SweepCommandError {
 }
 
 impl SweepCommandError {
+    /// Whether another process could continue: what the device did not survive is recorded.
+    pub fn is_device_lost(&self) -> bool {
+        matches!(self, Self::Sweep(SweepError::DeviceLost { .. }))
+    }
+
     /// Whether the device has work that never ends, for which the process would wait at its end.
     pub fn hangs(&self) -> bool {
         matches!(self, Self::Sweep(SweepError::DeviceLost { hangs: true, .. }))

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     result.unwrap_or_else(|error| {
         console::error(&error);
         if let Some(RunError::DeviceLost { hangs: true, .. }) = error.downcast_ref() {
-            leave_without_waiting();
+            leave_without_waiting(1);
         }
         ExitCode::FAILURE
     })

@@ -135,8 +135,9 @@ impl CudnnBackend {
         let context = Context::open(options.device)?;
         let (functions, cudnn, cudnn_cuda) = load_cudnn(Some(context.cuda_version()))?;
         check_variables(options.math)?;
-        let monitor = Monitor::open(&context.pci_bus_id()?);
-        let gpu = describe(&context, [cudnn, cudnn_cuda], &monitor)?;
+        let pci_bus_id = context.pci_bus_id()?;
+        let monitor = Monitor::open(&pci_bus_id);
+        let gpu = describe(&context, pci_bus_id, [cudnn, cudnn_cuda], &monitor)?;
         let stream = Rc::new(Stream::new(&context, options.launch_timeout)?);
         let handle = Handle::new(functions, &stream)?;
         let timer = Timer { stream, before: Event::new(&context)?, after: Event::new(&context)? };
@@ -367,6 +368,7 @@ fn check_variables(math: Math) -> Result<(), GpuError> {
 
 fn describe(
     context: &Context,
+    pci_bus_id: String,
     [cudnn, cudnn_cuda]: [usize; 2],
     monitor: &Result<Monitor, String>,
 ) -> Result<Gpu, GpuError> {
@@ -376,7 +378,7 @@ fn describe(
     Ok(Gpu {
         name: context.name()?,
         uuid: context.uuid()?,
-        pci_bus_id: context.pci_bus_id()?,
+        pci_bus_id,
         compute_capability: format!(
             "{}.{}",
             attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,

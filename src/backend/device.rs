@@ -63,6 +63,48 @@ pub struct Gpu {
 }
 
 impl Gpu {
+    /// What of it decides latencies, each by its name; the rest tells a card from others of its kind.
+    pub fn kind(&self) -> Vec<(&'static str, String)> {
+        /// They say which card, not what it does.
+        const CHOOSE_A_CARD: [&str; 2] = ["CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"];
+        let Self {
+            name,
+            uuid: _,
+            pci_bus_id: _,
+            compute_capability,
+            multiprocessors,
+            l2_cache,
+            memory: _,
+            driver,
+            cuda,
+            cudnn,
+            cudnn_cuda,
+            ecc,
+            persistence: _,
+            power_limit_w,
+            variables,
+            nvml_missing: _,
+        } = self;
+        let variables =
+            variables.iter().filter(|(name, _)| !CHOOSE_A_CARD.contains(&name.as_str()));
+        let variables: Vec<String> =
+            variables.map(|(name, value)| format!("{name}={value}")).collect();
+        let or_unknown = |value: Option<String>| value.unwrap_or_else(|| "unknown".to_owned());
+        vec![
+            ("GPU", name.clone()),
+            ("compute capability", compute_capability.clone()),
+            ("multiprocessors", multiprocessors.to_string()),
+            ("level-2 cache", format!("{} B", l2_cache.0)),
+            ("driver", or_unknown(driver.clone())),
+            ("CUDA", cuda.clone()),
+            ("cuDNN", cudnn.clone()),
+            ("cuDNN's CUDA", cudnn_cuda.clone()),
+            ("ECC", or_unknown(ecc.map(|on| on.to_string()))),
+            ("power limit", or_unknown(power_limit_w.map(|watts| format!("{watts} W")))),
+            ("variables", variables.join(" ")),
+        ]
+    }
+
     /// Whether it is the stand-in.
     pub fn is_stand_in(&self) -> bool {
         self.name == STAND_IN

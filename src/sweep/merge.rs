@@ -9,7 +9,7 @@ use super::store::{self, create_folder};
 use super::{Counts, PART_ROWS, Status, SweepError, SweepFolder, SweepHeader};
 
 /// Opens the shards in `folders` and checks that they are all the shards of one sweep: of the same
-/// grid, seed, protocol, device model and versions, each there once, and ended. They come back in
+/// grid, seed, protocol, kind of machine and versions, each there once, and ended. They come back in
 /// their order.
 ///
 /// # Errors
@@ -64,22 +64,11 @@ fn each_once(shards: &[SweepFolder]) -> Result<(), SweepError> {
 
 /// What keeps two shards from being of one sweep.
 fn differences(one: &SweepHeader, other: &SweepHeader) -> Vec<String> {
-    let (this, that) = (&one.plan, &other.plan);
-    let mut differences = this.comparable().differences(&that.comparable());
-    let lines = [
-        ("grid", this.grid.to_string(), that.grid.to_string()),
-        ("seed", this.seed.to_string(), that.seed.to_string()),
-        ("shards", this.shard.of().to_string(), that.shard.of().to_string()),
-        ("launches", this.launches.to_string(), that.launches.to_string()),
-        ("warm-up", this.warm_up_launches.to_string(), that.warm_up_launches.to_string()),
-        ("budget", format!("{:?}", this.budget), format!("{:?}", that.budget)),
-        ("memory limit", format!("{:?}", this.memory_limit), format!("{:?}", that.memory_limit)),
-        ("versions", this.platform.versions(), that.platform.versions()),
-        ("commit", this.platform.git_commit.clone(), that.platform.git_commit.clone()),
-    ];
-    let differing = lines.into_iter().filter(|(_, this, that)| this != that);
-    differences
-        .extend(differing.map(|(what, this, that)| format!("{what} `{this}` against `{that}`")));
+    let differing = one.plan.differing(&other.plan).into_iter();
+    let mut differences: Vec<String> = differing
+        .filter(|(what, ..)| *what != "shard")
+        .map(|(what, this, that)| format!("{what} `{this}` against `{that}`"))
+        .collect();
     for header in [one, other] {
         if !header.shards.is_empty() {
             differences.push(format!("{} is merged already", header.sweep_id));
@@ -157,14 +146,17 @@ fn write_parts(
         collected.clear();
         written
     };
+    let mut sessions_before = 0;
     for shard in shards {
-        shard.read(|visit| {
+        shard.read(|mut visit| {
+            visit.session += sessions_before;
             counts.add(&visit);
             collected.push(visit);
             if collected.len() >= PART_ROWS && failed.is_none() {
                 failed = write(&mut collected).err();
             }
         })?;
+        sessions_before += shard.header.sessions.len() as u32;
     }
     if let Some(error) = failed {
         return Err(error);

@@ -42,6 +42,7 @@ const SCHEMA: &str = "message sweep {
     optional int64 outliers_mild;
     optional int64 outliers_severe;
     required double wall_s;
+    required int32 session;
 }";
 
 /// The file's metadata that says which sweep it is of.
@@ -58,6 +59,8 @@ pub struct Visit {
     pub outcome: Visited,
     /// What it took in all, in seconds.
     pub wall_s: f64,
+    /// The process that visited it: which of the sweep's sessions, from 0.
+    pub session: u32,
 }
 
 /// What became of a configuration of a sweep.
@@ -161,6 +164,7 @@ fn write_columns<W: io::Write + Send>(mut columns: Columns<'_, W>) -> Result<(),
     columns.shapes()?;
     columns.outcomes()?;
     columns.required::<DoubleType>(|visit| visit.wall_s)?;
+    columns.required::<Int32Type>(|visit| visit.session as i32)?;
     columns.group.close().map(drop)
 }
 
@@ -314,9 +318,10 @@ fn understood(row: &Record) -> Result<Visit, String> {
         mild,
         severe,
         wall_s,
+        session,
     ] = cells[..]
     else {
-        return Err(format!("{} values, expected 19", cells.len()));
+        return Err(format!("{} values, expected 20", cells.len()));
     };
     let dimension =
         |field| Ok::<_, String>(u64::from(whole(field).ok_or("a dimension is missing")?));
@@ -351,7 +356,8 @@ fn understood(row: &Record) -> Result<Visit, String> {
         Field::Double(wall_s) if wall_s.is_finite() && *wall_s >= 0.0 => *wall_s,
         other => return Err(format!("wall_s is {other}, expected finite and ≥ 0")),
     };
-    Ok(Visit { position, shape, outcome, wall_s })
+    let session = whole(session).ok_or("session is out of range")?;
+    Ok(Visit { position, shape, outcome, wall_s, session })
 }
 
 fn spread(times: [&Field; 3], outliers: [&Field; 2]) -> Option<Spread> {
@@ -413,7 +419,13 @@ mod tests {
         let shape = "h=1_w=2_in=10_out=20_k=3".parse().unwrap();
         (7..)
             .zip(outcomes)
-            .map(|(position, outcome)| Visit { position, shape, outcome, wall_s: 0.25 })
+            .map(|(position, outcome)| Visit {
+                position,
+                shape,
+                outcome,
+                wall_s: 0.25,
+                session: position / 9,
+            })
             .collect()
     }
 

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! DIR/
-//!   sweep.json     header: schema, id, plan, platform, sessions; at the end counts and status
+//!   sweep.json     header: schema, id, plan, sessions with their machines; at the end counts and
+//!                  status
 //!   parts/         0000000-0000411.parquet: the shard's configurations from the first to the last,
 //!                  in the order measured; one that cannot be read is set aside as `.damaged` and
 //!                  measured again
+//!   at             which session began which configuration last
 //!   lock           held while a process works on the sweep
 //! ```
 //!
@@ -16,45 +18,76 @@
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
 use std::hash::BuildHasher;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::rows::{self, Visit};
-use super::{Status, SweepError, SweepHeader, SweepPlan};
+use super::{Status, SweepError, SweepHeader, SweepPlan, SweepSession};
 use crate::atomic_file::write_atomically;
-use crate::record::{Session, now};
+use crate::record::now;
 
 /// The file that makes a folder one of a sweep.
 pub const HEADER: &str = "sweep.json";
 
 /// Version of the folder's layout, of `sweep.json` and of the parts' columns.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// A sweep's folder, for as long as this process works on it.
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) path: PathBuf,
     pub(super) header: SweepHeader,
+    /// `at`.
+    at: File,
     /// Held until the process ends, however it ends.
     _lock: File,
 }
 
 impl Store {
-    /// Takes up the sweep in `path`, or begins it.
-    pub(super) fn open(path: &Path, plan: SweepPlan, session: Session) -> Result<Self, SweepError> {
+    /// Takes up the sweep in `path`, or begins it. Nothing is written before
+    /// [`Self::begin_session`].
+    pub(super) fn open(path: &Path, plan: SweepPlan) -> Result<Self, SweepError> {
         create_folder(&path.join("parts"))?;
         let lock = lock(path)?;
         let header = match path.join("sweep.json").exists() {
-            true => continued(path, &plan, session)?,
-            false => begun(path, plan, session)?,
+            true => continued(path, &plan)?,
+            false => begun(path, plan)?,
         };
-        let store = Self { path: path.to_owned(), header, _lock: lock };
-        store.write_header()?;
+        let at = path.join("at");
+        let at = File::options().create(true).truncate(false).read(true).write(true).open(&at);
+        let at = at.map_err(|source| SweepError::io(path, source))?;
+        let store = Self { path: path.to_owned(), header, at, _lock: lock };
         store.remove_leftovers()?;
         Ok(store)
+    }
+
+    /// From now on, what is kept is of `session`.
+    pub(super) fn begin_session(&mut self, session: SweepSession) -> Result<(), SweepError> {
+        // of one that had ended, a part was lost: killed now, it still has to be continued
+        (self.header.status, self.header.ended) = (Status::Unfinished, None);
+        self.header.counts = None;
+        self.header.sessions.push(session);
+        self.write_header()
+    }
+
+    /// Notes that the configuration is begun. It is not synced: that would take longer than measuring,
+    /// and what the death of a process leaves is enough.
+    pub(super) fn begin(&self, ordinal: u32) -> Result<(), SweepError> {
+        let session = self.header.sessions.len();
+        let line = format!("{session:010} {ordinal:010}\n");
+        let written = (&self.at).rewind().and_then(|()| (&self.at).write_all(line.as_bytes()));
+        written.map_err(|source| SweepError::io(&self.path.join("at"), source))
+    }
+
+    /// The configuration that the last session began last.
+    pub(super) fn last_begun(&self) -> Option<u32> {
+        let line = io::read_to_string(&self.at).ok()?;
+        let (session, ordinal) = line.trim_end().split_once(' ')?;
+        let last = session.parse() == Ok(self.header.sessions.len());
+        ordinal.parse().ok().filter(|_| last)
     }
 
     pub(super) fn write_header(&self) -> Result<(), SweepError> {
@@ -112,28 +145,29 @@ impl Store {
     }
 }
 
-fn begun(path: &Path, plan: SweepPlan, session: Session) -> Result<SweepHeader, SweepError> {
+fn begun(path: &Path, plan: SweepPlan) -> Result<SweepHeader, SweepError> {
     if let Some((_, part)) = parts(path)?.into_iter().next() {
         let reason = "is of a sweep whose sweep.json is missing; choose another folder".to_owned();
         return Err(SweepError::content(&part, reason));
     }
     // std's hasher is seeded from the system's randomness
     let random = RandomState::new().hash_one(std::process::id()) as u16;
+    let started = now();
     Ok(SweepHeader {
         schema_version: SCHEMA_VERSION,
-        sweep_id: format!("sweep-{}-{random:04x}", session.started.strftime("%Y-%m-%dt%H-%M-%Sz")),
+        sweep_id: format!("sweep-{}-{random:04x}", started.strftime("%Y-%m-%dt%H-%M-%Sz")),
         status: Status::Unfinished,
-        started: session.started,
+        started,
         ended: None,
         plan,
         counts: None,
-        sessions: vec![session],
+        sessions: Vec::new(),
         shards: Vec::new(),
     })
 }
 
-fn continued(path: &Path, plan: &SweepPlan, session: Session) -> Result<SweepHeader, SweepError> {
-    let mut header = read_header(path)?;
+fn continued(path: &Path, plan: &SweepPlan) -> Result<SweepHeader, SweepError> {
+    let header = read_header(path)?;
     if !header.shards.is_empty() {
         let reason = "is merged from shards and cannot be continued: continue those".to_owned();
         return Err(SweepError::content(&path.join("sweep.json"), reason));
@@ -142,10 +176,6 @@ fn continued(path: &Path, plan: &SweepPlan, session: Session) -> Result<SweepHea
     if !differences.is_empty() {
         let path = path.to_owned();
         return Err(SweepError::OtherPlan { path, differences: differences.join("; ") });
-    }
-    // a sweep that has ended has nothing to add
-    if header.status == Status::Unfinished {
-        header.sessions.push(session);
     }
     Ok(header)
 }
@@ -170,6 +200,10 @@ pub(super) fn read_part(
         let expected = header.plan.shard.position(ordinal);
         if header.shards.is_empty() && visit.position != expected {
             return wrong(format!("position {}, expected {expected}", visit.position));
+        }
+        let sessions = header.sessions.len();
+        if visit.session as usize >= sessions {
+            return wrong(format!("session {}, expected one of {sessions}", visit.session));
         }
     }
     Ok(visits)
@@ -218,7 +252,10 @@ pub(super) fn read_header(folder: &Path) -> Result<SweepHeader, SweepError> {
     let content = |error: serde_json::Error| SweepError::content(&path, error.to_string());
     let Schema { schema_version } = serde_json::from_slice(&bytes).map_err(content)?;
     if schema_version != SCHEMA_VERSION {
-        let reason = format!("schema_version is {schema_version}, expected {SCHEMA_VERSION}");
+        let reason = format!(
+            "schema_version is {schema_version}, expected {SCHEMA_VERSION}: it is of another version \
+             of alpha-flops, which can read and continue it"
+        );
         return Err(SweepError::content(&path, reason));
     }
     serde_json::from_slice(&bytes).map_err(content)

@@ -1,79 +1,19 @@
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::grid::Grid;
+use super::order::{Order, Shard};
 use super::pace::cost;
 use super::*;
-use crate::backend::device::Device;
-use crate::settings::BackendKind;
-use crate::settings::Requested;
+use crate::environment::Platform;
+use crate::protocol::Protocol;
+use crate::record::Session;
+use crate::settings::{BackendKind, Requested};
 
-/// Computes nothing; says what it is asked.
-#[derive(Default)]
-struct Null {
-    prepared: Vec<ConvShape>,
-    /// What a unit of cost takes.
-    ns_per_cost: f64,
-}
-
-struct NullConv {
-    took: Duration,
-}
-
-impl Backend for Null {
-    fn device(&self) -> Device {
-        Device::Cpu { pinned_cores: None }
-    }
-
-    fn required_memory(&self, shape: ConvShape) -> Bytes {
-        Bytes(4 * shape.weights_len() as u64)
-    }
-
-    fn available_memory(&self) -> Option<Bytes> {
-        None
-    }
-
-    fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
-        Ok(LaunchTime { host_ns: 1.0, device_ns: None, submission_ns: None })
-    }
-
-    fn check(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn prepare(
-        &mut self,
-        shape: ConvShape,
-        _: u64,
-    ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
-        self.prepared.push(shape);
-        let took = Duration::from_secs_f64(cost(BackendKind::Cpu, shape) * self.ns_per_cost / 1e9);
-        Ok(Box::new(NullConv { took }))
-    }
-}
-
-impl PreparedConv for NullConv {
-    fn launch(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn synchronize(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn time(&mut self, _: NonZeroU32) -> Result<LaunchTime, BackendError> {
-        let host_ns = self.took.as_nanos() as f64 + 1.0;
-        Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })
-    }
-
-    fn algorithm(&self) -> &str {
-        "null"
-    }
-
-    fn workspace_bytes(&self) -> Bytes {
-        Bytes(0)
-    }
-
-    fn verify(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-}
+#[path = "../../tests/null_backend/mod.rs"]
+mod null_backend;
+use null_backend::{Null, time};
 
 fn plan() -> SweepPlan {
     let requested = Requested::load(std::iter::empty(), Path::new("none"), Path::new("runs"));
@@ -89,12 +29,12 @@ fn plan() -> SweepPlan {
         budget: None,
         memory_limit: Some(Bytes(1 << 28)),
         backend: settings.backend,
-        platform: Platform::of(&Null::default()),
+        platform: Platform::of(&Null(|_| Ok(1.0))),
     }
 }
 
 fn session() -> Session {
-    Session::now(LaunchTime { host_ns: 1.0, device_ns: None, submission_ns: None }, None)
+    Session::now(time(1.0), None)
 }
 
 fn open(folder: &Path, plan: SweepPlan) -> Result<Sweep, SweepError> {
@@ -110,7 +50,11 @@ fn visits(folder: &Path) -> Vec<Visit> {
 #[test]
 fn a_sweep_visits_its_shard_once_and_says_what_became_of_it() {
     let folder = tempfile::tempdir().unwrap();
-    let mut backend = Null::default();
+    let mut prepared = 0;
+    let mut backend = Null(|_| {
+        prepared += 1;
+        Ok(1.0)
+    });
     let mut sweep = open(folder.path(), plan()).unwrap();
     assert_eq!(sweep.measure(&mut backend, &mut |_| {}).unwrap(), Status::Finished);
     let visits = visits(folder.path());
@@ -120,14 +64,13 @@ fn a_sweep_visits_its_shard_once_and_says_what_became_of_it() {
     let counts = sweep.counts();
     assert_eq!(counts.visited(), visits.len() as u64);
     // three more are verified
-    assert_eq!(counts.measured + 3, backend.prepared.len() as u64);
+    assert_eq!(counts.measured + 3, prepared);
     assert!(counts.skipped["memory"] > 0 && counts.unvisited == 0);
     drop(sweep);
     // the same command once more has nothing to do
     let mut again = open(folder.path(), plan()).unwrap();
-    let mut idle = Null::default();
+    let mut idle = Null(|shape| panic!("{shape} is prepared"));
     assert_eq!(again.measure(&mut idle, &mut |_| {}).unwrap(), Status::Finished);
-    assert!(idle.prepared.is_empty());
 }
 
 #[test]
@@ -140,11 +83,94 @@ fn another_plan_is_refused_with_what_differs() {
     let Err(error) = open(folder.path(), other) else { panic!("taken up") };
     let error = error.to_string();
     assert!(error.contains("holds another sweep: ") && error.contains("seed is 5 there, 6 here"));
-    assert!(error.contains("\"another\" here") && !error.contains("protocol"), "{error}");
+    assert!(error.contains("another here") && !error.contains("protocol"), "{error}");
     let held = open(folder.path(), plan()).unwrap();
     let Err(error) = open(folder.path(), plan()) else { panic!("shared") };
     assert!(matches!(error, SweepError::Locked { .. }), "{error}");
     drop(held);
+}
+
+#[test]
+fn another_machine_of_the_kind_continues_and_each_configuration_says_which_measured_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = plan();
+    plan.platform.pinned_cores = Some(vec![0]);
+    let mut launched = 0;
+    let mut dies = Null(|_| {
+        launched += 1;
+        assert!(launched < 100, "preempted");
+        Ok(1.0)
+    });
+    let mut first = Sweep::open(folder.path(), plan.clone(), session(), Duration::ZERO).unwrap();
+    let preempted = std::panic::AssertUnwindSafe(|| first.measure(&mut dies, &mut |_| {}));
+    assert!(std::panic::catch_unwind(preempted).is_err());
+    drop(first);
+    let mut other = plan.clone();
+    other.platform.pinned_cores = Some(vec![5]);
+    other.platform.kernel = "another".to_owned();
+    other.platform.memory = Bytes(1);
+    let mut second = open(folder.path(), other.clone()).unwrap();
+    second.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
+    let sessions = &second.header().sessions;
+    assert_eq!([&sessions[0].platform, &sessions[1].platform], [&plan.platform, &other.platform]);
+    assert!(!sessions[0].host.is_empty());
+    let by: Vec<u32> = visits(folder.path()).iter().map(|visit| visit.session).collect();
+    let of_the_first = by.iter().filter(|session| **session == 0).count();
+    assert!(of_the_first >= 96 && by.is_sorted() && by.last() == Some(&1), "{by:?}");
+    drop(second);
+    other.platform.pinned_cores = None;
+    let Err(error) = open(folder.path(), other) else { panic!("taken up") };
+    assert!(error.to_string().contains("pinned is true there, false here;"), "{error}");
+}
+
+#[test]
+fn a_sweep_of_an_older_schema_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sweep = open(folder.path(), plan()).unwrap();
+    sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
+    drop(sweep);
+    let header = folder.path().join("sweep.json");
+    let text = std::fs::read_to_string(&header).unwrap();
+    let old = text.replace("\"schema_version\": 2", "\"schema_version\": 1");
+    assert_ne!(old, text);
+    std::fs::write(&header, &old).unwrap();
+    let parts = std::fs::read_dir(folder.path().join("parts")).unwrap().count();
+    let Err(continued) = open(folder.path(), plan()) else { panic!("continued") };
+    let Err(read) = SweepFolder::open(folder.path()) else { panic!("read") };
+    for error in [continued, read].map(|error| error.to_string()) {
+        assert!(error.contains("sweep.json: schema_version is 1, expected 2: "), "{error}");
+    }
+    assert_eq!(std::fs::read_to_string(&header).unwrap(), old);
+    assert_eq!(std::fs::read_dir(folder.path().join("parts")).unwrap().count(), parts);
+}
+
+#[test]
+fn a_configuration_that_ended_three_processes_is_given_up_and_the_rest_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = plan();
+    plan.memory_limit = None;
+    let deadly = plan.grid.shape(Order::new(plan.grid, plan.seed).index(plan.shard.position(20)));
+    let crashes = || {
+        let mut sweep = open(folder.path(), plan.clone()).unwrap();
+        let mut backend = Null(|shape| {
+            assert_ne!(shape, deadly, "crashed");
+            Ok(1.0)
+        });
+        let measured = std::panic::AssertUnwindSafe(|| sweep.measure(&mut backend, &mut |_| {}));
+        std::panic::catch_unwind(measured).is_err()
+    };
+    assert_eq!([(); 4].map(|()| crashes()), [true, true, true, false]);
+    let visits = visits(folder.path());
+    assert_eq!(visits.len() as u32, plan.configurations());
+    for (ordinal, Visit { shape, outcome, .. }) in visits.into_iter().enumerate() {
+        match outcome {
+            Visited::Failed { detail } => {
+                assert_eq!((ordinal, shape), (20, deadly));
+                assert!(detail.contains("3 processes ended while they measured it"), "{detail}");
+            }
+            outcome => assert!(matches!(outcome, Visited::Measured { .. }), "{outcome:?}"),
+        }
+    }
 }
 
 #[test]
@@ -154,15 +180,23 @@ fn a_damaged_part_is_set_aside_and_measured_again() {
     plan.memory_limit = None;
     let every = Duration::ZERO;
     let mut sweep = Sweep::open(folder.path(), plan.clone(), session(), every).unwrap();
-    sweep.measure(&mut Null::default(), &mut |_| {}).unwrap();
+    sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
     drop(sweep);
     let part = folder.path().join("parts/0000010-0000010.parquet");
     std::fs::write(&part, "cut").unwrap();
-    let mut sweep = open(folder.path(), plan.clone()).unwrap();
+    let sweep = open(folder.path(), plan.clone()).unwrap();
     assert_eq!(sweep.damaged.len(), 1, "{:?}", sweep.damaged);
-    let mut backend = Null::default();
+    drop(sweep);
+    // as if killed there: whoever comes next sees that something is missing
+    let mut sweep = open(folder.path(), plan.clone()).unwrap();
+    assert_eq!(sweep.header().status, Status::Unfinished);
+    let mut prepared = 0;
+    let mut backend = Null(|_| {
+        prepared += 1;
+        Ok(1.0)
+    });
     sweep.measure(&mut backend, &mut |_| {}).unwrap();
-    assert_eq!(backend.prepared.len(), 1 + 3);
+    assert_eq!(prepared, 1 + 3);
     assert_eq!(visits(folder.path()).len() as u32, plan.configurations());
 }
 
@@ -173,7 +207,7 @@ fn the_longest_configurations_do_not_eat_the_budget() {
     plan.budget = Some(Duration::from_secs(1000));
     plan.memory_limit = None;
     // many are above a hundredth of the budget, which is 10 s
-    let mut backend = Null { ns_per_cost: 1.0, ..Null::default() };
+    let mut backend = Null(|shape| Ok(1.0 + cost(BackendKind::Cpu, shape)));
     let mut sweep = open(folder.path(), plan).unwrap();
     assert_eq!(sweep.measure(&mut backend, &mut |_| {}).unwrap(), Status::Finished);
     let (mut measured, mut skipped) = (0, 0);
@@ -203,13 +237,13 @@ fn a_used_up_budget_ends_the_sweep_and_counts_what_is_left() {
     plan.budget = Some(Duration::from_millis(3));
     plan.shard = Shard::ALL;
     let mut sweep = open(folder.path(), plan.clone()).unwrap();
-    assert_eq!(sweep.measure(&mut Null::default(), &mut |_| {}).unwrap(), Status::BudgetUsed);
+    assert_eq!(sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap(), Status::BudgetUsed);
     let counts = sweep.header().counts.clone().unwrap();
     assert!(counts.unvisited > 0);
     assert_eq!(counts.visited() + counts.unvisited, u64::from(plan.configurations()));
     drop(sweep);
     let mut again = open(folder.path(), plan).unwrap();
-    assert_eq!(again.measure(&mut Null::default(), &mut |_| {}).unwrap(), Status::BudgetUsed);
+    assert_eq!(again.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap(), Status::BudgetUsed);
 }
 
 #[test]
@@ -220,7 +254,7 @@ fn shards_merge_only_if_all_are_there_once_and_agree() {
         let mut plan = plan();
         plan.shard = Shard::new(number, 3).unwrap();
         plan.budget = Some(Duration::from_millis(20));
-        open(&path(number), plan).unwrap().measure(&mut Null::default(), &mut |_| {}).unwrap();
+        open(&path(number), plan).unwrap().measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
     }
     let all: Vec<PathBuf> = (1..=3).map(path).collect();
     let out = folder.path().join("merged");
@@ -230,7 +264,13 @@ fn shards_merge_only_if_all_are_there_once_and_agree() {
     assert!(refused(&twice).contains("shard 2/3 is both in"));
     let header = merge::merge(&all, &out).unwrap();
     let each: Vec<Visit> = all.iter().flat_map(|path| visits(path)).collect();
-    assert_eq!(visits(&out), each);
+    let of_its_shard = |visit| Visit { session: 0, ..visit };
+    assert_eq!(visits(&out).into_iter().map(of_its_shard).collect::<Vec<_>>(), each);
+    let measured_by = |visit: &Visit| header.sessions[visit.session as usize].clone();
+    for visit in visits(&out) {
+        let shard = &header.shards[visit.position as usize % 3];
+        assert_eq!(measured_by(&visit), shard.sessions[0]);
+    }
     assert_eq!(header.counts.unwrap().visited(), each.len() as u64);
     assert!(refused(&all).contains("is there already"));
     let mut other = plan();

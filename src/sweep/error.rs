@@ -1,0 +1,97 @@
+//! Why a sweep cannot go on.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::backend::BackendError;
+use crate::protocol::Clock;
+use crate::shape::ConvShape;
+
+/// Why a sweep cannot go on, or be read. What was kept before is safe.
+#[derive(Debug, Error)]
+pub enum SweepError {
+    /// The system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// A file cannot be written; the error names it.
+    #[error(transparent)]
+    Write(std::io::Error),
+    /// A file is not what this code writes.
+    #[error("{path}: {reason}")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No sweep there.
+    #[error("{path}: no sweep here, expected a folder with a sweep.json")]
+    NoSweep {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process works on it.
+    #[error("{path} is in use by another process; wait for it, or choose another --out")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The sweep in the folder is another one.
+    #[error(
+        "{path} holds another sweep: {differences}; repeat its command, or choose another --out"
+    )]
+    OtherPlan {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        differences: String,
+    },
+    /// The device can no longer be used by this process.
+    #[error(
+        "{shape}: {reason}\nit is recorded as failed, what was measured is safe: repeat the command \
+         to continue"
+    )]
+    DeviceLost {
+        /// What was launched.
+        shape: ConvShape,
+        /// What happened.
+        reason: String,
+        /// Whether it has work that never ends, for which the system's libraries may wait when the
+        /// process ends.
+        hangs: bool,
+    },
+    /// The backend computes something else than a convolution.
+    #[error("{0}; nothing was measured: times of wrong results mean nothing, please report it")]
+    Wrong(BackendError),
+    /// A time means nothing.
+    #[error(
+        "{shape}: a launch took {got_ns} ns by the {clock}'s clock, expected a finite time above 0"
+    )]
+    Time {
+        /// What was launched.
+        shape: ConvShape,
+        /// Which clock.
+        clock: Clock,
+        /// What it said.
+        got_ns: f64,
+    },
+    /// Sweeps that do not belong together.
+    #[error("cannot merge: {0}")]
+    Merge(String),
+}
+
+impl SweepError {
+    pub(super) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+
+    pub(super) fn content(path: &Path, reason: String) -> Self {
+        Self::Content { path: path.to_owned(), reason }
+    }
+}

@@ -1,0 +1,190 @@
+//! Measuring a sweep: from one configuration to the next, until the grid or the budget ends.
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::PART_ROWS;
+use super::error::SweepError;
+use super::header::{Counts, Status, SweepHeader, SweepSession};
+use super::order::Order;
+use super::pace::Pace;
+use super::plan::SweepPlan;
+use super::rows::{Visit, Visited};
+use super::store::{self, Store};
+use crate::backend::Backend;
+use crate::host;
+use crate::record::Session;
+
+/// A sweep, ready to be measured or taken up.
+pub struct Sweep {
+    pub(super) store: Store,
+    pub(super) order: Order,
+    /// Ordinals of the shard that have an outcome, sorted.
+    covered: Vec<Range<u32>>,
+    pub(super) pace: Pace,
+    counts: Counts,
+    /// How often what was collected is written.
+    part_interval: Duration,
+    /// Files that could not be read: what was in them is measured again.
+    pub damaged: Vec<String>,
+}
+
+/// How far a sweep is, for whoever shows progress.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// Configurations of the shard.
+    pub configurations: u32,
+    /// What became of those visited.
+    pub counts: &'a Counts,
+    /// What the rest is expected to take, or what is left of the budget where that is less.
+    pub time_left: Option<Duration>,
+}
+
+impl Sweep {
+    /// Takes up the sweep in `folder`, or begins one there. What was collected is written every
+    /// `part_interval`.
+    ///
+    /// # Errors
+    /// [`SweepError`] where the folder holds another sweep, is in use, or cannot be written.
+    pub fn open(
+        folder: &Path,
+        plan: SweepPlan,
+        session: Session,
+        part_interval: Duration,
+    ) -> Result<Self, SweepError> {
+        let order = Order::new(plan.grid, plan.seed);
+        let mut pace = Pace::new(plan.backend.kind(), plan.budget);
+        let platform = plan.platform.clone();
+        let mut store = Store::open(folder, plan)?;
+        let mut counts = Counts::default();
+        let (covered, damaged) = store.read_parts(|visit| {
+            counts.add(visit);
+            let took = Duration::try_from_secs_f64(visit.wall_s).unwrap_or_default();
+            pace.spend(took);
+            if let Visited::Measured { .. } = visit.outcome {
+                pace.learn(visit.shape, took);
+            }
+        })?;
+        // a sweep that has ended, and of which all is there, has nothing to add
+        let ended_with = store.header.counts.as_ref().map(Counts::visited);
+        if ended_with != Some(counts.visited()) {
+            let is_kept = |ordinal: &u32| covered.iter().any(|range| range.contains(ordinal));
+            let died_at = store.last_begun().filter(|ordinal| !is_kept(ordinal));
+            if let Some(last) = store.header.sessions.last_mut() {
+                last.died_at = died_at;
+            }
+            let host = host::name();
+            store.begin_session(SweepSession { session, host, platform, died_at: None })?;
+        }
+        counts.unvisited = u64::from(store.header.plan.configurations()) - counts.visited();
+        Ok(Self { store, order, covered, pace, counts, part_interval, damaged })
+    }
+
+    /// What `sweep.json` says.
+    pub fn header(&self) -> &SweepHeader {
+        &self.store.header
+    }
+
+    /// What became of the configurations so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Visits what has no outcome yet, until the grid or the budget ends.
+    ///
+    /// # Errors
+    /// [`SweepError`] where an outcome cannot be kept or the device is lost.
+    pub fn measure(
+        &mut self,
+        backend: &mut dyn Backend,
+        on_progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Status, SweepError> {
+        backend.reuse_buffers(true);
+        if self.store.header.status != Status::Unfinished {
+            return Ok(self.store.header.status);
+        }
+        self.verify(backend)?;
+        if self.counts.measured == 0 && self.pace.most().is_some() {
+            self.feel_the_way(backend);
+        }
+        let mut status = Status::Finished;
+        for gap in self.gaps() {
+            if !self.visit_all(gap, backend, on_progress)? {
+                status = Status::BudgetUsed;
+                break;
+            }
+        }
+        self.store.header.counts = Some(self.counts.clone());
+        store::end(&mut self.store, status)?;
+        Ok(status)
+    }
+
+    /// Ordinals without an outcome.
+    fn gaps(&self) -> Vec<Range<u32>> {
+        let mut gaps = Vec::new();
+        let mut next = 0;
+        for range in &self.covered {
+            gaps.push(next..range.start);
+            next = range.end;
+        }
+        gaps.push(next..self.store.header.plan.configurations());
+        gaps.retain(|gap| !gap.is_empty());
+        gaps
+    }
+
+    /// Whether the budget lasted to the end of `gap`.
+    fn visit_all(
+        &mut self,
+        gap: Range<u32>,
+        backend: &mut dyn Backend,
+        on_progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<bool, SweepError> {
+        let (mut part, mut first, mut begun) = (Vec::new(), gap.start, Instant::now());
+        for ordinal in gap {
+            if self.pace.is_used_up() {
+                self.keep(first, &mut part)?;
+                return Ok(false);
+            }
+            self.store.begin(ordinal)?;
+            let (visit, lost) = self.visit(ordinal, backend);
+            self.counts.add(&visit);
+            self.counts.unvisited -= 1;
+            part.push(visit);
+            if lost.is_some() || part.len() >= PART_ROWS || begun.elapsed() >= self.part_interval {
+                let writing = Instant::now();
+                self.keep(first, &mut part)?;
+                self.pace.spend(writing.elapsed());
+                (first, begun) = (ordinal + 1, Instant::now());
+            }
+            if let Some(lost) = lost {
+                return Err(lost);
+            }
+            on_progress(self.progress());
+        }
+        self.keep(first, &mut part)?;
+        Ok(true)
+    }
+
+    fn keep(&self, first: u32, part: &mut Vec<Visit>) -> Result<(), SweepError> {
+        if !part.is_empty() {
+            self.store.keep(first, part)?;
+            part.clear();
+        }
+        Ok(())
+    }
+
+    fn progress(&self) -> Progress<'_> {
+        let configurations = self.store.header.plan.configurations();
+        let visited = self.counts.visited();
+        // the order is such that what is to come is like what was
+        let each = self.counts.used_s / visited.max(1) as f64;
+        let rest = each * u64::from(configurations).saturating_sub(visited) as f64;
+        let rest = Duration::try_from_secs_f64(rest).ok();
+        let time_left = match (rest, self.pace.left()) {
+            (Some(rest), Some(left)) => Some(rest.min(left)),
+            (rest, left) => rest.or(left),
+        };
+        Progress { configurations, counts: &self.counts, time_left }
+    }
+}

@@ -1,0 +1,142 @@
+//! What a sweep sets out to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::grid::Grid;
+use super::order::Shard;
+use crate::backend::cudnn::CudnnOptions;
+use crate::environment::Platform;
+use crate::protocol::Protocol;
+use crate::record::Comparable;
+use crate::settings::BackendSettings;
+use crate::units::Bytes;
+
+/// What a sweep sets out to do, and where. Only an equal one is continued, on the same machine or on
+/// another [of its kind](Platform::kind).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepPlan {
+    /// Which convolutions.
+    pub grid: Grid,
+    /// Seed of the order and of the tensors.
+    pub seed: u64,
+    /// Which part of the order.
+    pub shard: Shard,
+    /// What a time means.
+    pub protocol: Protocol,
+    /// Launches behind each time.
+    pub launches: NonZeroU32,
+    /// Launches before them.
+    pub warm_up_launches: u32,
+    /// What all of it may take, in seconds in files; `None`: as long as the grid needs.
+    #[serde(rename = "budget_s", with = "seconds")]
+    pub budget: Option<Duration>,
+    /// A configuration that needs more is skipped.
+    pub memory_limit: Option<Bytes>,
+    /// Where the convolutions run, and how.
+    pub backend: BackendSettings,
+    /// On what machine: of the process that began it.
+    pub platform: Platform,
+}
+
+impl SweepPlan {
+    /// Configurations of its shard.
+    pub fn configurations(&self) -> u32 {
+        self.shard.len(self.grid.configurations())
+    }
+
+    /// What others' latencies must have equal to be compared with this sweep's.
+    pub fn comparable(&self) -> Comparable {
+        Comparable {
+            backend: self.platform.backend.clone(),
+            device: self.backend.device_line(&self.platform.device),
+            method: self.backend.method_line(self.protocol),
+        }
+    }
+
+    /// What a time means and how many launches are behind it, in one line.
+    pub fn protocol_line(&self) -> String {
+        let Self { launches, warm_up_launches, .. } = self;
+        let method = self.backend.method_line(self.protocol);
+        format!("{method}, {launches} launches after {warm_up_launches}")
+    }
+
+    /// What keeps `other` from continuing this plan; empty where nothing does.
+    pub(super) fn differences(&self, other: &Self) -> Vec<String> {
+        let differing = self.differing(other).into_iter();
+        differing.map(|(what, this, that)| format!("{what} is {this} there, {that} here")).collect()
+    }
+
+    /// What is not equal in both, by its name, with the one and the other.
+    pub(super) fn differing(&self, other: &Self) -> Vec<(&'static str, String, String)> {
+        let (mut this, mut that) = (self.facts(), other.facts());
+        let names: BTreeSet<&str> = this.keys().chain(that.keys()).copied().collect();
+        let mut both = |name| {
+            let [this, that] =
+                [&mut this, &mut that].map(|facts| facts.remove(name).unwrap_or("none".to_owned()));
+            (name, this, that)
+        };
+        names.into_iter().map(&mut both).filter(|(_, this, that)| this != that).collect()
+    }
+
+    /// All that a sweep is continued with only if equal.
+    fn facts(&self) -> BTreeMap<&'static str, String> {
+        let Self {
+            grid,
+            seed,
+            shard,
+            protocol,
+            launches,
+            warm_up_launches,
+            budget,
+            memory_limit,
+            backend,
+            platform,
+        } = self;
+        let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+        let mut facts: BTreeMap<&str, String> = platform.kind().into_iter().collect();
+        facts.extend([
+            ("grid", grid.to_string()),
+            ("seed", seed.to_string()),
+            ("shard", shard.number().to_string()),
+            ("shards", shard.of().to_string()),
+            ("protocol", protocol.to_string()),
+            ("launches", launches.to_string()),
+            ("warm-up", warm_up_launches.to_string()),
+            ("budget", or_none(budget.map(|budget| format!("{} s", budget.as_secs_f64())))),
+            // not as `4.0 GiB`: limits that differ are to be told apart
+            ("memory limit", or_none(memory_limit.map(|limit| format!("{} B", limit.0)))),
+        ]);
+        match backend {
+            BackendSettings::Cpu { threads, algorithm } => facts
+                .extend([("threads", threads.to_string()), ("algorithm", algorithm.to_string())]),
+            // which card it is says the platform
+            BackendSettings::Cudnn(CudnnOptions { device: _, math, plan, launch_timeout }) => facts
+                .extend([
+                    ("math", math.to_string()),
+                    ("plan", plan.to_string()),
+                    ("launch timeout", format!("{} s", launch_timeout.as_secs_f64())),
+                ]),
+        }
+        facts
+    }
+}
+
+/// A duration as a number.
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(time: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
+        time.map(|time| time.as_secs_f64()).serialize(out)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<f64>::deserialize(from)?;
+        seconds.map(Duration::try_from_secs_f64).transpose().map_err(D::Error::custom)
+    }
+}

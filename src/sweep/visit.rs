@@ -1,0 +1,201 @@
+//! What becomes of one configuration.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::SURELY_FREE;
+use super::error::SweepError;
+use super::measure::Sweep;
+use super::plan::SweepPlan;
+use super::rows::{Skip, Spread, Visit, Visited};
+use crate::backend::cudnn::GpuError;
+use crate::backend::{Backend, BackendError, LaunchTime, PreparedConv};
+use crate::measure::SampleTimes;
+use crate::protocol::{Cache, Clock, Protocol};
+use crate::run::too_large;
+use crate::shape::ConvShape;
+use crate::statistics::Summary;
+
+/// Processes that may end at one configuration, by a crash in a library or for want of memory, before
+/// it is given up: once or twice may be chance, as when a cluster needs the machine.
+const MOST_DEATHS: usize = 3;
+
+impl Sweep {
+    /// Compares outputs of some small convolutions with direct sums. Whatever else is wrong with them
+    /// will be with configurations, and recorded there.
+    pub(super) fn verify(&self, backend: &mut dyn Backend) -> Result<(), SweepError> {
+        for [side, channels, kernel] in [[1, 100, 1], [8, 50, 4], [32, 20, 3]] {
+            let Ok(shape) = ConvShape::new(side, side, channels, channels, kernel) else {
+                continue;
+            };
+            let seed = self.store.header.plan.seed;
+            let verified = backend.prepare(shape, seed).and_then(|mut conv| conv.verify());
+            if let Err(error @ BackendError::Verification { .. }) = verified {
+                return Err(SweepError::Wrong(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Launches some shapes of growing size, once each, so that the first configurations are not
+    /// judged by a guess.
+    pub(super) fn feel_the_way(&mut self, backend: &mut dyn Backend) {
+        let begun = Instant::now();
+        let (plan, most) = (&self.store.header.plan, self.pace.most().unwrap_or_default());
+        let launches = f64::from(plan.launches.get() + plan.warm_up_launches);
+        for channels in [10, 20, 40, 80, 150, 300, 600, 1050] {
+            let Ok(shape) = ConvShape::new(32, 32, channels, channels, 3) else { continue };
+            let clock = Instant::now();
+            // what fails here is no configuration of the sweep
+            let Ok(mut conv) = backend.prepare(shape, plan.seed) else { break };
+            let prepared = clock.elapsed();
+            let launched = conv.launch().and_then(|()| conv.time(NonZeroU32::MIN));
+            let Ok(LaunchTime { host_ns, .. }) = launched else { break };
+            let all = Duration::try_from_secs_f64(launches * host_ns / 1e9).unwrap_or_default();
+            self.pace.learn(shape, prepared + all);
+            if prepared + all > most {
+                break;
+            }
+        }
+        let took = begun.elapsed();
+        self.pace.spend(took);
+    }
+
+    /// Measures one configuration, or says why not; with the end of the sweep, if the device did not
+    /// survive it.
+    pub(super) fn visit(
+        &mut self,
+        ordinal: u32,
+        backend: &mut dyn Backend,
+    ) -> (Visit, Option<SweepError>) {
+        let clock = Instant::now();
+        let plan = &self.store.header.plan;
+        let position = plan.shard.position(ordinal);
+        let shape = plan.grid.shape(self.order.index(position));
+        let mut lost = None;
+        let deaths = self.store.header.deaths(ordinal);
+        let tried = match deaths < MOST_DEATHS {
+            true => self.try_measure(shape, backend),
+            false => Err(SampleError::Deadly { deaths }),
+        };
+        let outcome = match tried {
+            Ok(outcome) => outcome,
+            Err(SampleError::Backend(error)) if error.is_out_of_memory() => {
+                Visited::Skipped { reason: Skip::Memory, detail: error.to_string() }
+            }
+            Err(error) => {
+                let detail = error.to_string();
+                lost = loss(backend, shape, &detail);
+                Visited::Failed { detail }
+            }
+        };
+        let took = clock.elapsed();
+        self.pace.spend(took);
+        if let Visited::Measured { .. } = outcome {
+            self.pace.learn(shape, took);
+        }
+        let session = self.store.header.sessions.len() as u32 - 1;
+        (Visit { position, shape, outcome, wall_s: took.as_secs_f64(), session }, lost)
+    }
+
+    fn try_measure(
+        &mut self,
+        shape: ConvShape,
+        backend: &mut dyn Backend,
+    ) -> Result<Visited, SampleError> {
+        let plan = &self.store.header.plan;
+        if let Some(expected_s) = self.pace.hopeless_s(shape) {
+            let detail = self.too_long(expected_s);
+            return Ok(Visited::Skipped { reason: Skip::Budget, detail });
+        }
+        let required = backend.required_memory(shape);
+        let available = if required > SURELY_FREE { backend.available_memory() } else { None };
+        if let Some(detail) = too_large(required, plan.memory_limit, available) {
+            return Ok(Visited::Skipped { reason: Skip::Memory, detail });
+        }
+        let preparing = Instant::now();
+        let mut conv = backend.prepare(shape, plan.seed)?;
+        if plan.warm_up_launches > 0 {
+            // the first launch says whether there can be time for all of them
+            let first = conv.time(NonZeroU32::MIN)?;
+            let launches = f64::from(plan.launches.get() + plan.warm_up_launches);
+            let rest = Duration::try_from_secs_f64(first.host_ns / 1e9 * (launches - 1.0));
+            let expected = rest.unwrap_or(Duration::MAX).saturating_add(preparing.elapsed());
+            if self.pace.most().is_some_and(|most| expected > most) {
+                let detail = self.too_long(expected.as_secs_f64());
+                self.pace.learn(shape, expected);
+                return Ok(Visited::Skipped { reason: Skip::Budget, detail });
+            }
+        }
+        for _ in 1..plan.warm_up_launches {
+            conv.launch()?;
+        }
+        times_of(conv.as_mut(), plan, shape)
+    }
+
+    /// Why so many seconds are too many for one configuration.
+    fn too_long(&self, expected_s: f64) -> String {
+        let most_s = self.pace.most().unwrap_or_default().as_secs_f64();
+        format!("expected to take {expected_s:.3} s, the budget allows {most_s:.3} s")
+    }
+}
+
+/// Why a configuration has no time.
+#[derive(Debug, Error)]
+enum SampleError {
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error(transparent)]
+    Time(#[from] SweepError),
+    #[error("{deaths} processes ended while they measured it, without saying why: not tried again")]
+    Deadly { deaths: usize },
+}
+
+/// The end of the sweep, if the device did not survive it.
+fn loss(backend: &mut dyn Backend, shape: ConvShape, reason: &str) -> Option<SweepError> {
+    let error = backend.check().err()?;
+    let hangs = matches!(error, BackendError::Gpu { source: GpuError::TimedOut { .. }, .. });
+    Some(SweepError::DeviceLost { shape, reason: reason.to_owned(), hangs })
+}
+
+fn times_of(
+    conv: &mut dyn PreparedConv,
+    plan: &SweepPlan,
+    shape: ConvShape,
+) -> Result<Visited, SampleError> {
+    let Protocol { clock, launches: batch, cache } = plan.protocol;
+    let mut times = SampleTimes::default();
+    for _ in 0..plan.launches.get() / batch {
+        if cache == Cache::Cold {
+            conv.flush_cache()?;
+        }
+        let time = conv.time(batch)?;
+        for (clock, got_ns) in [(Clock::Host, Some(time.host_ns)), (Clock::Device, time.device_ns)]
+        {
+            if let Some(got_ns) = got_ns.filter(|ns| !(ns.is_finite() && *ns > 0.0)) {
+                return Err(SweepError::Time { shape, clock, got_ns }.into());
+            }
+        }
+        times.push(time);
+    }
+    let Some(by_clock) = Summary::of(times.by(clock)) else {
+        return Err(BackendError::Unsupported { what: "time launches by the device" }.into());
+    };
+    let spread = plan.protocol.is_latency().then_some(Spread {
+        mean_ns: by_clock.mean_ns,
+        q1_ns: by_clock.q1_ns,
+        q3_ns: by_clock.q3_ns,
+        outliers_mild: by_clock.outliers_mild,
+        outliers_severe: by_clock.outliers_severe,
+    });
+    let median = |clock| Summary::of(times.by(clock)).map(|summary| summary.median_ns);
+    Ok(Visited::Measured {
+        algorithm: conv.algorithm().to_owned(),
+        launches: plan.launches.get(),
+        host_ns: median(Clock::Host).unwrap_or(by_clock.median_ns),
+        device_ns: median(Clock::Device),
+        spread,
+    })
+}
