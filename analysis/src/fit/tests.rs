@@ -36,7 +36,7 @@ struct GoldenGroup {
 }
 
 /// Rows `[height, width, in_channels, out_channels, kernel, milliseconds]`.
-fn dataset(rows: &[[f64; 6]]) -> Dataset {
+pub(super) fn dataset(rows: &[[f64; 6]]) -> Dataset {
     let observation = |row: &[f64; 6]| {
         let [h, w, i, o, k, ms] = *row;
         let shape = ConvShape::new(h as u64, w as u64, i as u64, o as u64, k as u64).unwrap();
