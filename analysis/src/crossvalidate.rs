@@ -267,4 +267,20 @@ mod tests {
         data.observations.retain(|o| o.experiment != "batch");
         check(&data, 40.78, 26.47);
     }
+
+    /// Latencies far from the formula, where a search by Gauss's curvature alone creeps for ever.
+    #[test]
+    fn every_variant_is_fitted_to_a_measured_sweep_without_one_tenth() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../target-data/cpu-amd-epyc-2-threads/sweep-2026-11-25t06-51-33z-1a6c.csv"
+        );
+        let mut data = Dataset::read(Path::new(path)).unwrap();
+        data.observations.retain(|o| LeaveOut::Fold.part(o) != "fold 9");
+        let sample = Sample::of(&data, KernelTerm::Side, FlopConvention::Macs).unwrap();
+        for variant in Variant::ALL {
+            let fit = fit_variant(&sample, variant, PUBLISHED_START).unwrap();
+            assert!(fit.k_above_1.is_some(), "{variant:?}");
+        }
+    }
 }

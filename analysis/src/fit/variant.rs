@@ -12,7 +12,9 @@
 //! 1/T). Logarithms reduce to a row per `S_K/S` without T₀, where `ln T̂ − ln F` depends on it alone,
 //! and with T₀ to one per distinct `(S_K/S, F)`.
 //!
-//! The search is Levenberg's and Marquardt's within the bounds, from the best places of a grid.
+//! The search is Newton's, damped as by Levenberg and Marquardt, within the bounds, from the best
+//! places of a grid. Where the objective is not convex, Gauss's approximation of its curvature stands
+//! in, which alone would creep: residuals are large, and their curvature counts.
 //!
 //! [`reduction`]: super::reduction
 
@@ -50,6 +52,15 @@ impl Variant {
 /// β, γ, ln `final` (near-linear in logarithms, and never below 0), T₀.
 pub(super) type Position = [f64; 4];
 type Matrix = [[f64; 4]; 4];
+
+/// Half the objective's derivatives at a position.
+struct Local {
+    gradient: Position,
+    /// The curvature if residuals were straight.
+    gauss: Matrix,
+    /// The curvature.
+    newton: Matrix,
+}
 
 /// `final` below this is none.
 const SMALLEST_FINAL: f64 = 1e-12;
@@ -147,18 +158,48 @@ impl VariantProblem {
         if sum.is_finite() { sum + self.rest } else { f64::INFINITY }
     }
 
-    fn normal_equations(&self, position: Position) -> (Matrix, Position) {
-        let (mut matrix, mut gradient) = ([[0.0; 4]; 4], [0.0; 4]);
+    /// What a step is made of.
+    fn slopes_and_curvature(&self, position: Position) -> Local {
+        let mut local = Local { gradient: [0.0; 4], gauss: [[0.0; 4]; 4], newton: [[0.0; 4]; 4] };
         for row in &self.rows {
             let (residual, slopes) = self.row(row, position);
+            let bends = self.bends(row, position);
             for i in 0..4 {
-                gradient[i] += residual * slopes[i];
+                local.gradient[i] += residual * slopes[i];
                 for j in 0..4 {
-                    matrix[i][j] += slopes[i] * slopes[j];
+                    let gauss = slopes[i] * slopes[j];
+                    local.gauss[i][j] += gauss;
+                    local.newton[i][j] += gauss + residual * bends[i][j];
                 }
             }
         }
-        (matrix, gradient)
+        local
+    }
+
+    /// Second derivatives of the residual.
+    fn bends(&self, row: &Reduced, [beta, gamma, log_final, constant]: Position) -> Matrix {
+        let base = row.ratio + beta * (1.0 - row.ratio);
+        let (log, inner) = (base.ln(), (1.0 - row.ratio) / base);
+        let part = (log_final + gamma * log).exp() * row.flops;
+        let slopes = [part * gamma * inner, part * log, part, 1.0];
+        let mut bends = [[0.0; 4]; 4];
+        bends[0][0] = slopes[0] * (gamma - 1.0) * inner;
+        bends[0][1] = part * inner * (1.0 + gamma * log);
+        bends[1][0] = bends[0][1];
+        bends[1][1] = slopes[1] * log;
+        for i in 0..3 {
+            // part is an exponential of log_final
+            (bends[i][2], bends[2][i]) = (slopes[i], slopes[i]);
+        }
+        if self.variant.objective == Objective::Log {
+            let estimate = part + constant;
+            for (i, bends) in bends.iter_mut().enumerate() {
+                for (bend, slope) in bends.iter_mut().zip(slopes) {
+                    *bend = row.constant / estimate * (*bend - slopes[i] * slope / estimate);
+                }
+            }
+        }
+        bends
     }
 
     fn bounds(&self) -> [(f64, f64); 4] {
@@ -275,22 +316,24 @@ impl VariantProblem {
         // what rounding errors of a sum of squared residuals are relative to
         let scale = self.rows.iter().map(|row| row.measured.powi(2)).sum::<f64>() + self.rest;
         for _ in 0..MAX_ITERATIONS {
-            let (matrix, gradient) = self.normal_equations(position);
+            let Local { gradient, gauss, newton } = self.slopes_and_curvature(position);
             let free = [0, 1, 2, 3].map(|i| {
                 let (at_low, at_high) = (position[i] <= bounds[i].0, position[i] >= bounds[i].1);
-                matrix[i][i] > 0.0
+                gauss[i][i] > 0.0
                     && !(at_low && gradient[i] >= 0.0)
                     && !(at_high && gradient[i] <= 0.0)
             });
-            let angle = |i: usize| gradient[i].abs() / (matrix[i][i] * sum).sqrt();
+            let angle = |i: usize| gradient[i].abs() / (gauss[i][i] * sum).sqrt();
             let angle = (0..4).filter(|i| free[*i]).map(angle).fold(0.0, f64::max);
             if angle <= ORTHOGONAL || sum <= 1e-27 * scale {
                 return (position, true);
             }
             loop {
-                let step = solve(matrix, gradient, free, damping);
-                let next =
-                    [0, 1, 2, 3].map(|i| (position[i] - step[i]).clamp(bounds[i].0, bounds[i].1));
+                let step = solve(newton, gradient, free, damping)
+                    .or_else(|| solve(gauss, gradient, free, damping));
+                let next = step.map_or(position, |step| {
+                    [0, 1, 2, 3].map(|i| (position[i] - step[i]).clamp(bounds[i].0, bounds[i].1))
+                });
                 let next_sum = self.sum(next);
                 if next_sum < sum {
                     (position, sum, damping) = (next, next_sum, (damping / 10.0).max(1e-15));
@@ -406,22 +449,24 @@ fn logarithmic(sample: &GroupSample, constant: bool) -> (Vec<Reduced>, f64) {
 }
 
 /// `(A + damping·diag A)⁻¹·g` over the free components, 0 for the others, by Cholesky's method in
-/// units in which A's diagonal is 1.
-fn solve(matrix: Matrix, gradient: Position, free: [bool; 4], damping: f64) -> Position {
+/// units in which A's diagonal is 1; `None` where that is not positive definite.
+fn solve(matrix: Matrix, gradient: Position, free: [bool; 4], damping: f64) -> Option<Position> {
     let index: Vec<usize> = (0..4).filter(|i| free[*i]).collect();
     let unit = |i: usize| matrix[i][i].sqrt();
     let mut lower = [[0.0; 4]; 4];
     let mut along = [0.0; 4];
     for (a, &i) in index.iter().enumerate() {
-        for (b, &j) in index.iter().enumerate().take(a + 1) {
+        for (b, &j) in index.iter().enumerate().take(a) {
             let before: f64 = (0..b).map(|c| lower[a][c] * lower[b][c]).sum();
-            let entry = if a == b { 1.0 + damping } else { matrix[i][j] / (unit(i) * unit(j)) };
-            lower[a][b] = match a == b {
-                // rounding may take all of it where parameters are confounded
-                true => (entry - before).max(1e-15).sqrt(),
-                false => (entry - before) / lower[b][b],
-            };
+            lower[a][b] = (matrix[i][j] / (unit(i) * unit(j)) - before) / lower[b][b];
         }
+        let before: f64 = (0..a).map(|c| lower[a][c] * lower[a][c]).sum();
+        let square = 1.0 + damping - before;
+        // rounding may take all of it where parameters are confounded
+        if !(matrix[i][i] > 0.0 && square > 1e-15) {
+            return None;
+        }
+        lower[a][a] = square.sqrt();
         let before: f64 = (0..a).map(|c| lower[a][c] * along[c]).sum();
         along[a] = (gradient[i] / unit(i) - before) / lower[a][a];
     }
@@ -431,5 +476,33 @@ fn solve(matrix: Matrix, gradient: Position, free: [bool; 4], damping: f64) -> P
         along[a] = (along[a] - after) / lower[a][a];
         step[index[a]] = along[a] / unit(index[a]);
     }
-    step
+    Some(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_derivatives_are_differences_of_first_ones() {
+        let row = Reduced { ratio: 0.07, flops: 3.0, constant: 1.3, measured: 0.4 };
+        let position = [0.2, 0.7, -1.1, 0.3];
+        for variant in Variant::ALL {
+            let sample = GroupSample::default();
+            let problem = VariantProblem::new(&sample, variant);
+            let bends = problem.bends(&row, position);
+            for (j, bends) in bends.iter().enumerate() {
+                let at = |sign: f64| {
+                    let mut moved = position;
+                    moved[j] += sign * 1e-5;
+                    problem.row(&row, moved).1
+                };
+                let (above, below) = (at(1.0), at(-1.0));
+                for i in 0..4 {
+                    let difference = (above[i] - below[i]) / 2e-5;
+                    assert!((difference - bends[i]).abs() < 1e-8, "{variant:?} {i} {j}");
+                }
+            }
+        }
+    }
 }
