@@ -9,6 +9,8 @@
 //!
 //! Where the two differ, standard errors mislead.
 
+use std::f64::consts::FRAC_PI_2;
+
 use serde::Serialize;
 
 use super::intervals::Interval;
@@ -77,7 +79,9 @@ fn region(sample: &GroupSample, group: KernelGroup, fitted: &GroupFit, fit: &Fit
         let end = problem.profile_end(best, 0, sign * beta_step, threshold);
         let mut from = best;
         for slice in 1..=SLICES {
-            let beta = best[0] + (end - best[0]) * slice as f64 / SLICES as f64;
+            // denser towards the end, where the border turns
+            let share = (FRAC_PI_2 * slice as f64 / SLICES as f64).sin();
+            let beta = best[0] + (end - best[0]) * share;
             let held = problem.holding(0, beta);
             from = held.descend(from).0;
             let at = |sign: f64| held.profile_end(from, 1, sign * gamma_step, threshold);
