@@ -13,7 +13,7 @@ use crate::record::Session;
 /// `sweep.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepHeader {
-    /// [`SCHEMA_VERSION`] of the code that wrote it.
+    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION) of the code that wrote it.
     pub schema_version: u32,
     /// `sweep-` with the start in UTC and four random digits.
     pub sweep_id: String,
