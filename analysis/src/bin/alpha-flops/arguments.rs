@@ -1,0 +1,353 @@
+//! The arguments of the `alpha-flops` command, as `--help` shows them.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use alpha_flops::experiment::{Experiment, Resolution};
+use alpha_flops::settings::parse_budget;
+use alpha_flops::sweep::grid::Grid;
+use alpha_flops::sweep::order::Shard;
+use alpha_flops_analysis::crossvalidate::LeaveOut;
+use alpha_flops_analysis::model::{FlopConvention, GroupCoefficients, KernelTerm, Objective};
+use alpha_flops_analysis::sweep::SweepProtocol;
+use alpha_flops_analysis::table::OutputFormat;
+use clap::{Args, Parser, Subcommand};
+
+/// What FLOPs hide: fits α-FLOPs to measured convolutions and judges it.
+#[derive(Parser)]
+#[command(name = "alpha-flops", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    Replicate(ReplicateArgs),
+    Experiments(ExperimentsArgs),
+    Fit(FitArgs),
+    Evaluate(EvaluateArgs),
+    Crossvalidate(CrossvalidateArgs),
+    Uncertainty(UncertaintyArgs),
+    #[command(subcommand)]
+    Import(ImportCommand),
+    Report(ReportArgs),
+    Sweep(SweepArgs),
+}
+
+/// Turn measurements into a dataset
+#[derive(Subcommand)]
+pub enum ImportCommand {
+    Criterion(ImportCriterionArgs),
+    Asperti(ImportAspertiArgs),
+    Sweep(ImportSweepArgs),
+}
+
+/// Measure a sweep and experiments A–G, fit α-FLOPs to the sweep, judge it by A–G, and write figures,
+/// tables and answers
+///
+/// What is measured is set by ALPHA_FLOPS_… variables or bench.toml (see the README). An interrupted
+/// run resumes when the command is repeated.
+#[derive(Args)]
+pub struct ReplicateArgs {
+    /// Where the report goes; by default `report` in the run's folder
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Compare outputs of every configuration with a direct sum before measuring it
+    #[arg(long)]
+    pub verify: bool,
+    /// What measuring the sweep may take, e.g. 90s or 2h [default: a quarter of the time budget of
+    /// A–G, in addition to it; without one, 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse_budget)]
+    pub sweep_budget: Option<Budget>,
+    /// Measure no sweep: α-FLOPs is fitted to A–G, and judged by what it was fitted to
+    #[arg(long, conflicts_with = "sweep_budget")]
+    pub no_sweep: bool,
+    /// How the fit computes S_K
+    #[arg(long, value_enum, default_value_t = KernelTerm::Side)]
+    pub s_k: KernelTerm,
+    /// What to print at the end; with `json` the progress goes to standard error
+    #[arg(long, value_enum, default_value_t)]
+    pub format: SummaryFormat,
+    /// Measure only configurations whose id matches, e.g. '^D/'
+    pub filter: Option<String>,
+}
+
+/// List the configurations of the experiments
+#[derive(Args)]
+pub struct ExperimentsArgs {
+    /// `full` (9,105 configurations, as the replication measured) or `original` (591)
+    #[arg(long, default_value = "original")]
+    pub resolution: Resolution,
+    /// Only these experiments, A to G; may be repeated
+    #[arg(long, value_name = "LETTER")]
+    pub experiment: Vec<Experiment>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: OutputFormat,
+}
+
+/// A run of this project's benchmarks, out of criterion's files
+///
+/// Benchmarks whose files are cut, mixed or not of this run are left out, each with its reason; the
+/// exit status is then 1.
+#[derive(Args)]
+pub struct ImportCriterionArgs {
+    /// The run's folder, as `cargo bench` names it at its end
+    pub run: PathBuf,
+    /// The dataset to write, .csv or .parquet
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Also write the run's settings and environment, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub environment: Option<PathBuf>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: SummaryFormat,
+}
+
+/// Fit α-FLOPs to a dataset, K = 1 and K > 1 apart
+///
+/// Least squares, on milliseconds unless --objective says otherwise, with β, γ and final within 0 to 2.
+/// Coefficients mean nothing without their conventions, so both have to be chosen and are stored with
+/// them. Of a Parquet file only the columns that the fit needs are read and checked.
+#[derive(Args)]
+pub struct FitArgs {
+    /// A run's folder, or a dataset (.csv or .parquet)
+    #[arg(value_name = "RUN|DATASET")]
+    pub dataset: PathBuf,
+    /// How S_K is computed
+    #[arg(long, value_enum)]
+    pub s_k: KernelTerm,
+    /// How FLOPs, in millions, are counted
+    #[arg(long, value_enum)]
+    pub flops: FlopConvention,
+    /// What the fit makes small
+    #[arg(long, value_enum, default_value_t)]
+    pub objective: Objective,
+    /// Also fit T₀ ≥ 0 (ms), a time that every convolution takes: T = T₀ + final · α · FLOPs
+    #[arg(long)]
+    pub constant: bool,
+    /// One more place to search from; the optimum does not depend on it [default: 0.01,0.8,0.3]
+    #[arg(long, value_name = "β,γ,final", value_parser = parse_start)]
+    pub start: Option<GroupCoefficients>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: OutputFormat,
+    /// Write the coefficients, as JSON, to a file that `evaluate --coefficients` takes
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Compare the estimates of coefficients with the latencies of a dataset
+///
+/// Errors are given over all configurations, per experiment and per line of its figure.
+#[derive(Args)]
+pub struct EvaluateArgs {
+    /// A run's folder, or a dataset (.csv or .parquet)
+    #[arg(value_name = "RUN|DATASET")]
+    pub dataset: PathBuf,
+    /// `published-t2000`, `published-rtx4090`, or a file that `fit --out` has written
+    #[arg(long, value_name = "NAME|FILE")]
+    pub coefficients: String,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: OutputFormat,
+}
+
+/// Predict left-out parts of a dataset from the rest, by every objective, with and without T₀
+#[derive(Args)]
+pub struct CrossvalidateArgs {
+    /// A run's folder, or a dataset (.csv or .parquet)
+    #[arg(value_name = "RUN|DATASET")]
+    pub dataset: PathBuf,
+    /// How S_K is computed
+    #[arg(long, value_enum)]
+    pub s_k: KernelTerm,
+    /// How FLOPs, in millions, are counted
+    #[arg(long, value_enum)]
+    pub flops: FlopConvention,
+    /// What is left out together
+    #[arg(long, value_enum)]
+    pub leave_out: LeaveOut,
+    /// Only these experiments of the dataset; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub experiment: Vec<String>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: OutputFormat,
+}
+
+/// Give 95% intervals of fitted parameters in three ways, and say which to believe
+#[derive(Args)]
+pub struct UncertaintyArgs {
+    /// A run's folder, or a dataset (.csv or .parquet)
+    #[arg(value_name = "RUN|DATASET")]
+    pub dataset: PathBuf,
+    /// How S_K is computed
+    #[arg(long, value_enum)]
+    pub s_k: KernelTerm,
+    /// How FLOPs, in millions, are counted
+    #[arg(long, value_enum)]
+    pub flops: FlopConvention,
+    /// What the fit makes small
+    #[arg(long, value_enum, default_value_t)]
+    pub objective: Objective,
+    /// Also fit T₀ ≥ 0 (ms), a time that every convolution takes: T = T₀ + final · α · FLOPs
+    #[arg(long)]
+    pub constant: bool,
+    /// Bootstrap samples
+    #[arg(long, default_value_t = 999)]
+    pub refits: usize,
+    /// Decides which configurations they draw
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: OutputFormat,
+}
+
+/// The original study's data.pickle (Asperti et al. 2021); no code in it is executed
+#[derive(Args)]
+pub struct ImportAspertiArgs {
+    /// data.pickle, from GitHub asperti/alpha_flops_dataset
+    pub file: PathBuf,
+    /// The dataset to write, .csv or .parquet
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: SummaryFormat,
+}
+
+/// Write figures, tables and the answers to RO1–RO3 for one or several datasets
+///
+/// DIR gets report.md, report.json with the same content, and figures/ as SVG and PNG. Of several
+/// datasets, there are figures of each and figures with all of them side by side.
+#[derive(Args)]
+pub struct ReportArgs {
+    /// Runs' folders, or datasets (.csv or .parquet)
+    #[arg(required = true, value_name = "RUN|DATASET")]
+    pub inputs: Vec<PathBuf>,
+    /// The directory to write into; it is created
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// `fitted` (to each dataset itself: in-sample), `published-t2000`, `published-rtx4090`, or a
+    /// file that `fit --out` has written; may be repeated, the first decides RO3
+    #[arg(long, value_name = "NAME|FILE", default_value = "fitted")]
+    pub coefficients: Vec<String>,
+    /// Fit to these data, before all of --coefficients: a sweep's folder, or a dataset
+    #[arg(long, value_name = "SWEEP|DATASET")]
+    pub fit_to: Option<PathBuf>,
+    /// How what is fitted here computes S_K
+    #[arg(long, value_enum, default_value_t = KernelTerm::Side)]
+    pub s_k: KernelTerm,
+    /// How what is fitted here counts FLOPs
+    #[arg(long, value_enum, default_value_t = FlopConvention::Macs)]
+    pub flops: FlopConvention,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: SummaryFormat,
+}
+
+/// Measure a grid of convolutions for the regression, as far as a time budget goes
+///
+/// Where and how the convolutions run is set by ALPHA_FLOPS_BACKEND, _THREADS, _DEVICE and the like
+/// (see the README); _PROTOCOL, _LAUNCHES, _SEED and _TIME_BUDGET are of `replicate` alone. Stopped
+/// at any moment, the same command continues.
+///
+/// The exit status is 3 where the sweep has ended and some configurations failed, 75 where the device
+/// was lost and the same command continues.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct SweepArgs {
+    #[command(subcommand)]
+    pub command: Option<SweepCommand>,
+    #[command(flatten)]
+    pub measure: SweepMeasureArgs,
+}
+
+#[derive(Subcommand)]
+pub enum SweepCommand {
+    Merge(SweepMergeArgs),
+}
+
+#[derive(Args)]
+pub struct SweepMeasureArgs {
+    /// `published` (134,540 configurations, the published code's) or `paper` (1,433,600)
+    #[arg(long, required = true)]
+    pub grid: Option<Grid>,
+    /// What measuring may take, e.g. 90s or 2h; with less time than the grid needs, what is measured
+    /// is a balanced sample [default: none]
+    #[arg(long, value_name = "TIME", value_parser = parse_budget)]
+    pub budget: Option<Budget>,
+    /// Launches of each configuration, after ten to warm up
+    #[arg(long, default_value = "50")]
+    pub launches: NonZeroU32,
+    /// `throughput`: launches back to back and their mean; `latency`: one by one and their median
+    #[arg(long, value_enum, default_value_t)]
+    pub protocol: SweepProtocol,
+    /// Measure only the i-th of n parts, from 1: for several machines or devices
+    #[arg(long, value_name = "i/n", default_value = "1/1")]
+    pub shard: Shard,
+    /// Decides the order, and the tensors; equal for all shards
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The sweep's folder; it is created, or continued
+    #[arg(long, value_name = "DIR", required = true)]
+    pub out: Option<PathBuf>,
+    /// Time after which what was measured is written: what a killed sweep loses at most
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_budget, hide = true)]
+    pub part_interval: Budget,
+}
+
+/// Join all shards of a sweep
+///
+/// They must agree on grid, seed, protocol, kind of machine and versions, and each must be there once.
+#[derive(Args)]
+pub struct SweepMergeArgs {
+    /// The shards' folders, in any order
+    #[arg(required = true, value_name = "DIR")]
+    pub shards: Vec<PathBuf>,
+    /// The new folder, or a dataset to write (.csv or .parquet)
+    #[arg(long, value_name = "DIR|FILE")]
+    pub out: PathBuf,
+}
+
+/// A sweep's folder, as a dataset to fit to
+#[derive(Args)]
+pub struct ImportSweepArgs {
+    /// The folder, ended or not
+    pub sweep: PathBuf,
+    /// The dataset to write, .csv or .parquet
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: SummaryFormat,
+}
+
+/// As settings have it: none is a budget, too.
+pub type Budget = Option<Duration>;
+
+/// What commands print whose result is in files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum SummaryFormat {
+    /// A summary for people
+    #[default]
+    Table,
+    /// JSON with stable field names
+    Json,
+}
+
+/// `0.01,0.8,0.3`.
+fn parse_start(text: &str) -> Result<GroupCoefficients, String> {
+    let numbers: Result<Vec<f64>, _> = text.split(',').map(|part| part.trim().parse()).collect();
+    match numbers.as_deref() {
+        Ok(&[beta, gamma, final_scale]) => {
+            Ok(GroupCoefficients { beta, gamma, final_scale, constant_ms: 0.0 })
+        }
+        _ => Err("expected three numbers, e.g. 0.01,0.8,0.3".into()),
+    }
+}

@@ -1,0 +1,287 @@
+//! The `alpha-flops` command: reads arguments, calls the library, prints. Nothing is computed here.
+
+mod arguments;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::experiment::Experiment;
+use alpha_flops::host::leave_without_waiting;
+use alpha_flops::sweep::merge::merge;
+use alpha_flops_analysis::crossvalidate::cross_validate;
+use alpha_flops_analysis::fit::{PUBLISHED_START, Sample, Variant, fit_variant, intervals};
+use alpha_flops_analysis::import::criterion::Imported;
+use alpha_flops_analysis::import::{self, asperti, criterion, load};
+use alpha_flops_analysis::metrics::evaluate;
+use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm};
+use alpha_flops_analysis::replicate;
+use alpha_flops_analysis::report::{self, Input};
+use alpha_flops_analysis::suite;
+use alpha_flops_analysis::sweep;
+use alpha_flops_analysis::table::OutputFormat;
+use anyhow::Context;
+use clap::Parser;
+
+use arguments::{
+    Cli, Command, CrossvalidateArgs, EvaluateArgs, ExperimentsArgs, FitArgs, ImportAspertiArgs,
+    ImportCommand, ImportCriterionArgs, ImportSweepArgs, ReplicateArgs, ReportArgs, SummaryFormat,
+    SweepArgs, SweepCommand, SweepMergeArgs, UncertaintyArgs,
+};
+
+fn main() -> ExitCode {
+    run(&Cli::parse()).unwrap_or_else(|error| {
+        complain(&error);
+        let replicate = error.downcast_ref::<replicate::ReplicateError>();
+        let sweep = error.downcast_ref::<sweep::SweepCommandError>();
+        let lost = sweep.is_some_and(|error| error.is_device_lost());
+        let status = if lost { sweep::DEVICE_LOST } else { 1 };
+        if sweep.is_some_and(|e| e.hangs()) || replicate.is_some_and(|e| e.hangs()) {
+            leave_without_waiting(status);
+        }
+        ExitCode::from(status)
+    })
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    match &cli.command {
+        Command::Replicate(args) => run_replicate(args),
+        Command::Experiments(args) => run_experiments(args),
+        Command::Fit(args) => run_fit(args),
+        Command::Evaluate(args) => run_evaluate(args),
+        Command::Crossvalidate(args) => run_crossvalidate(args),
+        Command::Uncertainty(args) => run_uncertainty(args),
+        Command::Import(ImportCommand::Criterion(args)) => run_import_criterion(args),
+        Command::Import(ImportCommand::Asperti(args)) => run_import_asperti(args),
+        Command::Import(ImportCommand::Sweep(args)) => run_import_sweep(args),
+        Command::Report(args) => run_report(args),
+        Command::Sweep(args) => run_sweep(args),
+    }
+}
+
+fn run_replicate(args: &ReplicateArgs) -> anyhow::Result<ExitCode> {
+    let verify = args.verify.then(|| "--verify".to_owned());
+    let arguments: Vec<String> = args.filter.iter().cloned().chain(verify).collect();
+    let budget = args.sweep_budget.flatten();
+    let swept = (!args.no_sweep).then(|| replicate::measure_sweep(budget)).transpose()?;
+    let measured = replicate::measure(&arguments, args.format == SummaryFormat::Json)?;
+    let imported = criterion::read(&measured.run)?;
+    imported.dataset.write(&measured.run.join("dataset.csv"))?;
+    let swept = swept.map(|swept| replicate::keep_sweep(&swept, &measured.run)).transpose()?;
+    let out = args.out.clone().unwrap_or_else(|| measured.run.join("report"));
+    let mut input = Input::of(&imported);
+    if let Some(swept) = &swept {
+        input.fit_to(swept, args.s_k, FlopConvention::Macs);
+    }
+    input.fit_in_sample(args.s_k, FlopConvention::Macs);
+    let report = report::write(&[input], &out)?;
+    print(&match args.format {
+        SummaryFormat::Table => report.summary(&out),
+        SummaryFormat::Json => json(&report)?,
+    })?;
+    Ok(status(measured.complete && imported.rejected.is_empty()))
+}
+
+fn run_experiments(args: &ExperimentsArgs) -> anyhow::Result<ExitCode> {
+    let all = Experiment::ALL.to_vec();
+    let chosen = if args.experiment.is_empty() { &all } else { &args.experiment };
+    print(&match args.format {
+        OutputFormat::Table => suite::table(chosen, args.resolution).to_text(),
+        OutputFormat::Csv => suite::table(chosen, args.resolution).to_csv(),
+        OutputFormat::Json => json(&suite::list(chosen, args.resolution))?,
+    })
+}
+
+fn run_import_criterion(args: &ImportCriterionArgs) -> anyhow::Result<ExitCode> {
+    let imported = criterion::read(&args.run)?;
+    if let Some(path) = &args.environment {
+        criterion::write_environment(&args.run, path)?;
+    }
+    write_dataset(&imported, &args.out, args.format)
+}
+
+fn run_import_asperti(args: &ImportAspertiArgs) -> anyhow::Result<ExitCode> {
+    write_dataset(&asperti::read(&args.file)?.into(), &args.out, args.format)
+}
+
+fn write_dataset(
+    imported: &Imported,
+    out: &Path,
+    format: SummaryFormat,
+) -> anyhow::Result<ExitCode> {
+    imported.dataset.write(out)?;
+    let summary = import::Summary::new(imported, out);
+    print(&match format {
+        SummaryFormat::Table => summary.to_string(),
+        SummaryFormat::Json => json(&summary)?,
+    })?;
+    Ok(status(imported.rejected.is_empty()))
+}
+
+fn status(success: bool) -> ExitCode {
+    if success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_fit(args: &FitArgs) -> anyhow::Result<ExitCode> {
+    let sample = sample(&args.dataset, args.s_k, args.flops)?;
+    let start = args.start.unwrap_or(PUBLISHED_START);
+    let variant = Variant { objective: args.objective, constant: args.constant };
+    let fit = fit_variant(&sample, variant, start)
+        .with_context(|| format!("cannot fit {}", args.dataset.display()))?;
+    if let Some(path) = &args.out {
+        let json = json(&fit)?;
+        write_atomically(path, |out| out.write_all(json.as_bytes()))?;
+    }
+    print(&match args.format {
+        OutputFormat::Table => fit.table().to_text(),
+        OutputFormat::Csv => fit.precise_table().to_csv(),
+        OutputFormat::Json => json(&fit)?,
+    })
+}
+
+/// Of a Parquet dataset, which may have millions of rows, only the columns that a fit needs.
+fn sample(path: &Path, s_k: KernelTerm, flops: FlopConvention) -> anyhow::Result<Sample> {
+    if path.extension().is_some_and(|extension| extension == "parquet") && path.is_file() {
+        return Ok(Sample::read_parquet(path, s_k, flops)?);
+    }
+    let Imported { dataset, .. } = load(path)?;
+    Sample::of(&dataset, s_k, flops).with_context(|| format!("cannot fit {}", path.display()))
+}
+
+fn run_evaluate(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
+    let Imported { dataset, .. } = load(&args.dataset)?;
+    let coefficients = coefficients(&args.coefficients)?;
+    let evaluation = evaluate(&dataset, &coefficients)?;
+    print(&match args.format {
+        OutputFormat::Table => evaluation.table().to_text(),
+        OutputFormat::Csv => evaluation.table().to_csv(),
+        OutputFormat::Json => json(&evaluation)?,
+    })
+}
+
+fn run_uncertainty(args: &UncertaintyArgs) -> anyhow::Result<ExitCode> {
+    let sample = sample(&args.dataset, args.s_k, args.flops)?;
+    let variant = Variant { objective: args.objective, constant: args.constant };
+    let fit = fit_variant(&sample, variant, PUBLISHED_START)
+        .with_context(|| format!("cannot fit {}", args.dataset.display()))?;
+    let intervals = intervals::intervals(&sample, &fit, args.refits, args.seed);
+    print(&match args.format {
+        OutputFormat::Table => intervals::table(&fit, &intervals).to_text(),
+        OutputFormat::Csv => intervals::table(&fit, &intervals).to_csv(),
+        OutputFormat::Json => json(&intervals)?,
+    })
+}
+
+fn run_crossvalidate(args: &CrossvalidateArgs) -> anyhow::Result<ExitCode> {
+    let Imported { mut dataset, .. } = load(&args.dataset)?;
+    let chosen = &args.experiment;
+    dataset.observations.retain(|o| chosen.is_empty() || chosen.contains(&o.experiment));
+    let validation = cross_validate(&dataset, args.s_k, args.flops, args.leave_out)
+        .with_context(|| format!("cannot cross-validate {}", args.dataset.display()))?;
+    print(&match args.format {
+        OutputFormat::Table => validation.table().to_text(),
+        OutputFormat::Csv => validation.table().to_csv(),
+        OutputFormat::Json => json(&validation)?,
+    })
+}
+
+/// Published coefficients by name, or those of a file.
+fn coefficients(name: &str) -> anyhow::Result<Coefficients> {
+    match name {
+        "published-t2000" => Ok(Coefficients::published_t2000()),
+        "published-rtx4090" => Ok(Coefficients::published_rtx4090()),
+        file => Coefficients::read(Path::new(file)).context(
+            "--coefficients takes `published-t2000`, `published-rtx4090` or a coefficients file",
+        ),
+    }
+}
+
+fn run_report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
+    let imported = args.inputs.iter().map(|path| load(path)).collect::<Result<Vec<_>, _>>()?;
+    let fit_to = args.fit_to.as_ref().map(|path| load(path)).transpose()?;
+    let mut inputs: Vec<Input<'_>> = imported.iter().map(Input::of).collect();
+    for input in &mut inputs {
+        if let Some(fit_to) = &fit_to {
+            input.fit_to(fit_to, args.s_k, args.flops);
+        }
+    }
+    for name in &args.coefficients {
+        for input in &mut inputs {
+            match name.as_str() {
+                "fitted" => input.fit_in_sample(args.s_k, args.flops),
+                name => input.coefficients.push(coefficients(name)?.into()),
+            }
+        }
+    }
+    let report = report::write(&inputs, &args.out)?;
+    print(&match args.format {
+        SummaryFormat::Table => report.summary(&args.out),
+        SummaryFormat::Json => json(&report)?,
+    })
+}
+
+fn run_sweep(args: &SweepArgs) -> anyhow::Result<ExitCode> {
+    if let Some(SweepCommand::Merge(args)) = &args.command {
+        return run_sweep_merge(args);
+    }
+    let args = &args.measure;
+    let (Some(grid), Some(out)) = (args.grid, &args.out) else {
+        anyhow::bail!("--grid and --out say what to measure, and where to keep it");
+    };
+    let request = sweep::Request {
+        grid,
+        seed: args.seed,
+        shard: args.shard,
+        protocol: args.protocol,
+        launches: args.launches,
+        budget: args.budget.flatten(),
+        part_interval: args.part_interval.unwrap_or(Duration::MAX),
+    };
+    let done = sweep::prepare(|_| request)?.measure(out)?;
+    print(&done.to_string())?;
+    let failed = done.counts.failed > 0;
+    Ok(if failed { ExitCode::from(sweep::SOME_FAILED) } else { ExitCode::SUCCESS })
+}
+
+fn run_sweep_merge(args: &SweepMergeArgs) -> anyhow::Result<ExitCode> {
+    if args.out.extension().is_some_and(|extension| extension == "csv" || extension == "parquet") {
+        let imported = import::sweep::read_shards(&args.shards)?;
+        return write_dataset(&imported, &args.out, SummaryFormat::Table);
+    }
+    let header = merge(&args.shards, &args.out)?;
+    let counts = header.counts.unwrap_or_default();
+    print(&sweep::Done { folder: args.out.clone(), status: header.status, counts }.to_string())
+}
+
+fn run_import_sweep(args: &ImportSweepArgs) -> anyhow::Result<ExitCode> {
+    write_dataset(&import::sweep::read(&args.sweep)?, &args.out, args.format)
+}
+
+/// Says on standard error what went wrong, and what caused it where that is not said yet.
+#[allow(clippy::print_stderr, reason = "the one place that complains")]
+fn complain(error: &anyhow::Error) {
+    let mut message = format!("error: {error}");
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !message.contains(&cause) {
+            message += &format!("\n  caused by: {cause}");
+        }
+    }
+    eprintln!("{message}");
+}
+
+fn json(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+/// Writes to standard output; a reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
