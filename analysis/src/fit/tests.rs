@@ -133,7 +133,7 @@ fn shapes() -> Vec<[f64; 5]> {
 }
 
 /// The latencies of `truth` at [`shapes`], each times its factor.
-fn synthetic(truth: GroupCoefficients, factors: &[f64]) -> Dataset {
+pub(super) fn synthetic(truth: GroupCoefficients, factors: &[f64]) -> Dataset {
     let coefficients = Coefficients {
         k_equal_1: Some(truth),
         k_above_1: Some(truth),

@@ -1,116 +1,150 @@
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde::Deserialize;
 
 use super::*;
-use crate::fit::{PUBLISHED_START, Variant, fit_variant};
-use crate::model::{FlopConvention, KernelTerm, Objective};
+use crate::fit::tests::{dataset, synthetic};
+use crate::fit::{BOUNDS, PUBLISHED_START, Variant, fit_variant};
+use crate::model::{FlopConvention, GroupCoefficients, KernelTerm, Objective};
 
-/// Of `goldens/fit.json`, `[height, width, in_channels, out_channels, kernel, milliseconds]`.
 #[derive(Deserialize)]
-struct Data {
+struct Rows {
     name: String,
     s_k: KernelTerm,
-    #[serde(default)]
+    flops: FlopConvention,
     rows: Vec<[f64; 6]>,
 }
 
+/// By β, γ and `final`, of `K > 1`.
 #[derive(Deserialize)]
 struct Golden {
     name: String,
-    objective: String,
+    objective: Objective,
     asymptotic: [Interval; 3],
     profile: [Interval; 3],
 }
 
-fn sample(rows: &[[f64; 6]], s_k: KernelTerm) -> Sample {
-    let data = crate::fit::tests::dataset(rows);
-    Sample::of(&data, s_k, FlopConvention::Macs).unwrap()
-}
-
-fn of(sample: &Sample, objective: Objective, refits: usize) -> Vec<Intervals> {
-    let variant = Variant { objective, constant: false };
-    let fit = fit_variant(sample, variant, PUBLISHED_START).unwrap();
-    intervals(sample, &fit, refits, 1)
+/// Within `share` of the second's width at both ends.
+fn alike(a: Interval, b: Interval, share: f64) -> bool {
+    let width = b[1] - b[0];
+    a.into_iter().zip(b).all(|(a, b)| (a - b).abs() <= share * width)
 }
 
 #[test]
-fn asymptotic_and_profile_intervals_are_those_that_scipy_finds() {
-    let data: Vec<Data> =
+fn asymptotic_and_profile_intervals_are_scipys() {
+    // rows by tests/goldens/fit.py, intervals by tests/goldens/intervals.py
+    let cases: Vec<Rows> =
         serde_json::from_str(include_str!("../../../tests/goldens/fit.json")).unwrap();
-    // written by tests/goldens/intervals.py
     let goldens: Vec<Golden> =
         serde_json::from_str(include_str!("../../../tests/goldens/intervals.json")).unwrap();
     assert_eq!(goldens.len(), 4);
-    for golden in goldens {
-        let data = data.iter().find(|data| data.name == golden.name).unwrap();
-        let objective = match golden.objective.as_str() {
-            "log" => Objective::Log,
-            _ => Objective::Absolute,
-        };
-        let mut rows = of(&sample(&data.rows, data.s_k), objective, 0);
+    for Golden { name, objective, asymptotic, profile } in goldens {
+        let case = cases.iter().find(|case| case.name == name).unwrap();
+        let sample = Sample::of(&dataset(&case.rows), case.s_k, case.flops).unwrap();
+        let variant = Variant { objective, constant: false };
+        let fit = fit_variant(&sample, variant, PUBLISHED_START).unwrap();
+        let mut rows = intervals(&sample, &fit, 0, 1);
         rows.retain(|row| row.group == KernelGroup::KAbove1);
-        let scipys = golden.asymptotic.into_iter().zip(golden.profile);
-        for (row, (asymptotic, profile)) in rows.iter().zip(scipys) {
-            let pairs = [(row.asymptotic.unwrap(), asymptotic), (row.profile, profile)];
-            for (ours, scipys) in pairs.map(|(a, b)| [(a[0], b[0]), (a[1], b[1])]).concat() {
-                let close = (ours - scipys).abs() <= 1e-4 * scipys.abs();
-                assert!(close, "{}, {}: {ours}, {scipys}", golden.name, row.parameter);
-            }
+        assert_eq!(rows.len(), 3);
+        for ((row, asymptotic), profile) in rows.iter().zip(asymptotic).zip(profile) {
+            let parameter = row.parameter;
+            let ours = row.asymptotic.unwrap();
+            assert!(alike(ours, asymptotic, 1e-5), "{name} {parameter} {ours:?} {asymptotic:?}");
+            let ours = row.profile;
+            assert!(alike(ours, profile, 1e-4), "{name} {parameter} {ours:?} {profile:?}");
         }
     }
 }
 
-/// Latencies by the formula, each off by its own share.
-fn rows(beta: f64, gamma: f64, shares: &[f64]) -> Vec<[f64; 6]> {
-    let shapes = [10.0, 40.0, 90.0].into_iter().flat_map(|channels| {
-        [3.0, 8.0, 20.0, 45.0].map(move |side| [2.0, 5.0].map(|kernel| [side, channels, kernel]))
-    });
-    let row = |([side, channels, kernel], share): ([f64; 3], &f64)| {
-        let (s, s_k) = (side * side, f64::ln(kernel) + 1.0);
-        let alpha = ((s_k + beta * (s - s_k)) / s).powf(gamma);
-        let mflop = s * channels * 60.0 * kernel * kernel / 1e6;
-        [side, side, channels, 60.0, kernel, 0.02 * alpha * mflop * share.exp()]
-    };
-    shapes.flatten().zip(shares).map(row).collect()
+#[test]
+fn percentiles_are_expanded_as_by_hesterbergs_package() {
+    // his `resample::ExpandProbs(0.025, n)`: Φ(−√(n/(n − 1))·t), t tabulated for n − 1 degrees
+    for (n, t) in [(5, 2.776_445), (20, 2.093_024), (100, 1.984_217)] {
+        let back = -Normal::standard().inverse_cdf(tail(n, 1)) * (1.0 - 1.0 / n as f64).sqrt();
+        assert!((back - t).abs() < 1e-6, "{n}: {back}");
+    }
+    // R: quantile(c(1, 2, 4, 8), c(0.1, 0.9))
+    let [low, high] = quantiles(vec![8.0, 1.0, 4.0, 2.0], 0.1).unwrap();
+    assert!((low - 1.3).abs() < 1e-12 && (high - 6.8).abs() < 1e-12, "{low} {high}");
+}
+
+#[test]
+fn the_table_names_what_is_believed_and_fits_100_columns() {
+    let truth = GroupCoefficients { beta: 0.01, gamma: 0.8, final_scale: 0.03, constant_ms: 0.0 };
+    let data = synthetic(truth, &[1.0, 1.2, 0.9, 1.1, 0.8]);
+    let sample = Sample::of(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
+    let fit = fit_variant(&sample, Variant::PUBLISHED, PUBLISHED_START).unwrap();
+    let text = table(&fit, &intervals(&sample, &fit, 40, 1)).to_text();
+    assert!(text.contains("\nnote: believed: "), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+}
+
+fn truth() -> impl Strategy<Value = GroupCoefficients> {
+    (-3.5f64..-0.5, 0.3f64..1.7, -6.0f64..-1.0).prop_map(|(beta, gamma, final_scale)| {
+        let (beta, final_scale) = (10f64.powf(beta), final_scale.exp());
+        GroupCoefficients { beta, gamma, final_scale, constant_ms: 0.0 }
+    })
+}
+
+fn of(truth: GroupCoefficients, factors: &[f64], objective: Objective) -> Vec<Intervals> {
+    let data = synthetic(truth, factors);
+    let sample = Sample::of(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
+    let variant = Variant { objective, constant: false };
+    let fit = fit_variant(&sample, variant, PUBLISHED_START).unwrap();
+    intervals(&sample, &fit, 12, 1)
+}
+
+fn objective() -> impl Strategy<Value = Objective> {
+    prop_oneof![Just(Objective::Absolute), Just(Objective::Log)]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    // the same cases in every run: a search that is not proven may fail on one in thousands
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(4), ..ProptestConfig::with_cases(32) })]
 
     #[test]
-    fn intervals_hold_their_estimate_and_stay_within_the_bounds(
-        beta in 0.001..0.3f64,
-        gamma in 0.3..1.3f64,
-        shares in prop::collection::vec(-0.1..0.1f64, 24),
+    fn intervals_hold_the_estimate_and_those_searched_stay_within_the_bounds(
+        truth in truth(),
+        factors in prop::collection::vec(0.7f64..1.4, 48),
+        objective in objective(),
     ) {
-        for row in of(&sample(&rows(beta, gamma, &shares), KernelTerm::Side), Objective::Log, 20) {
-            let Intervals { estimate, profile: [low, high], .. } = row;
-            let slack = 1e-9 * estimate;
-            prop_assert!(low - slack <= estimate && estimate <= high + slack, "{row:?}");
-            if let Some([low, high]) = row.asymptotic {
-                prop_assert!(low <= estimate && estimate <= high);
-            }
-            prop_assert!(low >= 0.0 && (row.parameter == "final" || high <= 2.0 + slack), "{row:?}");
+        for row in of(truth, &factors, objective) {
+            // ln `final` and back costs a few roundings
+            let rounding = 1e-12 * row.estimate;
+            let holds = |[low, high]: Interval| {
+                low <= row.estimate + rounding && row.estimate - rounding <= high
+            };
+            let within = |[low, high]: Interval| {
+                BOUNDS.0 <= low && low <= high && high <= BOUNDS.1 + rounding
+            };
+            // percentiles promise no more than to be in order
+            prop_assert!(row.asymptotic.is_none_or(holds), "{row:?}");
+            prop_assert!(holds(row.profile) && within(row.profile), "{row:?}");
+            prop_assert!(row.bootstrap.is_none_or(within), "{row:?}");
         }
     }
 
     #[test]
-    fn another_unit_of_time_scales_the_intervals_of_final_and_no_other(
-        beta in 0.001..0.3f64,
-        gamma in 0.3..1.3f64,
-        shares in prop::collection::vec(-0.1..0.1f64, 24),
-        unit in 0.1..10.0f64,
+    fn latencies_in_another_unit_scale_final_alone(
+        truth in truth(),
+        factors in prop::collection::vec(0.7f64..1.4, 48),
+        objective in objective(),
+        c in 0.2f64..1.0,
     ) {
-        let plain = rows(beta, gamma, &shares);
-        let scaled = plain.iter().map(|&[h, w, i, o, k, ms]| [h, w, i, o, k, unit * ms]);
-        let scaled: Vec<_> = scaled.collect();
-        let [plain, scaled] =
-            [plain, scaled].map(|rows| of(&sample(&rows, KernelTerm::Side), Objective::Log, 0));
-        for (plain, scaled) in plain.iter().zip(&scaled) {
-            let by = if plain.parameter == "final" { unit } else { 1.0 };
-            for (plain, scaled) in plain.profile.into_iter().zip(scaled.profile) {
-                let close = (by * plain - scaled).abs() <= 1e-4 * scaled.abs() + 1e-7;
-                prop_assert!(close, "{plain} by {by} against {scaled}");
+        let scaled: Vec<f64> = factors.iter().map(|factor| c * factor).collect();
+        let rows = of(truth, &factors, objective);
+        // at its bound of 2 `final` does not scale
+        let high = |row: &Intervals| row.profile[1].max(row.bootstrap.map_or(0.0, |b| b[1]));
+        prop_assume!(rows.iter().all(|row| row.parameter != "final" || high(row) < BOUNDS.1));
+        for (row, other) in rows.iter().zip(of(truth, &scaled, objective)) {
+            let unit = if row.parameter == "final" { c } else { 1.0 };
+            // of the few configurations of K = 1, draws may leave γ open: refits end anywhere
+            let drawn = row.group == KernelGroup::KAbove1;
+            for method in Method::ALL.into_iter().filter(|m| drawn || *m != Method::Bootstrap) {
+                let (before, after) = (row.by(method), other.by(method));
+                prop_assert_eq!(before.is_some(), after.is_some());
+                let (Some(before), Some(after)) = (before, after) else { continue };
+                prop_assert!(alike(after, before.map(|end| unit * end), 1e-3), "{method} {row:?} {other:?}");
             }
         }
     }
