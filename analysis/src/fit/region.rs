@@ -31,6 +31,8 @@ const CORNERS: usize = 72;
 pub struct Region {
     /// The group.
     pub group: KernelGroup,
+    /// Those of the group that were fitted.
+    pub configurations: usize,
     /// The estimates of β and γ.
     pub estimate: [f64; 2],
     /// By the objective: β ascending, each with γ's ends.
@@ -94,7 +96,13 @@ fn region(sample: &GroupSample, group: KernelGroup, fitted: &GroupFit, fit: &Fit
     profile.sort_by(|a, b| a.beta.total_cmp(&b.beta));
     profile.dedup_by_key(|slice| slice.beta.to_bits());
     let radius = (freedom * (widening - 1.0)).sqrt();
-    Region { group, estimate: [best[0], best[1]], profile, ellipse: ellipse(fitted, radius) }
+    Region {
+        group,
+        configurations: sample.rows.len(),
+        estimate: [best[0], best[1]],
+        profile,
+        ellipse: ellipse(fitted, radius),
+    }
 }
 
 fn ellipse(fitted: &GroupFit, radius: f64) -> Vec<[f64; 2]> {

@@ -40,7 +40,10 @@ fn figure(region: &Region, provenance: &Provenance, name: &str, origin: &str) ->
     };
     Figure {
         name: format!("region-{name}-{file}"),
-        title: format!("Joint 95% region of β and γ, {}: {origin}", region.group),
+        title: format!(
+            "Joint 95% region of β and γ, {} ({} configurations): {origin}",
+            region.group, region.configurations
+        ),
         subtitle: "Where the two borders differ, standard errors mislead; both take deviations of \
                    configurations as independent, which makes them too small where neighbours deviate \
                    alike"
