@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IsTerminal;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alpha_flops::backend::{Backend, BackendError};
 use alpha_flops::environment::Platform;
@@ -175,8 +175,9 @@ impl Prepared {
         let session = Session::now(self.backend.empty_launch()?, self.why_cpu);
         let mut sweep = Sweep::open(folder, self.plan, session, self.part_interval)?;
         say_what_is_swept(&sweep, folder);
-        let bar = bar(&sweep);
-        let status = sweep.measure(self.backend.as_mut(), &mut |progress| show(&bar, progress));
+        let (bar, mut said) = (bar(&sweep), Instant::now());
+        let mut show = |progress: Progress<'_>| show(&bar, &mut said, progress);
+        let status = sweep.measure(self.backend.as_mut(), &mut show);
         bar.finish_and_clear();
         let status = status?;
         Ok(Done { folder: folder.to_owned(), status, counts: sweep.counts().clone() })
@@ -234,8 +235,12 @@ fn bar(sweep: &Sweep) -> ProgressBar {
     bar
 }
 
-fn show(bar: &ProgressBar, progress: Progress<'_>) {
-    if bar.is_hidden() {
+/// Where there is no terminal for the bar, a line now and then.
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
+
+#[allow(clippy::print_stderr, reason = "results alone go to standard output")]
+fn show(bar: &ProgressBar, said: &mut Instant, progress: Progress<'_>) {
+    if bar.is_hidden() && said.elapsed() < LINE_INTERVAL {
         return;
     }
     let counts = progress.counts;
@@ -244,7 +249,12 @@ fn show(bar: &ProgressBar, progress: Progress<'_>) {
     let left = progress.time_left.map_or(String::new(), |left| format!(", {} left", rounded(left)));
     let skipped: u64 = counts.skipped.values().sum();
     let measured = counts.measured;
-    bar.set_message(format!("{measured} measured ({rate:.1}/s), {skipped} skipped{left}"));
+    let message = format!("{measured} measured ({rate:.1}/s), {skipped} skipped{left}");
+    if bar.is_hidden() {
+        *said = Instant::now();
+        eprintln!("sweep: {message}");
+    }
+    bar.set_message(message);
     bar.set_position(counts.visited());
 }
 
