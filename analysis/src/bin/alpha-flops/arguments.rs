@@ -107,13 +107,9 @@ pub struct ImportCriterionArgs {
     pub format: SummaryFormat,
 }
 
-/// Fit α-FLOPs to a dataset, K = 1 and K > 1 apart
-///
-/// Least squares, on milliseconds unless --objective says otherwise, with β, γ and final within 0 to 2.
-/// Coefficients mean nothing without their conventions, so both have to be chosen and are stored with
-/// them. Of a Parquet file only the columns that the fit needs are read and checked.
+// What is fitted, and by which conventions. No doc comment: it would become that of the command.
 #[derive(Args)]
-pub struct FitArgs {
+pub struct DataArgs {
     /// A run's folder, or a dataset (.csv or .parquet)
     #[arg(value_name = "RUN|DATASET")]
     pub dataset: PathBuf,
@@ -123,12 +119,30 @@ pub struct FitArgs {
     /// How FLOPs, in millions, are counted
     #[arg(long, value_enum)]
     pub flops: FlopConvention,
+}
+
+// Which fit.
+#[derive(Args)]
+pub struct VariantArgs {
     /// What the fit makes small
     #[arg(long, value_enum, default_value_t)]
     pub objective: Objective,
     /// Also fit T₀ ≥ 0 (ms), a time that every convolution takes: T = T₀ + final · α · FLOPs
     #[arg(long)]
     pub constant: bool,
+}
+
+/// Fit α-FLOPs to a dataset, K = 1 and K > 1 apart
+///
+/// Least squares, on milliseconds unless --objective says otherwise, with β, γ and final within 0 to 2.
+/// Coefficients mean nothing without their conventions, so both have to be chosen and are stored with
+/// them. Of a Parquet file only the columns that the fit needs are read and checked.
+#[derive(Args)]
+pub struct FitArgs {
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub variant: VariantArgs,
     /// One more place to search from; the optimum does not depend on it [default: 0.01,0.8,0.3]
     #[arg(long, value_name = "β,γ,final", value_parser = parse_start)]
     pub start: Option<GroupCoefficients>,
@@ -159,15 +173,8 @@ pub struct EvaluateArgs {
 /// Predict left-out parts of a dataset from the rest, by every objective, with and without T₀
 #[derive(Args)]
 pub struct CrossvalidateArgs {
-    /// A run's folder, or a dataset (.csv or .parquet)
-    #[arg(value_name = "RUN|DATASET")]
-    pub dataset: PathBuf,
-    /// How S_K is computed
-    #[arg(long, value_enum)]
-    pub s_k: KernelTerm,
-    /// How FLOPs, in millions, are counted
-    #[arg(long, value_enum)]
-    pub flops: FlopConvention,
+    #[command(flatten)]
+    pub data: DataArgs,
     /// What is left out together
     #[arg(long, value_enum)]
     pub leave_out: LeaveOut,
@@ -182,21 +189,10 @@ pub struct CrossvalidateArgs {
 /// Give 95% intervals of fitted parameters in three ways, and say which to believe
 #[derive(Args)]
 pub struct UncertaintyArgs {
-    /// A run's folder, or a dataset (.csv or .parquet)
-    #[arg(value_name = "RUN|DATASET")]
-    pub dataset: PathBuf,
-    /// How S_K is computed
-    #[arg(long, value_enum)]
-    pub s_k: KernelTerm,
-    /// How FLOPs, in millions, are counted
-    #[arg(long, value_enum)]
-    pub flops: FlopConvention,
-    /// What the fit makes small
-    #[arg(long, value_enum, default_value_t)]
-    pub objective: Objective,
-    /// Also fit T₀ ≥ 0 (ms), a time that every convolution takes: T = T₀ + final · α · FLOPs
-    #[arg(long)]
-    pub constant: bool,
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub variant: VariantArgs,
     /// Bootstrap samples
     #[arg(long, default_value_t = 999)]
     pub refits: usize,

@@ -12,11 +12,11 @@ use alpha_flops::experiment::Experiment;
 use alpha_flops::host::leave_without_waiting;
 use alpha_flops::sweep::merge::merge;
 use alpha_flops_analysis::crossvalidate::cross_validate;
-use alpha_flops_analysis::fit::{PUBLISHED_START, Sample, Variant, fit_variant, intervals};
+use alpha_flops_analysis::fit::{Fit, PUBLISHED_START, Sample, Variant, fit_variant, intervals};
 use alpha_flops_analysis::import::criterion::Imported;
 use alpha_flops_analysis::import::{self, asperti, criterion, load};
 use alpha_flops_analysis::metrics::evaluate;
-use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm};
+use alpha_flops_analysis::model::{Coefficients, FlopConvention, GroupCoefficients};
 use alpha_flops_analysis::replicate;
 use alpha_flops_analysis::report::{self, Input};
 use alpha_flops_analysis::suite;
@@ -26,9 +26,10 @@ use anyhow::Context;
 use clap::Parser;
 
 use arguments::{
-    Cli, Command, CrossvalidateArgs, EvaluateArgs, ExperimentsArgs, FitArgs, ImportAspertiArgs,
-    ImportCommand, ImportCriterionArgs, ImportSweepArgs, ReplicateArgs, ReportArgs, SummaryFormat,
-    SweepArgs, SweepCommand, SweepMergeArgs, UncertaintyArgs,
+    Cli, Command, CrossvalidateArgs, DataArgs, EvaluateArgs, ExperimentsArgs, FitArgs,
+    ImportAspertiArgs, ImportCommand, ImportCriterionArgs, ImportSweepArgs, ReplicateArgs,
+    ReportArgs, SummaryFormat, SweepArgs, SweepCommand, SweepMergeArgs, UncertaintyArgs,
+    VariantArgs,
 };
 
 fn main() -> ExitCode {
@@ -125,11 +126,9 @@ fn status(success: bool) -> ExitCode {
 }
 
 fn run_fit(args: &FitArgs) -> anyhow::Result<ExitCode> {
-    let sample = sample(&args.dataset, args.s_k, args.flops)?;
+    let sample = sample(&args.data)?;
     let start = args.start.unwrap_or(PUBLISHED_START);
-    let variant = Variant { objective: args.objective, constant: args.constant };
-    let fit = fit_variant(&sample, variant, start)
-        .with_context(|| format!("cannot fit {}", args.dataset.display()))?;
+    let fit = fitted(&sample, &args.data.dataset, &args.variant, start)?;
     if let Some(path) = &args.out {
         let json = json(&fit)?;
         write_atomically(path, |out| out.write_all(json.as_bytes()))?;
@@ -142,12 +141,25 @@ fn run_fit(args: &FitArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Of a Parquet dataset, which may have millions of rows, only the columns that a fit needs.
-fn sample(path: &Path, s_k: KernelTerm, flops: FlopConvention) -> anyhow::Result<Sample> {
+fn sample(data: &DataArgs) -> anyhow::Result<Sample> {
+    let DataArgs { dataset: path, s_k, flops } = data;
+    let (s_k, flops) = (*s_k, *flops);
     if path.extension().is_some_and(|extension| extension == "parquet") && path.is_file() {
         return Ok(Sample::read_parquet(path, s_k, flops)?);
     }
     let Imported { dataset, .. } = load(path)?;
     Sample::of(&dataset, s_k, flops).with_context(|| format!("cannot fit {}", path.display()))
+}
+
+fn fitted(
+    sample: &Sample,
+    path: &Path,
+    variant: &VariantArgs,
+    start: GroupCoefficients,
+) -> anyhow::Result<Fit> {
+    let &VariantArgs { objective, constant } = variant;
+    fit_variant(sample, Variant { objective, constant }, start)
+        .with_context(|| format!("cannot fit {}", path.display()))
 }
 
 fn run_evaluate(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
@@ -162,10 +174,8 @@ fn run_evaluate(args: &EvaluateArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn run_uncertainty(args: &UncertaintyArgs) -> anyhow::Result<ExitCode> {
-    let sample = sample(&args.dataset, args.s_k, args.flops)?;
-    let variant = Variant { objective: args.objective, constant: args.constant };
-    let fit = fit_variant(&sample, variant, PUBLISHED_START)
-        .with_context(|| format!("cannot fit {}", args.dataset.display()))?;
+    let sample = sample(&args.data)?;
+    let fit = fitted(&sample, &args.data.dataset, &args.variant, PUBLISHED_START)?;
     let intervals = intervals::intervals(&sample, &fit, args.refits, args.seed);
     print(&match args.format {
         OutputFormat::Table => intervals::table(&fit, &intervals).to_text(),
@@ -175,11 +185,12 @@ fn run_uncertainty(args: &UncertaintyArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn run_crossvalidate(args: &CrossvalidateArgs) -> anyhow::Result<ExitCode> {
-    let Imported { mut dataset, .. } = load(&args.dataset)?;
+    let DataArgs { dataset: dataset_path, s_k, flops } = &args.data;
+    let Imported { mut dataset, .. } = load(dataset_path)?;
     let chosen = &args.experiment;
     dataset.observations.retain(|o| chosen.is_empty() || chosen.contains(&o.experiment));
-    let validation = cross_validate(&dataset, args.s_k, args.flops, args.leave_out)
-        .with_context(|| format!("cannot cross-validate {}", args.dataset.display()))?;
+    let validation = cross_validate(&dataset, *s_k, *flops, args.leave_out)
+        .with_context(|| format!("cannot cross-validate {}", dataset_path.display()))?;
     print(&match args.format {
         OutputFormat::Table => validation.table().to_text(),
         OutputFormat::Csv => validation.table().to_csv(),
