@@ -9,6 +9,7 @@ pub mod metrics;
 pub mod model;
 pub mod objectives;
 pub mod plot;
+pub mod recorded;
 pub mod replicate;
 pub mod report;
 pub mod suite;

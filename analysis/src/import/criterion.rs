@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::environment::Platform;
 use alpha_flops::record::{
-    Comparable, ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader,
+    ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader,
     Session,
 };
 use alpha_flops::statistics::{Fences, Summary};
@@ -15,7 +15,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::criterion_json::{Benchmark, CriterionError, Found, benchmarks};
-use crate::dataset::{Dataset, Latency, Observation, Provenance};
+use crate::dataset::{Dataset, Latency, Observation};
+use crate::recorded::provenance;
 
 /// What a run gives.
 #[derive(Debug)]
@@ -268,17 +269,6 @@ fn observation(record: &ConfigurationRecord, algorithm: &str, summary: &Summary)
 
 fn not(record: &ConfigurationRecord, status: &str, reason: &str) -> NotMeasured {
     NotMeasured { id: record.id.clone(), status: status.to_owned(), reason: reason.to_owned() }
-}
-
-fn provenance(header: &RunHeader) -> Provenance {
-    let Comparable { backend, device, .. } = header.plan.comparable();
-    Provenance {
-        source: header.run_id.clone(),
-        backend,
-        device,
-        versions: header.plan.platform.versions(),
-        protocol: header.plan.settings.protocol_line(),
-    }
 }
 
 /// The run's circumstances, in the order of a methods section.

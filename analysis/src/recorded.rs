@@ -1,0 +1,154 @@
+//! Runs as they were recorded: what was measured, with every launch. What reads launches reads them
+//! here, one configuration at a time.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use alpha_flops::record::{
+    Comparable, ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader,
+};
+use alpha_flops::statistics::Summary;
+use rayon::prelude::*;
+use thiserror::Error;
+
+use crate::dataset::Provenance;
+
+/// A finished run whose record is sound, launches not yet looked at.
+#[derive(Debug)]
+pub struct Recorded {
+    run: FinishedRun,
+}
+
+/// Why a record cannot be used.
+#[derive(Debug, Error)]
+pub enum RecordedError {
+    /// There is no finished run.
+    #[error(
+        "{0}\nhint: give the folder that `cargo bench` names at its end, e.g. \
+         target/alpha-flops/2026-01-31t12-00-00z-5eed"
+    )]
+    Record(#[source] RecordError),
+    /// The launches are missing or damaged; the error names the file.
+    #[error(transparent)]
+    Launches(#[from] LaunchesError),
+    /// A configuration's record contradicts itself or its launches.
+    #[error("{path}: {id}: {reason}")]
+    Configuration {
+        /// The file that is wrong.
+        path: PathBuf,
+        /// The configuration.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Recorded {
+    /// Opens the run in a folder and checks its record.
+    ///
+    /// # Errors
+    /// [`RecordedError`] where there is no finished run, or a configuration has another name than its
+    /// shape gives it.
+    pub fn open(folder: &Path) -> Result<Self, RecordedError> {
+        let run = FinishedRun::open(folder).map_err(RecordedError::Record)?;
+        for record in &run.header.configurations {
+            let expected = format!("{}/{}", record.experiment.name(), record.shape);
+            if record.id != expected {
+                return Err(RecordedError::Configuration {
+                    path: folder.join("run.json"),
+                    id: record.id.clone(),
+                    reason: format!("experiment and shape are those of {expected}"),
+                });
+            }
+        }
+        Ok(Self { run })
+    }
+
+    /// What `run.json` says.
+    pub fn header(&self) -> &RunHeader {
+        &self.run.header
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.run.path
+    }
+
+    /// Calls `of` with every measured configuration and its latencies in nanoseconds, by the
+    /// protocol's clock and in the order launched; results are in the suite's order. Configurations
+    /// are handled in parallel, and few are in memory at a time.
+    ///
+    /// # Errors
+    /// [`RecordedError`] where launches are missing, damaged, or not those that the record sums up.
+    pub fn map_launches<T: Send>(
+        &self,
+        of: impl Fn(&ConfigurationRecord, &[f64]) -> T + Sync,
+    ) -> Result<Vec<T>, RecordedError> {
+        let header = self.header();
+        let clock = header.plan.settings.protocol.clock;
+        let launches = self.run.launches()?;
+        let position: HashMap<&str, usize> =
+            header.plan.ids.iter().enumerate().map(|(index, id)| (id.as_str(), index)).collect();
+        let mut measured: Vec<(&ConfigurationRecord, &Summary)> = header
+            .configurations
+            .iter()
+            .filter_map(|record| match &record.outcome {
+                Outcome::Measured { summary, .. } => Some((record, summary)),
+                Outcome::Skipped { .. } | Outcome::Failed { .. } => None,
+            })
+            .collect();
+        measured.sort_by_key(|(record, _)| position.get(record.id.as_str()));
+        if let Some(id) = launches.keys().find(|id| !position.contains_key(id.as_str())) {
+            return Err(self.launches_of(id, "is in launches.parquet, but run.json has no such configuration"));
+        }
+        measured
+            .par_iter()
+            .map(|(record, summary)| {
+                let latencies_ns = launches.get(&record.id).map_or(&[][..], |times| times.by(clock));
+                self.check(record, summary, latencies_ns)?;
+                Ok(of(record, latencies_ns))
+            })
+            .collect()
+    }
+
+    /// Whether the launches are those that the record sums up.
+    fn check(
+        &self,
+        record: &ConfigurationRecord,
+        summary: &Summary,
+        latencies_ns: &[f64],
+    ) -> Result<(), RecordedError> {
+        match Summary::of(latencies_ns) {
+            None => Err(self.launches_of(&record.id, "has no launches, but run.json has a summary")),
+            Some(found) if found == *summary => Ok(()),
+            Some(found) => Err(self.launches_of(
+                &record.id,
+                &format!(
+                    "{} launches with a median of {} ns, expected {} with {} ns as run.json says: \
+                     the two files are of different runs",
+                    found.launches, found.median_ns, summary.launches, summary.median_ns
+                ),
+            )),
+        }
+    }
+
+    fn launches_of(&self, id: &str, reason: &str) -> RecordedError {
+        RecordedError::Configuration {
+            path: self.run.path.join("launches.parquet"),
+            id: id.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+/// Where the latencies of a run come from, as tables and figures show it.
+pub fn provenance(header: &RunHeader) -> Provenance {
+    let Comparable { backend, device, .. } = header.plan.comparable();
+    Provenance {
+        source: header.run_id.clone(),
+        backend,
+        device,
+        versions: header.plan.platform.versions(),
+        protocol: header.plan.settings.protocol_line(),
+    }
+}
