@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use alpha_flops::protocol::{Clock, EVENT_STEP_NS};
 use alpha_flops::record::{
     Comparable, ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader,
 };
@@ -99,12 +100,16 @@ impl Recorded {
             .collect();
         measured.sort_by_key(|(record, _)| position.get(record.id.as_str()));
         if let Some(id) = launches.keys().find(|id| !position.contains_key(id.as_str())) {
-            return Err(self.launches_of(id, "is in launches.parquet, but run.json has no such configuration"));
+            return Err(self.launches_of(
+                id,
+                "is in launches.parquet, but run.json has no such configuration",
+            ));
         }
         measured
             .par_iter()
             .map(|(record, summary)| {
-                let latencies_ns = launches.get(&record.id).map_or(&[][..], |times| times.by(clock));
+                let latencies_ns =
+                    launches.get(&record.id).map_or(&[][..], |times| times.by(clock));
                 self.check(record, summary, latencies_ns)?;
                 Ok(of(record, latencies_ns))
             })
@@ -119,7 +124,9 @@ impl Recorded {
         latencies_ns: &[f64],
     ) -> Result<(), RecordedError> {
         match Summary::of(latencies_ns) {
-            None => Err(self.launches_of(&record.id, "has no launches, but run.json has a summary")),
+            None => {
+                Err(self.launches_of(&record.id, "has no launches, but run.json has a summary"))
+            }
             Some(found) if found == *summary => Ok(()),
             Some(found) => Err(self.launches_of(
                 &record.id,
@@ -139,6 +146,17 @@ impl Recorded {
             reason: reason.to_owned(),
         }
     }
+}
+
+/// The smallest difference of two latencies that a run's clock can tell, in nanoseconds.
+pub fn clock_step_ns(header: &RunHeader) -> f64 {
+    let protocol = header.plan.settings.protocol;
+    let steps = header.sessions.iter().map(|session| session.conditions.timer_resolution_ns);
+    let step_ns = match protocol.clock {
+        Clock::Host => steps.fold(1.0, f64::max),
+        Clock::Device => EVENT_STEP_NS,
+    };
+    step_ns / f64::from(protocol.launches.get())
 }
 
 /// Where the latencies of a run come from, as tables and figures show it.

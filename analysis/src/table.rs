@@ -256,6 +256,30 @@ fn magnitude(value: f64) -> i32 {
     value.abs().log10().floor() as i32
 }
 
+/// Columns of the narrowest terminal that is to show what is printed well.
+const WIDTH: usize = 80;
+
+/// Lines of at most [`WIDTH`] characters, those after the first indented to the label's end. A
+/// longer word has a line of its own.
+pub fn wrapped(label: &str, text: &str) -> String {
+    let indent = label.chars().count();
+    let mut lines = label.to_owned();
+    let mut column = indent;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > WIDTH {
+            lines += &format!("\n{}", " ".repeat(indent));
+            column = indent;
+        } else if column > indent {
+            lines.push(' ');
+            column += 1;
+        }
+        lines += word;
+        column += length;
+    }
+    lines + "\n"
+}
+
 fn escape_markdown(text: &str) -> String {
     text.replace('|', "\\|").replace(['\n', '\r'], " ")
 }
@@ -342,6 +366,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn wrapping_keeps_every_word_and_fits(words in prop::collection::vec("[a-zα–]{1,20}", 0..40)) {
+            let text = wrapped("RO1  ", &words.join(" "));
+            prop_assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
+            prop_assert!(text.lines().skip(1).all(|line| line.starts_with("     ")));
+            let found: Vec<&str> = text.split_whitespace().skip(1).collect();
+            prop_assert_eq!(found, words);
+        }
+
         #[test]
         fn numbers_are_right_to_the_digits_they_show(
             value in -1e12f64..1e12, power in -20i32..20, digits in 1i32..8

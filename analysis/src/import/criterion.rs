@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::environment::Platform;
 use alpha_flops::record::{
-    ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader,
-    Session,
+    ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader, Session,
 };
 use alpha_flops::statistics::{Fences, Summary};
 use alpha_flops::units::Nanoseconds;

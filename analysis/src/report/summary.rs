@@ -4,10 +4,7 @@ use std::path::Path;
 
 use super::{Report, TargetReport, Variance};
 use crate::objectives::AgainstRawFlops;
-use crate::table::{Column, Table};
-
-/// Columns of the narrowest terminal that is to show it well.
-const WIDTH: usize = 80;
+use crate::table::{Column, Table, wrapped};
 
 impl Report {
     /// The answers, the errors and the spread in a few lines, and where the rest is.
@@ -93,43 +90,4 @@ fn spread(rows: &[Variance]) -> Table {
         ]);
     }
     table
-}
-
-/// Lines of at most [`WIDTH`] characters, those after the first indented to the label's end. A
-/// longer word has a line of its own.
-fn wrapped(label: &str, text: &str) -> String {
-    let indent = label.chars().count();
-    let mut lines = label.to_owned();
-    let mut column = indent;
-    for word in text.split_whitespace() {
-        let length = word.chars().count();
-        if column > indent && column + 1 + length > WIDTH {
-            lines += &format!("\n{}", " ".repeat(indent));
-            column = indent;
-        } else if column > indent {
-            lines.push(' ');
-            column += 1;
-        }
-        lines += word;
-        column += length;
-    }
-    lines + "\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn wrapping_keeps_every_word_and_fits(words in prop::collection::vec("[a-zα–]{1,20}", 0..40)) {
-            let text = wrapped("RO1  ", &words.join(" "));
-            prop_assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
-            prop_assert!(text.lines().skip(1).all(|line| line.starts_with("     ")));
-            let found: Vec<&str> = text.split_whitespace().skip(1).collect();
-            prop_assert_eq!(found, words);
-        }
-    }
 }

@@ -34,6 +34,7 @@ pub enum Command {
     Import(ImportCommand),
     Report(ReportArgs),
     Sweep(SweepArgs),
+    Compare(CompareArgs),
 }
 
 /// Turn measurements into a dataset
@@ -324,6 +325,56 @@ pub struct ImportSweepArgs {
     pub format: SummaryFormat,
 }
 
+/// Say which configurations an update made slower or faster, by how much, and how sure that is
+///
+/// `compare BEFORE AFTER` compares two runs, `compare B1 B2 B3 --after A1 A2 A3` several a side, which
+/// say what runs differ by. Of one run a side, archived runs of equal circumstances do (see `archive`);
+/// where there are none, nothing is called more than a candidate.
+///
+/// The exit status is 0 where nothing is shown to be slower beyond the threshold, 1 where something is
+/// or can no longer be computed, 2 where the runs are not comparable or cannot be read.
+#[derive(Args)]
+pub struct CompareArgs {
+    /// Runs' folders before the update; without --after, one before and one after
+    #[arg(required = true, value_name = "BEFORE")]
+    pub before: Vec<PathBuf>,
+    /// Runs' folders after it
+    #[arg(long, num_args = 1.., value_name = "AFTER")]
+    pub after: Vec<PathBuf>,
+    /// Changes up to this are as good as none
+    #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = parse_percent)]
+    pub threshold: f64,
+    /// Share of wrong ones among what is called slower or faster, at most, in expectation
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = parse_percent)]
+    pub fdr: f64,
+    /// The i-th runs before and after were measured one after the other: what both share cancels
+    #[arg(long)]
+    pub paired: bool,
+    /// Where runs have other configurations, compare those of all
+    #[arg(long)]
+    pub common: bool,
+    /// Also write comparison.csv, comparison.json, comparison.md and figures to a directory
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ComparisonFormat,
+}
+
+/// What a comparison prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ComparisonFormat {
+    /// A summary for people
+    #[default]
+    Table,
+    /// The summary for a pull request
+    Markdown,
+    /// One row a group and a configuration
+    Csv,
+    /// JSON with stable field names
+    Json,
+}
+
 /// As settings have it: none is a budget, too.
 pub type Budget = Option<Duration>;
 
@@ -345,5 +396,14 @@ fn parse_start(text: &str) -> Result<GroupCoefficients, String> {
             Ok(GroupCoefficients { beta, gamma, final_scale, constant_ms: 0.0 })
         }
         _ => Err("expected three numbers, e.g. 0.01,0.8,0.3".into()),
+    }
+}
+
+/// `2%`, as 0.02.
+fn parse_percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    match number {
+        Some(percent) if percent > 0.0 && percent < 100.0 => Ok(percent / 100.0),
+        _ => Err("expected more than 0% and less than 100%, e.g. 2%".into()),
     }
 }

@@ -11,6 +11,7 @@ use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::experiment::Experiment;
 use alpha_flops::host::leave_without_waiting;
 use alpha_flops::sweep::merge::merge;
+use alpha_flops_analysis::compare;
 use alpha_flops_analysis::crossvalidate::cross_validate;
 use alpha_flops_analysis::fit::{Fit, PUBLISHED_START, Sample, Variant, fit_variant, intervals};
 use alpha_flops_analysis::import::criterion::Imported;
@@ -26,10 +27,10 @@ use anyhow::Context;
 use clap::Parser;
 
 use arguments::{
-    Cli, Command, CrossvalidateArgs, DataArgs, EvaluateArgs, ExperimentsArgs, FitArgs,
-    ImportAspertiArgs, ImportCommand, ImportCriterionArgs, ImportSweepArgs, ReplicateArgs,
-    ReportArgs, SummaryFormat, SweepArgs, SweepCommand, SweepMergeArgs, UncertaintyArgs,
-    VariantArgs,
+    Cli, Command, CompareArgs, ComparisonFormat, CrossvalidateArgs, DataArgs, EvaluateArgs,
+    ExperimentsArgs, FitArgs, ImportAspertiArgs, ImportCommand, ImportCriterionArgs,
+    ImportSweepArgs, ReplicateArgs, ReportArgs, SummaryFormat, SweepArgs, SweepCommand,
+    SweepMergeArgs, UncertaintyArgs, VariantArgs,
 };
 
 fn main() -> ExitCode {
@@ -38,7 +39,11 @@ fn main() -> ExitCode {
         let replicate = error.downcast_ref::<replicate::ReplicateError>();
         let sweep = error.downcast_ref::<sweep::SweepCommandError>();
         let lost = sweep.is_some_and(|error| error.is_device_lost());
-        let status = if lost { sweep::DEVICE_LOST } else { 1 };
+        let status = match error.downcast_ref::<compare::CompareError>() {
+            _ if lost => sweep::DEVICE_LOST,
+            Some(_) => compare::NOT_COMPARABLE,
+            None => 1,
+        };
         if sweep.is_some_and(|e| e.hangs()) || replicate.is_some_and(|e| e.hangs()) {
             leave_without_waiting(status);
         }
@@ -59,6 +64,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Import(ImportCommand::Sweep(args)) => run_import_sweep(args),
         Command::Report(args) => run_report(args),
         Command::Sweep(args) => run_sweep(args),
+        Command::Compare(args) => run_compare(args),
     }
 }
 
@@ -268,6 +274,31 @@ fn run_sweep_merge(args: &SweepMergeArgs) -> anyhow::Result<ExitCode> {
 
 fn run_import_sweep(args: &ImportSweepArgs) -> anyhow::Result<ExitCode> {
     write_dataset(&import::sweep::read(&args.sweep)?, &args.out, args.format)
+}
+
+fn run_compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
+    let (before, after) = match (args.before.as_slice(), args.after.as_slice()) {
+        ([before, after], []) => (std::slice::from_ref(before), std::slice::from_ref(after)),
+        sides => sides,
+    };
+    let options = compare::Options {
+        threshold: args.threshold,
+        false_discovery_rate: args.fdr,
+        paired: args.paired,
+        common: args.common,
+    };
+    let [before, after] = compare::sides::read(before, after)?;
+    let comparison = compare::compare(&before, &after, &[], options)?;
+    if let Some(out) = &args.out {
+        comparison.write(out)?;
+    }
+    print(&match args.format {
+        ComparisonFormat::Table => comparison.summary(),
+        ComparisonFormat::Markdown => comparison.to_markdown(),
+        ComparisonFormat::Csv => comparison.to_csv(),
+        ComparisonFormat::Json => json(&comparison)?,
+    })?;
+    Ok(status(!comparison.has_regression()))
 }
 
 /// Says on standard error what went wrong, and what caused it where that is not said yet.

@@ -1,0 +1,138 @@
+//! What the records say about why a configuration changed.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use alpha_flops::backend::device::{DeviceStates, Range};
+use serde::Serialize;
+
+use super::sides::{Difference, Measured};
+
+/// Something recorded that may explain a change.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Cause {
+    /// Another algorithm, or another engine or knobs, computed.
+    PlanChanged {
+        /// Before, all that occurred.
+        before: String,
+        /// After, all that occurred.
+        after: String,
+    },
+    /// The device was throttled in other shares of the runs.
+    Throttled {
+        /// Runs before in which it was, and of how many.
+        before: [usize; 2],
+        /// Runs after in which it was, and of how many.
+        after: [usize; 2],
+        /// Why, in words.
+        reasons: Vec<String>,
+    },
+    /// A clock ran at another frequency.
+    Clock {
+        /// `SM` or `memory`.
+        clock: String,
+        /// Least and most before, in MHz.
+        before_mhz: [u32; 2],
+        /// Least and most after, in MHz.
+        after_mhz: [u32; 2],
+    },
+    /// The same plan at the same clocks, and something that decides latencies differs.
+    Environment {
+        /// What.
+        differs: Vec<String>,
+    },
+    /// Nothing recorded differs.
+    Unknown,
+}
+
+/// Clocks within this part of each other count as equal.
+const CLOCK_TOLERANCE: f64 = 0.01;
+
+/// What may explain a change of a configuration, given what was recorded of it in the runs of each
+/// side and what differs between the sides; never empty.
+pub fn causes(before: &[&Measured], after: &[&Measured], differences: &[Difference]) -> Vec<Cause> {
+    let mut causes: Vec<Cause> = plan(before, after).into_iter().collect();
+    causes.extend(throttled(before, after));
+    causes.extend(clock("SM", before, after, |states| states.sm_clock_mhz));
+    causes.extend(clock("memory", before, after, |states| states.memory_clock_mhz));
+    if causes.is_empty() {
+        let deciding = differences.iter().filter(|difference| difference.decides_latencies);
+        let differs: Vec<String> = deciding.map(|difference| difference.what.clone()).collect();
+        causes.push(match differs.is_empty() {
+            true => Cause::Unknown,
+            false => Cause::Environment { differs },
+        });
+    }
+    causes
+}
+
+fn plan(before: &[&Measured], after: &[&Measured]) -> Option<Cause> {
+    let plans = |runs: &[&Measured]| runs.iter().map(|m| described(m)).collect::<BTreeSet<_>>();
+    let (before, after) = (plans(before), plans(after));
+    let join = |plans: BTreeSet<String>| plans.into_iter().collect::<Vec<_>>().join(" or ");
+    (before != after).then(|| Cause::PlanChanged { before: join(before), after: join(after) })
+}
+
+fn described(measured: &Measured) -> String {
+    match measured.workspace {
+        Some(bytes) if bytes.0 > 0 => format!("{} with {bytes}", measured.algorithm),
+        _ => measured.algorithm.clone(),
+    }
+}
+
+fn throttled(before: &[&Measured], after: &[&Measured]) -> Option<Cause> {
+    let of = |runs: &[&Measured]| -> Vec<DeviceStates> {
+        let states = runs.iter().filter_map(|measured| measured.device.clone());
+        states.filter(DeviceStates::is_throttled).collect()
+    };
+    let (slow_before, slow_after) = (of(before), of(after));
+    // equal shares, without division
+    if slow_before.len() * after.len() == slow_after.len() * before.len() {
+        return None;
+    }
+    let states = slow_before.iter().chain(&slow_after);
+    let reasons: BTreeSet<String> = states.flat_map(DeviceStates::throttle_words).collect();
+    Some(Cause::Throttled {
+        before: [slow_before.len(), before.len()],
+        after: [slow_after.len(), after.len()],
+        reasons: reasons.into_iter().collect(),
+    })
+}
+
+fn clock(
+    name: &str,
+    before: &[&Measured],
+    after: &[&Measured],
+    of: fn(&DeviceStates) -> Option<Range>,
+) -> Option<Cause> {
+    let range = |runs: &[&Measured]| {
+        let ranges = runs.iter().filter_map(|measured| of(measured.device.as_ref()?));
+        ranges.reduce(|a, b| Range { min: a.min.min(b.min), max: a.max.max(b.max) })
+    };
+    let middle = |range: Range| f64::from(range.min) + f64::from(range.max);
+    let (before, after) = (range(before)?, range(after)?);
+    let ratio = middle(after) / middle(before);
+    ((ratio - 1.0).abs() > CLOCK_TOLERANCE).then(|| Cause::Clock {
+        clock: name.to_owned(),
+        before_mhz: [before.min, before.max],
+        after_mhz: [after.min, after.max],
+    })
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PlanChanged { before, after } => write!(f, "plan {before} → {after}"),
+            Self::Throttled { before: [b, of_b], after: [a, of_a], reasons } => {
+                let reasons = reasons.join(", ");
+                write!(f, "throttled in {b} of {of_b} runs → {a} of {of_a} ({reasons})")
+            }
+            Self::Clock { clock, before_mhz: [b, to_b], after_mhz: [a, to_a] } => {
+                write!(f, "{clock} clock {b}–{to_b} → {a}–{to_a} MHz")
+            }
+            Self::Environment { differs } => write!(f, "same plan; {} differs", differs.join(", ")),
+            Self::Unknown => write!(f, "same plan; nothing recorded differs"),
+        }
+    }
+}

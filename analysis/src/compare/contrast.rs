@@ -1,0 +1,63 @@
+//! A difference with its error, what can be said of it, and of many at once.
+
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+/// An estimated logarithm of a ratio of latencies, after over before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Contrast {
+    /// The estimate.
+    pub ln_ratio: f64,
+    /// Its standard error, > 0.
+    pub se: f64,
+    /// Degrees of freedom of the error; infinite where it is known.
+    pub df: f64,
+}
+
+/// Degrees from which on Student's distribution is the normal one to more digits than are shown.
+const NORMAL_FROM: f64 = 1e6;
+
+impl Contrast {
+    /// Probability of an estimate as far from no change, or farther, were there none: Student's
+    /// two-sided test.
+    pub fn p_different(&self) -> f64 {
+        2.0 * self.below(-self.ln_ratio.abs() / self.se)
+    }
+
+    /// Probability of an estimate as near to no change, or nearer, were there a change by the
+    /// threshold: the larger of two one-sided tests (Schuirmann 1987). The threshold is a logarithm, > 0.
+    pub fn p_equivalent(&self, ln_threshold: f64) -> f64 {
+        self.below((self.ln_ratio.abs() - ln_threshold) / self.se)
+    }
+
+    /// The 95% interval of the ratio.
+    pub fn interval(&self) -> [f64; 2] {
+        let half = self.quantile(0.975) * self.se;
+        [(self.ln_ratio - half).exp(), (self.ln_ratio + half).exp()]
+    }
+
+    fn below(&self, t: f64) -> f64 {
+        match StudentsT::new(0.0, 1.0, self.df) {
+            Ok(student) if self.df < NORMAL_FROM => student.cdf(t),
+            _ => Normal::standard().cdf(t),
+        }
+    }
+
+    fn quantile(&self, p: f64) -> f64 {
+        match StudentsT::new(0.0, 1.0, self.df) {
+            Ok(student) if self.df < NORMAL_FROM => student.inverse_cdf(p),
+            _ => Normal::standard().inverse_cdf(p),
+        }
+    }
+}
+
+/// Which of the hypotheses with these p values are rejected so that the expected share of wrong ones
+/// among the rejected is at most `rate` (Benjamini and Hochberg 1995): all up to the largest p₍ᵢ₎ ≤
+/// i·rate/m.
+pub fn benjamini_hochberg(p: &[f64], rate: f64) -> Vec<bool> {
+    let mut sorted = p.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let m = p.len() as f64;
+    let last = (1..).zip(&sorted).filter(|(i, p)| **p <= f64::from(*i) * rate / m).last();
+    let limit = last.map_or(f64::NEG_INFINITY, |(_, p)| *p);
+    p.iter().map(|p| *p <= limit).collect()
+}

@@ -1,0 +1,267 @@
+//! How much runs differ when nothing has changed: the noise that a change must rise above.
+//!
+//! A run's logarithm of a median latency is taken as
+//!
+//! ```text
+//! y(configuration, run) = truth(configuration) + common(experiment, run) + own(configuration, run)
+//! ```
+//!
+//! The experiments of a run are measured one after another, each in random order, so what disturbs
+//! a run for a while falls on the configurations of one experiment together: `common`. It has as many
+//! degrees of freedom as there are runs to spare, however many configurations there are: taken as
+//! independent, thousands of configurations would all follow one run that was slow.
+//!
+//! The variance of `own` is estimated for each configuration from few runs, and moderated: shrunk
+//! towards what the configurations have in common, by empirical Bayes. With variances that follow a
+//! scaled inverse χ² distribution of d₀ degrees of freedom around s₀², the best estimate from a sample
+//! variance s² of d degrees is (d₀·s₀² + d·s²) / (d₀ + d), with d₀ + d degrees (G. K. Smyth, "Linear
+//! models and empirical Bayes methods for assessing differential expression in microarray
+//! experiments", 2004, sections 3 and 6.2).
+
+use statrs::function::gamma::digamma;
+
+use super::judge::Grouping;
+
+/// Of each configuration, a run's ln of the median latency in ns; `None` where it has none.
+pub type LnMedians = Vec<Option<f64>>;
+
+/// A variance that was estimated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Variance {
+    /// Of natural logarithms.
+    pub value: f64,
+    /// Degrees of freedom of the estimate; infinite where it is known.
+    pub df: f64,
+}
+
+/// What variances of configurations have in common.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prior {
+    /// s₀².
+    pub value: f64,
+    /// d₀; infinite where all configurations seem to have one variance, 0 where there is nothing in
+    /// common.
+    pub df: f64,
+}
+
+/// What runs of equal circumstances differ by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Noise {
+    /// Of each experiment, the variance of what its configurations share in a run.
+    pub common: Vec<Variance>,
+    /// Of each configuration, the moderated variance of what it shares with no other.
+    pub own: Vec<Variance>,
+    /// What the latter were shrunk towards.
+    pub prior: Prior,
+}
+
+/// Configurations of an experiment from which on what they share in a run can be told from what they
+/// do not: their median is taken, and that of few is mostly their own noise.
+const ENOUGH_TO_SHARE: usize = 8;
+
+/// Degrees of freedom under which what runs share is too uncertain for Satterthwaite's formula.
+const FEW: f64 = 4.0;
+
+impl Noise {
+    /// From groups of runs, those of a group under equal circumstances. `floors` are variances that the
+    /// clock's resolution alone makes, of each configuration. `None` where no group has two runs.
+    pub fn estimate(groups: &[&[LnMedians]], grouping: &Grouping, floors: &[f64]) -> Option<Self> {
+        let df: usize = groups.iter().map(|runs| runs.len().saturating_sub(1)).sum();
+        if df == 0 {
+            return None;
+        }
+        let mut own = vec![Sum::default(); grouping.len()];
+        let mut common = vec![0.0; grouping.experiments()];
+        for runs in groups.iter().filter(|runs| runs.len() > 1) {
+            let deviations = Deviations::of(runs, grouping);
+            deviations.add_to(grouping, &mut own, &mut common);
+        }
+        let df = df as f64;
+        let common = common.into_iter().map(|sum| Variance { value: sum / df, df }).collect();
+        let sample: Vec<Variance> =
+            own.iter().zip(floors).map(|(sum, floor)| sum.variance(*floor)).collect();
+        let prior = Prior::of(&sample);
+        let own = sample.iter().map(|sample| prior.moderate(*sample)).zip(floors);
+        let own = own.map(|(v, floor)| Variance { value: v.value.max(*floor), ..v }).collect();
+        Some(Self { common, own, prior })
+    }
+
+    /// Variance of one run's value of a configuration, with the degrees of freedom of a sum of two
+    /// estimates (Satterthwaite 1946).
+    ///
+    /// With two runs a side, what they share is often estimated far too small by chance, and 8% of
+    /// comparisons without a change raised an alarm where 5% were promised; so under four degrees its
+    /// own are taken, the least that the sum can have.
+    pub fn of(&self, configuration: usize, experiment: usize) -> Variance {
+        let (common, own) = (self.common[experiment], self.own[configuration]);
+        let value = common.value + own.value;
+        if common.value > 0.0 && common.df < FEW {
+            return Variance { value, df: common.df };
+        }
+        let part = |v: Variance| if v.df > 0.0 { v.value * v.value / v.df } else { 0.0 };
+        let df = value * value / (part(common) + part(own));
+        Variance { value, df: if df.is_nan() { f64::INFINITY } else { df } }
+    }
+}
+
+/// A sum of squares.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    squares: f64,
+    df: f64,
+}
+
+impl Sum {
+    fn variance(self, floor: f64) -> Variance {
+        let value = if self.df > 0.0 { self.squares / self.df } else { 0.0 };
+        Variance { value: value.max(floor), df: self.df }
+    }
+}
+
+/// What each run of a group differs from the group's means by.
+struct Deviations {
+    /// By run, of each configuration.
+    own: Vec<LnMedians>,
+    /// By run, of each experiment; 0 where it has too few configurations.
+    common: Vec<Vec<f64>>,
+}
+
+impl Deviations {
+    fn of(runs: &[LnMedians], grouping: &Grouping) -> Self {
+        let means: Vec<Option<f64>> = (0..grouping.len())
+            .map(|index| mean(runs.iter().filter_map(|run| run[index])))
+            .collect();
+        let own: Vec<LnMedians> = runs
+            .iter()
+            .map(|run| run.iter().zip(&means).map(|(y, mean)| Some((*y)? - (*mean)?)).collect())
+            .collect();
+        let is_complete: Vec<bool> =
+            (0..grouping.len()).map(|index| runs.iter().all(|run| run[index].is_some())).collect();
+        let common = own
+            .iter()
+            .map(|run| {
+                let mut of_experiment = vec![Vec::new(); grouping.experiments()];
+                for (index, deviation) in run.iter().enumerate().filter(|(i, _)| is_complete[*i]) {
+                    of_experiment[grouping.experiment_of(index)].extend(deviation);
+                }
+                of_experiment.iter_mut().map(|deviations| shared(deviations)).collect()
+            })
+            .collect();
+        Self { own, common }
+    }
+
+    fn add_to(&self, grouping: &Grouping, own: &mut [Sum], common: &mut [f64]) {
+        for shared in &self.common {
+            common.iter_mut().zip(shared).for_each(|(sum, shared)| *sum += shared * shared);
+        }
+        for (index, sum) in own.iter_mut().enumerate() {
+            let experiment = grouping.experiment_of(index);
+            let runs = self.own.iter().zip(&self.common);
+            let deviations: Vec<f64> =
+                runs.filter_map(|(own, common)| Some(own[index]? - common[experiment])).collect();
+            if deviations.len() > 1 {
+                sum.squares += deviations.iter().map(|z| z * z).sum::<f64>();
+                sum.df += (deviations.len() - 1) as f64;
+            }
+        }
+    }
+}
+
+/// What configurations share: the median of their deviations, which one disturbed alone does not
+/// move.
+fn shared(deviations: &mut [f64]) -> f64 {
+    if deviations.len() < ENOUGH_TO_SHARE {
+        return 0.0;
+    }
+    let middle = deviations.len() / 2;
+    *deviations.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
+pub(super) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, n) = values.fold((0.0, 0usize), |(sum, n), value| (sum + value, n + 1));
+    (n > 0).then(|| sum / n as f64)
+}
+
+impl Prior {
+    /// By the moments of the logarithms of sample variances (Smyth 2004, section 6.2).
+    pub fn of(sample: &[Variance]) -> Self {
+        let usable = || sample.iter().filter(|v| v.df > 0.0 && v.value > 0.0);
+        let deviations: Vec<(f64, f64)> = usable()
+            .map(|v| (v.value.ln() - digamma(v.df / 2.0) + (v.df / 2.0).ln(), trigamma(v.df / 2.0)))
+            .collect();
+        let n = deviations.len() as f64;
+        if deviations.len() < 2 {
+            return Self { value: usable().next().map_or(0.0, |v| v.value), df: 0.0 };
+        }
+        let mean = deviations.iter().map(|(e, _)| e).sum::<f64>() / n;
+        let spread =
+            deviations.iter().map(|(e, _)| (e - mean) * (e - mean)).sum::<f64>() / (n - 1.0);
+        let excess = spread - deviations.iter().map(|(_, trigamma)| trigamma).sum::<f64>() / n;
+        if excess <= 0.0 {
+            return Self { value: mean.exp(), df: f64::INFINITY };
+        }
+        let half = inverse_trigamma(excess);
+        Self { value: (mean + digamma(half) - half.ln()).exp(), df: 2.0 * half }
+    }
+
+    fn moderate(self, sample: Variance) -> Variance {
+        if self.df.is_infinite() {
+            return Variance { value: self.value, df: self.df };
+        }
+        let df = self.df + sample.df;
+        let value = match df > 0.0 {
+            true => (self.df * self.value + sample.df * sample.value) / df,
+            false => self.value,
+        };
+        Variance { value, df }
+    }
+}
+
+/// ψ′(x) for x > 0: by recurrence to x ≥ 10, then its asymptotic series (Abramowitz and Stegun
+/// 6.4.6, 6.4.12).
+pub(super) fn trigamma(mut x: f64) -> f64 {
+    let mut sum = 0.0;
+    while x < 10.0 {
+        sum += 1.0 / (x * x);
+        x += 1.0;
+    }
+    let square = 1.0 / (x * x);
+    let series = 1.0 / 6.0
+        - square
+            * (1.0 / 30.0 - square * (1.0 / 42.0 - square * (1.0 / 30.0 - square * 5.0 / 66.0)));
+    sum + 1.0 / x + square / 2.0 + square / x * series
+}
+
+/// The x with ψ′(x) = `value` > 0, by Newton's method on 1/ψ′, which is nearly a line (Smyth 2004,
+/// appendix).
+fn inverse_trigamma(value: f64) -> f64 {
+    if value > 1e7 {
+        return value.sqrt().recip();
+    }
+    if value < 1e-6 {
+        return value.recip();
+    }
+    let mut x = 0.5 + value.recip();
+    for _ in 0..50 {
+        let at = trigamma(x);
+        let step = at * (1.0 - at / value) / tetragamma(x);
+        x += step;
+        if -step / x < 1e-10 {
+            break;
+        }
+    }
+    x
+}
+
+/// ψ″(x), as [`trigamma`] (Abramowitz and Stegun 6.4.13).
+fn tetragamma(mut x: f64) -> f64 {
+    let mut sum = 0.0;
+    while x < 10.0 {
+        sum -= 2.0 / (x * x * x);
+        x += 1.0;
+    }
+    let square = 1.0 / (x * x);
+    let series =
+        0.5 - square * (1.0 / 6.0 - square * (1.0 / 6.0 - square * (0.3 - square * 5.0 / 6.0)));
+    sum - square - square / x - square * square * series
+}

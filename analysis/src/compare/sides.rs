@@ -1,0 +1,293 @@
+//! The two sides of a comparison: runs read, checked to be comparable, and what differs between them.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+
+use alpha_flops::backend::device::DeviceStates;
+use alpha_flops::record::{ConfigurationRecord, Outcome, RunHeader};
+use alpha_flops::settings::BackendSettings;
+use alpha_flops::statistics::{quantile, sorted};
+use alpha_flops::units::Bytes;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::CompareError;
+use crate::recorded::Recorded;
+
+/// One run, launches reduced to what a comparison needs.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// What `run.json` says, without the configurations.
+    pub header: RunHeader,
+    /// What was measured, by id.
+    pub measured: BTreeMap<String, Measured>,
+    /// Why others were not, by id.
+    pub not_measured: BTreeMap<String, NotMeasured>,
+}
+
+/// One configuration in one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// `A` … `G`.
+    pub experiment: String,
+    /// Its line.
+    pub series: String,
+    /// Value of the independent variable.
+    pub x: f64,
+    /// Median latency in nanoseconds.
+    pub median_ns: f64,
+    /// Standard error of its logarithm from the launches alone; `None` where there are too few.
+    pub ln_se: Option<f64>,
+    /// Engine and knobs, or the algorithm, that computed.
+    pub algorithm: String,
+    /// Its scratch memory, where known.
+    pub workspace: Option<Bytes>,
+    /// The device's clocks and the like, where it tells them.
+    pub device: Option<DeviceStates>,
+}
+
+/// A configuration without a measurement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotMeasured {
+    /// Whether it was tried and failed; else it was skipped.
+    pub failed: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// Something recorded that is not equal on both sides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// What: `driver`.
+    pub what: String,
+    /// Its values before.
+    pub before: String,
+    /// Its values after.
+    pub after: String,
+    /// Whether it decides latencies: the treatment whose effect a comparison shows.
+    pub decides_latencies: bool,
+}
+
+/// A name for each side in messages.
+pub const SIDES: [&str; 2] = ["BEFORE", "AFTER"];
+
+impl Run {
+    /// Reads a run's folder.
+    ///
+    /// # Errors
+    /// [`CompareError::Recorded`] where there is no sound finished run.
+    pub fn read(folder: &Path) -> Result<Self, CompareError> {
+        let recorded = Recorded::open(folder)?;
+        let measured = recorded.map_launches(|record, latencies_ns| {
+            Measured::of(record, latencies_ns).map(|measured| (record.id.clone(), measured))
+        })?;
+        let header = recorded.header();
+        let not_measured = header.configurations.iter().filter_map(|record| {
+            let (failed, reason) = match &record.outcome {
+                Outcome::Measured { .. } => return None,
+                Outcome::Skipped { reason } => (false, reason.clone()),
+                Outcome::Failed { reason, .. } => (true, reason.clone()),
+            };
+            Some((record.id.clone(), NotMeasured { failed, reason }))
+        });
+        Ok(Self {
+            path: folder.to_owned(),
+            measured: measured.into_iter().flatten().collect(),
+            not_measured: not_measured.collect(),
+            header: RunHeader { configurations: Vec::new(), ..header.clone() },
+        })
+    }
+
+    /// Variance of ln of this latency that the clock's resolution alone makes: as of a rounding error
+    /// of up to half a step either way.
+    pub fn resolution_variance(&self, median_ns: f64) -> f64 {
+        let relative = crate::recorded::clock_step_ns(&self.header) / median_ns;
+        relative * relative / 12.0
+    }
+}
+
+/// Reads the runs of both sides, several at a time.
+///
+/// # Errors
+/// [`CompareError`] where a side has none, or one cannot be read.
+pub fn read(before: &[PathBuf], after: &[PathBuf]) -> Result<[Vec<Run>; 2], CompareError> {
+    for (side, folders) in SIDES.into_iter().zip([before, after]) {
+        if folders.is_empty() {
+            return Err(CompareError::Empty { side });
+        }
+    }
+    let folders: Vec<&PathBuf> = before.iter().chain(after).collect();
+    let mut runs: Vec<Run> =
+        folders.par_iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
+    let after = runs.split_off(before.len());
+    Ok([runs, after])
+}
+
+impl Measured {
+    fn of(record: &ConfigurationRecord, latencies_ns: &[f64]) -> Option<Self> {
+        let Outcome::Measured { algorithm, workspace_bytes, device, summary, .. } = &record.outcome
+        else {
+            return None;
+        };
+        Some(Self {
+            experiment: record.experiment.name().to_owned(),
+            series: record.series.clone(),
+            x: f64::from(record.x),
+            median_ns: summary.median_ns,
+            ln_se: ln_median_se(latencies_ns),
+            algorithm: algorithm.clone(),
+            workspace: Some(*workspace_bytes),
+            device: device.clone(),
+        })
+    }
+}
+
+/// Standard error of the logarithm of a median of launches that may depend on those before: from the
+/// medians of up to 20 batches of successive launches (batch means: Law and Carson 1979), which depend
+/// on each other little where batches are long.
+fn ln_median_se(latencies_ns: &[f64]) -> Option<f64> {
+    const BATCHES: usize = 20;
+    const LEAST: usize = 5;
+    let batch = latencies_ns.len().div_ceil(BATCHES).max(2);
+    let medians: Vec<f64> = latencies_ns
+        .chunks_exact(batch)
+        .map(|launches| quantile(&sorted(launches), 0.5).ln())
+        .collect();
+    let n = medians.len();
+    if n < LEAST {
+        return None;
+    }
+    let mean = medians.iter().sum::<f64>() / n as f64;
+    let squares: f64 = medians.iter().map(|m| (m - mean) * (m - mean)).sum();
+    Some((squares / ((n - 1) * n) as f64).sqrt())
+}
+
+/// Whether all runs may be compared; if not, why.
+///
+/// # Errors
+/// [`CompareError`] where a run is given twice, a side mixes circumstances, or the sides differ in what
+/// a latency means, or in the configurations unless `common` ones suffice.
+pub fn check(before: &[Run], after: &[Run], common: bool) -> Result<(), CompareError> {
+    let mut seen = HashSet::new();
+    if let Some(run) = before.iter().chain(after).find(|run| !seen.insert(&run.header.run_id)) {
+        return Err(CompareError::Repeated { run_id: run.header.run_id.clone() });
+    }
+    let [Some(first), Some(other)] = [before.first(), after.first()] else {
+        let side = if before.is_empty() { SIDES[0] } else { SIDES[1] };
+        return Err(CompareError::Empty { side });
+    };
+    for run in before.iter().chain(after) {
+        let differences = first.header.plan.comparable().differences(&run.header.plan.comparable());
+        if !differences.is_empty() {
+            return Err(CompareError::NotComparable {
+                before: first.path.clone(),
+                after: run.path.clone(),
+                differences,
+            });
+        }
+    }
+    for (side, runs) in SIDES.into_iter().zip([before, after]) {
+        let mixed: Vec<String> = runs.iter().flat_map(|run| changed(&runs[0], run)).collect();
+        if !mixed.is_empty() {
+            return Err(CompareError::Mixed { side, differences: mixed });
+        }
+    }
+    let plans = before.iter().chain(after).find(|run| run.header.plan.ids != first.header.plan.ids);
+    match plans {
+        Some(run) if !common => Err(configurations_differ(first, run)),
+        _ => {
+            let has = |run: &Run, id: &String| run.header.plan.ids.contains(id);
+            match first.header.plan.ids.iter().any(|id| has(other, id)) {
+                true => Ok(()),
+                false => Err(configurations_differ(first, other)),
+            }
+        }
+    }
+}
+
+fn configurations_differ(first: &Run, other: &Run) -> CompareError {
+    let ids = |run: &Run| run.header.plan.ids.iter().cloned().collect::<BTreeSet<String>>();
+    let (mine, others) = (ids(first), ids(other));
+    CompareError::Configurations {
+        before: first.path.clone(),
+        after: other.path.clone(),
+        only_before: mine.difference(&others).cloned().collect(),
+        only_after: others.difference(&mine).cloned().collect(),
+    }
+}
+
+/// What decides latencies and is not equal in two runs of a side.
+fn changed(first: &Run, other: &Run) -> Vec<String> {
+    let kinds = deciding(&first.header).into_iter().zip(deciding(&other.header));
+    kinds
+        .filter(|(a, b)| a != b)
+        .map(|((what, a), (_, b))| {
+            let (first, other) = (first.path.display(), other.path.display());
+            format!("{what} `{a}` in {first} against `{b}` in {other}")
+        })
+        .collect()
+}
+
+/// What of a run decides its latencies, by name.
+fn deciding(header: &RunHeader) -> Vec<(&'static str, String)> {
+    let settings = &header.plan.settings;
+    let mut deciding = header.plan.platform.kind();
+    deciding.extend([
+        ("profile", settings.profile.to_string()),
+        ("launches", settings.launches.map_or("by the profile".to_owned(), |n| n.to_string())),
+    ]);
+    if let BackendSettings::Cpu { algorithm, .. } = &settings.backend {
+        deciding.push(("algorithm", algorithm.to_string()));
+    }
+    deciding
+}
+
+/// What else may matter: which card, the system, and the machine's state.
+fn circumstances(header: &RunHeader) -> Vec<(&'static str, String)> {
+    let platform = &header.plan.platform;
+    let states = header.sessions.iter().map(|session| {
+        session.conditions.governor.clone().unwrap_or_else(|| "not readable".to_owned())
+    });
+    let governors: BTreeSet<String> = states.collect();
+    let budget = header.plan.settings.time_budget;
+    let mut circumstances = vec![
+        ("system", platform.os.clone()),
+        ("kernel", platform.kernel.clone()),
+        ("memory", platform.memory.to_string()),
+        ("governor", governors.into_iter().collect::<Vec<_>>().join(" and ")),
+        (
+            "time budget",
+            budget.map_or("none".to_owned(), |time| format!("{} s", time.as_secs_f64())),
+        ),
+    ];
+    circumstances.extend(platform.gpu.iter().map(|gpu| ("card", gpu.uuid.clone())));
+    circumstances
+}
+
+/// What is recorded and differs between the sides, what decides latencies first.
+pub fn differences(before: &[Run], after: &[Run]) -> Vec<Difference> {
+    type Facts = fn(&RunHeader) -> Vec<(&'static str, String)>;
+    let of = |facts: Facts, decides_latencies: bool| {
+        let values = |runs: &[Run]| -> Vec<(&'static str, BTreeSet<String>)> {
+            let mut values: Vec<(&'static str, BTreeSet<String>)> = Vec::new();
+            for (what, value) in runs.iter().flat_map(|run| facts(&run.header)) {
+                match values.iter_mut().find(|(known, _)| *known == what) {
+                    Some((_, set)) => {
+                        set.insert(value);
+                    }
+                    None => values.push((what, BTreeSet::from([value]))),
+                }
+            }
+            values
+        };
+        let join = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join(" and ");
+        let pairs = values(before).into_iter().zip(values(after));
+        pairs.filter(|(before, after)| before.1 != after.1).map(move |((what, b), (_, a))| {
+            let (before, after) = (join(b), join(a));
+            Difference { what: what.to_owned(), before, after, decides_latencies }
+        })
+    };
+    of(deciding, true).chain(of(circumstances, false)).collect()
+}

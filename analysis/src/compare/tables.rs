@@ -1,0 +1,403 @@
+//! A comparison in words and tables. Nothing is computed here but counts.
+
+use super::judge::Verdict;
+use super::sides::Difference;
+use super::{Change, Comparison, Effect, GroupChange, Method, NotCompared};
+use crate::dataset::NOT_A_GPU;
+use crate::table::{Column, Table, wrapped};
+
+/// Rows of the longest lists in a summary.
+const WORST: usize = 10;
+
+impl Verdict {
+    /// As tables, CSV and JSON name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Slower => "slower",
+            Self::Faster => "faster",
+            Self::Same => "same",
+            Self::Undecided => "undecided",
+            Self::CandidateSlower => "candidate-slower",
+            Self::CandidateFaster => "candidate-faster",
+        }
+    }
+}
+
+const VERDICTS: [Verdict; 6] = [
+    Verdict::Slower,
+    Verdict::Faster,
+    Verdict::CandidateSlower,
+    Verdict::CandidateFaster,
+    Verdict::Same,
+    Verdict::Undecided,
+];
+
+impl Comparison {
+    /// What a person reads in ten seconds, and then a minute.
+    pub fn summary(&self) -> String {
+        let lines = self.lines().into_iter().map(|line| wrapped("", &line));
+        let tables = self.tables().into_iter().map(|table| format!("\n{}", table.to_text()));
+        lines.chain(tables).collect()
+    }
+
+    /// The same for a pull request: a headline, the counts, and the rest folded away.
+    pub fn to_markdown(&self) -> String {
+        let mut tables = self.tables().into_iter();
+        let counts = tables.next().map(|table| table.to_markdown()).unwrap_or_default();
+        let lines: String = self.lines().into_iter().map(|line| format!("- {line}\n")).collect();
+        let rest: String = tables.map(|table| table.to_markdown() + "\n").collect();
+        format!(
+            "### {}\n\n{counts}\n<details><summary>What was compared, and how it was decided</summary>\n\n\
+             {lines}\n</details>\n\n<details><summary>Which changed</summary>\n\n{rest}</details>\n",
+            self.headline()
+        )
+    }
+
+    /// One row a configuration compared, with the groups' rows first.
+    pub fn to_csv(&self) -> String {
+        let mut table = Table::new(
+            "comparison",
+            [
+                Column::text("experiment", "experiment"),
+                Column::text("series", "series"),
+                Column::text("id", "id"),
+                Column::number("x", "x", ""),
+                Column::number("configurations", "configurations", ""),
+                Column::number("median_before_ns", "median before", "ns"),
+                Column::number("median_after_ns", "median after", "ns"),
+                Column::number("ratio", "ratio", ""),
+                Column::number("ratio_low", "low", ""),
+                Column::number("ratio_high", "high", ""),
+                Column::number("p_different", "p", ""),
+                Column::text("verdict", "verdict"),
+                Column::text("beyond_threshold", "beyond the threshold"),
+                Column::text("cause", "cause"),
+                Column::text("runs_before", "runs before"),
+                Column::text("runs_after", "runs after"),
+                Column::text("versions_before", "versions before"),
+            ],
+        );
+        let [before, after] = &self.sides;
+        let origin =
+            [before.runs.join(" "), after.runs.join(" "), before.provenance.versions.clone()];
+        for group in &self.groups {
+            let place = [group.experiment.clone(), group.series.clone().unwrap_or_default()];
+            let size = group.configurations.to_string();
+            let blank = String::new;
+            let measured = [blank(), blank(), size, blank(), blank()];
+            let effect = effect_cells(&group.effect);
+            table.push(
+                place
+                    .into_iter()
+                    .chain(measured)
+                    .chain(effect)
+                    .chain([blank()])
+                    .chain(origin.clone()),
+            );
+        }
+        for change in &self.configurations {
+            let place = [change.experiment.clone(), change.series.clone()];
+            let [median_before, median_after] = change.median_ns.map(|ns| ns.to_string());
+            let measured =
+                [change.id.clone(), change.x.to_string(), "1".into(), median_before, median_after];
+            let effect = effect_cells(&change.effect);
+            table.push(
+                place
+                    .into_iter()
+                    .chain(measured)
+                    .chain(effect)
+                    .chain([causes(change)])
+                    .chain(origin.clone()),
+            );
+        }
+        table.set_provenance(&after.provenance);
+        table.to_csv()
+    }
+
+    /// Whether something is slower, in a few words.
+    pub fn headline(&self) -> String {
+        let slower = self.regressions();
+        let lost = self.not_compared.iter().filter(|not| not.lost).count();
+        let groups = self.groups.iter().filter(|group| group.effect.is_regression()).count();
+        let threshold = percent_of(self.threshold);
+        let mut parts = Vec::new();
+        if slower + groups > 0 {
+            parts.push(format!(
+                "{slower} configurations and {groups} groups slower by more than {threshold}"
+            ));
+        }
+        if lost > 0 {
+            parts.push(format!("{lost} configurations can no longer be computed"));
+        }
+        match (parts.is_empty(), self.method) {
+            (false, _) => parts.join("; "),
+            (true, Method::WithinRuns) => {
+                "No verdict: one run a side, run-to-run noise unknown".to_owned()
+            }
+            (true, _) => format!("Nothing is shown to be slower by more than {threshold}"),
+        }
+    }
+
+    fn regressions(&self) -> usize {
+        self.configurations.iter().filter(|change| change.is_regression()).count()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let [before, after] = &self.sides;
+        let provenance = &after.provenance;
+        let mut lines = Vec::new();
+        if provenance.is_stand_in() {
+            lines.push(format!("{NOT_A_GPU}."));
+        }
+        lines.push(format!("{}.", self.headline()));
+        lines.push(format!(
+            "{}, {}: {} before and {} after, {} configurations compared.",
+            provenance.place(),
+            provenance.protocol,
+            runs(before.runs.len()),
+            runs(after.runs.len()),
+            self.configurations.len()
+        ));
+        lines.push(format!("Versions after: {}.", provenance.versions));
+        lines.push(self.difference_line(true));
+        lines.push(self.difference_line(false));
+        lines.push(self.method.sentence(self.false_discovery_rate));
+        lines.retain(|line| !line.is_empty());
+        lines
+    }
+
+    fn difference_line(&self, decides_latencies: bool) -> String {
+        let chosen = self.differences.iter().filter(|d| d.decides_latencies == decides_latencies);
+        let differences: Vec<String> = chosen.map(Difference::to_string).collect();
+        let loads = self.sides.each_ref().map(|side| side.load_average);
+        let load = match loads {
+            [Some(before), Some(after)] => {
+                let range = |[least, most]: [f64; 2]| format!("{least:.1}–{most:.1}");
+                format!("load average at start {} before, {} after", range(before), range(after))
+            }
+            _ => "load average unknown".to_owned(),
+        };
+        match (decides_latencies, differences.is_empty()) {
+            (true, true) => {
+                "Nothing that decides latencies is recorded to differ (A/A).".to_owned()
+            }
+            (true, false) => format!("Changed: {}.", differences.join("; ")),
+            (false, true) => format!("Circumstances: {load}."),
+            (false, false) => format!("Circumstances: {}; {load}.", differences.join("; ")),
+        }
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let mut tables = vec![self.verdicts(), self.experiments()];
+        for slower in [true, false] {
+            let mut changed: Vec<&Change> = self
+                .configurations
+                .iter()
+                .filter(|c| c.effect.verdict.is_change() && (c.effect.ratio > 1.0) == slower)
+                .collect();
+            changed.sort_by(|a, b| b.effect.ratio.ln().abs().total_cmp(&a.effect.ratio.ln().abs()));
+            tables.extend(most_changed(&changed, slower));
+        }
+        tables.extend(not_compared(&self.not_compared));
+        tables
+    }
+
+    fn verdicts(&self) -> Table {
+        let mut table = Table::new(
+            "Configurations by verdict",
+            [
+                Column::text("verdict", "verdict"),
+                Column::number("configurations", "configurations", ""),
+                Column::number("beyond", &format!("beyond {}", percent_of(self.threshold)), ""),
+            ],
+        );
+        let candidates = self.method == Method::WithinRuns;
+        let of_method = |verdict: &Verdict| match verdict {
+            Verdict::Undecided => true,
+            Verdict::CandidateSlower | Verdict::CandidateFaster => candidates,
+            Verdict::Slower | Verdict::Faster | Verdict::Same => !candidates,
+        };
+        for verdict in VERDICTS.into_iter().filter(of_method) {
+            let of = || self.configurations.iter().filter(|c| c.effect.verdict == verdict);
+            let beyond = of().filter(|c| c.effect.beyond_threshold).count();
+            table.push([verdict.name().to_owned(), of().count().to_string(), beyond.to_string()]);
+        }
+        table
+    }
+
+    /// All and each experiment; and each series that is shown to have changed.
+    fn experiments(&self) -> Table {
+        let mut table = Table::new(
+            "Groups: geometric mean of their configurations' ratios",
+            [
+                Column::text("group", "group"),
+                Column::number("n", "n", ""),
+                Column::number("change_percent", "change", "%"),
+                Column::number("interval_percent", "95% interval", "%"),
+                Column::text("verdict", "verdict"),
+            ],
+        );
+        let is_shown =
+            |group: &&GroupChange| group.series.is_none() || group.effect.verdict.is_change();
+        for group in self.groups.iter().filter(is_shown) {
+            let name = match &group.series {
+                Some(series) => format!("{}, {series}", group.experiment),
+                None => group.experiment.clone(),
+            };
+            table.push([
+                name,
+                group.configurations.to_string(),
+                change_of(group.effect.ratio),
+                interval_of(&group.effect),
+                group.effect.verdict.name().to_owned(),
+            ]);
+        }
+        let series = self.groups.iter().filter(|group| group.series.is_some());
+        let unchanged = series.filter(|group| !group.effect.verdict.is_change()).count();
+        if unchanged > 0 {
+            table.note(format!("{unchanged} series without a shown change are left out"));
+        }
+        table
+    }
+}
+
+fn most_changed(changed: &[&Change], slower: bool) -> Option<Table> {
+    if changed.is_empty() {
+        return None;
+    }
+    let word = if slower { "Slower" } else { "Faster" };
+    let title = match changed.len() {
+        n if n > WORST => format!("{word}: the largest {WORST} of {n} changes"),
+        n => format!("{word}: {n}"),
+    };
+    let mut table = Table::new(
+        title,
+        [
+            Column::text("id", "configuration"),
+            Column::number("before", "before", ""),
+            Column::number("after", "after", ""),
+            Column::number("change_percent", "change", "%"),
+            Column::number("interval_percent", "95% interval", "%"),
+            Column::text("cause", "cause"),
+        ],
+    );
+    for change in changed.iter().take(WORST) {
+        let [before, after] =
+            change.median_ns.map(|ns| alpha_flops::units::Nanoseconds(ns).to_string());
+        table.push([
+            change.id.clone(),
+            before,
+            after,
+            change_of(change.effect.ratio),
+            interval_of(&change.effect),
+            causes(change),
+        ]);
+    }
+    Some(table)
+}
+
+fn not_compared(rows: &[NotCompared]) -> Option<Table> {
+    let mut lost: Vec<&NotCompared> = rows.iter().collect();
+    lost.sort_by_key(|not| !not.lost);
+    let first = lost.first()?;
+    let mut table = Table::new(
+        format!("Not compared: {}", rows.len()),
+        [
+            Column::text("id", "configuration"),
+            Column::number("before", "runs before", ""),
+            Column::number("after", "runs after", ""),
+            Column::text("reason", "reason"),
+        ],
+    );
+    for not in lost.iter().take(WORST) {
+        let [before, after] = not.measured.map(|n| n.to_string());
+        table.push([not.id.clone(), before, after, not.reason.clone()]);
+    }
+    if rows.len() > WORST {
+        table.note(format!("{} more", rows.len() - WORST));
+    }
+    if first.lost {
+        table.note("those measured before and failed after come first, and count as slower");
+    }
+    Some(table)
+}
+
+impl Method {
+    fn sentence(&self, rate: f64) -> String {
+        let rate = percent_of(rate);
+        let shared = format!(
+            "at most {rate} of what is called slower or faster is wrong in expectation \
+             (Benjamini–Hochberg, half of it for configurations and half for groups)"
+        );
+        match *self {
+            Self::BetweenRuns { paired, df, prior_df, typical_sd } => {
+                let prior = prior_df.map_or("∞".to_owned(), |df| format!("{df:.1}"));
+                let pairs = if paired { " of pairs' ratios" } else { "" };
+                format!(
+                    "Decided by moderated t{pairs} on runs' medians (Smyth 2004; {df} degrees of \
+                     freedom of each configuration and {prior} of all together; a configuration \
+                     typically differs by {} from run to run), same by two one-sided tests; {shared}.",
+                    percent_of(typical_sd)
+                )
+            }
+            Self::History { runs, groups, typical_sd } => format!(
+                "One run a side: decided by how {runs} archived runs in {groups} groups of equal \
+                 circumstances differ (moderated t, Smyth 2004; typically {} from run to run), same \
+                 by two one-sided tests; {shared}.",
+                percent_of(typical_sd)
+            ),
+            Self::WithinRuns => format!(
+                "One run a side and no archived runs of equal circumstances: run-to-run noise is \
+                 unknown, and candidates are what launches within the runs cannot explain. Measure \
+                 several runs a side (`cargo replicate --runs 5`) for a verdict; {shared}, if runs did \
+                 not differ."
+            ),
+        }
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} → {}", self.what, self.before, self.after)
+    }
+}
+
+fn effect_cells(effect: &Effect) -> [String; 6] {
+    let or_empty = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
+    [
+        effect.ratio.to_string(),
+        or_empty(effect.interval.map(|interval| interval[0])),
+        or_empty(effect.interval.map(|interval| interval[1])),
+        or_empty(effect.p_different),
+        effect.verdict.name().to_owned(),
+        effect.beyond_threshold.to_string(),
+    ]
+}
+
+fn causes(change: &Change) -> String {
+    change.causes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn runs(n: usize) -> String {
+    if n == 1 { "1 run".to_owned() } else { format!("{n} runs") }
+}
+
+/// `2%`, `0.5%`.
+fn percent_of(part: f64) -> String {
+    format!("{}%", crate::table::rounded(part * 100.0, 2))
+}
+
+/// `+3.14`, in percent.
+fn change_of(ratio: f64) -> String {
+    match ratio.is_finite() {
+        true => format!("{:+.2}", (ratio - 1.0) * 100.0).replace('-', "−"),
+        false => "–".to_owned(),
+    }
+}
+
+fn interval_of(effect: &Effect) -> String {
+    match effect.interval {
+        Some([low, high]) => format!("{} … {}", change_of(low), change_of(high)),
+        None => "unknown".to_owned(),
+    }
+}

@@ -1,0 +1,223 @@
+use alpha_flops::random::random_bits;
+use serde::Deserialize;
+
+use super::contrast::{Contrast, benjamini_hochberg};
+use super::judge::{Answers, Design, Grouping, Question, Verdict};
+use super::noise::{LnMedians, Noise, trigamma};
+
+#[derive(Deserialize)]
+struct Golden {
+    before: Vec<Vec<f64>>,
+    after: Vec<Vec<f64>>,
+    sizes: Vec<usize>,
+    prior: [f64; 2],
+    ln_ratio: Vec<f64>,
+    df: Vec<f64>,
+    p_different: Vec<f64>,
+    p_equivalent: Vec<f64>,
+    interval: Vec<[f64; 2]>,
+    group_p: Vec<f64>,
+    trigamma: Vec<[f64; 2]>,
+    many_p: Vec<f64>,
+    adjusted: Vec<f64>,
+}
+
+/// Written by tests/goldens/compare.py.
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("../../tests/goldens/compare.json")).unwrap()
+}
+
+fn close(a: f64, b: f64, tolerance: f64) -> bool {
+    (a - b).abs() <= tolerance * a.abs().max(b.abs())
+}
+
+fn runs(values: &[Vec<f64>]) -> Vec<LnMedians> {
+    values.iter().map(|run| run.iter().copied().map(Some).collect()).collect()
+}
+
+/// Two experiments, the first of two series.
+fn grouping(sizes: &[usize]) -> Grouping {
+    let names = ["A", "B"].into_iter().zip(sizes);
+    Grouping::new(names.flat_map(|(name, n)| std::iter::repeat_n((name, "only"), *n)))
+}
+
+fn ask(
+    grouping: &Grouping,
+    before: &[LnMedians],
+    after: &[LnMedians],
+    design: Design<'_>,
+) -> Answers {
+    let floors = vec![1e-14; grouping.len()];
+    let (threshold, false_discovery_rate) = (0.02, 0.05);
+    Question { grouping, before, after, floors: &floors, design, threshold, false_discovery_rate }
+        .answer()
+}
+
+#[test]
+fn tests_between_runs_agree_with_scipy() {
+    let golden = golden();
+    let (before, after) = (runs(&golden.before), runs(&golden.after));
+    let grouping = grouping(&golden.sizes);
+    let answers = ask(&grouping, &before, &after, Design::Independent);
+    let prior = answers.noise.as_ref().unwrap().prior;
+    assert!(close(prior.value, golden.prior[0], 1e-9) && close(prior.df, golden.prior[1], 1e-7));
+    for (index, answer) in answers.configurations.iter().enumerate() {
+        let contrast = answer.contrast.unwrap();
+        assert!(close(contrast.ln_ratio, golden.ln_ratio[index], 1e-9));
+        assert!(close(contrast.df, golden.df[index], 1e-7));
+        assert!(close(contrast.p_different(), golden.p_different[index], 1e-6), "{index}");
+        let equivalent = contrast.p_equivalent(0.02f64.ln_1p());
+        assert!(close(equivalent, golden.p_equivalent[index], 1e-6), "{index}");
+        let [low, high] = contrast.interval();
+        assert!(close(low, golden.interval[index][0], 1e-8), "{index}");
+        assert!(close(high, golden.interval[index][1], 1e-8), "{index}");
+    }
+    let groups: Vec<f64> =
+        answers.groups.iter().map(|answer| answer.contrast.unwrap().p_different()).collect();
+    assert_eq!(groups.len(), golden.group_p.len());
+    assert!(groups.iter().zip(&golden.group_p).all(|(a, b)| close(*a, *b, 1e-8)), "{groups:?}");
+    for index in [2, 13] {
+        assert_eq!(answers.configurations[index].verdict, Verdict::Slower);
+    }
+}
+
+#[test]
+fn trigamma_and_false_discovery_rates_agree_with_scipy() {
+    let golden = golden();
+    for [x, value] in golden.trigamma {
+        assert!(close(trigamma(x), value, 1e-10), "{x}: {} for {value}", trigamma(x));
+    }
+    for rate in [0.01, 0.05, 0.2, 0.5] {
+        let expected: Vec<bool> = golden.adjusted.iter().map(|p| *p <= rate).collect();
+        assert_eq!(benjamini_hochberg(&golden.many_p, rate), expected);
+    }
+    assert!(benjamini_hochberg(&[], 0.05).is_empty());
+}
+
+#[test]
+fn a_contrast_of_known_error_is_normal() {
+    // scipy.stats.norm.sf(1.96) * 2
+    let contrast = Contrast { ln_ratio: -0.0196, se: 0.01, df: f64::INFINITY };
+    assert!(close(contrast.p_different(), 0.049_995_790_296_440_87, 1e-9));
+}
+
+/// Independent standard normal numbers (Box and Muller 1958).
+struct Normals {
+    seed: u64,
+    index: u64,
+}
+
+impl Normals {
+    fn next(&mut self) -> f64 {
+        let mut uniform = || {
+            self.index += 1;
+            ((random_bits(self.seed, self.index) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+        };
+        let (radius, angle) = (uniform(), uniform());
+        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+    }
+
+    /// Runs whose configurations differ by 0.5%, and by `common` together.
+    fn runs(&mut self, n: usize, grouping: &Grouping, common: f64) -> Vec<LnMedians> {
+        let run = |_| {
+            let shared: Vec<f64> =
+                (0..grouping.experiments()).map(|_| common * self.next()).collect();
+            (0..grouping.len())
+                .map(|i| Some(10.0 + shared[grouping.experiment_of(i)] + 0.005 * self.next()))
+                .collect()
+        };
+        (0..n).map(run).collect()
+    }
+}
+
+/// Share of pairs without any change in which something is called changed.
+fn false_alarms(pairs: u32, common: f64, runs: usize, design: Design<'_>) -> f64 {
+    let grouping = grouping(&[100, 60]);
+    let mut normals = Normals { seed: 5, index: 0 };
+    let mut alarms = 0;
+    for _ in 0..pairs {
+        let [before, after] = [(); 2].map(|()| normals.runs(runs, &grouping, common));
+        let answers = ask(&grouping, &before, &after, design);
+        let mut verdicts = answers.configurations.iter().chain(&answers.groups);
+        alarms += u32::from(verdicts.any(|answer| answer.verdict.is_change()));
+    }
+    f64::from(alarms) / f64::from(pairs)
+}
+
+#[test]
+fn without_a_change_few_pairs_raise_any_alarm_whatever_runs_share() {
+    // 5% is promised; 400 pairs have a standard error of 1.1%
+    for (common, runs) in [(0.0, 5), (0.002, 3), (0.02, 5), (0.02, 2)] {
+        let rate = false_alarms(400, common, runs, Design::Independent);
+        assert!(rate <= 0.05 + 2.5 * 0.011, "{rate} with {common}, {runs} runs");
+    }
+    let rate = false_alarms(400, 0.02, 4, Design::Paired);
+    assert!(rate <= 0.05 + 2.5 * 0.011, "{rate} paired");
+}
+
+#[test]
+fn slowdowns_are_found_in_single_configurations_and_small_ones_in_a_whole_group() {
+    let grouping = grouping(&[100, 60]);
+    let mut normals = Normals { seed: 6, index: 0 };
+    let before = normals.runs(5, &grouping, 0.0);
+    let mut after = normals.runs(5, &grouping, 0.0);
+    for run in &mut after {
+        run[7] = run[7].map(|ln| ln + 0.05);
+        for ln in run[100..].iter_mut().flatten() {
+            *ln += 0.003;
+        }
+    }
+    let answers = ask(&grouping, &before, &after, Design::Independent);
+    assert_eq!(answers.configurations[7].verdict, Verdict::Slower);
+    let same = answers.configurations.iter().filter(|a| a.verdict == Verdict::Same).count();
+    assert!(same > 140, "{same}");
+    let of = |name: &str| {
+        let group = grouping.groups().iter().position(|g| g.experiment == name).unwrap();
+        answers.groups[group].verdict
+    };
+    assert_eq!(of("B"), Verdict::Slower);
+}
+
+#[test]
+fn one_run_a_side_is_judged_by_history_and_gives_only_candidates_without() {
+    let grouping = grouping(&[100, 60]);
+    let mut normals = Normals { seed: 8, index: 0 };
+    let history = [normals.runs(6, &grouping, 0.001), normals.runs(3, &grouping, 0.001)];
+    let before = normals.runs(1, &grouping, 0.001);
+    let mut after = normals.runs(1, &grouping, 0.001);
+    after[0][3] = after[0][3].map(|ln| ln + 0.2);
+    let judged = ask(&grouping, &before, &after, Design::History(&history));
+    assert_eq!(judged.configurations[3].verdict, Verdict::Slower);
+    let se = vec![Some(1e-4); grouping.len()];
+    let guessed = ask(&grouping, &before, &after, Design::WithinRuns([&se, &se]));
+    assert_eq!(guessed.configurations[3].verdict, Verdict::CandidateSlower);
+    let all = guessed.configurations.iter().chain(&guessed.groups);
+    assert!(all.clone().all(|a| !a.verdict.is_shown_change() && a.verdict != Verdict::Same));
+}
+
+#[test]
+fn missing_measurements_leave_the_others_alone_and_make_no_verdicts() {
+    let grouping = grouping(&[10, 10]);
+    let mut normals = Normals { seed: 9, index: 0 };
+    let [mut before, mut after] = [(); 2].map(|()| normals.runs(3, &grouping, 0.001));
+    before[0][0] = None;
+    for run in &mut after {
+        run[1] = None;
+    }
+    let answers = ask(&grouping, &before, &after, Design::Independent);
+    assert!(answers.configurations[0].contrast.is_some());
+    assert_eq!(answers.configurations[1].contrast, None);
+    assert_eq!(answers.configurations[1].verdict, Verdict::Undecided);
+    assert!(answers.groups.iter().all(|answer| answer.contrast.is_some()));
+    let nothing = Noise::estimate(&[&before[..1]], &grouping, &[1e-9; 20]);
+    assert_eq!(nothing, None);
+}
+
+#[test]
+fn equal_medians_are_the_same_within_the_clocks_resolution() {
+    let grouping = grouping(&[10, 10]);
+    let run: LnMedians = vec![Some(9.0); 20];
+    let answers =
+        ask(&grouping, &[run.clone(), run.clone()], &[run.clone(), run], Design::Independent);
+    assert!(answers.configurations.iter().all(|answer| answer.verdict == Verdict::Same));
+}
