@@ -17,6 +17,7 @@ pub mod cause;
 pub mod contrast;
 pub mod judge;
 pub mod noise;
+mod relabel;
 pub mod sides;
 pub mod tables;
 
@@ -54,6 +55,10 @@ pub struct Comparison {
     pub sides: [Side; 2],
     /// How it was decided.
     pub method: Method,
+    /// Other divisions of the runs that what t had found was checked against; 0 where it found nothing.
+    pub relabellings: usize,
+    /// Configurations and groups that t had found, and that the check left undecided.
+    pub unconfirmed: usize,
     /// Changes up to this part are as good as none.
     pub threshold: f64,
     /// Share of wrong ones among what is called slower or faster, at most, in expectation.
@@ -290,6 +295,8 @@ pub fn compare(
         schema_version: SCHEMA_VERSION,
         sides: [before, after].map(Side::of),
         method: answered.method,
+        relabellings: answered.answers.relabellings,
+        unconfirmed: answered.answers.unconfirmed,
         threshold: options.threshold,
         false_discovery_rate: options.false_discovery_rate,
         groups: groups

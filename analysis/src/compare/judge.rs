@@ -9,12 +9,16 @@
 //!
 //! Errors are controlled over all configurations and groups together: half of the rate goes to the
 //! configurations and half to the groups, each by Benjamini and Hochberg. The share of wrong ones in
-//! the union is at most the sum of the two.
+//! the union is at most the sum of the two. What is found so must also be rare among other divisions
+//! of the same runs into sides ([`relabel`](super::relabel)).
 
 use std::collections::HashMap;
 
+use rayon::prelude::*;
+
 use super::contrast::{Contrast, benjamini_hochberg};
-use super::noise::{LnMedians, Noise, mean};
+use super::noise::{LnMedians, Noise, Prior, mean};
+use super::relabel::confirmed;
 
 /// What is said of a ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -104,6 +108,24 @@ pub struct Answers {
     pub groups: Vec<Answer>,
     /// What runs differ by, where it is known.
     pub noise: Option<Noise>,
+    /// Other divisions of the runs that what t had found was checked against; 0 where it found nothing.
+    pub relabellings: usize,
+    /// Configurations and groups that t had found, and that the check left undecided.
+    pub unconfirmed: usize,
+}
+
+/// Estimated ratios; `None` where a side has nothing, or nothing is known of the error.
+pub(super) struct Contrasts {
+    pub(super) configurations: Vec<Option<Contrast>>,
+    pub(super) groups: Vec<Option<Contrast>>,
+    noise: Option<Noise>,
+}
+
+/// What tests say of configurations or of groups.
+struct Decided {
+    p_different: Vec<f64>,
+    differs: Vec<bool>,
+    equivalent: Vec<bool>,
 }
 
 impl Grouping {
@@ -181,22 +203,43 @@ impl Verdict {
 impl Question<'_> {
     /// Judges every configuration and every group.
     pub fn answer(&self) -> Answers {
+        let Contrasts { configurations, groups, noise } = self.contrasts(None);
+        let mut families = [&configurations, &groups].map(|family| self.decide(family));
+        let count = |families: &[Decided; 2]| {
+            families.iter().flat_map(|family| &family.differs).filter(|differs| **differs).count()
+        };
+        let found = count(&families);
+        // other divisions matter only where something was found
+        let prior = noise.as_ref().map(|noise| noise.prior);
+        let others = if found > 0 { self.relabelled(prior) } else { Vec::new() };
+        families[0].confirm(
+            &others,
+            |others| &others.configurations,
+            self.false_discovery_rate / 2.0,
+        );
+        families[1].confirm(&others, |others| &others.groups, self.false_discovery_rate / 2.0);
+        let unconfirmed = found - count(&families);
+        let [of_configurations, of_groups] = families;
+        Answers {
+            configurations: self.verdicts(&configurations, of_configurations),
+            groups: self.verdicts(&groups, of_groups),
+            noise,
+            relabellings: others.len(),
+            unconfirmed,
+        }
+    }
+
+    /// Estimates every configuration's and every group's ratio, with variances shrunk towards `prior`,
+    /// or what is found.
+    pub(super) fn contrasts(&self, prior: Option<Prior>) -> Contrasts {
         let differences = self.differences();
-        let noise = self.noise(&differences);
+        let noise = self.noise(&differences, prior);
         let configurations: Vec<_> = (0..self.grouping.len())
             .map(|index| self.contrast(index, &differences, noise.as_ref()))
             .collect();
-        let groups: Vec<_> = self
-            .grouping
-            .groups()
-            .iter()
-            .map(|group| self.group_contrast(group, &differences, &configurations))
-            .collect();
-        Answers {
-            configurations: self.verdicts(&configurations),
-            groups: self.verdicts(&groups),
-            noise,
-        }
+        let groups = self.grouping.groups().iter();
+        let groups = groups.map(|group| self.group_contrast(group, &differences, &configurations));
+        Contrasts { groups: groups.collect(), configurations, noise }
     }
 
     /// Of paired runs, each pair's difference.
@@ -212,14 +255,14 @@ impl Question<'_> {
             .collect()
     }
 
-    fn noise(&self, differences: &[LnMedians]) -> Option<Noise> {
+    fn noise(&self, differences: &[LnMedians], prior: Option<Prior>) -> Option<Noise> {
         let groups: Vec<&[LnMedians]> = match self.design {
             Design::Independent => vec![self.before, self.after],
             Design::Paired => vec![differences],
             Design::History(groups) => groups.iter().map(Vec::as_slice).collect(),
             Design::WithinRuns(_) => return None,
         };
-        Noise::estimate(&groups, self.grouping, self.floors)
+        Noise::estimate(&groups, self.grouping, self.floors, prior)
     }
 
     fn contrast(
@@ -294,33 +337,57 @@ impl Question<'_> {
         usable(ln_ratio, (squares / df).max(floor) * runs, df)
     }
 
-    fn verdicts(&self, contrasts: &[Option<Contrast>]) -> Vec<Answer> {
-        let rate = self.false_discovery_rate / 2.0;
-        let known: Vec<Contrast> = contrasts.iter().copied().flatten().collect();
-        let p = |of: &dyn Fn(&Contrast) -> f64| known.iter().map(of).collect::<Vec<_>>();
-        let ln_threshold = self.threshold.ln_1p();
-        let differs = benjamini_hochberg(&p(&Contrast::p_different), rate);
-        let equivalent = benjamini_hochberg(&p(&|c| c.p_equivalent(ln_threshold)), rate);
-        let is_candidate = matches!(self.design, Design::WithinRuns(_));
-        let mut verdicts = known.iter().zip(differs.into_iter().zip(equivalent)).map(
-            |(contrast, (differs, equivalent))| match (
-                differs,
-                contrast.ln_ratio > 0.0,
-                is_candidate,
-            ) {
-                (true, true, false) => Verdict::Slower,
-                (true, false, false) => Verdict::Faster,
-                (true, true, true) => Verdict::CandidateSlower,
-                (true, false, true) => Verdict::CandidateFaster,
-                (false, _, false) if equivalent => Verdict::Same,
-                (false, ..) => Verdict::Undecided,
-            },
-        );
-        let mut answer = |contrast: &Option<Contrast>| {
-            let verdict = contrast.and_then(|_| verdicts.next()).unwrap_or(Verdict::Undecided);
-            Answer { contrast: *contrast, verdict }
+    /// What tests say of a family, before other divisions of the runs are asked.
+    fn decide(&self, family: &[Option<Contrast>]) -> Decided {
+        let p = |of: &dyn Fn(&Contrast) -> f64| -> Vec<f64> {
+            // nothing is known: nothing is found
+            family.iter().map(|contrast| contrast.as_ref().map_or(1.0, of)).collect()
         };
-        contrasts.iter().map(&mut answer).collect()
+        let rate = self.false_discovery_rate / 2.0;
+        let ln_threshold = self.threshold.ln_1p();
+        let p_different = p(&Contrast::p_different);
+        Decided {
+            differs: benjamini_hochberg(&p_different, rate),
+            equivalent: benjamini_hochberg(&p(&|c| c.p_equivalent(ln_threshold)), rate),
+            p_different,
+        }
+    }
+
+    fn verdicts(&self, family: &[Option<Contrast>], decided: Decided) -> Vec<Answer> {
+        let is_candidate = matches!(self.design, Design::WithinRuns(_));
+        let tests = decided.differs.into_iter().zip(decided.equivalent);
+        family
+            .iter()
+            .zip(tests)
+            .map(|(&contrast, (differs, equivalent))| {
+                let is_longer = contrast.is_some_and(|contrast| contrast.ln_ratio > 0.0);
+                let verdict = match (differs, is_longer, is_candidate) {
+                    (true, true, false) => Verdict::Slower,
+                    (true, false, false) => Verdict::Faster,
+                    (true, true, true) => Verdict::CandidateSlower,
+                    (true, false, true) => Verdict::CandidateFaster,
+                    (false, _, false) if equivalent => Verdict::Same,
+                    (false, ..) => Verdict::Undecided,
+                };
+                Answer { contrast, verdict }
+            })
+            .collect()
+    }
+}
+
+impl Decided {
+    /// Takes back what is as common among other divisions of the runs.
+    fn confirm(
+        &mut self,
+        others: &[Contrasts],
+        of: fn(&Contrasts) -> &[Option<Contrast>],
+        rate: f64,
+    ) {
+        let p = |others: &Contrasts| -> Vec<Option<f64>> {
+            of(others).iter().map(|contrast| Some(contrast.as_ref()?.p_different())).collect()
+        };
+        let others: Vec<_> = others.par_iter().map(p).collect();
+        self.differs = confirmed(&self.differs, &self.p_different, &others, rate);
     }
 }
 

@@ -64,8 +64,14 @@ const FEW: f64 = 4.0;
 
 impl Noise {
     /// From groups of runs, those of a group under equal circumstances. `floors` are variances that the
-    /// clock's resolution alone makes, of each configuration. `None` where no group has two runs.
-    pub fn estimate(groups: &[&[LnMedians]], grouping: &Grouping, floors: &[f64]) -> Option<Self> {
+    /// clock's resolution alone makes, of each configuration; variances are shrunk towards `prior`, or
+    /// what is found where there is none. `None` where no group has two runs.
+    pub fn estimate(
+        groups: &[&[LnMedians]],
+        grouping: &Grouping,
+        floors: &[f64],
+        prior: Option<Prior>,
+    ) -> Option<Self> {
         let df: usize = groups.iter().map(|runs| runs.len().saturating_sub(1)).sum();
         if df == 0 {
             return None;
@@ -80,7 +86,7 @@ impl Noise {
         let common = common.into_iter().map(|sum| Variance { value: sum / df, df }).collect();
         let sample: Vec<Variance> =
             own.iter().zip(floors).map(|(sum, floor)| sum.variance(*floor)).collect();
-        let prior = Prior::of(&sample);
+        let prior = prior.unwrap_or_else(|| Prior::of(&sample));
         let own = sample.iter().map(|sample| prior.moderate(*sample)).zip(floors);
         let own = own.map(|(v, floor)| Variance { value: v.value.max(*floor), ..v }).collect();
         Some(Self { common, own, prior })

@@ -162,7 +162,13 @@ impl Comparison {
         lines.push(self.difference_line(true));
         lines.push(self.difference_line(false));
         lines.push(self.method.sentence(self.false_discovery_rate));
-        lines.retain(|line| !line.is_empty());
+        if self.unconfirmed > 0 {
+            lines.push(format!(
+                "{} more would be called slower or faster by t alone; the {} other ways to divide these \
+                 runs into two sides find as many by chance, or are too few to tell: measure more runs.",
+                self.unconfirmed, self.relabellings
+            ));
+        }
         lines
     }
 
@@ -327,7 +333,8 @@ impl Method {
         let rate = percent_of(rate);
         let shared = format!(
             "at most {rate} of what is called slower or faster is wrong in expectation \
-             (Benjamini–Hochberg, half of it for configurations and half for groups)"
+             (Benjamini–Hochberg, half of it for configurations and half for groups, each confirmed by \
+             other divisions of the runs)"
         );
         match *self {
             Self::BetweenRuns { paired, df, prior_df, typical_sd } => {
