@@ -36,8 +36,8 @@ use crate::units::Bytes;
 mod folder;
 mod launches;
 
-pub use folder::{RunFolder, tidy_up};
-pub use launches::{Launches, LaunchesError};
+pub use folder::{RunFolder, tidy_up, write_finished};
+pub use launches::{Launches, LaunchesError, LaunchesFile};
 
 /// Version of the folder's layout and of the fields of `run.json`.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -364,12 +364,20 @@ impl FinishedRun {
         Ok(Self { header, path: path.to_owned() })
     }
 
-    /// Every raw launch.
+    /// The raw launches, to read some at a time.
+    ///
+    /// # Errors
+    /// [`LaunchesError`] where `launches.parquet` is missing or not what this code writes.
+    pub fn launches_file(&self) -> Result<LaunchesFile, LaunchesError> {
+        LaunchesFile::open(&self.path.join("launches.parquet"))
+    }
+
+    /// Every raw launch, all in memory.
     ///
     /// # Errors
     /// [`LaunchesError`] where `launches.parquet` is missing or not what this code writes.
     pub fn launches(&self) -> Result<Launches, LaunchesError> {
-        launches::read(&self.path.join("launches.parquet"))
+        self.launches_file()?.read_all()
     }
 
     /// Where criterion keeps this run's measurements.

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::{
-    Part, Plan, RecordError, RunHeader, RunStatus, SCHEMA_VERSION, Session, launches, now,
-    part_path, read_header, read_part, run_folders,
+    ConfigurationRecord, Part, Plan, RecordError, RunHeader, RunStatus, SCHEMA_VERSION, Session,
+    launches, now, part_path, read_header, read_part, run_folders,
 };
 use crate::atomic_file::write_atomically;
+use crate::measure::SampleTimes;
 
 /// A run being written by this process.
 #[derive(Debug)]
@@ -172,11 +173,42 @@ impl RunFolder {
     }
 
     fn write_header(&self) -> Result<(), RecordError> {
-        write_atomically(&self.path.join("run.json"), |out| {
-            serde_json::to_writer_pretty(out, &self.header).map_err(io::Error::from)
-        })
-        .map_err(|source| RecordError::Write { source })
+        write_header(&self.path, &self.header)
     }
+}
+
+fn write_header(folder: &Path, header: &RunHeader) -> Result<(), RecordError> {
+    write_atomically(&folder.join("run.json"), |out| {
+        serde_json::to_writer_pretty(out, header).map_err(io::Error::from)
+    })
+    .map_err(|source| RecordError::Write { source })
+}
+
+/// Writes a finished run that no benchmark measured into a new `folder`, without criterion's files:
+/// one that is simulated, or joined from others. Its configurations, with what `header` says of the run,
+/// come one by one, so that their launches need not be in memory; the `status` and `configurations` of
+/// `header` are replaced.
+///
+/// # Errors
+/// [`RecordError`] where the folder exists or cannot be written.
+pub fn write_finished(
+    folder: &Path,
+    header: RunHeader,
+    configurations: impl Iterator<Item = (ConfigurationRecord, SampleTimes)>,
+) -> Result<(), RecordError> {
+    if let Some(runs) = folder.parent() {
+        create_folder(runs)?;
+    }
+    fs::create_dir(folder).map_err(|source| RecordError::Io { path: folder.to_owned(), source })?;
+    let mut records = Vec::new();
+    let launches = configurations.map(|(record, times)| {
+        let id = record.id.clone();
+        records.push(record);
+        (id, times)
+    });
+    launches::write(&folder.join("launches.parquet"), launches)?;
+    let status = RunStatus::Finished;
+    write_header(folder, &RunHeader { status, configurations: records, ..header })
 }
 
 /// Removes what a finished run no longer needs: parts, which `launches.parquet` owns now, and what

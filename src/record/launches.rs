@@ -1,5 +1,6 @@
 //! `launches.parquet`: every raw launch of a run.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -7,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parquet::basic::Compression;
+use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::record::{Field, RowAccessor};
 use parquet::schema::parser::parse_message_type;
 use thiserror::Error;
 
@@ -69,25 +70,26 @@ pub enum LaunchesError {
     },
 }
 
-/// Writes the samples of each configuration.
-pub(super) fn write<'a>(
+/// Writes the samples of each configuration, a row group in memory at a time.
+pub(super) fn write(
     path: &Path,
-    launches: impl Iterator<Item = (&'a str, &'a SampleTimes)>,
+    launches: impl Iterator<Item = (impl AsRef<str>, impl Borrow<SampleTimes>)>,
 ) -> Result<(), LaunchesError> {
     write_atomically(path, |out| write_parquet(out, launches).map_err(io::Error::other))
         .map_err(LaunchesError::Write)
 }
 
-fn write_parquet<'a>(
+fn write_parquet(
     out: &mut (dyn io::Write + Send),
-    launches: impl Iterator<Item = (&'a str, &'a SampleTimes)>,
+    launches: impl Iterator<Item = (impl AsRef<str>, impl Borrow<SampleTimes>)>,
 ) -> Result<(), ParquetError> {
     let schema = Arc::new(parse_message_type(SCHEMA)?);
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut file = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
     let mut rows = Rows::default();
     for (id, times) in launches {
-        rows.ids.extend(std::iter::repeat_n(ByteArray::from(id), times.len()));
+        let times = times.borrow();
+        rows.ids.extend(std::iter::repeat_n(ByteArray::from(id.as_ref()), times.len()));
         rows.launches.extend(0..times.len() as i32);
         rows.host_ns.extend(&times.host_ns);
         rows.device_ns.extend(&times.device_ns);
@@ -102,12 +104,13 @@ fn write_parquet<'a>(
     file.close().map(drop)
 }
 
-/// Columns of rows not yet written.
+/// Columns of a row group.
 #[derive(Default)]
 struct Rows {
     ids: Vec<ByteArray>,
     launches: Vec<i32>,
     host_ns: Vec<f64>,
+    /// Only of the rows that have one.
     device_ns: Vec<f64>,
     /// For each row 1 where it has a device time, 0 where it has none.
     device_defined: Vec<i16>,
@@ -128,6 +131,39 @@ impl Rows {
         write_column::<DoubleType, W>(&mut group, &self.device_ns, Some(&self.device_defined))?;
         group.close().map(drop)
     }
+
+    fn read(group: &dyn RowGroupReader) -> Result<Self, ParquetError> {
+        let mut rows = Self::default();
+        read_column::<ByteArrayType>(group, 0, &mut rows.ids, None)?;
+        read_column::<Int32Type>(group, 1, &mut rows.launches, None)?;
+        read_column::<DoubleType>(group, 2, &mut rows.host_ns, None)?;
+        read_column::<DoubleType>(group, 3, &mut rows.device_ns, Some(&mut rows.device_defined))?;
+        Ok(rows)
+    }
+
+    /// Rows of one id after the other as its samples, or the row that is wrong and why.
+    fn configurations(&self) -> Result<Vec<(String, SampleTimes)>, (usize, String)> {
+        let mut configurations = Vec::new();
+        let mut device_ns = self.device_ns.iter().copied();
+        let mut row = 0;
+        for rows_of_id in self.ids.chunk_by(same_id) {
+            let id = rows_of_id[0].as_utf8().map_err(|error| (row, format!("id: {error}")))?;
+            let mut times = SampleTimes::default();
+            times.host_ns.reserve_exact(rows_of_id.len());
+            for _ in rows_of_id {
+                let device_ns = if self.device_defined[row] == 1 { device_ns.next() } else { None };
+                let (launch, host_ns) = (self.launches[row], self.host_ns[row]);
+                if let Some(reason) = wrong(&times, id, launch, host_ns, device_ns) {
+                    return Err((row, reason));
+                }
+                times.host_ns.push(host_ns);
+                times.device_ns.extend(device_ns);
+                row += 1;
+            }
+            configurations.push((id.to_owned(), times));
+        }
+        Ok(configurations)
+    }
 }
 
 fn write_column<T: DataType, W: io::Write + Send>(
@@ -142,40 +178,115 @@ fn write_column<T: DataType, W: io::Write + Send>(
     column.close()
 }
 
-/// Reads what [`write`] wrote.
-pub(super) fn read(path: &Path) -> Result<Launches, LaunchesError> {
-    let damaged = |source| LaunchesError::Parquet { path: path.to_owned(), source };
-    let file =
-        File::open(path).map_err(|source| LaunchesError::Io { path: path.to_owned(), source })?;
-    let reader = SerializedFileReader::new(file).map_err(damaged)?;
-    let expected = parse_message_type(SCHEMA).map_err(damaged)?;
-    let found = reader.metadata().file_metadata().schema_descr();
-    if found.root_schema().get_fields() != expected.get_fields() {
-        let reason = "the columns are not id, launch, host_ns and device_ns".to_owned();
-        return Err(LaunchesError::Row { path: path.to_owned(), row: 0, reason });
+/// `launches.parquet`, read one row group at a time. Each holds whole configurations, so that several
+/// threads may read several.
+#[derive(Debug)]
+pub struct LaunchesFile {
+    path: PathBuf,
+    /// Rows before each row group.
+    rows_before: Vec<usize>,
+}
+
+impl LaunchesFile {
+    /// Opens what [`write`] wrote.
+    pub(super) fn open(path: &Path) -> Result<Self, LaunchesError> {
+        let damaged = |source| LaunchesError::Parquet { path: path.to_owned(), source };
+        let reader = Self::reader(path)?;
+        let expected = parse_message_type(SCHEMA).map_err(damaged)?;
+        let metadata = reader.metadata();
+        if metadata.file_metadata().schema_descr().root_schema().get_fields()
+            != expected.get_fields()
+        {
+            let reason = "the columns are not id, launch, host_ns and device_ns".to_owned();
+            return Err(LaunchesError::Row { path: path.to_owned(), row: 0, reason });
+        }
+        let rows_before = metadata.row_groups().iter().scan(0usize, |rows, group| {
+            let before = *rows;
+            *rows = rows.saturating_add(group.num_rows() as usize);
+            Some(before)
+        });
+        Ok(Self { path: path.to_owned(), rows_before: rows_before.collect() })
     }
-    let mut launches = Launches::new();
-    for (index, row) in reader.get_row_iter(None).map_err(damaged)?.enumerate() {
-        let row = row.map_err(damaged)?;
-        let id = row.get_string(0).map_err(damaged)?;
-        let (launch, host_ns) =
-            (row.get_int(1).map_err(damaged)?, row.get_double(2).map_err(damaged)?);
-        let device_ns = match row.get_column_iter().nth(3) {
-            Some((_, Field::Double(device_ns))) => Some(*device_ns),
-            _ => None,
+
+    /// How many row groups there are.
+    pub fn groups(&self) -> usize {
+        self.rows_before.len()
+    }
+
+    /// The configurations of one row group, in the file's order. That none of them is in another group
+    /// is for the caller to check.
+    ///
+    /// # Errors
+    /// [`LaunchesError`] where the group is not there, damaged, or a row not the next of its
+    /// configuration.
+    pub fn read(&self, group: usize) -> Result<Vec<(String, SampleTimes)>, LaunchesError> {
+        let damaged = |source| LaunchesError::Parquet { path: self.path.clone(), source };
+        let Some(rows_before) = self.rows_before.get(group) else {
+            let reason = format!("no row group {group}, expected under {}", self.groups());
+            return Err(damaged(ParquetError::General(reason)));
         };
-        // the id is copied once a configuration, not once a launch
-        if !launches.contains_key(id) {
-            launches.insert(id.clone(), SampleTimes::default());
-        }
-        let Some(of_id) = launches.get_mut(id) else { continue };
-        if let Some(reason) = wrong(of_id, id, launch, host_ns, device_ns) {
-            return Err(LaunchesError::Row { path: path.to_owned(), row: index, reason });
-        }
-        of_id.host_ns.push(host_ns);
-        of_id.device_ns.extend(device_ns);
+        // opened anew: clones of one `File` share the position they read from
+        let reader = Self::reader(&self.path)?;
+        let group = reader.get_row_group(group).map_err(damaged)?;
+        let rows = Rows::read(group.as_ref()).map_err(damaged)?;
+        rows.configurations().map_err(|(row, reason)| self.wrong_row(rows_before + row, reason))
     }
-    Ok(launches)
+
+    /// All configurations.
+    pub(super) fn read_all(&self) -> Result<Launches, LaunchesError> {
+        let mut launches = Launches::new();
+        let mut row = 0;
+        for group in 0..self.groups() {
+            for (id, times) in self.read(group)? {
+                let rows = times.len();
+                if launches.contains_key(&id) {
+                    return Err(self.wrong_row(row, format!("{id} comes back after another id")));
+                }
+                launches.insert(id, times);
+                row += rows;
+            }
+        }
+        Ok(launches)
+    }
+
+    fn reader(path: &Path) -> Result<SerializedFileReader<File>, LaunchesError> {
+        let file = File::open(path)
+            .map_err(|source| LaunchesError::Io { path: path.to_owned(), source })?;
+        SerializedFileReader::new(file)
+            .map_err(|source| LaunchesError::Parquet { path: path.to_owned(), source })
+    }
+
+    fn wrong_row(&self, row: usize, reason: String) -> LaunchesError {
+        LaunchesError::Row { path: self.path.clone(), row, reason }
+    }
+}
+
+fn read_column<T: DataType>(
+    group: &dyn RowGroupReader,
+    column: usize,
+    values: &mut Vec<T::T>,
+    defined: Option<&mut Vec<i16>>,
+) -> Result<(), ParquetError> {
+    let expected = group.metadata().num_rows() as usize;
+    let chunk = group.metadata().column(column);
+    let begins = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+    // the library takes them to be sound, and panics
+    if begins < 0 || chunk.compressed_size() < 0 {
+        return Err(ParquetError::General(format!("column {column} lies nowhere in the file")));
+    }
+    let mut reader = get_typed_column_reader::<T>(group.get_column_reader(column)?);
+    let (found, _, _) = reader.read_records(expected, defined, None, values)?;
+    match found == expected {
+        true => Ok(()),
+        false => Err(ParquetError::General(format!(
+            "column {column} has {found} rows, expected {expected}"
+        ))),
+    }
+}
+
+/// Whether two ids are equal: those of one configuration mostly are the same bytes in memory.
+fn same_id(a: &ByteArray, b: &ByteArray) -> bool {
+    std::ptr::eq(a.data(), b.data()) || a.data() == b.data()
 }
 
 /// What keeps a row from being the next of its configuration.
@@ -206,7 +317,11 @@ mod tests {
     use super::*;
 
     fn write_all(path: &Path, launches: &Launches) -> Result<(), LaunchesError> {
-        write(path, launches.iter().map(|(id, times)| (id.as_str(), times)))
+        write(path, launches.iter())
+    }
+
+    fn read(path: &Path) -> Result<Launches, LaunchesError> {
+        LaunchesFile::open(path)?.read_all()
     }
 
     fn samples() -> impl Strategy<Value = SampleTimes> {
@@ -261,5 +376,59 @@ mod tests {
             assert!(error.contains("row 0: device_ns is"), "{error}");
         }
         assert!(matches!(read(&folder.path().join("none")), Err(LaunchesError::Io { .. })));
+    }
+    /// A thousand launches by both clocks, told apart by `first_ns`.
+    fn thousand(first_ns: f64) -> SampleTimes {
+        let host_ns: Vec<f64> = (0..1000).map(|launch| first_ns + f64::from(launch)).collect();
+        SampleTimes { device_ns: host_ns.iter().map(|ns| ns / 2.0).collect(), host_ns }
+    }
+
+    #[test]
+    fn each_row_group_holds_whole_configurations_in_the_order_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("launches.parquet");
+        // a row group is full with the 263rd
+        let expected: Vec<_> =
+            (0..300).rev().map(|i| (format!("A/{i}"), thousand(f64::from(i + 1)))).collect();
+        write(&path, expected.iter().map(|(id, times)| (id, times))).unwrap();
+        let file = LaunchesFile::open(&path).unwrap();
+        assert_eq!(file.groups(), 2);
+        let groups = [file.read(0).unwrap(), file.read(1).unwrap()];
+        assert_eq!(groups[0].len(), 263);
+        assert!(groups.concat() == expected, "other launches than were written");
+        assert!(file.read(2).is_err());
+    }
+
+    #[test]
+    fn ids_that_come_back_and_rows_of_later_groups_are_told_by_their_row_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("launches.parquet");
+        let small = |ids: [&str; 3]| write(&path, ids.map(|id| (id, thousand(1.0))).into_iter());
+        small(["A/x", "A/y", "A/x"]).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("row 2000: A/x comes back after another id"), "{error}");
+        // the same id twice in a row is one configuration that does not go on
+        small(["A/x", "A/x", "A/y"]).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("row 1000: launch is 0, expected 1000 for A/x"), "{error}");
+        let mut all: Vec<_> = (0..264).map(|i| (format!("A/{i}"), thousand(1.0))).collect();
+        all[263].1.host_ns[5] = f64::NAN;
+        write(&path, all.into_iter()).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("row 263005: host_ns is NaN"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_byte_is_an_error_or_changes_nothing_but_never_panics() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("launches.parquet");
+        write_all(&path, &one(&[1.0, 2.0, 3.0], &[0.5, 0.6, 0.7])).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        for position in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[position] ^= 0x55;
+            std::fs::write(&path, damaged).unwrap();
+            let _ = read(&path);
+        }
     }
 }
