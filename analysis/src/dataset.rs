@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use alpha_flops::atomic_file::write_atomically;
-use alpha_flops::backend::device::{STAND_IN, STAND_IN_BACKEND};
+use alpha_flops::backend::device::{SIMULATED, SIMULATED_BACKEND, STAND_IN, STAND_IN_BACKEND};
 use alpha_flops::shape::ConvShape;
 use alpha_flops::units::Nanoseconds;
 use thiserror::Error;
@@ -41,18 +41,31 @@ pub struct Provenance {
 pub const NOT_A_GPU: &str = "NOT A GPU: a stand-in for its libraries computed, on a CPU; these \
                              times are no measurement of anything";
 
+/// What figures, tables and reports of a simulated run say first.
+pub const NOT_MEASURED: &str = "SIMULATED: nothing was measured; these times were made up, with \
+                                known differences, to test the software";
+
 impl Provenance {
-    /// Whether a stand-in for a GPU's libraries computed: its times mean nothing, and may not be
-    /// put beside measurements.
+    /// Whether a stand-in for a GPU's libraries computed, or nothing at all did: the times mean nothing,
+    /// and may not be put beside measurements.
     pub fn is_stand_in(&self) -> bool {
-        self.backend == STAND_IN_BACKEND || self.device == STAND_IN
+        self.warning().is_some()
+    }
+
+    /// What is to be said first where the times are no measurements.
+    pub fn warning(&self) -> Option<&'static str> {
+        match (self.backend.as_str(), self.device.as_str()) {
+            (STAND_IN_BACKEND, _) | (_, STAND_IN) => Some(NOT_A_GPU),
+            (SIMULATED_BACKEND, _) | (_, SIMULATED) => Some(NOT_MEASURED),
+            _ => None,
+        }
     }
 
     /// What was measured on, for sentences: `AMD EPYC, 2 threads (cpu)`.
     pub fn place(&self) -> String {
         match self.backend.as_str() {
             // the name says it
-            STAND_IN_BACKEND => self.device.clone(),
+            STAND_IN_BACKEND | SIMULATED_BACKEND => self.device.clone(),
             "unknown" => format!("{} (backend unknown)", self.device),
             backend => format!("{} ({backend})", self.device),
         }

@@ -1,6 +1,5 @@
 //! How far estimates are from measurements: overall, per experiment, per line.
 
-use alpha_flops::backend::device::STAND_IN;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -79,7 +78,7 @@ pub enum EvaluateError {
     /// Measurements and a stand-in's times are not comparable at all.
     #[error(
         "coefficients of {fitted} and latencies of {measured} are not compared: one of the two is \
-         {STAND_IN}, whose times are no measurements"
+         a stand-in or simulated, and its times are no measurements"
     )]
     StandIn {
         /// What the coefficients describe.

@@ -10,7 +10,7 @@ use alpha_flops::experiment::Experiment;
 use alpha_flops::statistics::{quantile, sorted};
 use serde::Serialize;
 
-use crate::dataset::{Dataset, NOT_A_GPU, Observation};
+use crate::dataset::{Dataset, Observation};
 use crate::model::Coefficients;
 
 mod elasticity;
@@ -93,9 +93,9 @@ impl<T> Answer<T> {
         numbers: T,
     ) -> Self {
         let place = dataset.provenance.place();
-        if dataset.provenance.is_stand_in() {
+        if let Some(warning) = dataset.provenance.warning() {
             let verdict = Verdict::CannotBeAnswered;
-            let sentence = format!("{verdict} on {place}: {NOT_A_GPU}.");
+            let sentence = format!("{verdict} on {place}: {warning}.");
             return Self { verdict, sentence, criterion, numbers };
         }
         let sentence = format!("{verdict} on {place}: {finding}.");

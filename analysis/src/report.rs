@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use alpha_flops::atomic_file::write_atomically;
-use alpha_flops::backend::device::STAND_IN;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -166,11 +165,11 @@ pub enum ReportError {
     NoDataset,
     /// Measurements shall stand beside a stand-in's times.
     #[error(
-        "{stand_in} is {STAND_IN}: its times are no measurements and are not shown beside those of \
-         {measured}; report each by itself"
+        "{stand_in}: its times are no measurements and are not shown beside those of {measured}; \
+         report each by itself"
     )]
     StandIn {
-        /// The run of the stand-in.
+        /// The run of the stand-in, or the simulated one.
         stand_in: String,
         /// The run of a real device.
         measured: String,
@@ -285,7 +284,7 @@ fn check_not_mixed(inputs: &[Input<'_>]) -> Result<(), ReportError> {
     let stand_in = provenances.clone().find(|p| p.is_stand_in());
     match (stand_in, provenances.find(|p| !p.is_stand_in())) {
         (Some(stand_in), Some(measured)) => Err(ReportError::StandIn {
-            stand_in: stand_in.source.clone(),
+            stand_in: format!("{} is {}", stand_in.source, stand_in.device),
             measured: measured.source.clone(),
         }),
         _ => Ok(()),

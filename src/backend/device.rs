@@ -13,6 +13,12 @@ pub const STAND_IN: &str = "stand-in (not a GPU)";
 /// The backend that records of the stand-in name.
 pub const STAND_IN_BACKEND: &str = "cudnn-stand-in";
 
+/// The device that simulated runs name: their times are made up.
+pub const SIMULATED: &str = "simulated (no device)";
+
+/// The backend that simulated runs name.
+pub const SIMULATED_BACKEND: &str = "simulated";
+
 /// What computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Device {

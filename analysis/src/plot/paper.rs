@@ -4,7 +4,7 @@ use alpha_flops::experiment::{Experiment, Resolution, Variable};
 
 use super::axis::{Axis, Scale, Tick};
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
-use crate::dataset::{Dataset, NOT_A_GPU, Observation, Provenance};
+use crate::dataset::{Dataset, Observation, Provenance};
 
 /// Estimated latencies of one dataset.
 #[derive(Clone, Debug, PartialEq)]
@@ -383,7 +383,7 @@ fn has_cut_curve(panel: &Panel) -> bool {
 /// Whose measurements these are, and what a point is: nobody may mistake a CPU's for a GPU's.
 fn provenance(target: &Target<'_>, rows: &[Row<'_>]) -> String {
     let p = &target.dataset.provenance;
-    let warning = if p.is_stand_in() { format!("{NOT_A_GPU}. ") } else { String::new() };
+    let warning = p.warning().map_or_else(String::new, |warning| format!("{warning}. "));
     format!(
         "{warning}Measured ({}) on {} · backend {} · versions: {} · protocol: {} · source: {}.",
         statistic(rows.iter()),

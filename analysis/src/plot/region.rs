@@ -2,7 +2,7 @@
 
 use super::axis::Axis;
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
-use crate::dataset::{NOT_A_GPU, Provenance};
+use crate::dataset::Provenance;
 use crate::fit::region::Region;
 use crate::model::KernelGroup;
 
@@ -73,7 +73,7 @@ fn axis(label: &str, values: impl Iterator<Item = f64>) -> Axis {
 }
 
 fn caption(p: &Provenance) -> Vec<String> {
-    let warning = if p.is_stand_in() { format!("{NOT_A_GPU}. ") } else { String::new() };
+    let warning = p.warning().map_or_else(String::new, |warning| format!("{warning}. "));
     vec![
         format!(
             "{warning}Fitted to latencies on {} · backend {} · versions: {} · protocol: {} · source: {}.",

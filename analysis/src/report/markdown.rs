@@ -1,7 +1,8 @@
 //! The report as Markdown. Nothing is computed here.
 
+use std::collections::BTreeSet;
+
 use super::{FigureFiles, JudgedCoefficients, Report, Setting, TargetReport, Variance};
-use crate::dataset::NOT_A_GPU;
 use crate::fit::intervals;
 use crate::model::GroupCoefficients;
 use crate::objectives::{AgainstRawFlops, Answer, Elasticity, EqualFlops, Slope};
@@ -11,8 +12,10 @@ impl Report {
     /// The content of `report.md`: links to figures are relative to it.
     pub fn to_markdown(&self) -> String {
         let mut text = String::from("# α-FLOPs against measurements\n\n");
-        if self.targets.iter().any(|target| target.provenance.is_stand_in()) {
-            text += &format!("**{NOT_A_GPU}.**\n\n");
+        let warnings: BTreeSet<_> =
+            self.targets.iter().filter_map(|target| target.provenance.warning()).collect();
+        for warning in warnings {
+            text += &format!("**{warning}.**\n\n");
         }
         text += "Latencies are of one forward pass of one convolution, batch 1, f32. FLOPs are \
                  nominal: the direct algorithm's, taps on padding included. Many implementations \
