@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use alpha_flops::measure::SampleTimes;
 use alpha_flops::protocol::{Clock, EVENT_STEP_NS};
 use alpha_flops::record::{
     Comparable, ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader,
@@ -85,55 +86,67 @@ impl Recorded {
         &self,
         of: impl Fn(&ConfigurationRecord, &[f64]) -> T + Sync,
     ) -> Result<Vec<T>, RecordedError> {
-        let header = self.header();
-        let clock = header.plan.settings.protocol.clock;
-        let launches = self.run.launches()?;
+        let clock = self.header().plan.settings.protocol.clock;
+        let records = self.in_suite_order();
         let position: HashMap<&str, usize> =
-            header.plan.ids.iter().enumerate().map(|(index, id)| (id.as_str(), index)).collect();
-        let mut measured: Vec<(&ConfigurationRecord, &Summary)> = header
-            .configurations
-            .iter()
-            .filter_map(|record| match &record.outcome {
-                Outcome::Measured { summary, .. } => Some((record, summary)),
-                Outcome::Skipped { .. } | Outcome::Failed { .. } => None,
-            })
+            records.iter().enumerate().map(|(index, record)| (record.id.as_str(), index)).collect();
+        let of_one = |(id, times): (String, SampleTimes)| {
+            let Some(&index) = position.get(id.as_str()) else {
+                return Err(self.launches_of(&id, "is in launches.parquet, but not in run.json"));
+            };
+            self.check(records[index], times.by(clock))?;
+            Ok((index, of(records[index], times.by(clock))))
+        };
+        let file = self.run.launches_file()?;
+        let groups: Vec<Result<Vec<(usize, T)>, RecordedError>> = (0..file.groups())
+            .into_par_iter()
+            .map(|group| file.read(group)?.into_par_iter().map(of_one).collect())
             .collect();
-        measured.sort_by_key(|(record, _)| position.get(record.id.as_str()));
-        if let Some(id) = launches.keys().find(|id| !position.contains_key(id.as_str())) {
-            return Err(self.launches_of(
-                id,
-                "is in launches.parquet, but run.json has no such configuration",
-            ));
+        let mut results: Vec<Option<T>> = records.iter().map(|_| None).collect();
+        for group in groups {
+            for (index, result) in group? {
+                if results[index].replace(result).is_some() {
+                    let id = &records[index].id;
+                    return Err(self.launches_of(id, "comes back after another configuration"));
+                }
+            }
         }
-        measured
-            .par_iter()
-            .map(|(record, summary)| {
-                let latencies_ns =
-                    launches.get(&record.id).map_or(&[][..], |times| times.by(clock));
-                self.check(record, summary, latencies_ns)?;
-                Ok(of(record, latencies_ns))
-            })
-            .collect()
+        for (record, result) in records.iter().zip(&results) {
+            if result.is_none() && summary(record).is_some() {
+                return Err(self.launches_of(&record.id, NO_LAUNCHES));
+            }
+        }
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    /// Configurations in the experiments' order, not the random one they were measured in.
+    fn in_suite_order(&self) -> Vec<&ConfigurationRecord> {
+        let RunHeader { plan, configurations, .. } = self.header();
+        let position: HashMap<&str, usize> =
+            plan.ids.iter().enumerate().map(|(index, id)| (id.as_str(), index)).collect();
+        let mut records: Vec<_> = configurations.iter().collect();
+        records.sort_by_key(|record| position.get(record.id.as_str()));
+        records
     }
 
     /// Whether the launches are those that the record sums up.
     fn check(
         &self,
         record: &ConfigurationRecord,
-        summary: &Summary,
         latencies_ns: &[f64],
     ) -> Result<(), RecordedError> {
+        let Some(expected) = summary(record) else {
+            return Err(self.launches_of(&record.id, "has launches, but run.json has no summary"));
+        };
         match Summary::of(latencies_ns) {
-            None => {
-                Err(self.launches_of(&record.id, "has no launches, but run.json has a summary"))
-            }
-            Some(found) if found == *summary => Ok(()),
+            None => Err(self.launches_of(&record.id, NO_LAUNCHES)),
+            Some(found) if found == *expected => Ok(()),
             Some(found) => Err(self.launches_of(
                 &record.id,
                 &format!(
                     "{} launches with a median of {} ns, expected {} with {} ns as run.json says: \
                      the two files are of different runs",
-                    found.launches, found.median_ns, summary.launches, summary.median_ns
+                    found.launches, found.median_ns, expected.launches, expected.median_ns
                 ),
             )),
         }
@@ -145,6 +158,17 @@ impl Recorded {
             id: id.to_owned(),
             reason: reason.to_owned(),
         }
+    }
+}
+
+/// Why a record with a summary is not usable.
+const NO_LAUNCHES: &str = "has no launches by the protocol's clock, but run.json has a summary";
+
+/// Statistics of a configuration, where it was measured.
+fn summary(record: &ConfigurationRecord) -> Option<&Summary> {
+    match &record.outcome {
+        Outcome::Measured { summary, .. } => Some(summary),
+        Outcome::Skipped { .. } | Outcome::Failed { .. } => None,
     }
 }
 
@@ -170,3 +194,6 @@ pub fn provenance(header: &RunHeader) -> Provenance {
         protocol: header.plan.settings.protocol_line(),
     }
 }
+
+#[cfg(test)]
+mod tests;

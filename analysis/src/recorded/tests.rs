@@ -1,0 +1,111 @@
+//! Runs are simulated; each test writes one anew with something that is not so.
+
+use std::fs;
+
+use alpha_flops::experiment::Resolution;
+use alpha_flops::record::write_finished;
+
+use super::*;
+use crate::simulate::{Simulation, Truth};
+
+struct Runs {
+    directory: tempfile::TempDir,
+}
+
+impl Runs {
+    fn new() -> Self {
+        let runs = Self { directory: tempfile::tempdir().unwrap() };
+        let truth = Truth { resolution: Resolution::Original, launches: 12, ..Truth::default() };
+        Simulation::new(truth).write_run(&runs.path("sound"), 0, |_| 1.0).unwrap();
+        runs
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What reading says of the run after `change` of its configurations, backwards in the file.
+    fn error(&self, change: impl Fn(&mut Vec<(ConfigurationRecord, SampleTimes)>)) -> String {
+        let sound = FinishedRun::open(&self.path("sound")).unwrap();
+        let mut launches = sound.launches().unwrap();
+        let records = sound.header.configurations.iter().cloned().rev();
+        let mut configurations: Vec<_> = records
+            .map(|record| {
+                let times = launches.remove(&record.id).unwrap();
+                (record, times)
+            })
+            .collect();
+        change(&mut configurations);
+        let folder = self.path("changed");
+        write_finished(&folder, sound.header, configurations.into_iter()).unwrap();
+        let result = Recorded::open(&folder).and_then(|run| run.map_launches(|_, ns| ns.len()));
+        fs::remove_dir_all(&folder).unwrap();
+        result.map_or_else(|error| error.to_string(), |lengths| format!("{} sound", lengths.len()))
+    }
+}
+
+#[test]
+fn results_are_in_the_suites_order_whatever_the_files_is() {
+    let runs = Runs::new();
+    assert_eq!(runs.error(|_| ()), "591 sound");
+    let sound = Recorded::open(&runs.path("sound")).unwrap();
+    let ids = sound.map_launches(|record, _| record.id.clone()).unwrap();
+    assert_eq!(ids, sound.header().plan.ids);
+    // several threads at once
+    let both = std::thread::scope(|scope| {
+        let read = || sound.map_launches(|_, ns| ns.to_vec()).unwrap();
+        [scope.spawn(read), scope.spawn(read)].map(|thread| thread.join().unwrap())
+    });
+    assert_eq!(both[0], both[1]);
+}
+
+#[test]
+fn launches_and_records_that_contradict_each_other_are_refused_with_file_and_configuration() {
+    let runs = Runs::new();
+    let skipped = || Outcome::Skipped { reason: "too large".to_owned() };
+    let clear = |times: &mut SampleTimes| *times = SampleTimes::default();
+    let last = "A/h=1_w=2_in=100_out=50_k=1";
+
+    let error = runs.error(|all| clear(&mut all[590].1));
+    assert!(error.contains(&format!("launches.parquet: {last}: has no launches")), "{error}");
+    let error = runs.error(|all| all[590].0.outcome = skipped());
+    assert!(
+        error.contains(&format!("{last}: has launches, but run.json has no summary")),
+        "{error}"
+    );
+    let error = runs.error(|all| all[590].1.device_ns[3] += 1e9);
+    assert!(error.contains(last) && error.contains("of different runs"), "{error}");
+    // it has the host's clock only, and the protocol's is the device's
+    let error = runs.error(|all| all[590].1.device_ns.clear());
+    assert!(error.contains("has no launches by the protocol's clock"), "{error}");
+    let error = runs.error(|all| all[590].1.host_ns[3] = f64::NAN);
+    assert!(error.contains("launches.parquet: row 7083: host_ns is NaN"), "{error}");
+    // both are gone: nothing was measured
+    let error = runs.error(|all| {
+        all[590].0.outcome = skipped();
+        clear(&mut all[590].1);
+    });
+    assert_eq!(error, "590 sound");
+    let error = runs.error(|all| all[590].0.id += "_more");
+    assert!(error.contains("590") || error.contains("planned"), "{error}");
+}
+
+#[test]
+fn launches_of_another_run_and_cut_or_missing_ones_are_refused() {
+    let runs = Runs::new();
+    let truth =
+        Truth { resolution: Resolution::Original, launches: 12, seed: 9, ..Truth::default() };
+    Simulation::new(truth).write_run(&runs.path("other"), 0, |_| 1.0).unwrap();
+    let launches = |run: &str| runs.path(run).join("launches.parquet");
+    fs::copy(launches("other"), launches("sound")).unwrap();
+    let error = || {
+        let run = Recorded::open(&runs.path("sound")).unwrap();
+        run.map_launches(|_, _| ()).unwrap_err().to_string()
+    };
+    assert!(error().contains("the two files are of different runs"), "{}", error());
+    let bytes = fs::read(launches("sound")).unwrap();
+    fs::write(launches("sound"), &bytes[..bytes.len() / 2]).unwrap();
+    assert!(error().contains("launches.parquet"), "{}", error());
+    fs::remove_file(launches("sound")).unwrap();
+    assert!(error().contains("launches.parquet"), "{}", error());
+}
