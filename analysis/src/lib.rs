@@ -13,6 +13,7 @@ pub mod plot;
 pub mod recorded;
 pub mod replicate;
 pub mod report;
+pub mod selftest;
 pub mod simulate;
 pub mod suite;
 pub mod sweep;
