@@ -166,7 +166,8 @@ impl Sums {
     /// Those of `count` values drawn with replacement.
     fn resampled(values: &[f64], count: usize, random: &mut Xoshiro256PlusPlus) -> Self {
         // 32 random bits choose among thousands of values: none is likelier than another by 10⁻⁵
-        let drawn = |bits: u64| values[((bits & 0xffff_ffff) * values.len() as u64 >> 32) as usize];
+        let drawn =
+            |bits: u64| values[(((bits & 0xffff_ffff) * values.len() as u64) >> 32) as usize];
         let (mut one, mut other) = (Self::default(), Self::default());
         for _ in 0..count / 2 {
             let bits = random.next_u64();

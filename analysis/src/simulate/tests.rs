@@ -107,7 +107,7 @@ fn a_simulated_run_reads_back_and_says_that_nothing_was_measured() {
     assert_eq!(provenance.place(), "simulated (no device)");
     let settings = &recorded.header().plan.settings;
     assert_eq!(settings.launches, NonZeroU32::new(20));
-    assert_eq!(settings.protocol.to_string(), "device-latency-warm");
+    assert_eq!(settings.protocol.to_string(), "host-latency-warm");
     let error = simulation.write_run(&folder, 4, |_| 1.0).unwrap_err().to_string();
     assert!(error.contains("runs/one"), "a run is not written over: {error}");
 }
