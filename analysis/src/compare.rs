@@ -11,13 +11,13 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::dataset::Provenance;
-use crate::recorded::{RecordedError, provenance};
+use crate::recorded::RecordedError;
 
 pub mod cause;
 pub mod contrast;
 pub mod judge;
 pub mod noise;
-mod relabel;
+pub(crate) mod relabel;
 pub mod sides;
 pub mod tables;
 
@@ -244,6 +244,16 @@ pub enum CompareError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There are too few runs for a self-test.
+    #[error(
+        "{runs} runs are too few: a self-test divides them into two sides, and needs {least} or more"
+    )]
+    TooFew {
+        /// Given.
+        runs: usize,
+        /// Needed.
+        least: usize,
+    },
     /// No configuration was measured on both sides.
     #[error("no configuration was measured on both sides: {reason}")]
     Nothing {
@@ -354,6 +364,55 @@ fn pair_up<'a>(before: &'a [Run], after: &'a [Run]) -> (Vec<Pair<'a>>, Vec<NotCo
     (compared, not_compared)
 }
 
+/// Runs in the form that is judged: configurations and their medians in one order.
+pub(crate) struct Aligned {
+    /// The configurations' ids.
+    pub(crate) ids: Vec<String>,
+    /// Where they belong.
+    pub(crate) grouping: Grouping,
+    /// The independent variable of each.
+    pub(crate) x: Vec<f64>,
+    /// A run each.
+    pub(crate) ln_medians: Vec<LnMedians>,
+    /// Variances of ln median that the clock's resolution alone makes.
+    pub(crate) floors: Vec<f64>,
+}
+
+impl Aligned {
+    /// What all runs measured, in the first one's order.
+    pub(crate) fn complete(runs: &[&Run]) -> Self {
+        let ids = runs.first().map_or(&[][..], |run| &run.header.plan.ids);
+        let is_complete = |id: &&String| runs.iter().all(|run| run.measured.contains_key(*id));
+        Self::of(runs, ids.iter().filter(is_complete).cloned().collect())
+    }
+
+    /// These configurations, each measured in one of the runs at least.
+    fn of(runs: &[&Run], ids: Vec<String>) -> Self {
+        let first: Vec<&Measured> =
+            ids.iter().filter_map(|id| runs.iter().find_map(|run| run.measured.get(id))).collect();
+        let floor = |id: &String| {
+            let measured = runs.iter().filter_map(|run| Some((run, run.measured.get(id)?)));
+            measured.map(|(run, m)| run.resolution_variance(m.median_ns)).fold(0.0, f64::max)
+        };
+        Self {
+            grouping: Grouping::new(
+                first.iter().map(|m| (m.experiment.as_str(), m.series.as_str())),
+            ),
+            x: first.iter().map(|m| m.x).collect(),
+            ln_medians: runs
+                .iter()
+                .map(|run| ln_medians(run, ids.iter().map(String::as_str)))
+                .collect(),
+            floors: ids.iter().map(floor).collect(),
+            ids,
+        }
+    }
+}
+
+fn ln_medians<'a>(run: &Run, ids: impl Iterator<Item = &'a str>) -> LnMedians {
+    ids.map(|id| Some(run.measured.get(id)?.median_ns.ln())).collect()
+}
+
 struct Answered {
     grouping: Grouping,
     answers: Answers,
@@ -367,19 +426,13 @@ fn answer(
     options: Options,
     compared: &[Pair<'_>],
 ) -> Answered {
-    let places = compared.iter().filter_map(|pair| pair.of(0).first().copied());
-    let grouping = Grouping::new(places.map(|m| (m.experiment.as_str(), m.series.as_str())));
+    let ids: Vec<String> = compared.iter().map(|pair| pair.id.to_owned()).collect();
+    let runs: Vec<&Run> = before.iter().chain(after).collect();
+    let Aligned { grouping, ln_medians: mut of_before, floors, .. } = Aligned::of(&runs, ids);
+    let of_after = of_before.split_off(before.len());
     let ln_medians = |runs: &[Run]| -> Vec<LnMedians> {
-        let of_run = |run: &Run| {
-            compared.iter().map(|pair| Some(run.measured.get(pair.id)?.median_ns.ln())).collect()
-        };
-        runs.iter().map(of_run).collect()
+        runs.iter().map(|run| ln_medians(run, compared.iter().map(|pair| pair.id))).collect()
     };
-    let floors = compared.iter().map(|pair| {
-        let medians = pair.of(0).into_iter().chain(pair.of(1)).map(|m| m.median_ns);
-        before[0].resolution_variance(medians.fold(f64::INFINITY, f64::min))
-    });
-    let floors: Vec<f64> = floors.collect();
     let history: Vec<Vec<LnMedians>> = history.iter().map(|runs| ln_medians(runs)).collect();
     let known = history.iter().any(|runs| runs.len() > 1);
     let within = [before, after].map(|runs| {
@@ -392,18 +445,17 @@ fn answer(
         _ if options.paired => Design::Paired,
         _ => Design::Independent,
     };
-    let (before, after) = (ln_medians(before), ln_medians(after));
     let answers = Question {
         grouping: &grouping,
-        before: &before,
-        after: &after,
+        before: &of_before,
+        after: &of_after,
         floors: &floors,
         design,
         threshold: options.threshold,
         false_discovery_rate: options.false_discovery_rate,
     }
     .answer();
-    let method = Method::of(design, before.len() + after.len(), &answers);
+    let method = Method::of(design, runs.len(), &answers);
     Answered { grouping, answers, method }
 }
 
@@ -510,9 +562,8 @@ impl Side {
             Some([least, most]) => Some([least.min(load), most.max(load)]),
             None => Some([load, load]),
         };
-        let provenance = provenance(&runs[0].header);
         Self {
-            provenance: Provenance { source: ids.join(", "), ..provenance },
+            provenance: sides::provenance_of_all(&runs.iter().collect::<Vec<_>>()),
             runs: ids,
             load_average: loads.fold(None, range),
         }

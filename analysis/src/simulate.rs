@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use crate::dataset::Provenance;
+use crate::recorded::provenance;
 use alpha_flops::backend::LaunchTime;
 use alpha_flops::backend::cudnn::{CudnnOptions, Math, PlanChoice};
 use alpha_flops::backend::device::{SIMULATED, SIMULATED_BACKEND};
@@ -108,6 +110,11 @@ impl Simulation {
     /// In the suite's order.
     pub fn configurations(&self) -> &[Configuration] {
         &self.configurations
+    }
+
+    /// Where its latencies come from: nowhere.
+    pub fn provenance(&self) -> Provenance {
+        provenance(&self.header(0))
     }
 
     /// Latencies of the configuration at `index` in a run, in nanoseconds by the host's clock and in the

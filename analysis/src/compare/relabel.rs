@@ -52,7 +52,7 @@ impl Question<'_> {
 }
 
 /// Runs before and after, by number, in each division other than the observed one.
-fn divisions(before: usize, after: usize) -> Vec<[Vec<usize>; 2]> {
+pub(crate) fn divisions(before: usize, after: usize) -> Vec<[Vec<usize>; 2]> {
     let n = before + after;
     let divided = |is_before: &dyn Fn(usize) -> bool| {
         let (first, second) = (0..n).partition(|run| is_before(*run));
@@ -132,7 +132,7 @@ pub(super) fn confirmed(
         let expected = (by_chance.partition_point(|p| p <= *cutoff) + 1) as f64;
         expected / (others.len() + 1) as f64 <= rate * (index + 1) as f64
     };
-    let limit = cutoffs.iter().enumerate().filter(is_rare).last();
+    let limit = cutoffs.iter().enumerate().rfind(is_rare);
     let limit = limit.map_or(f64::NEG_INFINITY, |(_, p)| *p);
     found.iter().zip(p).map(|(found, p)| *found && *p <= limit).collect()
 }

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::CompareError;
+use crate::dataset::Provenance;
 use crate::recorded::Recorded;
 
 /// One run, launches reduced to what a comparison needs.
@@ -162,6 +163,20 @@ fn ln_median_se(latencies_ns: &[f64]) -> Option<f64> {
     let mean = medians.iter().sum::<f64>() / n as f64;
     let squares: f64 = medians.iter().map(|m| (m - mean) * (m - mean)).sum();
     Some((squares / ((n - 1) * n) as f64).sqrt())
+}
+
+/// Where the latencies of one or several runs come from, in one line: of several, the source says how
+/// many, the first and the last.
+pub fn provenance_of_all(runs: &[&Run]) -> Provenance {
+    let provenance = crate::recorded::provenance(&runs[0].header);
+    let source = match runs {
+        [first, .., last] => {
+            let (first, last) = (&first.header.run_id, &last.header.run_id);
+            format!("{} runs, {first} to {last}", runs.len())
+        }
+        _ => provenance.source,
+    };
+    Provenance { source, ..provenance }
 }
 
 /// Whether all runs may be compared; if not, why.

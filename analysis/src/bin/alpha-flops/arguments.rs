@@ -35,6 +35,7 @@ pub enum Command {
     Report(ReportArgs),
     Sweep(SweepArgs),
     Compare(CompareArgs),
+    Selftest(SelftestArgs),
 }
 
 /// Turn measurements into a dataset
@@ -356,6 +357,28 @@ pub struct CompareArgs {
     /// Also write comparison.csv, comparison.json, comparison.md and figures to a directory
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ComparisonFormat,
+}
+
+/// Publish how often `compare` is wrong on a machine, and what it finds, by real runs of it
+///
+/// Four runs or more of one machine and program, between which nothing changed, are divided into two sides
+/// in many ways. Whatever is called slower or faster is a false alarm; with known slowdowns of 0.5 to 10%
+/// put into one side, what is called slower is a find. Criterion's own verdicts on the same launches
+/// stand beside.
+#[derive(Args)]
+pub struct SelftestArgs {
+    /// Runs' folders
+    #[arg(required = true, value_name = "RECORD")]
+    pub runs: Vec<PathBuf>,
+    /// Changes up to this are as good as none
+    #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = parse_percent)]
+    pub threshold: f64,
+    /// Share of wrong ones among what is called slower or faster, as asked for
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = parse_percent)]
+    pub fdr: f64,
     /// What to print
     #[arg(long, value_enum, default_value_t)]
     pub format: ComparisonFormat,

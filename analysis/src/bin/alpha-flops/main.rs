@@ -20,17 +20,19 @@ use alpha_flops_analysis::metrics::evaluate;
 use alpha_flops_analysis::model::{Coefficients, FlopConvention, GroupCoefficients};
 use alpha_flops_analysis::replicate;
 use alpha_flops_analysis::report::{self, Input};
+use alpha_flops_analysis::selftest::measured::SelfTest;
 use alpha_flops_analysis::suite;
 use alpha_flops_analysis::sweep;
 use alpha_flops_analysis::table::OutputFormat;
 use anyhow::Context;
 use clap::Parser;
+use indicatif::ProgressBar;
 
 use arguments::{
     Cli, Command, CompareArgs, ComparisonFormat, CrossvalidateArgs, DataArgs, EvaluateArgs,
     ExperimentsArgs, FitArgs, ImportAspertiArgs, ImportCommand, ImportCriterionArgs,
-    ImportSweepArgs, ReplicateArgs, ReportArgs, SummaryFormat, SweepArgs, SweepCommand,
-    SweepMergeArgs, UncertaintyArgs, VariantArgs,
+    ImportSweepArgs, ReplicateArgs, ReportArgs, SelftestArgs, SummaryFormat, SweepArgs,
+    SweepCommand, SweepMergeArgs, UncertaintyArgs, VariantArgs,
 };
 
 fn main() -> ExitCode {
@@ -65,6 +67,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Report(args) => run_report(args),
         Command::Sweep(args) => run_sweep(args),
         Command::Compare(args) => run_compare(args),
+        Command::Selftest(args) => run_selftest(args),
     }
 }
 
@@ -299,6 +302,28 @@ fn run_compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         ComparisonFormat::Json => json(&comparison)?,
     })?;
     Ok(status(!comparison.has_regression()))
+}
+
+fn run_selftest(args: &SelftestArgs) -> anyhow::Result<ExitCode> {
+    let options = compare::Options {
+        threshold: args.threshold,
+        false_discovery_rate: args.fdr,
+        paired: false,
+        common: false,
+    };
+    let bar = ProgressBar::new(0);
+    let test = SelfTest::of(&args.runs, options, &|done, of| {
+        bar.set_length(of);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let test = test?;
+    print(&match args.format {
+        ComparisonFormat::Table => test.summary(),
+        ComparisonFormat::Markdown => test.to_markdown(),
+        ComparisonFormat::Csv => test.to_csv(),
+        ComparisonFormat::Json => json(&test)?,
+    })
 }
 
 /// Says on standard error what went wrong, and what caused it where that is not said yet.

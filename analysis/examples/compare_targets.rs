@@ -1,0 +1,148 @@
+//! What `compare` gets right where the truth is known: false alarms without a change, and slowdowns found,
+//! on simulated launches. Simulated: no machine has taken these times.
+//!
+//! Five runs a side, 9,105 configurations of 2,000 launches, AR(1) with φ = 0.5, 0.5% from run to run.
+//! Criterion's own rule is asked about the same launches, one run a side, of fewer pairs because it takes
+//! 10 ms a configuration.
+//!
+//! ```sh
+//! cargo run --release -p alpha-flops-analysis --example compare_targets -- [PAIRS] [CRITERION_PAIRS]
+//! ```
+
+use alpha_flops::statistics::{quantile, sorted};
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use alpha_flops_analysis::compare::judge::{Answers, Grouping};
+use alpha_flops_analysis::compare::noise::LnMedians;
+use alpha_flops_analysis::selftest::measured::{Asked, Judged};
+use alpha_flops_analysis::selftest::{
+    FalseAlarms, Found, Power, Runs, SCENARIOS, SLOWDOWNS, Scenario, Slowed, Split, tables,
+};
+use alpha_flops_analysis::simulate::{Simulation, Truth};
+use rayon::prelude::*;
+
+const A_SIDE: usize = 5;
+
+fn main() {
+    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
+    let mut number = |default| numbers.next().and_then(Result::ok).unwrap_or(default);
+    let (pairs, of_criterion) = (number(200), number(1));
+    let simulation = Simulation::new(Truth::default());
+    let split = Split {
+        before: (0..A_SIDE).collect(),
+        after: (A_SIDE..2 * A_SIDE).collect(),
+        history: Vec::new(),
+    };
+    let mut results = Results::default();
+    for pair in 0..pairs {
+        let runs = simulated(&simulation, pair);
+        results.add(&runs, &split, pair);
+        eprint!("\r{} of {pairs} pairs", pair + 1);
+    }
+    eprintln!();
+    results.print();
+    let criterion: Vec<Asked> = (0..of_criterion)
+        .map(|pair| {
+            let runs = simulated(&simulation, pair);
+            let of = |run: u64| -> Vec<Vec<f64>> {
+                let all = 0..simulation.configurations().len();
+                all.into_par_iter().map(|index| simulation.launches(run, index, 1.0)).collect()
+            };
+            let first = pair * 2 * A_SIDE as u64;
+            Asked::of(&runs, &of(first), &of(first + A_SIDE as u64), pair)
+        })
+        .collect();
+    let judges = [results.judged(), Asked::judged(&criterion)];
+    println!("{}", tables::false_alarms(&judges).to_text());
+    println!("{}", tables::power(&judges, &simulation.provenance()).to_text());
+}
+
+/// Ten runs between which nothing changed.
+fn simulated(simulation: &Simulation, pair: u64) -> Runs {
+    let configurations = simulation.configurations();
+    let runs = (0..2 * A_SIDE as u64).map(|run| pair * 2 * A_SIDE as u64 + run);
+    let ln_medians: Vec<LnMedians> = runs
+        .map(|run| {
+            let median = |index| quantile(&sorted(&simulation.launches(run, index, 1.0)), 0.5);
+            let all = (0..configurations.len()).into_par_iter();
+            all.map(|index| Some(median(index).ln())).collect()
+        })
+        .collect();
+    Runs {
+        grouping: Grouping::new(
+            configurations.iter().map(|c| (c.experiment.name(), c.series.as_str())),
+        ),
+        x: configurations.iter().map(|c| f64::from(c.x)).collect(),
+        ln_medians,
+        floors: vec![0.0; configurations.len()],
+        threshold: 0.02,
+        false_discovery_rate: 0.05,
+    }
+}
+
+#[derive(Default)]
+struct Results {
+    unchanged: Vec<Answers>,
+    found: Vec<Vec<Found>>,
+    hundred: Vec<Found>,
+    series: Vec<Found>,
+}
+
+impl Results {
+    fn add(&mut self, runs: &Runs, split: &Split, seed: u64) {
+        let find = |slowed: &Slowed, slowdown: f64| {
+            Found::of(
+                &runs.compare(split, &slowed.configurations, slowdown),
+                slowed,
+                &runs.grouping,
+            )
+        };
+        self.unchanged.push(runs.compare(split, &[], 0.0));
+        let mut hundred = runs.slowed(Scenario::Scattered, seed);
+        hundred.configurations.truncate(100);
+        self.hundred.push(find(&hundred, 0.03));
+        self.series.push(find(&runs.slowed(Scenario::Series, seed), 0.01));
+        // all sizes of slowdowns take longer: of a part of the pairs
+        if seed.is_multiple_of(10) {
+            let tried = SCENARIOS.iter().flat_map(|scenario| SLOWDOWNS.map(|s| (*scenario, s)));
+            let found =
+                tried.map(|(scenario, slowdown)| find(&runs.slowed(scenario, seed), slowdown));
+            self.found.push(found.collect());
+        }
+    }
+
+    fn judged(&self) -> Judged {
+        let tried = SCENARIOS.iter().flat_map(|scenario| SLOWDOWNS.map(|s| (*scenario, s)));
+        let power = tried.enumerate().map(|(row, (scenario, slowdown))| {
+            let found: Vec<Found> = self.found.iter().map(|found| found[row]).collect();
+            Power::of(scenario, slowdown, &found)
+        });
+        Judged {
+            judge: format!("compare, {A_SIDE} runs a side"),
+            false_alarms: FalseAlarms::of(&self.unchanged),
+            power: power.collect(),
+        }
+    }
+
+    fn print(&self) {
+        let alarms = FalseAlarms::of(&self.unchanged);
+        let hundred = Power::of(Scenario::Scattered, 0.03, &self.hundred);
+        let series = Power::of(Scenario::Series, 0.01, &self.series);
+        let percent = |part: f64| format!("{:.1}%", 100.0 * part);
+        println!(
+            "pairs without a change with any verdict of slower or faster: {} of {} (target: 1 in 20)",
+            alarms.with_any, alarms.comparisons
+        );
+        println!(
+            "3% in 100 scattered configurations: {} found (target: 90%), {} of what is called wrong \
+             (target: 5%)",
+            percent(hundred.found),
+            percent(hundred.wrong)
+        );
+        println!(
+            "1% in one whole series: found in {} of pairs (target: 90%), {} of what is called wrong",
+            percent(series.group_found.unwrap_or(f64::NAN)),
+            percent(series.wrong)
+        );
+    }
+}

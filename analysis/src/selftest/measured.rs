@@ -1,0 +1,208 @@
+//! The self-test of a machine by its real runs, with criterion's own verdicts on the same launches.
+
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::criterion::{self, Rules};
+use super::{FalseAlarms, Found, Power, Runs, SCENARIOS, SLOWDOWNS, Slowed, Split};
+use crate::compare::sides::{self, Run, provenance_of_all};
+use crate::compare::{Aligned, CompareError, Options};
+use crate::dataset::Provenance;
+use crate::recorded::Recorded;
+
+/// Of the fields of a self-test as JSON.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Runs that two sides and their noise need.
+const LEAST_RUNS: usize = 4;
+
+/// Pairs of runs that criterion is asked about: it takes milliseconds a configuration.
+const CRITERION_PAIRS: usize = 5;
+
+/// What comparisons are worth on one machine.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SelfTest {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Where the launches come from; the source names all runs.
+    pub provenance: Provenance,
+    /// The runs' ids.
+    pub runs: Vec<String>,
+    /// Configurations that all runs measured.
+    pub configurations: usize,
+    /// Changes up to this part are as good as none.
+    pub threshold: f64,
+    /// Share of wrong ones among what is called changed, as asked for.
+    pub false_discovery_rate: f64,
+    /// Each way to decide.
+    pub judges: Vec<Judged>,
+}
+
+/// What one way to decide is worth.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Judged {
+    /// Which: `compare, 3 runs a side`.
+    pub judge: String,
+    /// Where nothing changed.
+    pub false_alarms: FalseAlarms,
+    /// Where something is slower.
+    pub power: Vec<Power>,
+}
+
+impl SelfTest {
+    /// Tests comparisons on runs of one machine; `on_step` is told the steps done, and of how many.
+    ///
+    /// # Errors
+    /// [`CompareError`] where runs cannot be read, are not comparable, or are too few.
+    pub fn of(
+        folders: &[PathBuf],
+        options: Options,
+        on_step: &dyn Fn(u64, u64),
+    ) -> Result<Self, CompareError> {
+        if folders.len() < LEAST_RUNS {
+            return Err(CompareError::TooFew { runs: folders.len(), least: LEAST_RUNS });
+        }
+        let [mut read, rest] = sides::read(&folders[..1], &folders[1..])?;
+        read.extend(rest);
+        sides::check(&read[..1], &read[1..], false)?;
+        let all = read.iter().collect::<Vec<&Run>>();
+        let aligned = Aligned::complete(&all);
+        let runs = Runs {
+            grouping: aligned.grouping,
+            x: aligned.x,
+            ln_medians: aligned.ln_medians,
+            floors: aligned.floors,
+            threshold: options.threshold,
+            false_discovery_rate: options.false_discovery_rate,
+        };
+        let n = read.len();
+        let pairs = (n / 2).min(CRITERION_PAIRS);
+        let steps = 2 + pairs as u64;
+        on_step(0, steps);
+        let mut judges =
+            vec![judged(&runs, &format!("compare, {} runs a side", sides_of(n)), &runs.halves())];
+        on_step(1, steps);
+        judges.push(judged(
+            &runs,
+            &format!("compare, 1 run a side and {} archived", n - 2),
+            &runs.pairs(),
+        ));
+        on_step(2, steps);
+        let mut asked = Vec::new();
+        for pair in 0..pairs {
+            let of = |run: usize| launches(&folders[run], &aligned.ids);
+            asked.push(Asked::of(&runs, &of(2 * pair)?, &of(2 * pair + 1)?, pair as u64));
+            on_step(3 + pair as u64, steps);
+        }
+        judges.push(Asked::judged(&asked));
+        let ids: Vec<String> = read.iter().map(|run| run.header.run_id.clone()).collect();
+        Ok(Self {
+            schema_version: SCHEMA_VERSION,
+            provenance: provenance_of_all(&all),
+            runs: ids,
+            configurations: runs.grouping.len(),
+            threshold: options.threshold,
+            false_discovery_rate: options.false_discovery_rate,
+            judges,
+        })
+    }
+}
+
+fn sides_of(runs: usize) -> String {
+    match (runs / 2, runs - runs / 2) {
+        (a, b) if a == b => a.to_string(),
+        (a, b) => format!("{a} and {b}"),
+    }
+}
+
+fn judged(runs: &Runs, judge: &str, splits: &[Split]) -> Judged {
+    Judged {
+        judge: judge.to_owned(),
+        false_alarms: runs.false_alarms(splits),
+        power: runs.power(splits),
+    }
+}
+
+/// A run's launches of some configurations, in their order.
+fn launches(folder: &std::path::Path, ids: &[String]) -> Result<Vec<Vec<f64>>, CompareError> {
+    let recorded = Recorded::open(folder)?;
+    let all = recorded.map_launches(|record, ns| (record.id.clone(), ns.to_vec()))?;
+    let mut by_id: std::collections::HashMap<String, Vec<f64>> = all.into_iter().collect();
+    Ok(ids.iter().map(|id| by_id.remove(id).unwrap_or_default()).collect())
+}
+
+/// Criterion's verdicts on one pair of runs.
+pub struct Asked {
+    /// By configuration, where nothing changed.
+    unchanged: Vec<Option<criterion::Verdict>>,
+    /// Of each scenario and slowdown.
+    found: Vec<Found>,
+}
+
+impl Asked {
+    /// Asks criterion about all configurations of two runs, and about those that scenarios slow down.
+    pub fn of(runs: &Runs, before: &[Vec<f64>], after: &[Vec<f64>], seed: u64) -> Self {
+        let ask = |index: usize, factor: f64| {
+            let slowed: Vec<f64> = after[index].iter().map(|ns| ns * factor).collect();
+            let verdict = criterion::compare(&before[index], &slowed, &Rules::default(), seed);
+            verdict.map(|comparison| comparison.verdict)
+        };
+        let unchanged: Vec<_> =
+            (0..runs.grouping.len()).into_par_iter().map(|index| ask(index, 1.0)).collect();
+        let tried = SCENARIOS.iter().flat_map(|scenario| SLOWDOWNS.map(|s| (*scenario, s)));
+        let found = tried.map(|(scenario, slowdown)| {
+            let slowed = runs.slowed(scenario, seed);
+            let verdicts = slowed.configurations.par_iter();
+            let verdicts: Vec<_> = verdicts.map(|index| ask(*index, 1.0 + slowdown)).collect();
+            found(&unchanged, &slowed, &verdicts)
+        });
+        Self { found: found.collect(), unchanged }
+    }
+
+    /// Over all pairs.
+    pub fn judged(asked: &[Self]) -> Judged {
+        let called = |asked: &Self| asked.unchanged.iter().filter(|v| is_change(v)).count();
+        let n = asked.len().max(1) as f64;
+        let configurations = asked.iter().map(called).sum::<usize>() as f64;
+        let of_each = asked.first().map_or(1, |asked| asked.unchanged.len()) as f64;
+        let tried = SCENARIOS.iter().flat_map(|scenario| SLOWDOWNS.map(|s| (*scenario, s)));
+        let power = tried.enumerate().map(|(row, (scenario, slowdown))| {
+            let found: Vec<Found> = asked.iter().map(|asked| asked.found[row]).collect();
+            Power::of(scenario, slowdown, &found)
+        });
+        Judged {
+            judge: "criterion, 1 run a side".to_owned(),
+            false_alarms: FalseAlarms {
+                comparisons: asked.len(),
+                with_any: asked.iter().filter(|asked| called(asked) > 0).count(),
+                configurations_mean: configurations / n,
+                configurations_share: configurations / n / of_each,
+            },
+            power: power.collect(),
+        }
+    }
+}
+
+fn is_change(verdict: &Option<criterion::Verdict>) -> bool {
+    matches!(verdict, Some(criterion::Verdict::Improved | criterion::Verdict::Regressed))
+}
+
+/// What criterion finds of a slowdown, given its verdicts on the slowed configurations and on all others.
+fn found(
+    unchanged: &[Option<criterion::Verdict>],
+    slowed: &Slowed,
+    verdicts: &[Option<criterion::Verdict>],
+) -> Found {
+    let right = verdicts.iter().filter(|v| **v == Some(criterion::Verdict::Regressed)).count();
+    let called = verdicts.iter().filter(|v| is_change(v)).count();
+    let others = unchanged.iter().enumerate();
+    let others = others.filter(|(index, _)| !slowed.configurations.contains(index));
+    let wrong = others.filter(|(_, v)| is_change(v)).count() + called - right;
+    Found {
+        share: right as f64 / verdicts.len().max(1) as f64,
+        group: None,
+        wrong: wrong as f64 / (wrong + right).max(1) as f64,
+    }
+}
