@@ -7,10 +7,12 @@
 use std::path::{Path, PathBuf};
 
 use alpha_flops::atomic_file::write_atomically;
+use rayon::prelude::*;
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::dataset::Provenance;
+use crate::plot::{self, PlotError};
 use crate::recorded::RecordedError;
 
 pub mod cause;
@@ -244,6 +246,9 @@ pub enum CompareError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A figure cannot be drawn or written.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
     /// There are too few runs for a self-test.
     #[error(
         "{runs} runs are too few: a self-test divides them into two sides, and needs {least} or more"
@@ -571,10 +576,11 @@ impl Side {
 }
 
 impl Comparison {
-    /// Writes the comparison as CSV, JSON and Markdown into a directory, which is created.
+    /// Writes the comparison as CSV, JSON and Markdown, and its figures, into a directory, which is
+    /// created.
     ///
     /// # Errors
-    /// [`CompareError::Write`] where that fails.
+    /// [`CompareError`] where that fails.
     pub fn write(&self, directory: &Path) -> Result<(), CompareError> {
         let failed = |source| CompareError::Write { directory: directory.to_owned(), source };
         std::fs::create_dir_all(directory).map_err(failed)?;
@@ -587,6 +593,8 @@ impl Comparison {
             let path = directory.join(name);
             write_atomically(&path, |out| out.write_all(content.as_bytes())).map_err(failed)?;
         }
+        let figures = plot::compare::figures(self);
+        figures.par_iter().try_for_each(|figure| plot::write(figure, directory))?;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Figures: measurements with their spread, estimates as dashed lines, and residuals.
 //!
-//! [`paper`] and [`region`] compute what is shown, [`figure`] is the picture as plain data, [`draw`] makes SVG
+//! [`paper`], [`region`] and [`compare`] compute what is shown, [`figure`] is the picture as plain data, [`draw`] makes SVG
 //! and PNG of it.
 
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use alpha_flops::atomic_file::write_atomically;
 use thiserror::Error;
 
 pub mod axis;
+pub mod compare;
 pub mod draw;
 pub mod figure;
 mod layout;

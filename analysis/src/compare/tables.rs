@@ -138,6 +138,11 @@ impl Comparison {
         }
     }
 
+    /// How it was decided.
+    pub fn method_sentence(&self) -> String {
+        self.method.sentence(self.false_discovery_rate)
+    }
+
     fn regressions(&self) -> usize {
         self.configurations.iter().filter(|change| change.is_regression()).count()
     }
@@ -161,7 +166,7 @@ impl Comparison {
         lines.push(format!("Versions after: {}.", provenance.versions));
         lines.push(self.difference_line(true));
         lines.push(self.difference_line(false));
-        lines.push(self.method.sentence(self.false_discovery_rate));
+        lines.push(self.method_sentence());
         if self.unconfirmed > 0 {
             lines.push(format!(
                 "{} more would be called slower or faster by t alone; the {} other ways to divide these \

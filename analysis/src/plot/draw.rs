@@ -236,7 +236,14 @@ fn draw_data<'a>(panel: &Panel, frame: &Frame<'_>, root: &Area<'a>) -> Drawn<'a>
     for curve in &panel.curves {
         draw_curve(curve, frame, root)?;
     }
+    for (x, y) in &panel.rings {
+        draw_ring(frame.at(*x, *y), root)?;
+    }
     Ok(())
+}
+
+fn draw_ring<'a>(at: (i32, i32), root: &Area<'a>) -> Drawn<'a> {
+    root.draw(&Circle::new(at, pixel(6.5), TEXT.stroke_width(pixel(1.3))))
 }
 
 /// Quartiles: a whisker a point or, of dense lines, a band made of one step a point, so that
@@ -379,6 +386,7 @@ fn draw_symbol<'a>(symbol: &Symbol, (left, y): (i32, i32), root: &Area<'a>) -> D
             let style = QUIET.stroke_width(pixel(1.6));
             root.draw(&dashed(vec![(start, y), (end, y)], estimate, style))
         }
+        Symbol::Ring => draw_ring((middle, y), root),
         Symbol::None => Ok(()),
     }
 }

@@ -32,6 +32,8 @@ pub struct Key {
     pub spread: Option<String>,
     /// What each kind of dashed line is.
     pub estimates: Vec<String>,
+    /// What a ring around a point means, where there is one.
+    pub rings: Option<String>,
 }
 
 /// The plot of one target.
@@ -47,6 +49,8 @@ pub struct Panel {
     pub curves: Vec<Curve>,
     /// A horizontal line at this value.
     pub reference: Option<f64>,
+    /// Points with a ring around them.
+    pub rings: Vec<(f64, f64)>,
 }
 
 /// Measured points of one series.

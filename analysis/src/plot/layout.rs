@@ -65,6 +65,7 @@ pub(super) enum Symbol {
         dense: bool,
     },
     Estimate(usize),
+    Ring,
     /// A further line of the text above.
     None,
 }
@@ -113,8 +114,9 @@ fn legend(figure: &Figure) -> Result<Vec<Entry>, PlotError> {
     let spread = figure.key.spread.iter().map(|text| (Symbol::Spread { dense }, text));
     let estimates =
         figure.key.estimates.iter().enumerate().map(|(i, name)| (Symbol::Estimate(i), name));
+    let rings = figure.key.rings.iter().map(|text| (Symbol::Ring, text));
     let mut entries = Vec::new();
-    for (symbol, text) in series.chain(points).chain(spread).chain(estimates) {
+    for (symbol, text) in series.chain(points).chain(spread).chain(estimates).chain(rings) {
         let mut symbol = Some(symbol);
         for text in wrapped(text, &font(11.5, TEXT), LEGEND_WIDTH - 44)? {
             entries.push(Entry { symbol: symbol.take().unwrap_or(Symbol::None), text });

@@ -26,14 +26,14 @@ pub struct Target<'a> {
 
 /// Above this many points a series is drawn densely: dots and a band instead of markers and
 /// whiskers.
-const DENSE: usize = 60;
+pub(super) const DENSE: usize = 60;
 /// Above this ratio of the largest to the smallest latency of A–C, or estimate to measurement, an
 /// axis is logarithmic. D–G stay linear: they ask whether latency is linear in x.
 const LOG_RATIO: f64 = 100.0;
 /// Estimates may stretch an axis beyond the measurements by this factor; further ones are cut.
 const STRETCH: f64 = 2.0;
 /// Residuals above this many percent make their axis logarithmic.
-const LOG_PERCENT: f64 = 200.0;
+pub(super) const LOG_PERCENT: f64 = 200.0;
 
 /// Every figure of the targets' data, in order: per experiment the original resolution, the full
 /// one where there are more points than that, and the residuals.
@@ -177,13 +177,14 @@ impl Subject<'_> {
             name: String::new(),
             title: String::new(),
             subtitle: self.experiment.map_or_else(String::new, |e| e.question().to_owned()),
-            x: self.x_axis(*xs.first()?, *xs.last()?),
+            x: x_axis(self.experiment, *xs.first()?, *xs.last()?),
             panels: Vec::new(),
             series: distinct(rows.iter().flatten().map(|row| row.observation.series.as_str())),
             key: Key {
                 points: format!("measured: {}", statistic(rows.iter().flatten())),
                 spread: None,
                 estimates: Vec::new(),
+                rings: None,
             },
             caption: Vec::new(),
         })
@@ -196,22 +197,6 @@ impl Subject<'_> {
             Some(variable) => variable.label(),
             None => "x",
         }
-    }
-
-    fn x_axis(&self, first: f64, last: f64) -> Axis {
-        let label = self.experiment.map_or("x", |e| e.variable().label());
-        // air left and right, so that no marker sits on the frame
-        let air = if last > first { (last - first) * 0.03 } else { 2.0 };
-        if self.experiment == Some(Experiment::A) && last - first < 30.0 {
-            let mut axis = Axis::linear(label, first, last).cut_to(first - air, last + air);
-            axis.ticks = (first.ceil() as i64..=last.floor() as i64)
-                .map(|x| Tick { value: x as f64, label: x.to_string() })
-                .collect();
-            return axis;
-        }
-        let start = if (0.0..last).contains(&first) { 0.0 } else { first - air };
-        let axis = Axis::linear(label, start, last + air);
-        axis.cut_to(start, last + air)
     }
 
     /// Logarithmic for A–C where a target's measurements span more than [`LOG_RATIO`]; the same for
@@ -251,6 +236,7 @@ impl Subject<'_> {
             lines,
             curves,
             reference: None,
+            rings: Vec::new(),
         }
     }
 
@@ -280,6 +266,7 @@ impl Subject<'_> {
             lines,
             curves: Vec::new(),
             reference: Some(0.0),
+            rings: Vec::new(),
         }
     }
 
@@ -378,6 +365,22 @@ fn spread_key(panels: &[Panel]) -> Option<String> {
 fn has_cut_curve(panel: &Panel) -> bool {
     let shown = panel.y.min..=panel.y.max;
     panel.curves.iter().flat_map(|c| &c.points).any(|(_, y)| !shown.contains(y))
+}
+
+pub(super) fn x_axis(experiment: Option<Experiment>, first: f64, last: f64) -> Axis {
+    let label = experiment.map_or("x", |e| e.variable().label());
+    // air left and right, so that no marker sits on the frame
+    let air = if last > first { (last - first) * 0.03 } else { 2.0 };
+    if experiment == Some(Experiment::A) && last - first < 30.0 {
+        let mut axis = Axis::linear(label, first, last).cut_to(first - air, last + air);
+        axis.ticks = (first.ceil() as i64..=last.floor() as i64)
+            .map(|x| Tick { value: x as f64, label: x.to_string() })
+            .collect();
+        return axis;
+    }
+    let start = if (0.0..last).contains(&first) { 0.0 } else { first - air };
+    let axis = Axis::linear(label, start, last + air);
+    axis.cut_to(start, last + air)
 }
 
 /// Whose measurements these are, and what a point is: nobody may mistake a CPU's for a GPU's.

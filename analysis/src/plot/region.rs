@@ -57,9 +57,10 @@ fn figure(region: &Region, provenance: &Provenance, name: &str, origin: &str) ->
                 .map(|(estimate, points)| Curve { series: estimate, estimate, points })
                 .collect(),
             reference: None,
+            rings: Vec::new(),
         }],
         series: Vec::new(),
-        key: Key { points: "estimate".to_owned(), spread: None, estimates },
+        key: Key { points: "estimate".to_owned(), spread: None, estimates, rings: None },
         caption: caption(provenance),
     }
 }
