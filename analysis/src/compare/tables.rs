@@ -120,14 +120,21 @@ impl Comparison {
         let lost = self.not_compared.iter().filter(|not| not.lost).count();
         let groups = self.groups.iter().filter(|group| group.effect.is_regression()).count();
         let threshold = percent_of(self.threshold);
+        let counted = |n: usize, one: &str| match n {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            n => Some(format!("{n} {one}s")),
+        };
+        let slower: Vec<String> = [counted(slower, "configuration"), counted(groups, "group")]
+            .into_iter()
+            .flatten()
+            .collect();
         let mut parts = Vec::new();
-        if slower + groups > 0 {
-            parts.push(format!(
-                "{slower} configurations and {groups} groups slower by more than {threshold}"
-            ));
+        if !slower.is_empty() {
+            parts.push(format!("{} slower by more than {threshold}", slower.join(" and ")));
         }
-        if lost > 0 {
-            parts.push(format!("{lost} configurations can no longer be computed"));
+        if let Some(lost) = counted(lost, "configuration") {
+            parts.push(format!("{lost} can no longer be computed"));
         }
         match (parts.is_empty(), self.method) {
             (false, _) => parts.join("; "),

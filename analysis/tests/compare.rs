@@ -1,0 +1,225 @@
+//! `compare` and `selftest` as commands, on simulated runs: what they say, their exit status, and what
+//! they refuse.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use alpha_flops::experiment::{Configuration, Experiment, Resolution};
+use alpha_flops_analysis::simulate::{Simulation, Truth};
+use serde_json::Value;
+
+/// Simulated runs in a folder.
+struct Runs {
+    folder: tempfile::TempDir,
+    simulation: Simulation,
+}
+
+impl Runs {
+    /// `n` runs before and as many after, in which `factor` slows down.
+    fn new(n: u64, factor: impl Fn(&Configuration) -> f64 + Sync) -> Self {
+        let truth = Truth { resolution: Resolution::Original, launches: 12, ..Truth::default() };
+        let runs =
+            Self { folder: tempfile::tempdir().unwrap(), simulation: Simulation::new(truth) };
+        for run in 0..n {
+            runs.simulation.write_run(&runs.path(&format!("before-{run}")), run, |_| 1.0).unwrap();
+            runs.simulation
+                .write_run(&runs.path(&format!("after-{run}")), n + run, &factor)
+                .unwrap();
+        }
+        runs
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let program = env!("CARGO_BIN_EXE_alpha-flops");
+        Command::new(program).current_dir(self.folder.path()).args(arguments).output().unwrap()
+    }
+
+    /// What is said of so many runs a side, with the exit status.
+    fn compare(&self, n: u64, options: &[&str]) -> (i32, String) {
+        let names = |side: &str| (0..n).map(|run| format!("{side}-{run}")).collect::<Vec<_>>();
+        let mut arguments = vec!["compare".to_owned()];
+        arguments.extend(names("before"));
+        arguments.push("--after".to_owned());
+        arguments.extend(names("after"));
+        arguments.extend(options.iter().map(|option| (*option).to_owned()));
+        said(self.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    /// Changes `run.json` of a run.
+    fn edit(&self, run: &str, change: impl Fn(&mut Value)) {
+        let path = self.path(run).join("run.json");
+        let mut header: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        change(&mut header);
+        fs::write(&path, serde_json::to_vec(&header).unwrap()).unwrap();
+    }
+}
+
+/// The exit status and everything printed.
+fn said(output: Output) -> (i32, String) {
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+/// E takes 6% longer, and one configuration of A half as long.
+fn slowed(configuration: &Configuration) -> f64 {
+    match configuration.experiment {
+        Experiment::E => 1.06,
+        Experiment::A if configuration.shape.in_channels() == 3200 => 0.5,
+        _ => 1.0,
+    }
+}
+
+#[test]
+fn a_slowdown_is_found_with_its_group_and_fails() {
+    let runs = Runs::new(5, slowed);
+    let (status, text) = runs.compare(5, &[]);
+    assert_eq!(status, 1);
+    insta::assert_snapshot!(text);
+    let (status, markdown) = runs.compare(5, &["--format", "markdown", "--threshold", "10%"]);
+    assert_eq!(status, 0, "6% is under the threshold");
+    insta::assert_snapshot!(markdown);
+    let (_, json) = runs.compare(5, &["--format", "json", "--paired"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let verdicts = json["configurations"].as_array().unwrap().iter();
+    let slower = verdicts.filter(|c| c["verdict"] == "slower" && c["experiment"] == "E").count();
+    assert!(slower > 90, "{slower} of 99");
+    let (_, csv) = runs.compare(5, &["--format", "csv"]);
+    let rows = csv::Reader::from_reader(csv.as_bytes()).into_records().map(Result::unwrap).count();
+    // all, seven experiments, their series, and 591 configurations
+    assert_eq!(rows, 591 + json["groups"].as_array().unwrap().len());
+}
+
+#[test]
+fn nothing_changed_is_said_and_succeeds() {
+    let runs = Runs::new(3, |_| 1.0);
+    let (status, text) = runs.compare(3, &["--out", "comparison"]);
+    assert_eq!(status, 0);
+    assert!(text.contains("Nothing is shown to be slower by more than 2%."), "{text}");
+    let files = fs::read_dir(runs.path("comparison")).unwrap().count();
+    assert_eq!(files, 3 + 2 * Experiment::ALL.len());
+    let (status, text) = runs.compare(1, &[]);
+    assert_eq!(status, 0);
+    assert!(text.starts_with("No verdict: one run a side, run-to-run noise unknown."), "{text}");
+    assert!(!text.contains("\nslower"), "{text}");
+    let (status, text) =
+        said(runs.run(&["selftest", "before-0", "before-1", "before-2", "after-0", "after-1"]));
+    assert_eq!(status, 0);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused_with_what_differs() {
+    let runs = Runs::new(2, |_| 1.0);
+    let refused = |expected: &[&str]| {
+        let (status, text) = runs.compare(2, &[]);
+        assert_eq!(status, 2, "{text}");
+        assert!(expected.iter().all(|expected| text.contains(expected)), "{text}");
+    };
+    let original = fs::read(runs.path("after-1/run.json")).unwrap();
+    let restore = || fs::write(runs.path("after-1/run.json"), &original).unwrap();
+
+    runs.edit("after-1", |header| header["plan"]["platform"]["device"] = "another".into());
+    refused(&["not comparable", "device `simulated (no device)` against `another`"]);
+    restore();
+    runs.edit("after-1", |header| {
+        header["plan"]["settings"]["protocol"] = "host-latency-cold".into();
+    });
+    refused(&["not comparable", "host-latency-cold"]);
+    restore();
+    runs.edit("after-1", |header| header["plan"]["platform"]["rustc"] = "rustc 0.1".into());
+    refused(&["AFTER mixes runs", "rustc `simulated`", "`rustc 0.1`"]);
+    restore();
+    runs.edit("after-1", |header| header["configurations"][0]["id"] = "A/renamed".into());
+    refused(&["after-1/run.json"]);
+    restore();
+    runs.edit("after-1", |header| {
+        header["configurations"].as_array_mut().unwrap().remove(0);
+        header["plan"]["ids"].as_array_mut().unwrap().remove(0);
+    });
+    refused(&["after-1/launches.parquet"]);
+    restore();
+    runs.edit("after-1", |header| header["run_id"] = "simulated-0-0".into());
+    refused(&["run simulated-0-0 is given twice"]);
+    restore();
+    runs.edit("after-1", |header| header["status"] = "unfinished".into());
+    refused(&["after-1/run.json", "unfinished"]);
+    restore();
+    refused_files(&runs);
+}
+
+fn refused_files(runs: &Runs) {
+    let path = runs.path("after-1/launches.parquet");
+    let whole = fs::read(&path).unwrap();
+    for length in [0, whole.len() / 2, whole.len() - 1] {
+        fs::write(&path, &whole[..length]).unwrap();
+        let (status, text) = runs.compare(2, &[]);
+        assert_eq!(status, 2, "{text}");
+        assert!(text.contains("after-1/launches.parquet"), "{text}");
+    }
+    fs::remove_file(&path).unwrap();
+    let (status, text) = runs.compare(2, &[]);
+    assert!(status == 2 && text.contains("after-1/launches.parquet"), "{text}");
+}
+
+#[test]
+fn latencies_that_are_no_numbers_are_refused() {
+    let runs = Runs::new(1, |c| if c.experiment == Experiment::C { f64::NAN } else { 1.0 });
+    let (status, text) = runs.compare(1, &[]);
+    assert_eq!(status, 2, "{text}");
+    assert!(text.contains("after-0/"), "{text}");
+}
+
+#[test]
+fn arguments_that_make_no_comparison_are_refused() {
+    let runs = Runs::new(1, |_| 1.0);
+    let error = |arguments: &[&str]| {
+        let (status, text) = said(runs.run(arguments));
+        assert_eq!(status, 2, "{text}");
+        text
+    };
+    assert!(error(&["compare", "before-0"]).contains("AFTER is empty"));
+    assert!(error(&["compare", "none", "before-0"]).contains("none/run.json"));
+    assert!(error(&["compare", "before-0", "before-0"]).contains("given twice"));
+    assert!(error(&["compare", "before-0", "after-0", "--paired"]).contains("--paired needs two"));
+    for threshold in ["2", "0%", "-1%", "NaN%", "100%"] {
+        let arguments = ["compare", "before-0", "after-0", "--threshold", threshold];
+        assert!(error(&arguments).contains("e.g. 2%"), "{threshold}");
+    }
+    let (status, text) = said(runs.run(&["selftest", "before-0", "after-0"]));
+    assert!(status == 2 && text.contains("2 runs are too few"), "{text}");
+}
+
+#[test]
+fn other_configurations_are_compared_as_far_as_both_sides_have_them_when_asked() {
+    let runs = Runs::new(1, |_| 1.0);
+    keep_only(&runs, "after-0", Experiment::D);
+    let (status, text) = runs.compare(1, &[]);
+    assert_eq!(status, 2);
+    assert!(
+        text.contains("492 more only in the first") || text.contains("491 more only in the first"),
+        "{text}"
+    );
+    let (status, text) = runs.compare(1, &["--common"]);
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("99 configurations compared"), "{text}");
+}
+
+/// Leaves the configurations of one experiment in a run.
+fn keep_only(runs: &Runs, run: &str, experiment: Experiment) {
+    use alpha_flops::record::{FinishedRun, write_finished};
+    let whole = FinishedRun::open(&runs.path(run)).unwrap();
+    let mut launches = whole.launches().unwrap();
+    let mut header = whole.header.clone();
+    let kept = header.configurations.iter().filter(|c| c.experiment == experiment).cloned();
+    let kept: Vec<_> = kept.map(|c| (c.clone(), launches.remove(&c.id).unwrap())).collect();
+    header.plan.ids.retain(|id| id.starts_with(experiment.name()));
+    fs::remove_dir_all(runs.path(run)).unwrap();
+    write_finished(Path::new(&runs.path(run)), header, kept.into_iter()).unwrap();
+}
