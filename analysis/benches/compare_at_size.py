@@ -70,7 +70,8 @@ def main():
             print(f"{runs} a side read: {seconds:.1f} s, {memory / 1e6:.0f} MB")
             out = folder / f"compared-{runs}"
             # 1: something is slower
-            command = [alpha_flops, "compare", "--out", out, *sides["before"], "--", *sides["after"]]
+            command = [alpha_flops, "compare", "--out", out, *sides["before"]]
+            command += ["--after", *sides["after"]]
             seconds, memory, _ = run(command, {0, 1})
             may_s, may_bytes = TARGETS.get(runs, (float("inf"), float("inf")))
             missed |= seconds > may_s or memory > may_bytes

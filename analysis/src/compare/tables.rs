@@ -3,7 +3,6 @@
 use super::judge::Verdict;
 use super::sides::Difference;
 use super::{Change, Comparison, Effect, GroupChange, Method, NotCompared};
-use crate::dataset::NOT_A_GPU;
 use crate::table::{Column, Table, wrapped};
 
 /// Rows of the longest lists in a summary.
@@ -158,9 +157,7 @@ impl Comparison {
         let [before, after] = &self.sides;
         let provenance = &after.provenance;
         let mut lines = Vec::new();
-        if provenance.is_stand_in() {
-            lines.push(format!("{NOT_A_GPU}."));
-        }
+        lines.extend(provenance.warning().map(|warning| format!("{warning}.")));
         lines.push(format!("{}.", self.headline()));
         lines.push(format!(
             "{}, {}: {} before and {} after, {} configurations compared.",

@@ -16,6 +16,14 @@ use crate::simulate::{Simulation, Truth};
 /// Where the other process keeps criterion's files.
 const HOME: &str = "HOME_OF_CRITERION_COMPARED";
 
+/// Fewer resamples than benchmarks take, for the sake of unoptimised tests.
+const RULES: Rules = Rules {
+    resamples: 301,
+    confidence_level: 0.95,
+    significance_level: 0.05,
+    noise_threshold: 0.01,
+};
+
 /// Launches of whole nanoseconds, as criterion's clock tells them: scattered by 1% about a median of
 /// about `factor` times that of others.
 fn launches(run: u64, factor: f64) -> Vec<f64> {
@@ -49,7 +57,7 @@ fn replay(home: &Path, name: &str, latencies_ns: &[f64]) {
     let mut criterion = Criterion::default()
         .output_directory(home)
         .without_plots()
-        .nresamples(Rules::default().resamples)
+        .nresamples(RULES.resamples)
         .warm_up_time(Duration::from_nanos(1))
         .measurement_time(Duration::from_nanos(1));
     let mut group = criterion.benchmark_group(name);
@@ -128,9 +136,8 @@ fn criterion_itself_says_the_same() {
         let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let change = &file["mean"];
         let bound = |end: &str| change["confidence_interval"][end].as_f64().unwrap();
-        let ours: Vec<Comparison> = (0..100)
-            .map(|seed| compare(&before, &after, &Rules::default(), seed).unwrap())
-            .collect();
+        let ours: Vec<Comparison> =
+            (0..30).map(|seed| compare(&before, &after, &RULES, seed).unwrap()).collect();
         assert_eq!(change["point_estimate"].as_f64(), Some(ours[0].change), "{name}");
         assert_like(bound("lower_bound"), ours.iter().map(|c| c.interval.0), 0.0, name);
         assert_like(bound("upper_bound"), ours.iter().map(|c| c.interval.1), 0.0, name);
