@@ -259,7 +259,7 @@ fn magnitude(value: f64) -> i32 {
 /// Columns of the narrowest terminal that is to show what is printed well.
 const WIDTH: usize = 80;
 
-/// Lines of at most [`WIDTH`] characters, those after the first indented to the label's end. A
+/// Lines of at most 80 characters, those after the first indented to the label's end. A
 /// longer word has a line of its own.
 pub fn wrapped(label: &str, text: &str) -> String {
     let indent = label.chars().count();

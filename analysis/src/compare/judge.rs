@@ -10,7 +10,7 @@
 //! Errors are controlled over all configurations and groups together: half of the rate goes to the
 //! configurations and half to the groups, each by Benjamini and Hochberg. The share of wrong ones in
 //! the union is at most the sum of the two. What is found so must also be rare among other divisions
-//! of the same runs into sides ([`relabel`](super::relabel)).
+//! of the same runs into sides (relabelling). Of what is called the same, the full rate may be wrong.
 
 use std::collections::HashMap;
 
@@ -348,7 +348,10 @@ impl Question<'_> {
         let p_different = p(&Contrast::p_different);
         Decided {
             differs: benjamini_hochberg(&p_different, rate),
-            equivalent: benjamini_hochberg(&p(&|c| c.p_equivalent(ln_threshold)), rate),
+            equivalent: benjamini_hochberg(
+                &p(&|c| c.p_equivalent(ln_threshold)),
+                self.false_discovery_rate,
+            ),
             p_different,
         }
     }

@@ -4,6 +4,7 @@ use super::judge::Verdict;
 use super::sides::Difference;
 use super::{Change, Comparison, Effect, GroupChange, Method, NotCompared};
 use crate::table::{Column, Table, wrapped};
+use alpha_flops::units::Nanoseconds;
 
 /// Rows of the longest lists in a summary.
 const WORST: usize = 10;
@@ -285,28 +286,33 @@ fn most_changed(changed: &[&Change], slower: bool) -> Option<Table> {
         n if n > WORST => format!("{word}: the largest {WORST} of {n} changes"),
         n => format!("{word}: {n}"),
     };
-    let mut table = Table::new(
-        title,
-        [
-            Column::text("id", "configuration"),
-            Column::number("before", "before", ""),
-            Column::number("after", "after", ""),
-            Column::number("change_percent", "change", "%"),
-            Column::number("interval_percent", "95% interval", "%"),
-            Column::text("cause", "cause"),
-        ],
-    );
-    for change in changed.iter().take(WORST) {
-        let [before, after] =
-            change.median_ns.map(|ns| alpha_flops::units::Nanoseconds(ns).to_string());
-        table.push([
+    let shown = &changed[..changed.len().min(WORST)];
+    // a column that says the same in every row would only make the table wide
+    let cause = causes(shown[0]);
+    let is_shared = shown.iter().all(|change| causes(change) == cause);
+    let mut columns = vec![
+        Column::text("id", "configuration"),
+        Column::number("before", "before", ""),
+        Column::number("after", "after", ""),
+        Column::number("change_percent", "change", "%"),
+        Column::number("interval_percent", "95% interval", "%"),
+    ];
+    columns.extend((!is_shared).then(|| Column::text("cause", "cause")));
+    let mut table = Table::new(title, columns);
+    for change in shown {
+        let [before, after] = change.median_ns.map(|ns| Nanoseconds(ns).to_string());
+        let mut cells = vec![
             change.id.clone(),
             before,
             after,
             change_of(change.effect.ratio),
             interval_of(&change.effect),
-            causes(change),
-        ]);
+        ];
+        cells.extend((!is_shared).then(|| causes(change)));
+        table.push(cells);
+    }
+    if is_shared {
+        table.note(format!("cause, of each: {cause}"));
     }
     Some(table)
 }

@@ -26,13 +26,18 @@ impl SelfTest {
     /// Both tables as text.
     pub fn summary(&self) -> String {
         let [alarms, power] = self.tables();
-        format!("{}\n{}", alarms.to_text(), power.to_text())
+        format!("{}{}\n{}", self.warning(), alarms.to_text(), power.to_text())
     }
 
     /// Both tables as Markdown.
     pub fn to_markdown(&self) -> String {
         let [alarms, power] = self.tables();
-        format!("{}\n{}", alarms.to_markdown(), power.to_markdown())
+        format!("{}{}\n{}", self.warning(), alarms.to_markdown(), power.to_markdown())
+    }
+
+    /// Where nothing was measured, that.
+    fn warning(&self) -> String {
+        self.provenance.warning().map_or_else(String::new, |warning| format!("{warning}.\n\n"))
     }
 
     /// The power as CSV, one row a way to decide, scenario and slowdown.
