@@ -422,4 +422,4 @@ impl Lines {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -18,14 +18,14 @@ use criterion::{Criterion, SamplingMode, Throughput};
 use super::*;
 
 /// A finished run of three configurations of A (and one skipped), with criterion's files.
-struct SmallRun {
+pub(crate) struct SmallRun {
     _directory: tempfile::TempDir,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     ids: Vec<String>,
 }
 
 impl SmallRun {
-    fn write() -> Self {
+    pub(crate) fn write() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let configurations: Vec<_> =
             Experiment::A.configurations(Resolution::Original).into_iter().take(4).collect();
@@ -43,7 +43,7 @@ impl SmallRun {
     }
 
     /// A file of the configuration at `index`.
-    fn file(&self, index: usize, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, index: usize, name: &str) -> PathBuf {
         self.folder.join("criterion").join(&self.ids[index]).join("new").join(name)
     }
 

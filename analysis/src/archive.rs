@@ -1,0 +1,335 @@
+//! What is kept of finished runs: one folder a target, in it each run's dataset with its
+//! environment.
+//!
+//! ```text
+//! <root>/<target>/<run id>.csv                the dataset
+//! <root>/<target>/<run id>.environment.json   `run.json` without the configurations' outcomes
+//! ```
+//!
+//! The environment is written first. Where that is interrupted there is an environment alone, which
+//! readers pass over and the same command completes.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use alpha_flops::record::{Comparable, FinishedRun, RunHeader};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::dataset::{Dataset, DatasetError};
+use crate::import::criterion::{self, ImportError, Imported};
+use crate::recorded::provenance;
+
+mod environment;
+
+/// A run as it is archived.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Archived {
+    /// What `run.json` said, without the configurations' outcomes.
+    pub header: RunHeader,
+    /// Its latencies.
+    pub dataset: Dataset,
+    /// The file of the dataset.
+    pub path: PathBuf,
+}
+
+/// A run just archived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Added {
+    /// The file of its dataset.
+    pub path: PathBuf,
+    /// Configurations in it.
+    pub configurations: usize,
+    /// Configurations that the run skipped, or that failed.
+    pub not_measured: usize,
+    /// What it was measured on.
+    pub place: String,
+}
+
+/// Why a run is not archived, or an archive cannot be read.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// The run is not finished, or none of it is sound.
+    #[error(transparent)]
+    Run(#[from] ImportError),
+    /// Some of the run is not sound.
+    #[error(
+        "{run}: {rejected} configurations are not sound, expected none; the first, {id}: {reason}\n\
+         hint: measure again; a dataset without them is made by `alpha-flops import criterion`"
+    )]
+    Unsound {
+        /// The run's folder.
+        run: PathBuf,
+        /// How many.
+        rejected: usize,
+        /// The first.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing was measured on a device.
+    #[error(
+        "{run}: measured on `{device}`, which is no device, expected a target whose name says so\n\
+         hint: leave --target out, or name one with `stand-in` or `simulated` in it"
+    )]
+    NoDevice {
+        /// The run's folder.
+        run: PathBuf,
+        /// What it says it was measured on.
+        device: String,
+    },
+    /// A name that is no folder's.
+    #[error("target `{name}`: expected a name of a–z, 0–9 and `-`, e.g. `{hint}`")]
+    Target {
+        /// The name.
+        name: String,
+        /// A name like it that can be used.
+        hint: String,
+    },
+    /// The same run, or the same measurements under another name.
+    #[error("{run}: already archived as {path}")]
+    Already {
+        /// The run's folder.
+        run: PathBuf,
+        /// The file that has its measurements.
+        path: PathBuf,
+    },
+    /// The target is of another backend or device.
+    #[error(
+        "{run}: {target} holds runs of another target: {}\nhint: name another with --target",
+        .differences.join(", ")
+    )]
+    Foreign {
+        /// The run's folder.
+        run: PathBuf,
+        /// The folder of the target.
+        target: PathBuf,
+        /// What differs, the run's first.
+        differences: Vec<String>,
+    },
+    /// A folder or file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A dataset without its environment.
+    #[error(
+        "{path}: no environment beside it, expected {expected}\nhint: both are written by \
+         `alpha-flops archive`; restore the one, or remove the other"
+    )]
+    NoEnvironment {
+        /// The dataset.
+        path: PathBuf,
+        /// The file that is missing.
+        expected: PathBuf,
+    },
+    /// An environment that is not one.
+    #[error("{path}: {reason}")]
+    Environment {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A dataset that is not one, or cannot be written.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// A dataset and an environment of different runs.
+    #[error("{path}: {what} is `{got}`, expected `{expected}`, as in the environment beside it")]
+    Mismatch {
+        /// The dataset.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What the dataset has.
+        got: String,
+        /// What the environment has.
+        expected: String,
+    },
+}
+
+/// `target-data` in this workspace.
+pub fn root() -> PathBuf {
+    let analysis = Path::new(env!("CARGO_MANIFEST_DIR"));
+    analysis.parent().unwrap_or(analysis).join("target-data")
+}
+
+/// The name of a run's target: backend and device in small letters and digits, anything else one
+/// `-` (`cpu-amd-epyc-2-threads`).
+pub fn target_name(header: &RunHeader) -> String {
+    let Comparable { backend, device, .. } = header.plan.comparable();
+    slug(&format!("{backend} {device}"))
+}
+
+/// Small letters and digits, anything else between them one `-`.
+pub(crate) fn slug(text: &str) -> String {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")
+}
+
+/// Archives the finished run in the folder `run` under `root`, in the folder of its target or of
+/// that name: both files, or an environment that readers pass over.
+///
+/// # Errors
+/// [`ArchiveError`] where the run is not sound or already there, or the target is of another backend
+/// or device.
+pub fn add(run: &Path, root: &Path, target: Option<&str>) -> Result<Added, ArchiveError> {
+    let Imported { dataset, rejected, not_measured, .. } = criterion::read(run)?;
+    if let Some(first) = rejected.first() {
+        let (id, reason) = (first.id.clone(), first.reason.clone());
+        let (run, rejected) = (run.to_owned(), rejected.len());
+        return Err(ArchiveError::Unsound { run, rejected, id, reason });
+    }
+    let finished = FinishedRun::open(run).map_err(|source| ImportError::Record { source })?;
+    let header = finished.header;
+    let name = match target {
+        Some(name) => checked(name)?,
+        None => target_name(&header),
+    };
+    let says_so = name.contains("stand-in") || name.contains("simulated");
+    if dataset.provenance.is_stand_in() && !says_so {
+        let device = dataset.provenance.device;
+        return Err(ArchiveError::NoDevice { run: run.to_owned(), device });
+    }
+    let target = root.join(name);
+    check_place(run, &header, &dataset, &target)?;
+    fs::create_dir_all(&target)
+        .map_err(|source| ArchiveError::Read { path: target.clone(), source })?;
+    let path = target.join(format!("{}.csv", header.run_id));
+    criterion::write_environment(run, &environment_of(&path))?;
+    dataset.write(&path)?;
+    Ok(Added {
+        path,
+        configurations: dataset.observations.len(),
+        not_measured: not_measured.len(),
+        place: dataset.provenance.place(),
+    })
+}
+
+fn checked(name: &str) -> Result<String, ArchiveError> {
+    let hint = slug(name);
+    match !hint.is_empty() && hint == name {
+        true => Ok(hint),
+        false => {
+            let hint = if hint.is_empty() { "cpu-amd-epyc-2-threads".to_owned() } else { hint };
+            Err(ArchiveError::Target { name: name.to_owned(), hint })
+        }
+    }
+}
+
+/// Whether a run may stand beside those of `target`, which need not exist.
+fn check_place(
+    run: &Path,
+    header: &RunHeader,
+    dataset: &Dataset,
+    target: &Path,
+) -> Result<(), ArchiveError> {
+    let archived = if target.exists() { read(target)? } else { Vec::new() };
+    let own = header.plan.comparable();
+    for other in archived {
+        let is_same = other.header.run_id == header.run_id
+            || other.dataset.observations == dataset.observations;
+        if is_same {
+            return Err(ArchiveError::Already { run: run.to_owned(), path: other.path });
+        }
+        // runs of other protocols are of the same target, and told apart by whoever reads them
+        let others = Comparable { method: own.method.clone(), ..other.header.plan.comparable() };
+        let differences = own.differences(&others);
+        if !differences.is_empty() {
+            let (run, target) = (run.to_owned(), target.to_owned());
+            return Err(ArchiveError::Foreign { run, target, differences });
+        }
+    }
+    Ok(())
+}
+
+/// Every run in the folder of a target, oldest first. Sweeps, figures and whatever else is there are
+/// passed over.
+///
+/// # Errors
+/// [`ArchiveError`] where the folder cannot be read, or one of the runs not; it names the file.
+pub fn read(target: &Path) -> Result<Vec<Archived>, ArchiveError> {
+    let error = |source| ArchiveError::Read { path: target.to_owned(), source };
+    let mut archived = Vec::new();
+    for entry in fs::read_dir(target).map_err(error)? {
+        let path = entry.map_err(error)?.path();
+        let is_csv = path.extension().is_some_and(|extension| extension == "csv");
+        if is_csv && run_id_of(&path).is_some_and(is_run_id) {
+            archived.push(read_run(&path)?);
+        }
+    }
+    archived.sort_by(|a, b| {
+        (a.header.started, &a.header.run_id).cmp(&(b.header.started, &b.header.run_id))
+    });
+    Ok(archived)
+}
+
+/// One archived run, by the path of its dataset.
+///
+/// # Errors
+/// [`ArchiveError`] where there is no environment beside it, one of the two is not what this code
+/// writes, or they are of different runs.
+pub fn read_run(csv: &Path) -> Result<Archived, ArchiveError> {
+    let environment = environment_of(csv);
+    if !environment.is_file() {
+        return Err(ArchiveError::NoEnvironment { path: csv.to_owned(), expected: environment });
+    }
+    let header = environment::read(&environment)?;
+    let dataset = Dataset::read(csv)?;
+    let name = run_id_of(csv).unwrap_or_default();
+    let (found, expected) = (&dataset.provenance, provenance(&header));
+    for (what, got, expected) in [
+        ("the file's name", name, &header.run_id),
+        ("source", &found.source, &expected.source),
+        ("backend", &found.backend, &expected.backend),
+        ("device", &found.device, &expected.device),
+        ("protocol", &found.protocol, &expected.protocol),
+    ] {
+        if got != expected {
+            let (got, expected) = (got.to_owned(), expected.to_owned());
+            return Err(ArchiveError::Mismatch { path: csv.to_owned(), what, got, expected });
+        }
+    }
+    Ok(Archived { header, dataset, path: csv.to_owned() })
+}
+
+/// `<run id>.environment.json` beside `<run id>.csv`.
+fn environment_of(csv: &Path) -> PathBuf {
+    csv.with_extension("environment.json")
+}
+
+/// The name without its extension.
+fn run_id_of(csv: &Path) -> Option<&str> {
+    csv.file_stem()?.to_str()
+}
+
+/// Whether a name is a run's: `2026-01-31t12-00-00z-5eed`.
+fn is_run_id(name: &str) -> bool {
+    const FORM: &str = "0000-00-00t00-00-00z-xxxx";
+    name.len() == FORM.len()
+        && name.chars().zip(FORM.chars()).all(|(c, form)| match form {
+            '0' => c.is_ascii_digit(),
+            'x' => c.is_ascii_hexdigit(),
+            form => c == form,
+        })
+}
+
+/// One line.
+impl fmt::Display for Added {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, configurations, not_measured, place } = self;
+        write!(f, "{}: {configurations} configurations on {place}", path.display())?;
+        match not_measured {
+            0 => Ok(()),
+            n => write!(f, ", {n} not measured"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

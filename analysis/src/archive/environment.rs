@@ -1,0 +1,65 @@
+//! Environments of archived runs, of every schema that any of them has.
+
+use std::fs;
+use std::path::Path;
+
+use alpha_flops::record::{RunHeader, RunStatus, SCHEMA_VERSION};
+use serde_json::{Value, json};
+
+use super::ArchiveError;
+
+/// The schema before GPUs: the CPU's threads and algorithm are settings like others, and the protocol
+/// stands beside them.
+const BEFORE_GPUS: u64 = 1;
+
+/// Reads `<run id>.environment.json`.
+pub fn read(path: &Path) -> Result<RunHeader, ArchiveError> {
+    let error = |reason: String| ArchiveError::Environment { path: path.to_owned(), reason };
+    let bytes =
+        fs::read(path).map_err(|source| ArchiveError::Read { path: path.to_owned(), source })?;
+    let mut value: Value = serde_json::from_slice(&bytes).map_err(|e| error(e.to_string()))?;
+    match value.get("schema_version").and_then(Value::as_u64) {
+        Some(BEFORE_GPUS) => upgrade(&mut value)
+            .ok_or_else(|| error("is not what schema_version 1 promises".to_owned()))?,
+        Some(version) if version == u64::from(SCHEMA_VERSION) => {}
+        Some(version) => {
+            let known = format!("expected {BEFORE_GPUS} to {SCHEMA_VERSION}");
+            return Err(error(format!("schema_version is {version}, {known}")));
+        }
+        None => return Err(error("no schema_version: not a run's environment".to_owned())),
+    }
+    let header: RunHeader = serde_json::from_value(value).map_err(|e| error(e.to_string()))?;
+    match header.status {
+        RunStatus::Finished => Ok(header),
+        RunStatus::Unfinished => {
+            Err(error("the run is unfinished, expected a finished one".into()))
+        }
+    }
+}
+
+/// An environment of schema 1 as the present schema has it; `None` where it is not of schema 1.
+fn upgrade(header: &mut Value) -> Option<()> {
+    header.as_object_mut()?.insert("schema_version".into(), json!(SCHEMA_VERSION));
+    let plan = header.get_mut("plan")?.as_object_mut()?;
+    let protocol = plan.remove("protocol")?;
+    let platform = plan.get_mut("platform")?.as_object_mut()?;
+    let device = platform.get("device")?.clone();
+    platform.insert("cpu".into(), device);
+    platform.insert("gpu".into(), Value::Null);
+    let settings = plan.get_mut("settings")?.as_object_mut()?;
+    let threads = settings.remove("threads")?;
+    let algorithm = settings.remove("algorithm")?;
+    let name = settings.remove("backend")?;
+    let backend = json!({ "name": name, "threads": threads, "algorithm": algorithm });
+    settings.insert("backend".into(), backend);
+    settings.insert("protocol".into(), protocol);
+    for session in header.get_mut("sessions")?.as_array_mut()? {
+        // nothing is launched on a CPU but by a call: what was recorded since is the clock's overhead
+        let host_ns = session.get("conditions")?.get("timer_overhead_ns")?.clone();
+        let session = session.as_object_mut()?;
+        let nothing = json!({ "host_ns": host_ns, "device_ns": null, "submission_ns": null });
+        session.insert("empty_launch".into(), nothing);
+        session.insert("why_cpu".into(), Value::Null);
+    }
+    Some(())
+}

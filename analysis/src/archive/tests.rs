@@ -1,0 +1,159 @@
+use std::fs;
+
+use super::*;
+use crate::import::criterion::tests::SmallRun;
+
+/// A small run, archived in a folder of its own, which goes with it.
+fn archived() -> (SmallRun, tempfile::TempDir, Archived) {
+    let (run, root) = (SmallRun::write(), tempfile::tempdir().unwrap());
+    let added = add(&run.folder, root.path(), Some("small")).unwrap();
+    let archived = read_run(&added.path).unwrap();
+    (run, root, archived)
+}
+
+/// Writes both files as they would be of another run.
+fn write(target: &Path, header: &RunHeader, dataset: &Dataset) {
+    let mut dataset = dataset.clone();
+    dataset.provenance = provenance(header);
+    let csv = target.join(format!("{}.csv", header.run_id));
+    dataset.write(&csv).unwrap();
+    fs::write(environment_of(&csv), serde_json::to_string(header).unwrap()).unwrap();
+}
+
+#[test]
+fn what_was_archived_by_hand_is_where_the_command_would_put_it() {
+    let folder = root().join("cpu-amd-epyc-2-threads");
+    let archived = read(&folder).unwrap();
+    assert!(archived.len() >= 2, "sweeps and figures beside them are no runs");
+    for run in &archived {
+        assert_eq!(target_name(&run.header), "cpu-amd-epyc-2-threads");
+        assert_eq!(run.dataset.observations.len(), 591);
+    }
+    assert!(archived.is_sorted_by_key(|run| run.header.started));
+    // the first is of a schema that has no GPU in it
+    let first = &archived[0].header;
+    assert_eq!(first.run_id, "2026-11-23t09-41-37z-a778");
+    assert_eq!(first.plan.comparable(), archived[1].header.plan.comparable());
+    assert_eq!(first.sessions[0].empty_launch.host_ns, 20.0);
+}
+
+#[test]
+fn an_archived_run_reads_back_as_it_was_measured() {
+    let (run, root, archived) = archived();
+    let imported = criterion::read(&run.folder).unwrap();
+    assert_eq!(archived.dataset, imported.dataset);
+    let header = FinishedRun::open(&run.folder).unwrap().header;
+    assert_eq!(archived.header, RunHeader { configurations: Vec::new(), ..header });
+    assert_eq!(read(&root.path().join("small")).unwrap(), [archived]);
+}
+
+#[test]
+fn the_targets_own_name_is_the_default() {
+    let (run, root) = (SmallRun::write(), tempfile::tempdir().unwrap());
+    let added = add(&run.folder, root.path(), None).unwrap();
+    let name = added.path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with("cpu-") && name.ends_with("-1-thread"), "{name}");
+    assert_eq!(added.configurations, 3);
+    assert!(added.to_string().ends_with(", 1 not measured"), "{added}");
+}
+
+#[test]
+fn a_run_is_archived_once_under_whatever_name() {
+    let (run, root, archived) = archived();
+    let again = add(&run.folder, root.path(), Some("small")).unwrap_err().to_string();
+    assert!(again.contains("already archived as") && again.contains("small"), "{again}");
+    let renamed = RunHeader { run_id: "2026-01-31t12-00-00z-5eed".into(), ..archived.header };
+    let other = root.path().join("other");
+    fs::create_dir(&other).unwrap();
+    write(&other, &renamed, &archived.dataset);
+    let again = add(&run.folder, root.path(), Some("other")).unwrap_err().to_string();
+    assert!(again.contains("2026-01-31t12-00-00z-5eed.csv"), "{again}");
+}
+
+#[test]
+fn a_folder_of_another_device_is_refused_with_what_differs() {
+    let (run, root, archived) = archived();
+    let mut header = archived.header.clone();
+    header.run_id = "2026-01-31t12-00-00z-5eed".into();
+    header.plan.platform.device = "another CPU".into();
+    let mut dataset = archived.dataset.clone();
+    dataset.observations.pop();
+    let other = root.path().join("other");
+    fs::create_dir(&other).unwrap();
+    write(&other, &header, &dataset);
+    let error = add(&run.folder, root.path(), Some("other")).unwrap_err().to_string();
+    assert!(error.contains("against `another CPU, 1 thread`"), "{error}");
+    assert!(error.contains("--target"), "{error}");
+    assert_eq!(read(&other).unwrap().len(), 1, "nothing was written");
+}
+
+#[test]
+fn an_archive_that_was_interrupted_is_completed_by_the_same_command() {
+    let (run, root, archived) = archived();
+    fs::remove_file(&archived.path).unwrap();
+    let target = root.path().join("small");
+    assert_eq!(read(&target).unwrap(), [], "an environment alone is passed over");
+    add(&run.folder, root.path(), Some("small")).unwrap();
+    assert_eq!(read(&target).unwrap(), [archived]);
+}
+
+#[test]
+fn runs_that_are_not_sound_and_names_that_are_no_folders_are_refused() {
+    let (run, root) = (SmallRun::write(), tempfile::tempdir().unwrap());
+    for name in ["", "..", "a/b", "CPU", "a b", "/tmp"] {
+        let error = add(&run.folder, root.path(), Some(name)).unwrap_err().to_string();
+        assert!(error.contains("expected a name of a–z"), "{error}");
+    }
+    fs::remove_file(run.file(1, "sample.json")).unwrap();
+    let error = add(&run.folder, root.path(), None).unwrap_err().to_string();
+    assert!(error.contains("1 configurations are not sound"), "{error}");
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0, "nothing was written");
+    let error = add(root.path(), root.path(), None).unwrap_err().to_string();
+    assert!(error.contains("hint: give the folder"), "{error}");
+}
+
+#[test]
+fn what_no_device_measured_does_not_stand_among_measurements() {
+    let (run, root) = (SmallRun::write(), tempfile::tempdir().unwrap());
+    let path = run.folder.join("run.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let stand_in = alpha_flops::backend::device::STAND_IN_BACKEND;
+    fs::write(&path, text.replace("\"backend\": \"cpu\"", &format!("\"backend\": \"{stand_in}\"")))
+        .unwrap();
+    let error = add(&run.folder, root.path(), Some("cpu-of-mine")).unwrap_err().to_string();
+    assert!(error.contains("which is no device"), "{error}");
+    let added = add(&run.folder, root.path(), None).unwrap();
+    assert!(added.path.display().to_string().contains("cudnn-stand-in"), "{added}");
+}
+
+#[test]
+fn what_is_damaged_in_an_archive_is_named() {
+    let (_run, root, archived) = archived();
+    let target = root.path().join("small");
+    fs::write(target.join("notes.csv"), "not,a,run").unwrap();
+    fs::write(target.join("README.md"), "no run either").unwrap();
+    assert_eq!(read(&target).unwrap().len(), 1);
+
+    let environment = environment_of(&archived.path);
+    let text = fs::read_to_string(&environment).unwrap();
+    for (damaged, expected) in [
+        (text[..text.len() / 2].to_owned(), "EOF while parsing"),
+        ("{}".to_owned(), "no schema_version"),
+        (text.replace("\"schema_version\": 2", "\"schema_version\": 9"), "schema_version is 9"),
+        (text.replace("\"schema_version\": 2", "\"schema_version\": 1"), "what schema_version 1"),
+        (text.replace("\"finished\"", "\"unfinished\""), "the run is unfinished"),
+        (
+            text.replace(&archived.header.run_id, "2026-01-31t12-00-00z-5eed"),
+            "expected `2026-01-31t12-00-00z-5eed`",
+        ),
+    ] {
+        fs::write(&environment, damaged).unwrap();
+        let error = read(&target).unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains(&archived.header.run_id), "{error}");
+    }
+    fs::remove_file(&environment).unwrap();
+    let error = read(&target).unwrap_err().to_string();
+    assert!(error.contains("no environment beside it"), "{error}");
+    let error = read(&root.path().join("absent")).unwrap_err().to_string();
+    assert!(error.contains("absent"), "{error}");
+}
