@@ -6,6 +6,7 @@ pub mod criterion_json;
 pub mod crossvalidate;
 pub mod dataset;
 pub mod fit;
+pub mod history;
 pub mod import;
 pub mod metrics;
 pub mod model;

@@ -1,7 +1,7 @@
 //! Figures: measurements with their spread, estimates as dashed lines, and residuals.
 //!
-//! [`paper`], [`region`] and [`compare`] compute what is shown, [`figure`] is the picture as plain data, [`draw`] makes SVG
-//! and PNG of it.
+//! [`paper`], [`region`], [`compare`] and [`history`] compute what is shown, [`figure`] is
+//! the picture as plain data, [`draw`] makes SVG and PNG of it.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ pub mod axis;
 pub mod compare;
 pub mod draw;
 pub mod figure;
+pub mod history;
 mod layout;
 pub mod paper;
 pub mod region;
