@@ -56,6 +56,44 @@ def main_job(work):
     return folder
 
 
+def interrupted_series(work):
+    """Two runs, killed in the second: repeated, the first is not measured again."""
+    runs = work / "series"
+    env = {**SMOKE, "ALPHA_FLOPS_RUNS": str(runs), "NO_COLOR": "1"}
+    command = ["cargo", "replicate", "--runs", "2", "--no-sweep", "^[AF]/"]
+    process = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for line in process.stderr:
+        if line.startswith("series: run 2 of 2 (order 1 of 1, seed 1), about "):
+            break
+    else:
+        sys.exit("FAILED: no second run of the series")
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    first = runs_in(runs)[0]
+    output = run(command, env=env)
+    check("series: going on, 1 of 2 runs are measured" in output, "a killed series goes on")
+    folders = runs_in(runs)
+    records = [header(folder) for folder in folders]
+    check(folders[0] == first and len(folders) == 2
+          and [(r["status"], r["seed"], len(r["sessions"])) for r in records][0]
+          == ("finished", 1, 1) and records[1]["status"] == "finished"
+          and records[1]["seed"] == 1, "two runs have finished, in one order, the first at once")
+    check((first / "report/report.md").exists() and "run 1 of 2:" in output
+          and f"cargo analyze archive {folders[0]} {folders[1]}" in output,
+          "the report is of the first, and what to do next can be copied")
+    check(not list(runs.glob("series-*")), "a finished series is forgotten")
+    run([BINARY, "archive", *folders, "--into", work / "archive"])
+    again = run([BINARY, "archive", folders[0], "--into", work / "archive"], expect=1)
+    check("already archived" in again, "runs are archived once")
+    [target] = (work / "archive").iterdir()
+    output = run([BINARY, "history", target, "--out", work / "history"])
+    check("2 runs, expected at least 3" in output
+          and len(list((work / "history").glob("history-*.png"))) == 1,
+          "a history of two runs is shown, and finds nothing in it")
+
+
 def criterion_flags(bench, work):
     listed = run([bench, "--bench", "--list"]).splitlines()
     check(sum(line.endswith(": benchmark") for line in listed) == 591, "--list lists 591")
@@ -326,6 +364,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         sound = main_job(work)
+        interrupted_series(work)
         bench = bench_binary()
         analysis_commands(sound, work)
         damaged_files(sound, work)

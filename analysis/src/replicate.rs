@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use alpha_flops::record::RecordError;
 use alpha_flops::settings::{Requested, Settings, SettingsError};
 use alpha_flops::sweep::SweepError;
 use alpha_flops::sweep::grid::Grid;
@@ -14,6 +15,8 @@ use thiserror::Error;
 use crate::import;
 use crate::import::criterion::Imported;
 use crate::sweep::{Done, Request, SweepCommandError, SweepProtocol, prepare};
+
+pub mod series;
 
 /// Launches of each of the sweep's configurations where they are timed one by one: in a short time,
 /// more configurations say more than more launches of each.
@@ -42,7 +45,10 @@ pub enum ReplicateError {
     /// A setting has no usable value.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// There is no sweep.
+    /// A run that the benchmarks have finished cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// There is no backend, or no sweep.
     #[error(transparent)]
     Sweep(#[from] SweepCommandError),
     /// The sweep cannot be read again.
@@ -115,15 +121,27 @@ fn request(settings: &Settings, budget: Option<Duration>) -> Request {
     }
 }
 
-/// Moves the sweep into the folder of the run that it is fitted for, and reads it.
+/// Moves the sweep into the folder of the run that it is fitted for.
 ///
 /// # Errors
-/// [`ReplicateError`] where it cannot be moved or read.
-pub fn keep_sweep(swept: &Done, run: &Path) -> Result<Imported, ReplicateError> {
-    let folder = run.join("sweep");
+/// [`ReplicateError`] where it cannot be moved.
+pub fn keep_sweep(swept: &Done, run: &Path) -> Result<(), ReplicateError> {
+    let folder = sweep_of(run);
     std::fs::rename(&swept.folder, &folder)
-        .map_err(|source| ReplicateError::Runs { path: folder.clone(), source })?;
-    Ok(import::sweep::read(&folder)?)
+        .map_err(|source| ReplicateError::Runs { path: folder, source })
+}
+
+/// Reads the sweep that was measured for a run, if one was.
+///
+/// # Errors
+/// [`ReplicateError`] where it cannot be read.
+pub fn kept_sweep(run: &Path) -> Result<Option<Imported>, ReplicateError> {
+    let folder = sweep_of(run);
+    Ok(folder.exists().then(|| import::sweep::read(&folder)).transpose()?)
+}
+
+fn sweep_of(run: &Path) -> PathBuf {
+    run.join("sweep")
 }
 
 /// The folder of runs.
@@ -143,22 +161,34 @@ fn runs() -> Result<PathBuf, ReplicateError> {
 /// [`ReplicateError`] where the benchmarks cannot be started or finish no run.
 pub fn measure(arguments: &[String], to_stderr: bool) -> Result<Measured, ReplicateError> {
     let runs = runs()?;
+    let finished = Finished::new(&runs);
+    bench(&runs, &finished, arguments, None, to_stderr)
+}
+
+/// Runs the benchmarks, with `seed` instead of what the settings say.
+fn bench(
+    runs: &Path,
+    finished: &Finished,
+    arguments: &[String],
+    seed: Option<u64>,
+    to_stderr: bool,
+) -> Result<Measured, ReplicateError> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let program = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
-    let finished = Finished::new(&runs);
     let status = Command::new(&program)
         .current_dir(workspace)
         .args(["bench", "--quiet", "--package", "alpha-flops", "--bench", "experiments", "--"])
         .args(arguments)
         // settings are those of this process, wherever it was started
-        .env("ALPHA_FLOPS_RUNS", &runs)
+        .env("ALPHA_FLOPS_RUNS", runs)
         .env("FINISHED_RUN_OF_ALPHA_FLOPS", &finished.file)
+        .envs(seed.map(|seed| ("ALPHA_FLOPS_SEED", seed.to_string())))
         .stdout(if to_stderr { Stdio::from(std::io::stderr()) } else { Stdio::inherit() })
         .status()
         .map_err(|source| ReplicateError::Cargo { program, source })?;
     match finished.run() {
         Some(run) => Ok(Measured { run, complete: status.success() }),
-        None => Err(ReplicateError::Unfinished { status, runs }),
+        None => Err(ReplicateError::Unfinished { status, runs: runs.to_owned() }),
     }
 }
 
@@ -166,6 +196,8 @@ pub fn measure(arguments: &[String], to_stderr: bool) -> Result<Measured, Replic
 /// may be written beside it meanwhile, so nothing less tells which one it is.
 struct Finished {
     file: PathBuf,
+    /// Whether it is of this process alone.
+    temporary: bool,
 }
 
 impl Finished {
@@ -173,7 +205,12 @@ impl Finished {
         let file = runs.join(format!(".finished-{}", std::process::id()));
         // of a process that had this number before
         let _ = std::fs::remove_file(&file);
-        Self { file }
+        Self { file, temporary: true }
+    }
+
+    /// One that outlives this process.
+    fn at(file: PathBuf) -> Self {
+        Self { file, temporary: false }
     }
 
     fn run(&self) -> Option<PathBuf> {
@@ -183,6 +220,8 @@ impl Finished {
 
 impl Drop for Finished {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.file);
+        if self.temporary {
+            let _ = std::fs::remove_file(&self.file);
+        }
     }
 }

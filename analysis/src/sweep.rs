@@ -259,7 +259,7 @@ fn show(bar: &ProgressBar, said: &mut Instant, progress: Progress<'_>) {
 }
 
 /// `4m 10s`: to the second, and no finer.
-fn rounded(time: Duration) -> String {
+pub(crate) fn rounded(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s}s"),

@@ -99,7 +99,7 @@ fn panel(trend: &Trend, timeline: &Timeline) -> Panel {
         lines,
         curves: levels(trend, timeline).into_iter().collect(),
         reference: Some(0.0),
-            rings: Vec::new(),
+        rings: Vec::new(),
     }
 }
 

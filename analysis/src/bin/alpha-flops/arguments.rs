@@ -36,6 +36,8 @@ pub enum Command {
     Sweep(SweepArgs),
     Compare(CompareArgs),
     Selftest(SelftestArgs),
+    Archive(ArchiveArgs),
+    History(HistoryArgs),
 }
 
 /// Turn measurements into a dataset
@@ -56,6 +58,11 @@ pub struct ReplicateArgs {
     /// Where the report goes; by default `report` in the run's folder
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Measure A–G so many times, each in processes of its own; the runs take turns with half as many
+    /// orders (seeds). The sweep is measured once, before; the report is of the first run. The time
+    /// budget is that of each run
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub runs: NonZeroU32,
     /// Compare outputs of every configuration with a direct sum before measuring it
     #[arg(long)]
     pub verify: bool,
@@ -396,6 +403,40 @@ pub enum ComparisonFormat {
     Csv,
     /// JSON with stable field names
     Json,
+}
+
+/// Keep finished runs, each as a dataset with its environment, in the folder of their target
+///
+/// A run that is there already, is not sound, or was measured on another backend or device than the
+/// rest of the folder is refused; the others go on, and the exit status is 1.
+#[derive(Args)]
+pub struct ArchiveArgs {
+    /// Runs' folders
+    #[arg(required = true, value_name = "RECORD")]
+    pub records: Vec<PathBuf>,
+    /// The folder of targets [default: target-data in this workspace]
+    #[arg(long, value_name = "DIR")]
+    pub into: Option<PathBuf>,
+    /// The target's name [default: made of backend and device, e.g. cpu-amd-epyc-2-threads]
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
+/// Show a target's runs over time: latencies against the first run, and steps with what changed then
+///
+/// Runs by different protocols are shown apart. Steps are looked for where at least three runs, and
+/// two of them twice over, were measured in equal environments: what is closer than runs of one
+/// environment are to each other is no step.
+#[derive(Args)]
+pub struct HistoryArgs {
+    /// A target's name in target-data, or its folder
+    pub target: PathBuf,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    pub format: OutputFormat,
+    /// Also draw figures, as SVG and PNG, into a directory; it is created
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// As settings have it: none is a budget, too.

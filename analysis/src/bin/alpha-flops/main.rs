@@ -3,7 +3,7 @@
 mod arguments;
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,15 +11,18 @@ use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::experiment::Experiment;
 use alpha_flops::host::leave_without_waiting;
 use alpha_flops::sweep::merge::merge;
+use alpha_flops_analysis::archive;
 use alpha_flops_analysis::compare;
 use alpha_flops_analysis::crossvalidate::cross_validate;
 use alpha_flops_analysis::fit::{Fit, PUBLISHED_START, Sample, Variant, fit_variant, intervals};
+use alpha_flops_analysis::history::History;
 use alpha_flops_analysis::import::criterion::Imported;
 use alpha_flops_analysis::import::{self, asperti, criterion, load};
 use alpha_flops_analysis::metrics::evaluate;
 use alpha_flops_analysis::model::{Coefficients, FlopConvention, GroupCoefficients};
-use alpha_flops_analysis::replicate;
-use alpha_flops_analysis::report::{self, Input};
+use alpha_flops_analysis::plot;
+use alpha_flops_analysis::replicate::{self, series, series::Series};
+use alpha_flops_analysis::report::{self, Input, Report};
 use alpha_flops_analysis::selftest::measured::SelfTest;
 use alpha_flops_analysis::suite;
 use alpha_flops_analysis::sweep;
@@ -29,10 +32,10 @@ use clap::Parser;
 use indicatif::ProgressBar;
 
 use arguments::{
-    Cli, Command, CompareArgs, ComparisonFormat, CrossvalidateArgs, DataArgs, EvaluateArgs,
-    ExperimentsArgs, FitArgs, ImportAspertiArgs, ImportCommand, ImportCriterionArgs,
-    ImportSweepArgs, ReplicateArgs, ReportArgs, SelftestArgs, SummaryFormat, SweepArgs,
-    SweepCommand, SweepMergeArgs, UncertaintyArgs, VariantArgs,
+    ArchiveArgs, Cli, Command, CompareArgs, ComparisonFormat, CrossvalidateArgs, DataArgs,
+    EvaluateArgs, ExperimentsArgs, FitArgs, HistoryArgs, ImportAspertiArgs, ImportCommand,
+    ImportCriterionArgs, ImportSweepArgs, ReplicateArgs, ReportArgs, SelftestArgs, SummaryFormat,
+    SweepArgs, SweepCommand, SweepMergeArgs, UncertaintyArgs, VariantArgs,
 };
 
 fn main() -> ExitCode {
@@ -68,30 +71,97 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Sweep(args) => run_sweep(args),
         Command::Compare(args) => run_compare(args),
         Command::Selftest(args) => run_selftest(args),
+        Command::Archive(args) => run_archive(args),
+        Command::History(args) => run_history(args),
     }
 }
 
 fn run_replicate(args: &ReplicateArgs) -> anyhow::Result<ExitCode> {
     let verify = args.verify.then(|| "--verify".to_owned());
     let arguments: Vec<String> = args.filter.iter().cloned().chain(verify).collect();
-    let budget = args.sweep_budget.flatten();
-    let swept = (!args.no_sweep).then(|| replicate::measure_sweep(budget)).transpose()?;
+    if args.runs.get() > 1 {
+        return run_series(args, &arguments);
+    }
+    let swept =
+        (!args.no_sweep).then(|| replicate::measure_sweep(sweep_budget(args))).transpose()?;
     let measured = replicate::measure(&arguments, args.format == SummaryFormat::Json)?;
     let imported = criterion::read(&measured.run)?;
     imported.dataset.write(&measured.run.join("dataset.csv"))?;
-    let swept = swept.map(|swept| replicate::keep_sweep(&swept, &measured.run)).transpose()?;
-    let out = args.out.clone().unwrap_or_else(|| measured.run.join("report"));
-    let mut input = Input::of(&imported);
     if let Some(swept) = &swept {
-        input.fit_to(swept, args.s_k, FlopConvention::Macs);
+        replicate::keep_sweep(swept, &measured.run)?;
     }
-    input.fit_in_sample(args.s_k, FlopConvention::Macs);
-    let report = report::write(&[input], &out)?;
+    let (report, out) = report_of_run(args, &measured.run, &imported)?;
     print(&match args.format {
         SummaryFormat::Table => report.summary(&out),
         SummaryFormat::Json => json(&report)?,
     })?;
     Ok(status(measured.complete && imported.rejected.is_empty()))
+}
+
+fn sweep_budget(args: &ReplicateArgs) -> Option<Duration> {
+    args.sweep_budget.flatten()
+}
+
+/// The report of a run just measured, fitted to the sweep that was measured for it.
+fn report_of_run(
+    args: &ReplicateArgs,
+    run: &Path,
+    imported: &Imported,
+) -> anyhow::Result<(Report, PathBuf)> {
+    let swept = replicate::kept_sweep(run)?;
+    let out = args.out.clone().unwrap_or_else(|| run.join("report"));
+    let mut input = Input::of(imported);
+    if let Some(swept) = &swept {
+        input.fit_to(swept, args.s_k, FlopConvention::Macs);
+    }
+    input.fit_in_sample(args.s_k, FlopConvention::Macs);
+    Ok((report::write(&[input], &out)?, out))
+}
+
+/// Several runs, and the report of the first.
+fn run_series(args: &ReplicateArgs, arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let as_json = args.format == SummaryFormat::Json;
+    let mut series = Series::open(args.runs.get() as usize, arguments)?;
+    if series.done_before > 0 {
+        let (done, of) = (series.done_before, args.runs);
+        say(&format!("series: going on, {done} of {of} runs are measured"));
+    }
+    let has_sweep = match series.runs().first() {
+        Some(first) => replicate::kept_sweep(&first.run)?.is_some(),
+        None => false,
+    };
+    let swept = (!args.no_sweep && !has_sweep)
+        .then(|| replicate::measure_sweep(sweep_budget(args)))
+        .transpose()?;
+    while let Some(next) = series.next() {
+        say(&format!("series: {next}"));
+        series.measure(&next, as_json)?;
+    }
+    let runs = series.runs().to_vec();
+    let Some(first) = runs.first() else { anyhow::bail!("no run in the series") };
+    let imported =
+        runs.iter().map(|run| criterion::read(&run.run)).collect::<Result<Vec<_>, _>>()?;
+    for (run, imported) in runs.iter().zip(&imported) {
+        imported.dataset.write(&run.run.join("dataset.csv"))?;
+    }
+    if let Some(swept) = &swept {
+        replicate::keep_sweep(swept, &first.run)?;
+    }
+    let (report, out) = report_of_run(args, &first.run, &imported[0])?;
+    let table = series::table(&runs, &imported[0].dataset.provenance);
+    print(&match args.format {
+        SummaryFormat::Table => format!(
+            "\nrun 1 of {}:\n{}\n{}\n{}",
+            runs.len(),
+            report.summary(&out),
+            table.to_text(),
+            series::next_commands(&runs)
+        ),
+        SummaryFormat::Json => json(&serde_json::json!({ "runs": runs, "report": report }))?,
+    })?;
+    series.finish()?;
+    let is_sound = imported.iter().all(|imported| imported.rejected.is_empty());
+    Ok(status(is_sound && runs.iter().all(|run| run.complete)))
 }
 
 fn run_experiments(args: &ExperimentsArgs) -> anyhow::Result<ExitCode> {
@@ -324,6 +394,49 @@ fn run_selftest(args: &SelftestArgs) -> anyhow::Result<ExitCode> {
         ComparisonFormat::Csv => test.to_csv(),
         ComparisonFormat::Json => json(&test)?,
     })
+}
+
+fn run_archive(args: &ArchiveArgs) -> anyhow::Result<ExitCode> {
+    let root = args.into.clone().unwrap_or_else(archive::root);
+    let mut success = true;
+    for record in &args.records {
+        match archive::add(record, &root, args.target.as_deref()) {
+            Ok(added) => {
+                print(&format!("{added}\n"))?;
+            }
+            Err(error) => {
+                success = false;
+                complain(&error.into());
+            }
+        }
+    }
+    Ok(status(success))
+}
+
+fn run_history(args: &HistoryArgs) -> anyhow::Result<ExitCode> {
+    let named = archive::root().join(&args.target);
+    let folder = if args.target.is_dir() { &args.target } else { &named };
+    let archived = archive::read(folder)?;
+    let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
+    let history = History::of(&name, &archived)
+        .with_context(|| format!("no runs in {}; `archive` adds some", folder.display()))?;
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+        for figure in plot::history::figures(&history) {
+            plot::write(&figure, out)?;
+        }
+    }
+    print(&match args.format {
+        OutputFormat::Table => history.to_text(),
+        OutputFormat::Csv => history.to_csv(),
+        OutputFormat::Json => json(&history)?,
+    })
+}
+
+/// Says on standard error how a series goes on: standard output is for results.
+#[allow(clippy::print_stderr, reason = "progress of several processes, seen between theirs")]
+fn say(line: &str) {
+    eprintln!("{line}");
 }
 
 /// Says on standard error what went wrong, and what caused it where that is not said yet.

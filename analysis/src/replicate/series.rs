@@ -1,0 +1,277 @@
+//! Several runs of the suite, one after the other, each in processes of its own.
+//!
+//! The seed decides the order in which a run measures. Runs take turns with half as many seeds as
+//! there are runs: each order is measured twice where possible, which tells orders from runs, and
+//! apart in time, so that a slow drift of the machine does not fall on one of them.
+
+use std::fmt;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::environment::Platform;
+use alpha_flops::record::{FinishedRun, Outcome, Plan};
+use alpha_flops::run::plan;
+use alpha_flops::selection::{Selected, select};
+use alpha_flops::settings::Requested;
+use serde::{Deserialize, Serialize};
+
+use super::{Finished, Measured, ReplicateError, bench, runs};
+use crate::dataset::Provenance;
+use crate::sweep::{SweepCommandError, rounded};
+use crate::table::{Column, Table};
+
+/// The first seed where the settings name none: series before and after a change measure in the same
+/// orders.
+const FIRST_SEED: u64 = 1;
+
+/// A series, begun or taken up again.
+#[derive(Debug)]
+pub struct Series {
+    /// The folder of runs.
+    runs: PathBuf,
+    /// What is kept of it until it is done.
+    file: PathBuf,
+    kept: Kept,
+    /// Runs that were measured before this process began.
+    pub done_before: usize,
+}
+
+/// The file of a series: what tells it from others, and its runs so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Kept {
+    /// What was asked for, where, and by which program; the seed is that of the settings.
+    plan: Plan,
+    /// The benchmarks' own arguments.
+    arguments: Vec<String>,
+    /// Of each run, in the order measured.
+    seeds: Vec<u64>,
+    /// Those that have finished.
+    runs: Vec<SeriesRun>,
+}
+
+/// A finished run of a series.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeriesRun {
+    /// Its folder.
+    pub run: PathBuf,
+    /// Decided its order.
+    pub seed: u64,
+    /// What the whole of it took, in seconds; `None` where it was interrupted.
+    pub wall_s: Option<f64>,
+    /// Configurations measured.
+    pub measured: usize,
+    /// Configurations skipped or failed.
+    pub not_measured: usize,
+    /// Whether none failed.
+    pub complete: bool,
+}
+
+/// The run that comes next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Next {
+    /// From 1.
+    number: usize,
+    of: usize,
+    /// From 1.
+    order: usize,
+    orders: usize,
+    seed: u64,
+    /// What it and the rest take if they take as long as those before.
+    time_left: Option<Duration>,
+}
+
+/// Seeds of so many runs, in the order measured: `⌈n/2⌉` from `first` on, in turn.
+pub fn seeds(runs: usize, first: u64) -> Vec<u64> {
+    let orders = runs.div_ceil(2).max(1);
+    (0..runs).map(|run| first.wrapping_add((run % orders) as u64)).collect()
+}
+
+impl Series {
+    /// Takes up the series that was begun with the same settings, filter, number and program, or
+    /// begins one.
+    ///
+    /// # Errors
+    /// [`ReplicateError`] where there is no backend, or the folder of runs cannot be written.
+    pub fn open(number: usize, arguments: &[String]) -> Result<Self, ReplicateError> {
+        let folder = runs()?;
+        let requested = Requested::of_workspace()?;
+        let Selected { settings, backend, .. } =
+            select(&requested).map_err(SweepCommandError::Selection)?;
+        let first = settings.seed.unwrap_or(FIRST_SEED);
+        let kept = Kept {
+            plan: plan(&settings, Platform::of(backend.as_ref()), &[]),
+            arguments: arguments.to_vec(),
+            seeds: seeds(number, first),
+            runs: Vec::new(),
+        };
+        let mut series = Self::of(kept, folder);
+        series.take_up()?;
+        Ok(series)
+    }
+
+    fn of(kept: Kept, runs: PathBuf) -> Self {
+        let mut hasher = DefaultHasher::new();
+        format!("{kept:?}").hash(&mut hasher);
+        let file = runs.join(format!("series-{:016x}.json", hasher.finish()));
+        Self { runs, file, kept, done_before: 0 }
+    }
+
+    /// Reads what an interrupted process has left.
+    fn take_up(&mut self) -> Result<(), ReplicateError> {
+        // one that cannot be read, or is of another series, has nothing that could be gone on with
+        let kept = fs::read(&self.file).ok();
+        let kept = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
+        let is_of_this = |kept: &Kept| Kept { runs: Vec::new(), ..kept.clone() } == self.kept;
+        if let Some(kept) = kept.filter(is_of_this) {
+            // a folder that is gone since is measured again, and so is what came after it
+            let there = |run: &&SeriesRun| FinishedRun::open(&run.run).is_ok();
+            self.kept.runs = kept.runs.iter().take_while(there).cloned().collect();
+        }
+        // finished, but the process that waited for it was not there any more
+        let announced = Finished::at(self.announcement()).run();
+        let announced = announced.filter(|run| FinishedRun::open(run).is_ok());
+        if let (Some(next), Some(run)) = (self.next(), announced) {
+            self.keep(&next, &run, None)?;
+        }
+        self.done_before = self.kept.runs.len();
+        Ok(())
+    }
+
+    /// Where the benchmarks say that the next run has finished.
+    fn announcement(&self) -> PathBuf {
+        self.file.with_extension(format!("{}.finished", self.kept.runs.len() + 1))
+    }
+
+    /// The run that is to be measured now, if any.
+    pub fn next(&self) -> Option<Next> {
+        let Kept { seeds, runs, .. } = &self.kept;
+        let index = runs.len();
+        let &seed = seeds.get(index)?;
+        let orders = seeds.len().div_ceil(2);
+        let took: Vec<f64> = runs.iter().filter_map(|run| run.wall_s).collect();
+        let each_s = (!took.is_empty()).then(|| took.iter().sum::<f64>() / took.len() as f64);
+        let left_s = each_s.map(|each_s| each_s * (seeds.len() - index) as f64);
+        Some(Next {
+            number: index + 1,
+            of: seeds.len(),
+            order: index % orders + 1,
+            orders,
+            seed,
+            time_left: left_s.and_then(|s| Duration::try_from_secs_f64(s).ok()),
+        })
+    }
+
+    /// Measures that run, or what is left of it.
+    ///
+    /// # Errors
+    /// [`ReplicateError`] where the benchmarks cannot be started or finish no run.
+    pub fn measure(&mut self, next: &Next, to_stderr: bool) -> Result<(), ReplicateError> {
+        let began = Instant::now();
+        let finished = Finished::at(self.announcement());
+        let Measured { run, .. } =
+            bench(&self.runs, &finished, &self.kept.arguments, Some(next.seed), to_stderr)?;
+        self.keep(next, &run, Some(began.elapsed().as_secs_f64()))
+    }
+
+    fn keep(&mut self, next: &Next, run: &Path, wall_s: Option<f64>) -> Result<(), ReplicateError> {
+        let finished = FinishedRun::open(run)?;
+        let outcomes = || finished.header.configurations.iter().map(|record| &record.outcome);
+        let measured = outcomes().filter(|o| matches!(o, Outcome::Measured { .. })).count();
+        // what an interrupted process had measured of it took time that is not known
+        let whole = finished.header.sessions.len() == 1;
+        let announcement = self.announcement();
+        self.kept.runs.push(SeriesRun {
+            run: run.to_owned(),
+            seed: next.seed,
+            wall_s: wall_s.filter(|_| whole),
+            measured,
+            not_measured: outcomes().count() - measured,
+            complete: !outcomes().any(|o| matches!(o, Outcome::Failed { .. })),
+        });
+        write_atomically(&self.file, |out| {
+            serde_json::to_writer_pretty(out, &self.kept).map_err(std::io::Error::from)
+        })
+        .map_err(|source| ReplicateError::Runs { path: self.file.clone(), source })?;
+        // only now: until then it alone says that the run is done
+        let _ = fs::remove_file(announcement);
+        Ok(())
+    }
+
+    /// The runs so far.
+    pub fn runs(&self) -> &[SeriesRun] {
+        &self.kept.runs
+    }
+
+    /// Forgets the series, whose results have been shown: the same command begins another.
+    ///
+    /// # Errors
+    /// [`ReplicateError`] where its file cannot be removed.
+    pub fn finish(self) -> Result<(), ReplicateError> {
+        fs::remove_file(&self.file)
+            .map_err(|source| ReplicateError::Runs { path: self.file, source })
+    }
+}
+
+/// `run 2 of 5 (order 2 of 3, seed 2), about 12m left`.
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { number, of, order, orders, seed, time_left } = self;
+        write!(f, "run {number} of {of} (order {order} of {orders}, seed {seed})")?;
+        match time_left {
+            Some(left) => write!(f, ", about {} left", rounded(*left)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The runs of a series with their folders.
+pub fn table(runs: &[SeriesRun], provenance: &Provenance) -> Table {
+    let mut table = Table::new(
+        "Runs of this series",
+        [
+            Column::number("run", "run", ""),
+            Column::number("seed", "seed of its order", ""),
+            Column::number("measured", "measured", ""),
+            Column::number("not_measured", "not measured", ""),
+            Column::text("folder", "folder"),
+        ],
+    );
+    for (number, run) in (1..).zip(runs) {
+        table.push([
+            number.to_string(),
+            run.seed.to_string(),
+            run.measured.to_string(),
+            run.not_measured.to_string(),
+            run.run.display().to_string(),
+        ]);
+    }
+    let source = format!("{} runs, the first {}", runs.len(), provenance.source);
+    table.set_provenance(&Provenance { source, ..provenance.clone() });
+    table
+}
+
+/// Commands that go on from the runs, ready to be copied.
+pub fn next_commands(runs: &[SeriesRun]) -> String {
+    let folders: Vec<String> = runs.iter().map(|run| quoted(&run.run)).collect();
+    let folders = folders.join(" ");
+    format!(
+        "next:\n  cargo analyze variance {folders}\n  cargo analyze compare {folders} --after AFTER…\n  \
+         cargo analyze archive {folders}\n"
+    )
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@".contains(c);
+    match text.chars().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
