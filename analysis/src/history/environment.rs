@@ -85,7 +85,8 @@ pub fn remarks(header: &RunHeader) -> Vec<String> {
     let cores = header.plan.platform.logical_cores;
     let loads = header.sessions.iter().filter_map(|session| session.conditions.load_average);
     let load = loads.fold(0.0, f64::max);
-    if load > cores as f64 / 2.0 {
+    // a run just before this one leaves as much as the cores can do
+    if load > cores as f64 {
         remarks.push(format!("load average {load:.1} on {cores} logical cores at its start"));
     }
     if header.plan.platform.git_commit.ends_with("-dirty") {

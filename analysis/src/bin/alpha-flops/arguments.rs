@@ -61,8 +61,9 @@ pub struct ReplicateArgs {
     /// Measure A–G so many times, each in processes of its own; the runs take turns with half as many
     /// orders (seeds). The sweep is measured once, before; the report is of the first run. The time
     /// budget is that of each run
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub runs: NonZeroU32,
+    #[arg(long, value_name = "N", default_value = "1",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
     /// Compare outputs of every configuration with a direct sum before measuring it
     #[arg(long)]
     pub verify: bool,
@@ -424,9 +425,9 @@ pub struct ArchiveArgs {
 
 /// Show a target's runs over time: latencies against the first run, and steps with what changed then
 ///
-/// Runs by different protocols are shown apart. Steps are looked for where at least three runs, and
-/// two of them twice over, were measured in equal environments: what is closer than runs of one
-/// environment are to each other is no step.
+/// Runs by different protocols are shown apart. How much runs differ by chance is taken from those that
+/// were measured in equal environments (same device, driver, compiler and commit); where there are too
+/// few of them to tell a step from chance, that is said.
 #[derive(Args)]
 pub struct HistoryArgs {
     /// A target's name in target-data, or its folder

@@ -79,7 +79,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 fn run_replicate(args: &ReplicateArgs) -> anyhow::Result<ExitCode> {
     let verify = args.verify.then(|| "--verify".to_owned());
     let arguments: Vec<String> = args.filter.iter().cloned().chain(verify).collect();
-    if args.runs.get() > 1 {
+    if args.runs > 1 {
         return run_series(args, &arguments);
     }
     let swept =
@@ -121,7 +121,7 @@ fn report_of_run(
 /// Several runs, and the report of the first.
 fn run_series(args: &ReplicateArgs, arguments: &[String]) -> anyhow::Result<ExitCode> {
     let as_json = args.format == SummaryFormat::Json;
-    let mut series = Series::open(args.runs.get() as usize, arguments)?;
+    let mut series = Series::open(args.runs as usize, arguments)?;
     if series.done_before > 0 {
         let (done, of) = (series.done_before, args.runs);
         say(&format!("series: going on, {done} of {of} runs are measured"));
@@ -416,6 +416,9 @@ fn run_archive(args: &ArchiveArgs) -> anyhow::Result<ExitCode> {
 fn run_history(args: &HistoryArgs) -> anyhow::Result<ExitCode> {
     let named = archive::root().join(&args.target);
     let folder = if args.target.is_dir() { &args.target } else { &named };
+    if !folder.is_dir() {
+        anyhow::bail!("{}: no such target; `archive` makes it", folder.display());
+    }
     let archived = archive::read(folder)?;
     let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
     let history = History::of(&name, &archived)
