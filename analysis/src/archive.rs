@@ -179,12 +179,6 @@ pub(crate) fn slug(text: &str) -> String {
 /// [`ArchiveError`] where the run is not sound or already there, or the target is of another backend
 /// or device.
 pub fn add(run: &Path, root: &Path, target: Option<&str>) -> Result<Added, ArchiveError> {
-    let Imported { dataset, rejected, not_measured, .. } = criterion::read(run)?;
-    if let Some(first) = rejected.first() {
-        let (id, reason) = (first.id.clone(), first.reason.clone());
-        let (run, rejected) = (run.to_owned(), rejected.len());
-        return Err(ArchiveError::Unsound { run, rejected, id, reason });
-    }
     let finished = FinishedRun::open(run).map_err(|source| ImportError::Record { source })?;
     let header = finished.header;
     let name = match target {
@@ -192,9 +186,15 @@ pub fn add(run: &Path, root: &Path, target: Option<&str>) -> Result<Added, Archi
         None => target_name(&header),
     };
     let says_so = name.contains("stand-in") || name.contains("simulated");
-    if dataset.provenance.is_stand_in() && !says_so {
-        let device = dataset.provenance.device;
-        return Err(ArchiveError::NoDevice { run: run.to_owned(), device });
+    let provenance = provenance(&header);
+    if provenance.is_stand_in() && !says_so {
+        return Err(ArchiveError::NoDevice { run: run.to_owned(), device: provenance.device });
+    }
+    let Imported { dataset, rejected, not_measured, .. } = criterion::read(run)?;
+    if let Some(first) = rejected.first() {
+        let (id, reason) = (first.id.clone(), first.reason.clone());
+        let (run, rejected) = (run.to_owned(), rejected.len());
+        return Err(ArchiveError::Unsound { run, rejected, id, reason });
     }
     let target = root.join(name);
     check_place(run, &header, &dataset, &target)?;
@@ -207,7 +207,7 @@ pub fn add(run: &Path, root: &Path, target: Option<&str>) -> Result<Added, Archi
         path,
         configurations: dataset.observations.len(),
         not_measured: not_measured.len(),
-        place: dataset.provenance.place(),
+        place: provenance.place(),
     })
 }
 

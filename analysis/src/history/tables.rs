@@ -5,7 +5,6 @@ use std::fmt::Display;
 use jiff::Timestamp;
 
 use super::{History, HistoryRun, Ratio, Step, Steps, Timeline, Trend};
-use crate::dataset::NOT_A_GPU;
 use crate::table::{Column, Table};
 
 impl History {
@@ -31,18 +30,21 @@ impl History {
 impl Timeline {
     /// Runs, latencies against the first run, and steps.
     pub fn tables(&self, target: &str) -> [Table; 3] {
-        let mut tables = [self.runs_table(target), self.ratios_table(), self.steps_table()];
-        for table in &mut tables {
-            table.set_provenance(&self.provenance);
-            if self.provenance.is_stand_in() {
-                table.note(NOT_A_GPU);
-            }
+        [self.runs_table(target), self.ratios_table(), self.steps_table()]
+    }
+
+    /// A table that says where its numbers come from, and first of all if they are none.
+    fn table(&self, title: String, columns: impl IntoIterator<Item = Column>) -> Table {
+        let mut table = Table::new(title, columns);
+        table.set_provenance(&self.provenance);
+        if let Some(warning) = self.provenance.warning() {
+            table.note(warning);
         }
-        tables
+        table
     }
 
     fn runs_table(&self, target: &str) -> Table {
-        let mut table = Table::new(
+        let mut table = self.table(
             format!("History of {target}, {}: runs", self.provenance.protocol),
             [
                 Column::number("run", "run", ""),
@@ -79,8 +81,8 @@ impl Timeline {
             .trends
             .iter()
             .map(|trend| Column::number(&trend.experiment, &trend.experiment, ""));
-        let mut table = Table::new(
-            "Latency against the first run: geometric mean of ratios of medians",
+        let mut table = self.table(
+            "Latency against the first run: geometric mean of ratios of medians".to_owned(),
             run.into_iter().chain(experiments),
         );
         for (index, HistoryRun { number, started, .. }) in self.runs.iter().enumerate() {
@@ -96,8 +98,8 @@ impl Timeline {
     }
 
     fn steps_table(&self) -> Table {
-        let mut table = Table::new(
-            "Steps in those series",
+        let mut table = self.table(
+            "Steps in those series".to_owned(),
             [
                 Column::text("experiment", "experiment"),
                 Column::number("configurations", "configurations", ""),
@@ -163,8 +165,8 @@ impl Timeline {
 
     /// A row for each run and experiment.
     fn long_table(&self) -> Table {
-        let mut table = Table::new(
-            "History",
+        let mut table = self.table(
+            "History".to_owned(),
             [
                 Column::number("run", "run", ""),
                 Column::text("run_id", "id"),
@@ -199,7 +201,6 @@ impl Timeline {
                 ]);
             }
         }
-        table.set_provenance(&self.provenance);
         table
     }
 }

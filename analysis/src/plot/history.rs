@@ -3,7 +3,6 @@
 use super::axis::{Axis, Scale, Tick};
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
 use crate::archive::slug;
-use crate::dataset::NOT_A_GPU;
 use crate::history::tables::date;
 use crate::history::{ALL, History, Steps, Timeline, Trend};
 
@@ -128,7 +127,7 @@ fn levels(trend: &Trend, timeline: &Timeline) -> Option<Curve> {
 
 fn caption(timeline: &Timeline) -> Vec<String> {
     let p = &timeline.provenance;
-    let warning = if p.is_stand_in() { format!("{NOT_A_GPU}. ") } else { String::new() };
+    let warning = p.warning().map_or(String::new(), |warning| format!("{warning}. "));
     let mut caption = vec![format!(
         "{warning}Measured on {} · backend {} · versions: {} · protocol: {} · {}.",
         p.device, p.backend, p.versions, p.protocol, p.source

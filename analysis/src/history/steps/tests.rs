@@ -58,8 +58,6 @@ fn noise_is_pooled_within_groups() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
     #[test]
     fn the_least_penalty_is_where_the_first_step_appears(
         values in prop::collection::vec(-5.0f64..5.0, 2..14)

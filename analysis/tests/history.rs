@@ -1,0 +1,75 @@
+//! The commands `archive` and `history`, run as a user runs them.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn alpha_flops(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_alpha-flops")).args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr_of_failure(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The first two runs that were archived, one of them of the oldest schema, in a folder of their own.
+fn target(directory: &Path) -> PathBuf {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target-data/cpu-amd-epyc-2-threads");
+    let to = directory.join("cpu-amd-epyc-2-threads");
+    std::fs::create_dir(&to).unwrap();
+    for run in ["2026-11-23t09-41-37z-a778", "2026-11-25t13-02-46z-46de"] {
+        for extension in ["csv", "environment.json"] {
+            let name = format!("{run}.{extension}");
+            std::fs::copy(from.join(&name), to.join(&name)).unwrap();
+        }
+    }
+    to
+}
+
+#[test]
+fn the_history_of_two_runs_reads_like_this() {
+    let directory = tempfile::tempdir().unwrap();
+    let (target, figures) = (target(directory.path()), directory.path().join("figures"));
+    let table = stdout(&alpha_flops(&["history", text(&target), "--out", text(&figures)]));
+    insta::assert_snapshot!(table);
+    for extension in ["svg", "png"] {
+        assert!(figures.join(format!("history-host-latency-warm.{extension}")).is_file());
+    }
+    let json = stdout(&alpha_flops(&["history", text(&target), "--format", "json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let trend = &json["timelines"][0]["trends"][0];
+    assert_eq!(
+        (&trend["experiment"], &trend["steps"]["status"]),
+        (&"all".into(), &"too_few".into())
+    );
+    assert_eq!(trend["ratios"][1]["configurations"], 591);
+}
+
+#[test]
+fn what_is_no_target_and_no_run_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = text(directory.path());
+    let error = stderr_of_failure(&alpha_flops(&["history", "no-such-target"]));
+    assert!(error.contains("no-such-target: no such target"), "{error}");
+    let error = stderr_of_failure(&alpha_flops(&["history", folder]));
+    assert!(error.contains("no runs in"), "{error}");
+    let error = stderr_of_failure(&alpha_flops(&["archive", folder, folder, "--into", folder]));
+    assert_eq!(error.matches("run.json").count(), 2, "each is named: {error}");
+}
+
+#[test]
+fn the_help_says_what_they_take() {
+    let help = ["archive", "history"].map(|command| stdout(&alpha_flops(&[command, "--help"])));
+    insta::assert_snapshot!(help.join("\n────\n"));
+}
