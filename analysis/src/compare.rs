@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::archive::ArchiveError;
 use crate::dataset::Provenance;
 use crate::plot::{self, PlotError};
 use crate::recorded::RecordedError;
@@ -189,6 +190,9 @@ pub enum CompareError {
     /// A record is not sound.
     #[error(transparent)]
     Recorded(#[from] RecordedError),
+    /// An archived run, or the history, is not sound.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// One run stands twice.
     #[error("run {run_id} is given twice: a run says nothing of how runs differ")]
     Repeated {

@@ -68,17 +68,19 @@ pub fn causes(before: &[&Measured], after: &[&Measured], differences: &[Differen
 }
 
 fn plan(before: &[&Measured], after: &[&Measured]) -> Option<Cause> {
-    let plans = |runs: &[&Measured]| runs.iter().map(|m| described(m)).collect::<BTreeSet<_>>();
+    let runs = || before.iter().chain(after);
+    // an archived run does not know it
+    let knows_workspace = runs().all(|measured| measured.workspace.is_some());
+    let described = |measured: &&Measured| match measured.workspace {
+        Some(bytes) if knows_workspace && bytes.0 > 0 => {
+            format!("{} with {bytes}", measured.algorithm)
+        }
+        _ => measured.algorithm.clone(),
+    };
+    let plans = |runs: &[&Measured]| runs.iter().map(described).collect::<BTreeSet<_>>();
     let (before, after) = (plans(before), plans(after));
     let join = |plans: BTreeSet<String>| plans.into_iter().collect::<Vec<_>>().join(" or ");
     (before != after).then(|| Cause::PlanChanged { before: join(before), after: join(after) })
-}
-
-fn described(measured: &Measured) -> String {
-    match measured.workspace {
-        Some(bytes) if bytes.0 > 0 => format!("{} with {bytes}", measured.algorithm),
-        _ => measured.algorithm.clone(),
-    }
 }
 
 fn throttled(before: &[&Measured], after: &[&Measured]) -> Option<Cause> {

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::CompareError;
+use crate::archive::{self, Archived};
 use crate::dataset::Provenance;
 use crate::recorded::Recorded;
 
@@ -75,11 +76,18 @@ pub struct Difference {
 pub const SIDES: [&str; 2] = ["BEFORE", "AFTER"];
 
 impl Run {
-    /// Reads a run's folder.
+    /// Reads a run's folder, or an archived run's dataset.
     ///
     /// # Errors
-    /// [`CompareError::Recorded`] where there is no sound finished run.
-    pub fn read(folder: &Path) -> Result<Self, CompareError> {
+    /// [`CompareError`] where there is no sound finished run.
+    pub fn read(path: &Path) -> Result<Self, CompareError> {
+        match path.extension().is_some_and(|extension| extension == "csv") {
+            true => Ok(archive::read_run(path)?.into()),
+            false => Self::recorded(path),
+        }
+    }
+
+    fn recorded(folder: &Path) -> Result<Self, CompareError> {
         let recorded = Recorded::open(folder)?;
         let measured = recorded.map_launches(|record, latencies_ns| {
             Measured::of(record, latencies_ns).map(|measured| (record.id.clone(), measured))
@@ -107,6 +115,53 @@ impl Run {
         let relative = crate::recorded::clock_step_ns(&self.header) / median_ns;
         relative * relative / 12.0
     }
+}
+
+/// Medians and environment are archived; launches, plans and the device's states are not.
+impl From<Archived> for Run {
+    fn from(Archived { header, dataset, path }: Archived) -> Self {
+        let measured = dataset.observations.into_iter().filter_map(|observation| {
+            let measured = Measured {
+                median_ns: observation.latency.median_ns?,
+                ln_se: None,
+                algorithm: observation.algorithm.unwrap_or_else(|| "unknown".to_owned()),
+                workspace: None,
+                device: None,
+                x: observation.x,
+                series: observation.series,
+                experiment: observation.experiment,
+            };
+            Some((format!("{}/{}", measured.experiment, observation.shape), measured))
+        });
+        let measured: BTreeMap<String, Measured> = measured.collect();
+        let not_measured = header.plan.ids.iter().filter(|id| !measured.contains_key(*id));
+        let reason = "not in the archived dataset: skipped, or failed".to_owned();
+        let not_measured = not_measured
+            .map(|id| (id.clone(), NotMeasured { failed: false, reason: reason.clone() }))
+            .collect();
+        Self { path, header, measured, not_measured }
+    }
+}
+
+/// Archived runs in the folder of a target that may be compared with `run`, in groups of one kind.
+///
+/// # Errors
+/// [`CompareError`] where the archive cannot be read.
+pub fn history(target: &Path, run: &Run) -> Result<Vec<Vec<Run>>, CompareError> {
+    let own = run.header.plan.comparable();
+    let mut groups: Vec<Vec<Run>> = Vec::new();
+    for archived in archive::read(target)?.into_iter().map(Run::from) {
+        if archived.header.plan.comparable() != own {
+            continue;
+        }
+        let is_alike = |group: &&mut Vec<Run>| changed(&group[0], &archived).is_empty();
+        match groups.iter_mut().find(is_alike) {
+            Some(group) => group.push(archived),
+            None => groups.push(vec![archived]),
+        }
+    }
+    groups.retain(|group| group.len() > 1);
+    Ok(groups)
 }
 
 /// Reads the runs of both sides, several at a time.

@@ -363,9 +363,10 @@ impl Method {
                 )
             }
             Self::History { runs, groups, typical_sd } => format!(
-                "One run a side: decided by how {runs} archived runs in {groups} groups of equal \
-                 circumstances differ (moderated t, Smyth 2004; typically {} from run to run), same \
+                "One run a side: decided by how {runs} archived runs, {} of equal circumstances, \
+                 differ (moderated t, Smyth 2004; typically {} from run to run), same \
                  by two one-sided tests; {shared}.",
+                if groups == 1 { "all".to_owned() } else { format!("in {groups} groups") },
                 percent_of(typical_sd)
             ),
             Self::WithinRuns => format!(

@@ -344,10 +344,11 @@ pub struct ImportSweepArgs {
 /// or can no longer be computed, 2 where the runs are not comparable or cannot be read.
 #[derive(Args)]
 pub struct CompareArgs {
-    /// Runs' folders before the update; without --after, one before and one after
+    /// Runs' folders, or archived runs' .csv, before the update; without --after, one before and one
+    /// after
     #[arg(required = true, value_name = "BEFORE")]
     pub before: Vec<PathBuf>,
-    /// Runs' folders after it
+    /// The same after it
     #[arg(long, num_args = 1.., value_name = "AFTER")]
     pub after: Vec<PathBuf>,
     /// Changes up to this are as good as none
@@ -362,6 +363,10 @@ pub struct CompareArgs {
     /// Where runs have other configurations, compare those of all
     #[arg(long)]
     pub common: bool,
+    /// Of one run a side: the archived runs that say what runs differ by [default: those of the
+    /// device in target-data]
+    #[arg(long, value_name = "TARGET")]
+    pub history: Option<PathBuf>,
     /// Also write comparison.csv, comparison.json, comparison.md and figures to a directory
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -361,7 +361,16 @@ fn run_compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         common: args.common,
     };
     let [before, after] = compare::sides::read(before, after)?;
-    let comparison = compare::compare(&before, &after, &[], options)?;
+    let history = match (before.as_slice(), &args.history) {
+        ([run], folder) if after.len() == 1 => {
+            let own = archive::root().join(archive::target_name(&run.header));
+            let own = own.is_dir().then_some(own);
+            let folder = folder.clone().or(own);
+            folder.map(|folder| compare::sides::history(&folder, run)).transpose()?
+        }
+        _ => None,
+    };
+    let comparison = compare::compare(&before, &after, &history.unwrap_or_default(), options)?;
     if let Some(out) = &args.out {
         comparison.write(out)?;
     }
