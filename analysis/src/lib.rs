@@ -20,3 +20,4 @@ pub mod simulate;
 pub mod suite;
 pub mod sweep;
 pub mod table;
+pub mod variance;

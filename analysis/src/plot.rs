@@ -1,6 +1,6 @@
 //! Figures: measurements with their spread, estimates as dashed lines, and residuals.
 //!
-//! [`paper`], [`region`], [`compare`] and [`history`] compute what is shown, [`figure`] is
+//! [`paper`], [`region`], [`compare`], [`history`] and [`variance`] compute what is shown, [`figure`] is
 //! the picture as plain data, [`draw`] makes SVG and PNG of it.
 
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ pub mod history;
 mod layout;
 pub mod paper;
 pub mod region;
+pub mod variance;
 
 use figure::Figure;
 

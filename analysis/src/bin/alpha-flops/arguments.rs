@@ -38,6 +38,7 @@ pub enum Command {
     Selftest(SelftestArgs),
     Archive(ArchiveArgs),
     History(HistoryArgs),
+    Variance(VarianceArgs),
 }
 
 /// Turn measurements into a dataset
@@ -395,6 +396,24 @@ pub struct SelftestArgs {
     /// What to print
     #[arg(long, value_enum, default_value_t)]
     pub format: ComparisonFormat,
+}
+
+/// Say how launches vary: spread, outliers, dependence, drift, modes, warm-up, the clock's step
+///
+/// The interval of each median allows for launches that depend on each other, or is marked as not
+/// trustworthy. Of several runs of the same kind, also how much of their differences is the measuring
+/// order (runs with the same seed have the same one), the run, and chance within it.
+#[derive(Args)]
+pub struct VarianceArgs {
+    /// Runs' folders
+    #[arg(required = true, value_name = "RECORD")]
+    pub records: Vec<PathBuf>,
+    /// Also write variance.csv, variance.json and figures (SVG and PNG) to a directory
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// What to print; `csv` has one row a configuration and run
+    #[arg(long, value_enum, default_value_t)]
+    pub format: OutputFormat,
 }
 
 /// What a comparison prints.

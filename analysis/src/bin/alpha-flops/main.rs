@@ -27,6 +27,7 @@ use alpha_flops_analysis::selftest::measured::SelfTest;
 use alpha_flops_analysis::suite;
 use alpha_flops_analysis::sweep;
 use alpha_flops_analysis::table::OutputFormat;
+use alpha_flops_analysis::variance::Variance;
 use anyhow::Context;
 use clap::Parser;
 use indicatif::ProgressBar;
@@ -35,7 +36,7 @@ use arguments::{
     ArchiveArgs, Cli, Command, CompareArgs, ComparisonFormat, CrossvalidateArgs, DataArgs,
     EvaluateArgs, ExperimentsArgs, FitArgs, HistoryArgs, ImportAspertiArgs, ImportCommand,
     ImportCriterionArgs, ImportSweepArgs, ReplicateArgs, ReportArgs, SelftestArgs, SummaryFormat,
-    SweepArgs, SweepCommand, SweepMergeArgs, UncertaintyArgs, VariantArgs,
+    SweepArgs, SweepCommand, SweepMergeArgs, UncertaintyArgs, VarianceArgs, VariantArgs,
 };
 
 fn main() -> ExitCode {
@@ -73,6 +74,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Selftest(args) => run_selftest(args),
         Command::Archive(args) => run_archive(args),
         Command::History(args) => run_history(args),
+        Command::Variance(args) => run_variance(args),
     }
 }
 
@@ -381,6 +383,18 @@ fn run_compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         ComparisonFormat::Json => json(&comparison)?,
     })?;
     Ok(status(!comparison.has_regression()))
+}
+
+fn run_variance(args: &VarianceArgs) -> anyhow::Result<ExitCode> {
+    let variance = Variance::read(&args.records)?;
+    if let Some(out) = &args.out {
+        variance.write(out)?;
+    }
+    print(&match args.format {
+        OutputFormat::Table => variance.summary(),
+        OutputFormat::Csv => variance.csv_table().to_csv(),
+        OutputFormat::Json => json(&variance)?,
+    })
 }
 
 fn run_selftest(args: &SelftestArgs) -> anyhow::Result<ExitCode> {

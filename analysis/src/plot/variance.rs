@@ -1,0 +1,203 @@
+//! How launches vary: the spread of every configuration, and the launches of those with the largest.
+
+use alpha_flops::statistics::{quantile, sorted};
+
+use super::axis::Axis;
+use super::figure::{Figure, Key, Line, Panel, Point};
+use crate::variance::{Sequence, Variance};
+
+/// Spread against median; launches in order and their distribution, for the worst.
+pub fn figures(variance: &Variance) -> Vec<Figure> {
+    [overview(variance), sequences(variance), distributions(variance)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// IQR/median against the median, a series an experiment; `None` where no launches differ.
+fn overview(variance: &Variance) -> Option<Figure> {
+    let all = || variance.runs.iter().flat_map(|run| &run.configurations);
+    let shown = || all().filter(|of| of.iqr_percent > 0.0);
+    let (x_min, x_max) = range(shown().map(|of| of.median_ns / 1e6))?;
+    let (y_min, y_max) = range(shown().map(|of| of.iqr_percent))?;
+    let mut experiments: Vec<_> = shown().map(|of| of.experiment).collect();
+    experiments.sort();
+    experiments.dedup();
+    let line = |(series, experiment)| {
+        let of_experiment = shown().filter(|of| of.experiment == experiment);
+        let mut points: Vec<Point> = of_experiment
+            .map(|of| Point { x: of.median_ns / 1e6, y: of.iqr_percent, quartiles: None })
+            .collect();
+        points.sort_by(|a, b| a.x.total_cmp(&b.x));
+        Line { series, points, dense: shown().count() > DENSE }
+    };
+    let mut caption = caption(variance);
+    let equal = all().count() - shown().count();
+    if equal > 0 {
+        caption.push(format!(
+            "Not shown: {equal} whose middle half of launches took the same time, to the clock's step."
+        ));
+    }
+    Some(Figure {
+        name: "variance-overview".to_owned(),
+        title: "Spread of launches against median latency".to_owned(),
+        subtitle: "One point a configuration and run: the interquartile range of its launches, in \
+                   percent of their median"
+            .to_owned(),
+        x: Axis::log10("median latency (ms)", x_min, x_max),
+        panels: vec![Panel {
+            heading: None,
+            y: Axis::log10("IQR/median (%)", y_min, y_max),
+            lines: (0..).zip(experiments.clone()).map(line).collect(),
+            curves: Vec::new(),
+            reference: None,
+        }],
+        series: experiments.iter().map(|e| format!("Experiment {e}")).collect(),
+        key: key("configuration", None),
+        caption,
+    })
+}
+
+/// Above this many points they are dots.
+const DENSE: usize = 1000;
+
+/// Latencies in the order launched.
+fn sequences(variance: &Variance) -> Option<Figure> {
+    let longest = variance.worst.iter().map(|of| of.latencies_ns.len()).max()?;
+    let panel = |of: &Sequence| {
+        let unit = Unit::of(&of.latencies_ns);
+        let (low, high) = range(of.latencies_ns.iter().map(|ns| ns / unit.ns))?;
+        let point =
+            |(i, ns): (usize, &f64)| Point { x: (i + 1) as f64, y: ns / unit.ns, quartiles: None };
+        Some(Panel {
+            heading: Some(heading(variance, of)),
+            y: Axis::linear(&format!("latency ({})", unit.name), low, high),
+            lines: vec![Line {
+                series: 0,
+                points: of.latencies_ns.iter().enumerate().map(point).collect(),
+                dense: longest > DENSE_LAUNCHES,
+            }],
+            curves: Vec::new(),
+            reference: Some(quantile(&sorted(&of.latencies_ns), 0.5) / unit.ns),
+        })
+    };
+    Some(Figure {
+        name: "variance-sequences".to_owned(),
+        title: "Launches in the order made".to_owned(),
+        subtitle: WORST.to_owned(),
+        x: Axis::linear("launch", 0.0, longest as f64),
+        panels: variance.worst.iter().filter_map(panel).collect(),
+        series: Vec::new(),
+        key: key("one launch", None),
+        caption: with(caption(variance), "Grey line: the median."),
+    })
+}
+
+/// What the figures of single configurations show.
+const WORST: &str = "The configurations with the largest interquartile range over median";
+
+/// Above this many launches they are dots.
+const DENSE_LAUNCHES: usize = 60;
+
+/// Histograms of latencies over their medians.
+fn distributions(variance: &Variance) -> Option<Figure> {
+    const BINS: usize = 60;
+    // a launch far away would leave one bin for all others
+    const SHOWN: [f64; 2] = [0.005, 0.995];
+    let relative: Vec<(&Sequence, Vec<f64>)> = variance
+        .worst
+        .iter()
+        .map(|of| {
+            let ordered = sorted(&of.latencies_ns);
+            let median = quantile(&ordered, 0.5);
+            (of, ordered.iter().map(|ns| (ns / median - 1.0) * 100.0).collect())
+        })
+        .collect();
+    let ends = relative.iter().flat_map(|(_, values)| SHOWN.map(|p| quantile(values, p)));
+    let (low, high) = range(ends)?;
+    let x = Axis::linear("latency against the median (%)", low, high);
+    let width = (x.max - x.min) / BINS as f64;
+    let panel = |(of, values): &(&Sequence, Vec<f64>)| {
+        let mut shares = [0.0; BINS];
+        for value in values.iter().filter(|value| (x.min..=x.max).contains(*value)) {
+            let bin = ((value - x.min) / width) as usize;
+            shares[bin.min(BINS - 1)] += 100.0 / values.len() as f64;
+        }
+        let point = |(bin, share): (usize, &f64)| Point {
+            x: x.min + (bin as f64 + 0.5) * width,
+            y: *share,
+            quartiles: Some((0.0, *share)),
+        };
+        Panel {
+            heading: Some(heading(variance, of)),
+            y: Axis::linear("share of launches (%)", 0.0, shares.into_iter().fold(1.0, f64::max)),
+            lines: vec![Line {
+                series: 0,
+                points: shares.iter().enumerate().map(point).collect(),
+                dense: true,
+            }],
+            curves: Vec::new(),
+            reference: None,
+        }
+    };
+    Some(Figure {
+        name: "variance-distributions".to_owned(),
+        title: "Distribution of launches".to_owned(),
+        subtitle: WORST.to_owned(),
+        panels: relative.iter().map(panel).collect(),
+        x: x.clone(),
+        series: Vec::new(),
+        key: key("share of a bin", Some("the same, from 0 on")),
+        caption: with(
+            caption(variance),
+            "Launches outside the axis are not shown; it holds 99% of each configuration's.",
+        ),
+    })
+}
+
+/// What a latency is shown in.
+struct Unit {
+    ns: f64,
+    name: &'static str,
+}
+
+impl Unit {
+    fn of(latencies_ns: &[f64]) -> Self {
+        match quantile(&sorted(latencies_ns), 0.5) {
+            median_ns if median_ns < 1e6 => Self { ns: 1e3, name: "µs" },
+            _ => Self { ns: 1e6, name: "ms" },
+        }
+    }
+}
+
+fn heading(variance: &Variance, of: &Sequence) -> String {
+    match variance.runs.len() {
+        1 => of.id.clone(),
+        _ => format!("{} · run {}", of.id, of.run),
+    }
+}
+
+fn key(points: &str, spread: Option<&str>) -> Key {
+    Key { points: points.to_owned(), spread: spread.map(str::to_owned), estimates: Vec::new() }
+}
+
+fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.fold(None, |range, value| {
+        let (low, high) = range.unwrap_or((value, value));
+        Some((value.min(low), value.max(high)))
+    })
+}
+
+fn with(mut caption: Vec<String>, sentence: &str) -> Vec<String> {
+    caption.push(sentence.to_owned());
+    caption
+}
+
+fn caption(variance: &Variance) -> Vec<String> {
+    let p = &variance.provenance;
+    let warning = p.warning().map_or_else(String::new, |warning| format!("{warning}. "));
+    vec![format!(
+        "{warning}Measured on {} · backend {} · versions: {} · protocol: {} · source: {}.",
+        p.device, p.backend, p.versions, p.protocol, p.source
+    )]
+}

@@ -1,0 +1,427 @@
+//! How launches of one configuration vary, and whether a median says what they took.
+//!
+//! Of each configuration of a run: spread, outliers, dependence of launches on those before, drift,
+//! modes, warm-up, the clock's step, and an interval of the median that allows for all that, or says
+//! that it does not ([`interval`]). Of several runs: how much of their differences is the measuring
+//! order, the run, and chance within it ([`components`]).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::experiment::Experiment;
+use alpha_flops::record::{ConfigurationRecord, Outcome, RunHeader};
+use alpha_flops::statistics::{Fences, Summary, quantile, sorted};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::dataset::Provenance;
+use crate::plot::{self, PlotError};
+use crate::recorded::{Recorded, RecordedError, clock_step_ns, provenance};
+
+pub mod components;
+pub mod dependence;
+pub mod drift;
+pub mod experiments;
+pub mod flag;
+pub mod interval;
+pub mod modes;
+pub mod tables;
+pub mod warm_up;
+
+use components::Components;
+use dependence::{Dependence, autocorrelation, sides};
+use drift::Drift;
+use experiments::{
+    ExperimentComponents, ExperimentVariance, by_experiment, components_note, pooled, squares,
+};
+use flag::{Flag, FlagKind};
+use interval::{MedianInterval, log_median_error, median_interval};
+use modes::Modes;
+use warm_up::WarmUpCheck;
+
+/// The variance of one or several runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Variance {
+    /// Where it was measured; of several runs, what they have in common and all their versions.
+    pub provenance: Provenance,
+    /// Over all experiments, then each, all runs together.
+    pub experiments: Vec<ExperimentVariance>,
+    /// Of several runs, over all experiments, then each.
+    pub components: Vec<ExperimentComponents>,
+    /// What keeps components apart or not, of several runs.
+    pub components_note: Option<String>,
+    /// Every run, in the order given.
+    pub runs: Vec<RunVariance>,
+    /// Of several runs, by configuration.
+    pub configuration_components: BTreeMap<String, Components>,
+    /// Launches of the configurations with the largest IQR/median, for figures; largest first.
+    #[serde(skip)]
+    pub worst: Vec<Sequence>,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunVariance {
+    /// Its id.
+    pub run: String,
+    /// Runs with the same one measured in the same order.
+    pub seed: u64,
+    /// Configurations that were skipped or failed.
+    pub not_measured: usize,
+    /// The others, in the suite's order.
+    pub configurations: Vec<ConfigurationVariance>,
+}
+
+/// The launches of one configuration in one run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ConfigurationVariance {
+    /// `D/h=100_w=640_in=150_out=100_k=3`.
+    pub id: String,
+    /// The experiment.
+    pub experiment: Experiment,
+    /// Its line.
+    pub series: String,
+    /// Value of the independent variable.
+    pub x: u32,
+    /// Launches (samples, where the protocol has several launches in one).
+    pub launches: u64,
+    /// Median latency (type 7).
+    pub median_ns: f64,
+    /// Its 95% interval; `None` for fewer than six launches.
+    pub interval: Option<MedianInterval>,
+    /// Half of the interval, in percent of the median.
+    pub interval_percent: Option<f64>,
+    /// Standard error of the logarithm of the median, [`log_median_error`].
+    pub log_median_error: Option<f64>,
+    /// First quartile (type 7).
+    pub q1_ns: f64,
+    /// Third quartile (type 7).
+    pub q3_ns: f64,
+    /// `Q3 − Q1`, in percent of the median.
+    pub iqr_percent: f64,
+    /// Median of the launches' distances from the median, not scaled by 1.4826.
+    pub mad_ns: f64,
+    /// Launches outside Tukey's fences.
+    pub outliers: Outliers,
+    /// Correlation of latencies with those before, [`autocorrelation`] at lag 1; `None` where all
+    /// are equal.
+    pub autocorrelation: Option<f64>,
+    /// The same of the [sides] of the median: outliers do not weigh more in it than others.
+    pub sides_autocorrelation: Option<f64>,
+    /// [`Dependence::median`]: so many launches are worth one independent one.
+    pub integrated_time_launches: f64,
+    /// [`Dependence::longest_launches`], which decides whether the interval is trusted.
+    pub longest_time_launches: f64,
+    /// How many independent launches would know the median as well: launches over the integrated
+    /// time.
+    pub effective_launches: f64,
+    /// A trend; `None` for too few launches.
+    pub drift: Option<Drift>,
+    /// More than one mode; `None` for too few effective launches.
+    pub modes: Option<Modes>,
+    /// Whether launches before those that count were enough.
+    pub warm_up: WarmUpCheck,
+    /// Step of the clock, over the launches of a sample: 500 ns by CUDA's events, else as found when
+    /// the run began.
+    pub timer_step_ns: f64,
+    /// The same, in percent of the median.
+    pub timer_step_percent: f64,
+    /// Launches for an interval of ±0.5% of the median, as its width falls with the root of their
+    /// number; `None` where its present width is unknown or the clock's step alone is wider.
+    pub launches_for_half_percent: Option<u64>,
+    /// The same for ±1%.
+    pub launches_for_one_percent: Option<u64>,
+    /// What of this a reader should know.
+    pub flags: Vec<Flag>,
+}
+
+/// Launches outside Tukey's fences: 1.5 (mild) and 3 (severe) IQR from the quartiles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Outliers {
+    /// Faster than the outer fence.
+    pub low_severe: u64,
+    /// Between the fences.
+    pub low_mild: u64,
+    /// Between the fences.
+    pub high_mild: u64,
+    /// Slower than the outer fence.
+    pub high_severe: u64,
+}
+
+/// Launches of one configuration in the order made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sequence {
+    /// The configuration.
+    pub id: String,
+    /// The run.
+    pub run: String,
+    /// IQR in percent of the median.
+    pub iqr_percent: f64,
+    /// Every launch.
+    pub latencies_ns: Vec<f64>,
+}
+
+/// Why there is nothing to say.
+#[derive(Debug, Error)]
+pub enum VarianceError {
+    /// A record cannot be used.
+    #[error(transparent)]
+    Recorded(#[from] RecordedError),
+    /// None of its configurations was measured.
+    #[error("{path}: none of {configurations} configurations was measured")]
+    NothingMeasured {
+        /// The run's folder.
+        path: String,
+        /// Those with an outcome.
+        configurations: usize,
+    },
+    /// Runs that measured different things.
+    #[error("{path} cannot be put beside {first}: {differences}")]
+    NotComparable {
+        /// The run that differs.
+        path: String,
+        /// The first run.
+        first: String,
+        /// What differs.
+        differences: String,
+    },
+    /// The same run twice.
+    #[error("{path} is run {run}, which is given twice: expected different runs")]
+    Repeated {
+        /// The folder given later.
+        path: String,
+        /// The run.
+        run: String,
+    },
+    /// Files cannot be written.
+    #[error("cannot write to {directory}: {source}", directory = directory.display())]
+    Write {
+        /// Where they belong.
+        directory: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A figure cannot be drawn or written.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// No record at all.
+    #[error("no records, expected the folder of at least one run")]
+    NoRecords,
+}
+
+/// Configurations whose launches are kept for figures.
+const WORST: usize = 6;
+
+impl Variance {
+    /// Of the runs in these folders.
+    ///
+    /// # Errors
+    /// As [`Variance::of`], and where a record cannot be opened.
+    pub fn read(folders: &[PathBuf]) -> Result<Self, VarianceError> {
+        let records =
+            folders.iter().map(|path| Recorded::open(path)).collect::<Result<Vec<_>, _>>()?;
+        Self::of(&records)
+    }
+
+    /// Writes `variance.csv`, `variance.json` and the figures into a directory, which is created.
+    ///
+    /// # Errors
+    /// [`VarianceError::Write`] or [`VarianceError::Plot`] where that fails.
+    pub fn write(&self, directory: &Path) -> Result<(), VarianceError> {
+        let failed = |source| VarianceError::Write { directory: directory.to_owned(), source };
+        std::fs::create_dir_all(directory).map_err(failed)?;
+        let json = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))? + "\n";
+        for (name, text) in [("variance.csv", self.csv_table().to_csv()), ("variance.json", json)] {
+            write_atomically(&directory.join(name), |file| file.write_all(text.as_bytes()))
+                .map_err(failed)?;
+        }
+        for figure in plot::variance::figures(self) {
+            plot::write(&figure, directory)?;
+        }
+        Ok(())
+    }
+
+    /// Of runs that are comparable.
+    ///
+    /// # Errors
+    /// [`VarianceError`] where records or launches are damaged, nothing was measured, or the runs
+    /// differ in what they measured.
+    pub fn of(records: &[Recorded]) -> Result<Self, VarianceError> {
+        check_comparable(records)?;
+        let worst = worst(records);
+        let (mut runs, mut sequences) = (Vec::new(), Vec::new());
+        for record in records {
+            let of_run = record.map_launches(|configuration, latencies_ns| {
+                let key = (record.header().run_id.as_str(), configuration.id.as_str());
+                let kept = worst.contains(&key).then(|| latencies_ns.to_vec());
+                (ConfigurationVariance::of(record.header(), configuration, latencies_ns), kept)
+            })?;
+            let mut configurations = Vec::with_capacity(of_run.len());
+            for (variance, kept) in of_run {
+                let Some(variance) = variance else { continue };
+                sequences.extend(kept.map(|latencies_ns| Sequence {
+                    id: variance.id.clone(),
+                    run: record.header().run_id.clone(),
+                    iqr_percent: variance.iqr_percent,
+                    latencies_ns,
+                }));
+                configurations.push(variance);
+            }
+            let RunHeader { run_id, seed, configurations: all, .. } = record.header();
+            let not_measured = all.len() - configurations.len();
+            runs.push(RunVariance {
+                run: run_id.clone(),
+                seed: *seed,
+                not_measured,
+                configurations,
+            });
+        }
+        sequences.sort_by(|a, b| b.iqr_percent.total_cmp(&a.iqr_percent));
+        let squares = squares(&runs);
+        Ok(Self {
+            provenance: common_provenance(records),
+            experiments: by_experiment(&runs),
+            components: pooled(&squares),
+            components_note: (runs.len() > 1).then(|| components_note(&runs)),
+            configuration_components: squares
+                .into_iter()
+                .filter_map(|((_, id), squares)| Some((id.to_owned(), squares.components()?)))
+                .collect(),
+            runs,
+            worst: sequences,
+        })
+    }
+}
+
+fn check_comparable(records: &[Recorded]) -> Result<(), VarianceError> {
+    let first = records.first().ok_or(VarianceError::NoRecords)?;
+    let path = |record: &Recorded| record.path().display().to_string();
+    for (index, record) in records.iter().enumerate() {
+        let (header, plan) = (record.header(), first.header().plan.comparable());
+        let differences = plan.differences(&header.plan.comparable()).join("; ");
+        if !differences.is_empty() {
+            let (path, first) = (path(record), path(first));
+            return Err(VarianceError::NotComparable { path, first, differences });
+        }
+        if records[..index].iter().any(|other| other.header().run_id == header.run_id) {
+            let run = header.run_id.clone();
+            return Err(VarianceError::Repeated { path: path(record), run });
+        }
+        if !header.configurations.iter().any(|c| matches!(c.outcome, Outcome::Measured { .. })) {
+            let configurations = header.configurations.len();
+            return Err(VarianceError::NothingMeasured { path: path(record), configurations });
+        }
+    }
+    Ok(())
+}
+
+/// Run and configuration of those with the largest IQR/median, as the records sum them up: known
+/// before launches are read, so that only theirs are kept.
+fn worst(records: &[Recorded]) -> Vec<(&str, &str)> {
+    let mut measured: Vec<(f64, (&str, &str))> = Vec::new();
+    for record in records {
+        for configuration in &record.header().configurations {
+            if let Outcome::Measured { summary, .. } = &configuration.outcome {
+                let key = (record.header().run_id.as_str(), configuration.id.as_str());
+                measured.push((summary.relative_iqr(), key));
+            }
+        }
+    }
+    measured.sort_by(|a, b| b.0.total_cmp(&a.0));
+    measured.into_iter().take(WORST).map(|(_, key)| key).collect()
+}
+
+/// Of several runs, everything but the run and the versions is equal.
+fn common_provenance(records: &[Recorded]) -> Provenance {
+    let mut each = records.iter().map(|record| provenance(record.header()));
+    let Some(mut common) = each.next() else {
+        let [source, backend, device, versions, protocol] = [(); 5].map(|()| "unknown".to_owned());
+        return Provenance { source, backend, device, versions, protocol };
+    };
+    for other in each {
+        common.source += &format!(", {}", other.source);
+        for (all, one) in
+            [(&mut common.versions, other.versions), (&mut common.protocol, other.protocol)]
+        {
+            if !all.split(" | ").any(|known| known == one) {
+                *all += &format!(" | {one}");
+            }
+        }
+    }
+    common
+}
+
+impl ConfigurationVariance {
+    /// `None` where there are no launches.
+    fn of(header: &RunHeader, record: &ConfigurationRecord, latencies_ns: &[f64]) -> Option<Self> {
+        let Outcome::Measured { warm_up, summary, .. } = &record.outcome else { return None };
+        let ordered = sorted(latencies_ns);
+        let Summary { launches, median_ns, q1_ns, q3_ns, .. } = *summary;
+        let dependence = Dependence::of(latencies_ns, &ordered);
+        let time = dependence.median;
+        let effective_launches = launches as f64 / time.launches;
+        let interval = median_interval(&ordered, &dependence);
+        let timer_step_ns = clock_step_ns(header);
+        let interval_percent = interval.map(|i| (i.high_ns - i.low_ns) / (2.0 * median_ns) * 100.0);
+        let timer_step_percent = timer_step_ns / median_ns * 100.0;
+        let needed = |percent: f64| {
+            let known = interval_percent.filter(|_| timer_step_percent <= percent)?;
+            // six is where intervals begin
+            let least = 6.0 * time.launches;
+            Some((launches as f64 * (known / percent).powi(2)).max(least).ceil() as u64)
+        };
+        let away: Vec<f64> = ordered.iter().map(|ns| (ns - median_ns).abs()).collect();
+        let mut variance = Self {
+            id: record.id.clone(),
+            experiment: record.experiment,
+            series: record.series.clone(),
+            x: record.x,
+            launches,
+            median_ns,
+            interval,
+            interval_percent,
+            log_median_error: log_median_error(&ordered, &dependence),
+            q1_ns,
+            q3_ns,
+            iqr_percent: summary.relative_iqr() * 100.0,
+            mad_ns: quantile(&sorted(&away), 0.5),
+            outliers: Outliers::of(&ordered, Fences::of_quartiles(q1_ns, q3_ns)),
+            autocorrelation: autocorrelation(latencies_ns, 1),
+            sides_autocorrelation: autocorrelation(&sides(latencies_ns, median_ns), 1),
+            integrated_time_launches: time.launches,
+            longest_time_launches: dependence.longest_launches,
+            effective_launches,
+            drift: Drift::of(latencies_ns),
+            modes: Modes::of(&ordered, effective_launches),
+            warm_up: WarmUpCheck::of(warm_up, latencies_ns),
+            timer_step_ns,
+            timer_step_percent,
+            launches_for_half_percent: needed(0.5),
+            launches_for_one_percent: needed(1.0),
+            flags: Vec::new(),
+        };
+        variance.flags = flag::flags(&variance);
+        Some(variance)
+    }
+
+    /// Whether it has a flag of this kind.
+    pub fn has(&self, kind: FlagKind) -> bool {
+        self.flags.iter().any(|flag| flag.kind == kind)
+    }
+}
+
+impl Outliers {
+    fn of(sorted: &[f64], fences: Fences) -> Self {
+        let below = |fence: f64| sorted.partition_point(|value| *value < fence) as u64;
+        let above =
+            |fence: f64| sorted.len() as u64 - sorted.partition_point(|v| *v <= fence) as u64;
+        let (low_severe, high_severe) = (below(fences.low_severe), above(fences.high_severe));
+        Self {
+            low_severe,
+            low_mild: below(fences.low_mild) - low_severe,
+            high_mild: above(fences.high_mild) - high_severe,
+            high_severe,
+        }
+    }
+}
