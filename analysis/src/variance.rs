@@ -36,7 +36,7 @@ use experiments::{
     ExperimentComponents, ExperimentVariance, by_experiment, components_note, pooled, squares,
 };
 use flag::{Flag, FlagKind};
-use interval::{MedianInterval, log_median_error, median_interval};
+use interval::{LEAST_LAUNCHES, MedianInterval, log_median_error, median_interval};
 use modes::Modes;
 use warm_up::WarmUpCheck;
 
@@ -317,18 +317,20 @@ fn check_comparable(records: &[Recorded]) -> Result<(), VarianceError> {
 }
 
 /// Run and configuration of those with the largest IQR/median, as the records sum them up: known
-/// before launches are read, so that only theirs are kept.
+/// before launches are read, so that only theirs are kept. Those with fewer than [`LEAST_LAUNCHES`] come
+/// after all others: in a few launches there is little to see.
 fn worst(records: &[Recorded]) -> Vec<(&str, &str)> {
-    let mut measured: Vec<(f64, (&str, &str))> = Vec::new();
+    let mut measured: Vec<((bool, f64), (&str, &str))> = Vec::new();
     for record in records {
         for configuration in &record.header().configurations {
             if let Outcome::Measured { summary, .. } = &configuration.outcome {
                 let key = (record.header().run_id.as_str(), configuration.id.as_str());
-                measured.push((summary.relative_iqr(), key));
+                let has_many = summary.launches >= LEAST_LAUNCHES as u64;
+                measured.push(((has_many, summary.relative_iqr()), key));
             }
         }
     }
-    measured.sort_by(|a, b| b.0.total_cmp(&a.0));
+    measured.sort_by(|(a, _), (b, _)| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)));
     measured.into_iter().take(WORST).map(|(_, key)| key).collect()
 }
 

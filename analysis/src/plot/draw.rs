@@ -18,7 +18,7 @@ use super::PlotError;
 use super::axis::Axis;
 use super::figure::{Curve, Figure, Line, Panel};
 use super::layout::{
-    FAINT, FAMILY, GRID, LINE_HEIGHT, Layout, MARGIN, QUIET, SUBPIXELS, Symbol, TEXT,
+    FAINT, FAMILY, GRID, LINE_HEIGHT, Layout, MARGIN, QUIET, ROW_GAP, SUBPIXELS, Symbol, TEXT,
     X_LABELS_HEIGHT, Y_LABELS_WIDTH, bold, font,
 };
 
@@ -104,7 +104,8 @@ fn draw<'a>(figure: &Figure, layout: &Layout, root: &Area<'a>) -> Drawn<'a> {
     }
     for (index, (panel, heading)) in (0..).zip(figure.panels.iter().zip(&layout.headings)) {
         let (column, row) = (index % layout.columns, index / layout.columns);
-        let at = (MARGIN + column * layout.panel.0, layout.top + row * layout.panel.1);
+        let down = row * (layout.panel.1 + ROW_GAP);
+        let at = (MARGIN + column * layout.panel.0, layout.top + down);
         for (row, line) in (0..).zip(heading) {
             text(root, line, &bold(11.5), (at.0 + Y_LABELS_WIDTH, at.1 + row * LINE_HEIGHT))?;
         }

@@ -19,6 +19,8 @@ const COLUMNS: usize = 3;
 pub(super) const X_LABELS_HEIGHT: i32 = 42;
 pub(super) const Y_LABELS_WIDTH: i32 = 66;
 pub(super) const LINE_HEIGHT: i32 = 17;
+/// Between what is below one row of panels and the headings of the next.
+pub(super) const ROW_GAP: i32 = 12;
 const CAPTION_GAP: i32 = 16;
 
 pub(super) const TEXT: RGBColor = RGBColor(34, 34, 34);
@@ -79,7 +81,8 @@ impl Layout {
         let subtitle = wrapped(&figure.subtitle, &font(12.0, QUIET), width - 2 * MARGIN)?;
         let top = MARGIN + 26 + LINE_HEIGHT * subtitle.len() as i32 + 6;
         let legend = legend(figure)?;
-        let plots = (rows * panel.1).max(legend.len() as i32 * LINE_HEIGHT + 40);
+        let plots =
+            (rows * panel.1 + (rows - 1) * ROW_GAP).max(legend.len() as i32 * LINE_HEIGHT + 40);
         let mut headings = Vec::new();
         for heading in figure.panels.iter().map(|p| p.heading.as_deref().unwrap_or_default()) {
             headings.push(wrapped(heading, &bold(11.5), panel.0 - Y_LABELS_WIDTH - 14)?);

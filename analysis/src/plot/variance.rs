@@ -1,6 +1,6 @@
 //! How launches vary: the spread of every configuration, and the launches of those with the largest.
 
-use alpha_flops::statistics::{quantile, sorted};
+use alpha_flops::statistics::{Fences, quantile, sorted};
 
 use super::axis::Axis;
 use super::figure::{Figure, Key, Line, Panel, Point};
@@ -94,7 +94,8 @@ fn sequences(variance: &Variance) -> Option<Figure> {
 }
 
 /// What the figures of single configurations show.
-const WORST: &str = "The configurations with the largest interquartile range over median";
+const WORST: &str =
+    "The largest interquartile ranges over median, of 200 launches or more where there are any";
 
 /// Above this many launches they are dots.
 const DENSE_LAUNCHES: usize = 60;
@@ -102,8 +103,6 @@ const DENSE_LAUNCHES: usize = 60;
 /// Histograms of latencies over their medians.
 fn distributions(variance: &Variance) -> Option<Figure> {
     const BINS: usize = 60;
-    // a launch far away would leave one bin for all others
-    const SHOWN: [f64; 2] = [0.005, 0.995];
     let relative: Vec<(&Sequence, Vec<f64>)> = variance
         .worst
         .iter()
@@ -113,8 +112,13 @@ fn distributions(variance: &Variance) -> Option<Figure> {
             (of, ordered.iter().map(|ns| (ns / median - 1.0) * 100.0).collect())
         })
         .collect();
-    let ends = relative.iter().flat_map(|(_, values)| SHOWN.map(|p| quantile(values, p)));
-    let (low, high) = range(ends)?;
+    // a launch far away would leave one bin for all others
+    let inside = relative.iter().flat_map(|(_, values)| {
+        let [q1, q3] = [0.25, 0.75].map(|p| quantile(values, p));
+        let Fences { low_severe, high_severe, .. } = Fences::of_quartiles(q1, q3);
+        values.iter().copied().filter(move |value| (low_severe..=high_severe).contains(value))
+    });
+    let (low, high) = range(inside)?;
     let x = Axis::linear("latency against the median (%)", low, high);
     let width = (x.max - x.min) / BINS as f64;
     let panel = |(of, values): &(&Sequence, Vec<f64>)| {
@@ -147,10 +151,11 @@ fn distributions(variance: &Variance) -> Option<Figure> {
         panels: relative.iter().map(panel).collect(),
         x: x.clone(),
         series: Vec::new(),
-        key: key("share of a bin", Some("the same, from 0 on")),
+        key: key("share of launches in a bin", Some("the same, as a bar")),
         caption: with(
             caption(variance),
-            "Launches outside the axis are not shown; it holds 99% of each configuration's.",
+            "Launches outside the axis are not shown; none of them is within three interquartile ranges \
+             of its quartiles.",
         ),
     })
 }
@@ -173,7 +178,7 @@ impl Unit {
 fn heading(variance: &Variance, of: &Sequence) -> String {
     match variance.runs.len() {
         1 => of.id.clone(),
-        _ => format!("{} · run {}", of.id, of.run),
+        _ => format!("{} ({})", of.id, of.run),
     }
 }
 
