@@ -51,6 +51,7 @@ fn overview(variance: &Variance) -> Option<Figure> {
             lines: (0..).zip(experiments.clone()).map(line).collect(),
             curves: Vec::new(),
             reference: None,
+            rings: Vec::new(),
         }],
         series: experiments.iter().map(|e| format!("Experiment {e}")).collect(),
         key: key("configuration", None),
@@ -81,6 +82,7 @@ fn sequences(variance: &Variance) -> Option<Figure> {
             }],
             curves: Vec::new(),
             reference: Some(median),
+            rings: Vec::new(),
         }
     };
     Some(Figure {
@@ -147,6 +149,7 @@ fn distributions(variance: &Variance) -> Option<Figure> {
             }],
             curves: Vec::new(),
             reference: None,
+            rings: Vec::new(),
         }
     };
     Some(Figure {
@@ -188,7 +191,12 @@ fn heading(variance: &Variance, of: &Sequence) -> String {
 }
 
 fn key(points: &str, spread: Option<&str>) -> Key {
-    Key { points: points.to_owned(), spread: spread.map(str::to_owned), estimates: Vec::new() }
+    Key {
+        points: points.to_owned(),
+        spread: spread.map(str::to_owned),
+        estimates: Vec::new(),
+        rings: None,
+    }
 }
 
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
