@@ -320,17 +320,20 @@ fn check_comparable(records: &[Recorded]) -> Result<(), VarianceError> {
 /// before launches are read, so that only theirs are kept. Those with fewer than [`LEAST_LAUNCHES`] come
 /// after all others: in a few launches there is little to see.
 fn worst(records: &[Recorded]) -> Vec<(&str, &str)> {
-    let mut measured: Vec<((bool, f64), (&str, &str))> = Vec::new();
+    let mut measured: Vec<(&Summary, (&str, &str))> = Vec::new();
     for record in records {
         for configuration in &record.header().configurations {
             if let Outcome::Measured { summary, .. } = &configuration.outcome {
                 let key = (record.header().run_id.as_str(), configuration.id.as_str());
-                let has_many = summary.launches >= LEAST_LAUNCHES as u64;
-                measured.push(((has_many, summary.relative_iqr()), key));
+                measured.push((summary, key));
             }
         }
     }
-    measured.sort_by(|(a, _), (b, _)| b.0.cmp(&a.0).then(b.1.total_cmp(&a.1)));
+    let has_many = |of: &Summary| of.launches >= LEAST_LAUNCHES as u64;
+    measured.sort_by(|(a, _), (b, _)| {
+        let by_spread = b.relative_iqr().total_cmp(&a.relative_iqr());
+        has_many(b).cmp(&has_many(a)).then(by_spread)
+    });
     measured.into_iter().take(WORST).map(|(_, key)| key).collect()
 }
 

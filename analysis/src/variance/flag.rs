@@ -150,9 +150,7 @@ fn few_launches(of: &ConfigurationVariance) -> Option<String> {
         let what = if of.interval.is_some() { "interval not trustworthy" } else { "no interval" };
         match of.launches {
             1 => format!("{what}: a single launch"),
-            n => format!(
-                "{what}: {n} launches are too few to show whether they depend on each other"
-            ),
+            n => format!("{what}: only {n} launches"),
         }
     })
 }

@@ -114,17 +114,19 @@ pub const LEAST_EFFECTIVE: f64 = 100.0;
 /// `p` and `1 − p`; of the `n` launches, it is between those at these quantiles, rounded outwards. As
 /// τ is an estimate itself, over `w` lags, `m` is first multiplied by `(z/t)²`, where `t` is the 97.5%
 /// quantile of Student's distribution with `n/w` degrees of freedom and `z` that of the normal one.
-/// Where `m` is below six, it reaches from the smallest launch to the largest.
+/// Where `m` is below six, it reaches from the smallest launch to the largest. It is never narrower than
+/// that of independent launches.
 pub fn median_interval(sorted: &[f64], dependence: &Dependence) -> Option<MedianInterval> {
     let n = sorted.len();
-    median_interval_ranks(n)?;
+    let (independent, _) = median_interval_ranks(n)?;
     let time = dependence.quartiles;
     let effective = n as f64 / time.launches;
     let worth = (effective * shrinkage(n as f64 / time.window.max(1) as f64)).floor() as usize;
-    let below = median_interval_ranks(worth).map_or(0, |(low, _)| {
+    let mapped = median_interval_ranks(worth).map_or(0, |(low, _)| {
         // the quantile (low + 1)/(worth + 1), in ranks of n
         ((low + 1) * (n + 1) / (worth + 1)).saturating_sub(1)
     });
+    let below = mapped.min(independent);
     let doubt = match n {
         _ if n < LEAST_LAUNCHES => Some(Doubt::FewLaunches),
         _ if (n as f64) < LEAST_EFFECTIVE * dependence.longest_launches => {
