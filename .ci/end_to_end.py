@@ -92,6 +92,32 @@ def interrupted_series(work):
     check("2 runs, expected at least 3" in output
           and len(list((work / "history").glob("history-*.png"))) == 1,
           "a history of two runs is shown, and finds nothing in it")
+    compared(folders, target, work)
+
+
+def compared(folders, target, work):
+    """What is said of two real runs, of their archived datasets, and of damaged ones."""
+    output = run([BINARY, "compare", *folders, "--out", work / "comparison"])
+    check("No verdict: one run a side, run-to-run noise unknown" in output
+          and "\nslower" not in output, "one run a side gives candidates at most")
+    check({f"comparison-{e}.png" for e in "AF"} <= {f.name for f in (work / "comparison").iterdir()},
+          "a comparison has a figure an experiment")
+    archived = sorted(target.glob("*.csv"))
+    output = run([BINARY, "compare", *archived, "--history", target])
+    check("2 archived runs, all of equal circumstances" in output, "archived runs tell the noise")
+    flags = run([BINARY, "variance", *folders, "--out", work / "variance"])
+    check("A" in flags and len(list((work / "variance").glob("*.png"))) == 3,
+          "how launches vary is shown")
+    cut = work / "cut"
+    shutil.copytree(folders[0], cut)
+    launches = cut / "launches.parquet"
+    launches.write_bytes(launches.read_bytes()[:-100])
+    for command in (["compare", cut, folders[1]], ["selftest", *folders]):
+        output = run([BINARY, *command], expect=2)
+        check("cut/launches.parquet" in output or "2 runs are too few" in output,
+              f"{command[0]} refuses what it cannot use")
+    check("cut/launches.parquet" in run([BINARY, "variance", cut], expect=1),
+          "variance names the damaged file")
 
 
 def criterion_flags(bench, work):

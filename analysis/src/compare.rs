@@ -4,20 +4,19 @@
 //! [`sides`] reads the runs and refuses what is not comparable, [`judge`] decides by [`noise`] and
 //! [`contrast`], [`cause`] says what the records know of why; here they meet.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use alpha_flops::atomic_file::write_atomically;
 use rayon::prelude::*;
 use serde::Serialize;
-use thiserror::Error;
 
-use crate::archive::ArchiveError;
+use crate::circumstances::Difference;
 use crate::dataset::Provenance;
-use crate::plot::{self, PlotError};
-use crate::recorded::RecordedError;
+use crate::plot;
 
 pub mod cause;
 pub mod contrast;
+mod error;
 pub mod judge;
 pub mod noise;
 pub(crate) mod relabel;
@@ -26,9 +25,10 @@ pub mod tables;
 
 use cause::{Cause, causes};
 use contrast::Contrast;
+pub use error::CompareError;
 use judge::{Answer, Answers, Design, Grouping, Question, Verdict};
 use noise::LnMedians;
-use sides::{Difference, Measured, Run};
+use sides::{Measured, Run};
 
 /// The exit status of runs that are not comparable or cannot be read.
 pub const NOT_COMPARABLE: u8 = 2;
@@ -176,110 +176,6 @@ pub struct NotCompared {
     pub lost: bool,
     /// Why, as the first run without it says.
     pub reason: String,
-}
-
-/// Why sides cannot be compared.
-#[derive(Debug, Error)]
-pub enum CompareError {
-    /// A side has no run.
-    #[error("{side} is empty: give two runs, or `B1 B2 … --after A1 A2 …`")]
-    Empty {
-        /// `BEFORE` or `AFTER`.
-        side: &'static str,
-    },
-    /// A record is not sound.
-    #[error(transparent)]
-    Recorded(#[from] RecordedError),
-    /// An archived run, or the history, is not sound.
-    #[error(transparent)]
-    Archive(#[from] ArchiveError),
-    /// One run stands twice.
-    #[error("run {run_id} is given twice: a run says nothing of how runs differ")]
-    Repeated {
-        /// Its id.
-        run_id: String,
-    },
-    /// Latencies are different quantities.
-    #[error("{} and {} are not comparable: {}", before.display(), after.display(), differences.join("; "))]
-    NotComparable {
-        /// One run.
-        before: PathBuf,
-        /// The other.
-        after: PathBuf,
-        /// What is not equal.
-        differences: Vec<String>,
-    },
-    /// A side has runs of different circumstances.
-    #[error("{side} mixes runs that are not of one kind, which would count as noise: {}", differences.join("; "))]
-    Mixed {
-        /// `BEFORE` or `AFTER`.
-        side: &'static str,
-        /// What is not equal.
-        differences: Vec<String>,
-    },
-    /// Runs have other configurations.
-    #[error(
-        "{} and {} have other configurations: {}; --common compares those of both",
-        before.display(), after.display(), only(only_before, only_after)
-    )]
-    Configurations {
-        /// One run.
-        before: PathBuf,
-        /// The other.
-        after: PathBuf,
-        /// Planned in the one alone.
-        only_before: Vec<String>,
-        /// Planned in the other alone.
-        only_after: Vec<String>,
-    },
-    /// Runs cannot be paired.
-    #[error(
-        "--paired needs two runs or more on each side and as many before as after, got {before} and {after}"
-    )]
-    NotPaired {
-        /// Runs before.
-        before: usize,
-        /// Runs after.
-        after: usize,
-    },
-    /// The comparison cannot be written.
-    #[error("cannot write to {}: {source}", directory.display())]
-    Write {
-        /// Where to.
-        directory: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A figure cannot be drawn or written.
-    #[error(transparent)]
-    Plot(#[from] PlotError),
-    /// There are too few runs for a self-test.
-    #[error(
-        "{runs} runs are too few: a self-test divides them into two sides, and needs {least} or more"
-    )]
-    TooFew {
-        /// Given.
-        runs: usize,
-        /// Needed.
-        least: usize,
-    },
-    /// No configuration was measured on both sides.
-    #[error("no configuration was measured on both sides: {reason}")]
-    Nothing {
-        /// What became of the first.
-        reason: String,
-    },
-}
-
-fn only(before: &[String], after: &[String]) -> String {
-    let some = |ids: &[String], side: &str| match ids {
-        [] => None,
-        [id] => Some(format!("{id} only in {side}")),
-        [id, rest @ ..] => Some(format!("{id} and {} more only in {side}", rest.len())),
-    };
-    let parts = [some(before, "the first"), some(after, "the second")];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { "the same ones in another order".to_owned() } else { parts.join(", ") }
 }
 
 /// Compares two sides. Of one run each, archived runs of equal circumstances (`history`, in groups) say

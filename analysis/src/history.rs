@@ -14,14 +14,13 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::archive::Archived;
+use crate::circumstances::{Difference, differences};
 use crate::dataset::{Dataset, Provenance};
 use crate::recorded::provenance;
 
-pub mod environment;
 pub mod steps;
 pub(crate) mod tables;
 
-use environment::{Change, changes, remarks};
 use steps::Noise;
 
 /// The probability that a timeline without any step is said to have one, over all its experiments.
@@ -68,7 +67,7 @@ pub struct HistoryRun {
     /// Runs in equal environments have one number, from 1.
     pub environment: usize,
     /// What is not as it was in the run before.
-    pub changes: Vec<Change>,
+    pub changes: Vec<Difference>,
     /// What may have disturbed it.
     pub remarks: Vec<String>,
 }
@@ -130,7 +129,7 @@ pub struct Step {
     /// 95% interval: `ratio · exp(±t·sd·√(1/n + 1/m))` with `n` and `m` runs at the two levels.
     pub interval: Option<(f64, f64)>,
     /// What is not as it was in the run before.
-    pub changes: Vec<Change>,
+    pub changes: Vec<Difference>,
 }
 
 impl History {
@@ -218,7 +217,7 @@ fn history_run(archived: &[&Archived], index: usize, environment: usize) -> Hist
         versions: header.plan.platform.versions(),
         configurations: dataset.observations.len(),
         environment: environment + 1,
-        changes: before.map(|before| changes(before, header)).unwrap_or_default(),
+        changes: before.map_or_else(Vec::new, |before| differences(&[before], &[header])),
         remarks: remarks(header),
     }
 }
@@ -356,7 +355,7 @@ impl Series<'_> {
     }
 
     /// What changed since the run before, those that this trend passes over included.
-    fn changes_until(&self, begin: usize) -> Vec<Change> {
+    fn changes_until(&self, begin: usize) -> Vec<Difference> {
         let between = self.present[begin - 1] + 1..=self.present[begin];
         self.runs[between].iter().flat_map(|run| run.changes.clone()).collect()
     }
@@ -367,6 +366,27 @@ fn interval(log: f64, noise: Noise, variance: f64) -> Option<(f64, f64)> {
     let t = StudentsT::new(0.0, 1.0, noise.degrees_of_freedom as f64).ok()?.inverse_cdf(0.975);
     let half = t * noise.sd * variance.sqrt();
     Some(((log - half).exp(), (log + half).exp()))
+}
+
+/// What may have disturbed a run, or is to be known of it.
+fn remarks(header: &RunHeader) -> Vec<String> {
+    let mut remarks = Vec::new();
+    match header.sessions.len() {
+        0 | 1 => {}
+        2 => remarks.push("interrupted and resumed once".to_owned()),
+        n => remarks.push(format!("interrupted and resumed {} times", n - 1)),
+    }
+    let cores = header.plan.platform.logical_cores;
+    let loads = header.sessions.iter().filter_map(|session| session.conditions.load_average);
+    let load = loads.fold(0.0, f64::max);
+    // a run just before this one leaves as much as the cores can do
+    if load > cores as f64 {
+        remarks.push(format!("load average {load:.1} on {cores} logical cores at its start"));
+    }
+    if header.plan.platform.git_commit.ends_with("-dirty") {
+        remarks.push("built from sources that no commit has".to_owned());
+    }
+    remarks
 }
 
 #[cfg(test)]

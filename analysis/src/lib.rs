@@ -1,6 +1,7 @@
 //! Reads what was measured, fits α-FLOPs to it and judges the fit.
 
 pub mod archive;
+pub mod circumstances;
 pub mod compare;
 pub mod criterion_json;
 pub mod crossvalidate;

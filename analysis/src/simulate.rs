@@ -3,8 +3,6 @@
 
 use std::path::Path;
 
-use crate::dataset::Provenance;
-use crate::recorded::provenance;
 use alpha_flops::backend::LaunchTime;
 use alpha_flops::backend::cudnn::{CudnnOptions, Math, PlanChoice};
 use alpha_flops::backend::device::{SIMULATED, SIMULATED_BACKEND};
@@ -25,6 +23,9 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng;
 use rayon::prelude::*;
+
+use crate::dataset::Provenance;
+use crate::recorded::provenance;
 
 /// What is true of simulated runs. A launch of a configuration takes
 ///
@@ -174,7 +175,7 @@ impl Simulation {
         write_finished(folder, self.header(run), configurations)
     }
 
-    fn header(&self, run: u64) -> RunHeader {
+    pub(crate) fn header(&self, run: u64) -> RunHeader {
         let Truth { seed, resolution, launches, .. } = self.truth;
         let settings = Settings {
             // a GPU's, which has a clock of its own; latencies are by the host's, which is finer

@@ -6,7 +6,8 @@ use std::fmt;
 use alpha_flops::backend::device::{DeviceStates, Range};
 use serde::Serialize;
 
-use super::sides::{Difference, Measured};
+use super::sides::Measured;
+use crate::circumstances::Difference;
 
 /// Something recorded that may explain a change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -136,5 +137,69 @@ impl fmt::Display for Cause {
             Self::Environment { differs } => write!(f, "same plan; {} differs", differs.join(", ")),
             Self::Unknown => write!(f, "same plan; nothing recorded differs"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alpha_flops::units::Bytes;
+
+    use super::*;
+
+    fn measured(algorithm: &str, sm_clock_mhz: Option<[u32; 2]>, reasons: u64) -> Measured {
+        Measured {
+            experiment: "D".to_owned(),
+            series: "C_in = 50".to_owned(),
+            x: 1.0,
+            median_ns: 1e5,
+            ln_se: None,
+            algorithm: algorithm.to_owned(),
+            workspace: Some(Bytes(0)),
+            device: sm_clock_mhz.map(|[min, max]| DeviceStates {
+                samples: 2,
+                sm_clock_mhz: Some(Range { min, max }),
+                throttle_reasons: Some(reasons),
+                ..DeviceStates::default()
+            }),
+        }
+    }
+
+    fn words(before: &[Measured], after: &[Measured], differences: &[Difference]) -> String {
+        let [before, after] = [before, after].map(|runs| runs.iter().collect::<Vec<_>>());
+        let causes = causes(&before, &after, differences);
+        causes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn plans_clocks_and_throttling_are_named_before_the_environment() {
+        let driver = Difference {
+            what: "driver".to_owned(),
+            before: "570".to_owned(),
+            after: "580".to_owned(),
+            decides_latencies: true,
+        };
+        let old = measured("engine-38", Some([1980, 1980]), 0);
+        let same = [old.clone(), old.clone()];
+        assert_eq!(words(&same, &same, &[]), "same plan; nothing recorded differs");
+        let differences = std::slice::from_ref(&driver);
+        assert_eq!(words(&same, &same, differences), "same plan; driver differs");
+        let other = [measured("engine-39-k2-1", Some([1980, 1975]), 0), old.clone()];
+        assert_eq!(
+            words(&same, &other, differences),
+            "plan engine-38 → engine-38 or engine-39-k2-1"
+        );
+        let slow = [measured("engine-38", Some([1700, 1750]), 0x40), old.clone()];
+        assert_eq!(
+            words(&same, &slow, differences),
+            "throttled in 0 of 2 runs → 1 of 2 (thermal slowdown by hardware); \
+             SM clock 1980–1980 → 1700–1980 MHz"
+        );
+    }
+
+    #[test]
+    fn what_was_not_recorded_is_no_cause() {
+        let known = measured("auto-slab", None, 0);
+        let archived = Measured { workspace: None, ..measured("auto-slab", None, 0) };
+        assert_eq!(words(&[known], &[archived], &[]), "same plan; nothing recorded differs");
     }
 }

@@ -212,12 +212,12 @@ impl Question<'_> {
         // other divisions matter only where something was found
         let prior = noise.as_ref().map(|noise| noise.prior);
         let others = if found > 0 { self.relabelled(prior) } else { Vec::new() };
-        families[0].confirm(
-            &others,
-            |others| &others.configurations,
-            self.false_discovery_rate / 2.0,
-        );
-        families[1].confirm(&others, |others| &others.groups, self.false_discovery_rate / 2.0);
+        // candidates are not called anything that could be confirmed
+        if !matches!(self.design, Design::WithinRuns(_)) {
+            let rate = self.false_discovery_rate / 2.0;
+            families[0].confirm(&others, |others| &others.configurations, rate);
+            families[1].confirm(&others, |others| &others.groups, rate);
+        }
         let unconfirmed = found - count(&families);
         let [of_configurations, of_groups] = families;
         Answers {

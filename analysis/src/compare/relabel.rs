@@ -19,7 +19,8 @@ const MOST: usize = 200;
 const LISTED: usize = 16;
 
 impl Question<'_> {
-    /// The contrasts of other divisions of the same runs; none where there is no other. Variances are
+    /// The contrasts of other divisions of the same runs, or of other pairs of the history; none where there is
+    /// no other. Variances are
     /// shrunk towards the `prior` of the observed one: with another, p values of equal
     /// differences would differ.
     pub(super) fn relabelled(&self, prior: Option<Prior>) -> Vec<Contrasts> {
@@ -38,17 +39,33 @@ impl Question<'_> {
                 .par_iter()
                 .map(|[before, after]| divided(pick(before), pick(after)))
                 .collect(),
-            Design::History(groups) => {
-                let pairs = groups.iter().flat_map(|runs| {
-                    let others = |first| (first + 1..runs.len()).map(move |other| (first, other));
-                    let pairs = (0..runs.len()).flat_map(others);
-                    pairs.map(|(a, b)| (runs[a].clone(), runs[b].clone()))
-                });
-                let pairs: Vec<_> = thinned(pairs.collect());
-                pairs.into_par_iter().map(|(a, b)| divided(vec![a], vec![b])).collect()
-            }
+            Design::History(groups) => thinned(pairs(groups))
+                .into_par_iter()
+                .map(|(group, [a, b])| {
+                    // judged by the others, as the two sides are: of a deviation that is part of the
+                    // noise it is judged by, no p value can be small
+                    let mut rest = groups.to_vec();
+                    let mut index = 0..;
+                    rest[group].retain(|_| index.next().is_none_or(|run| run != a && run != b));
+                    let [before, after] = [a, b].map(|run| vec![groups[group][run].clone()]);
+                    let design = Design::History(&rest);
+                    Question { before: &before, after: &after, design, ..*self }.contrasts(prior)
+                })
+                .collect(),
         }
     }
+}
+
+/// Every two runs of a group, by its number and theirs, where others remain.
+fn pairs(groups: &[Vec<LnMedians>]) -> Vec<(usize, [usize; 2])> {
+    let spare: usize = groups.iter().map(|runs| runs.len().saturating_sub(1)).sum();
+    // a pair takes two degrees of freedom away, or the one that a group of two has
+    let remains = |runs: &[LnMedians]| spare > runs.len().saturating_sub(1).min(2);
+    let of_group = |(group, runs): (usize, &Vec<LnMedians>)| {
+        let n = if remains(runs) { runs.len() } else { 0 };
+        (0..n).flat_map(move |a| (a + 1..n).map(move |b| (group, [a, b])))
+    };
+    groups.iter().enumerate().flat_map(of_group).collect()
 }
 
 /// Runs before and after, by number, in each division other than the observed one.
@@ -115,9 +132,6 @@ pub(super) fn confirmed(
     others: &[Vec<Option<f64>>],
     rate: f64,
 ) -> Vec<bool> {
-    if others.is_empty() {
-        return found.to_vec();
-    }
     let mut cutoffs: Vec<f64> =
         found.iter().zip(p).filter(|(found, _)| **found).map(|(_, p)| *p).collect();
     cutoffs.sort_by(f64::total_cmp);
@@ -175,6 +189,7 @@ mod tests {
         assert_eq!(confirmed(&found, &p, &never[..9], 0.04), [false; 4]);
         let always = vec![vec![Some(0.3), Some(0.3), Some(2e-6), None]; 99];
         assert_eq!(confirmed(&found, &p, &always, 0.05), [true, false, false, false]);
-        assert_eq!(confirmed(&found, &p, &[], 0.05), found);
+        assert_eq!(confirmed(&found, &p, &[], 0.05), [false; 4], "two of none are no confirmation");
+        assert_eq!(confirmed(&[false; 4], &p, &never, 0.05), [false; 4]);
     }
 }

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 
 use alpha_flops::backend::device::DeviceStates;
 use alpha_flops::record::{ConfigurationRecord, Outcome, RunHeader};
-use alpha_flops::settings::BackendSettings;
-use alpha_flops::statistics::{quantile, sorted};
+use alpha_flops::statistics::sorted;
 use alpha_flops::units::Bytes;
 use rayon::prelude::*;
-use serde::Serialize;
 
 use super::CompareError;
 use crate::archive::{self, Archived};
+use crate::circumstances::{self, Difference};
 use crate::dataset::Provenance;
 use crate::recorded::Recorded;
+use crate::variance::dependence::Dependence;
+use crate::variance::interval::log_median_error;
 
 /// One run, launches reduced to what a comparison needs.
 #[derive(Clone, Debug)]
@@ -40,7 +41,8 @@ pub struct Measured {
     pub x: f64,
     /// Median latency in nanoseconds.
     pub median_ns: f64,
-    /// Standard error of its logarithm from the launches alone; `None` where there are too few.
+    /// Standard error of its logarithm from the launches alone, [`log_median_error`]; `None` where it was
+    /// not asked for, or there are too few.
     pub ln_se: Option<f64>,
     /// Engine and knobs, or the algorithm, that computed.
     pub algorithm: String,
@@ -59,37 +61,26 @@ pub struct NotMeasured {
     pub reason: String,
 }
 
-/// Something recorded that is not equal on both sides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// What: `driver`.
-    pub what: String,
-    /// Its values before.
-    pub before: String,
-    /// Its values after.
-    pub after: String,
-    /// Whether it decides latencies: the treatment whose effect a comparison shows.
-    pub decides_latencies: bool,
-}
-
 /// A name for each side in messages.
 pub const SIDES: [&str; 2] = ["BEFORE", "AFTER"];
 
 impl Run {
-    /// Reads a run's folder, or an archived run's dataset.
+    /// Reads a run's folder, or an archived run's dataset; with standard errors from the launches of the
+    /// former, if they are wanted: they take as long as all the rest.
     ///
     /// # Errors
     /// [`CompareError`] where there is no sound finished run.
-    pub fn read(path: &Path) -> Result<Self, CompareError> {
+    pub fn read(path: &Path, with_errors: bool) -> Result<Self, CompareError> {
         match path.extension().is_some_and(|extension| extension == "csv") {
             true => Ok(archive::read_run(path)?.into()),
-            false => Self::recorded(path),
+            false => Self::recorded(path, with_errors),
         }
     }
 
-    fn recorded(folder: &Path) -> Result<Self, CompareError> {
+    fn recorded(folder: &Path, with_errors: bool) -> Result<Self, CompareError> {
         let recorded = Recorded::open(folder)?;
         let measured = recorded.map_launches(|record, latencies_ns| {
+            let latencies_ns = with_errors.then_some(latencies_ns);
             Measured::of(record, latencies_ns).map(|measured| (record.id.clone(), measured))
         })?;
         let header = recorded.header();
@@ -175,14 +166,18 @@ pub fn read(before: &[PathBuf], after: &[PathBuf]) -> Result<[Vec<Run>; 2], Comp
         }
     }
     let folders: Vec<&PathBuf> = before.iter().chain(after).collect();
-    let mut runs: Vec<Run> =
-        folders.par_iter().map(|folder| Run::read(folder)).collect::<Result<_, _>>()?;
+    // where there are more runs, they tell
+    let with_errors = folders.len() == 2;
+    let mut runs: Vec<Run> = folders
+        .par_iter()
+        .map(|folder| Run::read(folder, with_errors))
+        .collect::<Result<_, _>>()?;
     let after = runs.split_off(before.len());
     Ok([runs, after])
 }
 
 impl Measured {
-    fn of(record: &ConfigurationRecord, latencies_ns: &[f64]) -> Option<Self> {
+    fn of(record: &ConfigurationRecord, latencies_ns: Option<&[f64]>) -> Option<Self> {
         let Outcome::Measured { algorithm, workspace_bytes, device, summary, .. } = &record.outcome
         else {
             return None;
@@ -192,32 +187,15 @@ impl Measured {
             series: record.series.clone(),
             x: f64::from(record.x),
             median_ns: summary.median_ns,
-            ln_se: ln_median_se(latencies_ns),
+            ln_se: latencies_ns.and_then(|latencies_ns| {
+                let ordered = sorted(latencies_ns);
+                log_median_error(&ordered, &Dependence::of(latencies_ns, &ordered))
+            }),
             algorithm: algorithm.clone(),
             workspace: Some(*workspace_bytes),
             device: device.clone(),
         })
     }
-}
-
-/// Standard error of the logarithm of a median of launches that may depend on those before: from the
-/// medians of up to 20 batches of successive launches (batch means: Law and Carson 1979), which depend
-/// on each other little where batches are long.
-fn ln_median_se(latencies_ns: &[f64]) -> Option<f64> {
-    const BATCHES: usize = 20;
-    const LEAST: usize = 5;
-    let batch = latencies_ns.len().div_ceil(BATCHES).max(2);
-    let medians: Vec<f64> = latencies_ns
-        .chunks_exact(batch)
-        .map(|launches| quantile(&sorted(launches), 0.5).ln())
-        .collect();
-    let n = medians.len();
-    if n < LEAST {
-        return None;
-    }
-    let mean = medians.iter().sum::<f64>() / n as f64;
-    let squares: f64 = medians.iter().map(|m| (m - mean) * (m - mean)).sum();
-    Some((squares / ((n - 1) * n) as f64).sqrt())
 }
 
 /// Where the latencies of one or several runs come from, in one line: of several, the source says how
@@ -290,74 +268,19 @@ fn configurations_differ(first: &Run, other: &Run) -> CompareError {
 
 /// What decides latencies and is not equal in two runs of a side.
 fn changed(first: &Run, other: &Run) -> Vec<String> {
-    let kinds = deciding(&first.header).into_iter().zip(deciding(&other.header));
-    kinds
-        .filter(|(a, b)| a != b)
-        .map(|((what, a), (_, b))| {
+    let differences = circumstances::differences(&[&first.header], &[&other.header]);
+    let deciding = differences.into_iter().filter(|difference| difference.decides_latencies);
+    deciding
+        .map(|Difference { what, before, after, .. }| {
             let (first, other) = (first.path.display(), other.path.display());
-            format!("{what} `{a}` in {first} against `{b}` in {other}")
+            format!("{what} `{before}` in {first} against `{after}` in {other}")
         })
         .collect()
 }
 
-/// What of a run decides its latencies, by name.
-fn deciding(header: &RunHeader) -> Vec<(&'static str, String)> {
-    let settings = &header.plan.settings;
-    let mut deciding = header.plan.platform.kind();
-    deciding.extend([
-        ("profile", settings.profile.to_string()),
-        ("launches", settings.launches.map_or("by the profile".to_owned(), |n| n.to_string())),
-    ]);
-    if let BackendSettings::Cpu { algorithm, .. } = &settings.backend {
-        deciding.push(("algorithm", algorithm.to_string()));
-    }
-    deciding
-}
-
-/// What else may matter: which card, the system, and the machine's state.
-fn circumstances(header: &RunHeader) -> Vec<(&'static str, String)> {
-    let platform = &header.plan.platform;
-    let states = header.sessions.iter().map(|session| {
-        session.conditions.governor.clone().unwrap_or_else(|| "not readable".to_owned())
-    });
-    let governors: BTreeSet<String> = states.collect();
-    let budget = header.plan.settings.time_budget;
-    let mut circumstances = vec![
-        ("system", platform.os.clone()),
-        ("kernel", platform.kernel.clone()),
-        ("memory", platform.memory.to_string()),
-        ("governor", governors.into_iter().collect::<Vec<_>>().join(" and ")),
-        (
-            "time budget",
-            budget.map_or("none".to_owned(), |time| format!("{} s", time.as_secs_f64())),
-        ),
-    ];
-    circumstances.extend(platform.gpu.iter().map(|gpu| ("card", gpu.uuid.clone())));
-    circumstances
-}
-
 /// What is recorded and differs between the sides, what decides latencies first.
 pub fn differences(before: &[Run], after: &[Run]) -> Vec<Difference> {
-    type Facts = fn(&RunHeader) -> Vec<(&'static str, String)>;
-    let of = |facts: Facts, decides_latencies: bool| {
-        let values = |runs: &[Run]| -> Vec<(&'static str, BTreeSet<String>)> {
-            let mut values: Vec<(&'static str, BTreeSet<String>)> = Vec::new();
-            for (what, value) in runs.iter().flat_map(|run| facts(&run.header)) {
-                match values.iter_mut().find(|(known, _)| *known == what) {
-                    Some((_, set)) => {
-                        set.insert(value);
-                    }
-                    None => values.push((what, BTreeSet::from([value]))),
-                }
-            }
-            values
-        };
-        let join = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join(" and ");
-        let pairs = values(before).into_iter().zip(values(after));
-        pairs.filter(|(before, after)| before.1 != after.1).map(move |((what, b), (_, a))| {
-            let (before, after) = (join(b), join(a));
-            Difference { what: what.to_owned(), before, after, decides_latencies }
-        })
-    };
-    of(deciding, true).chain(of(circumstances, false)).collect()
+    let [before, after] =
+        [before, after].map(|runs| runs.iter().map(|run| &run.header).collect::<Vec<&RunHeader>>());
+    circumstances::differences(&before, &after)
 }

@@ -1,8 +1,8 @@
 //! A comparison in words and tables. Nothing is computed here but counts.
 
 use super::judge::Verdict;
-use super::sides::Difference;
 use super::{Change, Comparison, Effect, GroupChange, Method, NotCompared};
+use crate::circumstances::Difference;
 use crate::table::{Column, Table, wrapped};
 use alpha_flops::units::Nanoseconds;
 
@@ -376,12 +376,6 @@ impl Method {
                  not differ."
             ),
         }
-    }
-}
-
-impl std::fmt::Display for Difference {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} → {}", self.what, self.before, self.after)
     }
 }
 

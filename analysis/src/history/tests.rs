@@ -193,25 +193,6 @@ fn runs_by_another_protocol_are_a_history_of_their_own() {
 }
 
 #[test]
-fn lists_show_only_what_is_new_and_what_is_gone() {
-    let mut after = HEADER.clone();
-    after.plan.platform.crates = vec!["alpha-flops 0.1.0".into(), "gemm 0.20.0".into()];
-    after.plan.settings.profile = alpha_flops::protocol::Profile::Paper;
-    let changes: Vec<String> =
-        environment::changes(&HEADER, &after).iter().map(ToString::to_string).collect();
-    assert_eq!(
-        changes,
-        [
-            "gemm 0.19.0 → 0.20.0",
-            "settings profile standard → profile paper",
-            "criterion 0.8.2 → nothing",
-            "cudarc 0.19.10 → nothing"
-        ]
-    );
-    assert!(environment::changes(&HEADER, &HEADER).is_empty());
-}
-
-#[test]
 fn figures_name_what_they_show_and_mark_steps() {
     let levels = [("aaa", 4, 1.0), ("bbb", 4, 1.06)];
     let history = History::of("a-target", &history(&levels, 0.003, 7)).unwrap();

@@ -62,8 +62,8 @@ impl FlagKind {
             Self::Drift => "drifts",
             Self::Autocorrelated => "autocorr.",
             Self::Cold => "not warm",
-            Self::CoarseTimer => "coarse timer",
-            Self::Untrustworthy => "not trusted",
+            Self::CoarseTimer => "timer",
+            Self::Untrustworthy => "doubtful",
             Self::FewLaunches => "too few",
         }
     }

@@ -6,7 +6,7 @@ use super::components::Component;
 use super::flag::FlagKind;
 use super::interval::{LEAST_EFFECTIVE, LEAST_LAUNCHES};
 use super::{ConfigurationVariance, Variance};
-use crate::table::{Column, Table, rounded};
+use crate::table::{Column, Table, rounded, wrapped};
 
 /// Configurations in the table of the worst.
 const WORST: usize = 10;
@@ -14,85 +14,90 @@ const WORST: usize = 10;
 impl Variance {
     /// For people: experiments, the worst configurations and, of several runs, components.
     pub fn summary(&self) -> String {
-        let tables =
-            [Some(self.experiments_table()), Some(self.worst_table()), self.components_table()];
-        let texts: Vec<String> =
-            tables.into_iter().flatten().map(|table| table.to_text()).collect();
-        texts.join("\n")
+        let warning = self.provenance.warning().map(|warning| wrapped("", &format!("{warning}.")));
+        let tables = [Some(self.spread_table()), Some(self.flags_table())];
+        let tables = tables.into_iter().flatten().map(|table| table.to_text());
+        let components = self.components_table().map(|table| table.to_text());
+        let parts = warning.into_iter().chain(tables).chain([self.worst_lines()]).chain(components);
+        parts.collect::<Vec<_>>().join("\n")
     }
 
-    /// Spread and flags by experiment.
-    fn experiments_table(&self) -> Table {
-        let flags = FlagKind::ALL.map(|kind| Column::number(kind.key(), kind.title(), ""));
-        let columns = [
-            Column::text("experiment", "experiment"),
-            Column::number("configurations", "n", ""),
-            Column::number("iqr_percent_median", "IQR/median", "%"),
-            Column::number("iqr_percent_p95", "95th perc.", "%"),
-            Column::number("effective_percent_median", "effective", "%"),
-        ];
+    /// Spread by experiment.
+    fn spread_table(&self) -> Table {
         let runs = match self.runs.len() {
             1 => String::new(),
-            runs => format!(", {runs} runs"),
+            runs => format!(" of {runs} runs"),
         };
-        let title = format!("How launches vary{runs}: spread, and configurations with a flag");
-        let mut table = Table::new(title, columns.into_iter().chain(flags));
+        let mut table = Table::new(
+            format!("How launches vary: spread over the configurations{runs}"),
+            [
+                Column::text("experiment", "experiment"),
+                Column::number("configurations", "n", ""),
+                Column::number("iqr_percent_median", "IQR/median", "%"),
+                Column::number("iqr_percent_p95", "95th percentile", "%"),
+                Column::number("effective_percent_median", "effective", "%"),
+            ],
+        );
         for of in &self.experiments {
-            let cells = [
+            table.push([
                 of.experiment.clone(),
                 of.configurations.to_string(),
                 rounded(of.iqr_percent_median, 3),
                 rounded(of.iqr_percent_p95, 3),
                 format!("{:.0}", of.effective_percent_median),
-            ];
-            table.push(cells.into_iter().chain(of.flagged.iter().map(|(_, n)| n.to_string())));
+            ]);
         }
         table.set_provenance(&self.provenance);
-        if let Some(warning) = self.provenance.warning() {
-            table.note(warning);
-        }
         let not_measured: usize = self.runs.iter().map(|run| run.not_measured).sum();
         if not_measured > 0 {
             table.note(format!("not measured, because skipped or failed: {not_measured}"));
         }
-        table.note(
-            "IQR/median and its 95th percentile, and how many independent launches 100 are worth \
-             (effective; median), are over configurations",
-        );
+        table.note("effective: how many independent launches 100 are worth (median)");
+        table
+    }
+
+    /// Flags by experiment.
+    fn flags_table(&self) -> Table {
+        let flags = FlagKind::ALL.map(|kind| Column::number(kind.key(), kind.title(), ""));
+        let experiment = Column::text("experiment", "experiment");
+        let mut table =
+            Table::new("Configurations with a flag", std::iter::once(experiment).chain(flags));
+        for of in &self.experiments {
+            let flagged = of.flagged.iter().map(|(_, n)| n.to_string());
+            table.push(std::iter::once(of.experiment.clone()).chain(flagged));
+        }
         table.note(format!(
-            "not trusted: launches may count as fewer than {LEAST_EFFECTIVE} independent ones; too few: under \
-             {LEAST_LAUNCHES} launches, which do not show whether they depend on each other"
+            "doubtful: launches may count as fewer than {LEAST_EFFECTIVE} independent ones"
+        ));
+        table.note(format!(
+            "too few: under {LEAST_LAUNCHES} launches, which do not show whether they depend on each other"
         ));
         table
     }
 
     /// Those with the largest IQR/median, with what is to be said of them.
-    fn worst_table(&self) -> Table {
-        let several = self.runs.len() > 1;
-        let run = several.then(|| Column::text("run", "run"));
-        let columns = [
-            Column::text("configuration", "configuration"),
-            Column::number("launches", "launches", ""),
-            Column::number("median", "median", ""),
-            Column::number("interval_percent", "95% interval", "±%"),
-            Column::number("iqr_percent", "IQR/median", "%"),
-            Column::text("flags", "flags"),
-        ];
-        let title = format!("The {WORST} configurations with the largest IQR/median");
-        let mut table = Table::new(title, run.into_iter().chain(columns));
+    fn worst_lines(&self) -> String {
+        let mut text = "The configurations with the largest IQR/median\n\n".to_owned();
         for (run, of) in self.by_spread().into_iter().take(WORST) {
-            let flags: Vec<&str> = of.flags.iter().map(|flag| flag.text.as_str()).collect();
-            let cells = [
-                of.id.clone(),
-                of.launches.to_string(),
-                Nanoseconds(of.median_ns).to_string(),
-                of.interval_percent.map_or_else(|| "unknown".to_owned(), |p| rounded(p, 3)),
-                rounded(of.iqr_percent, 3),
-                flags.join("; "),
-            ];
-            table.push(several.then(|| run.to_owned()).into_iter().chain(cells));
+            let interval = of
+                .interval_percent
+                .map_or_else(String::new, |percent| format!(" ±{}%", rounded(percent, 3)));
+            let run = if self.runs.len() > 1 { format!(", run {run}") } else { String::new() };
+            text += &wrapped(
+                "",
+                &format!(
+                    "{}: IQR {}% of {}{interval}, {} launches{run}",
+                    of.id,
+                    rounded(of.iqr_percent, 3),
+                    Nanoseconds(of.median_ns),
+                    of.launches
+                ),
+            );
+            for flag in &of.flags {
+                text += &wrapped("  - ", &flag.text);
+            }
         }
-        table
+        text
     }
 
     /// Run and variance of every configuration, the largest IQR/median first.
@@ -112,12 +117,15 @@ impl Variance {
         let columns = [
             Column::text("experiment", "experiment"),
             Column::number("configurations", "n", ""),
-            Column::number("orders", "between orders", "%"),
-            Column::number("runs", "between runs of an order", "%"),
-            Column::number("orders_and_runs", "between orders and runs", "%"),
+            Column::number("orders", "orders", "%"),
+            Column::number("runs", "runs of an order", "%"),
+            Column::number("orders_and_runs", "both", "%"),
             Column::number("within", "within runs", "%"),
         ];
-        let mut table = Table::new("Where medians of runs differ: standard deviations", columns);
+        let mut table = Table::new(
+            "What medians differ by: standard deviations between … and within runs",
+            columns,
+        );
         for of in &self.components {
             let c = &of.components;
             table.push([

@@ -1,0 +1,143 @@
+//! Under what circumstances a run was measured, and what of them differs between runs.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use alpha_flops::record::RunHeader;
+use alpha_flops::settings::BackendSettings;
+use serde::Serialize;
+
+/// Something recorded of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Fact {
+    what: String,
+    value: String,
+    decides_latencies: bool,
+}
+
+/// Something recorded that is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// `rustc`, `driver`, `kernel`, …
+    pub what: String,
+    /// As it was; of several runs, all that occurred.
+    pub before: String,
+    /// As it is.
+    pub after: String,
+    /// Whether it decides latencies: driver, library, compiler, code and how launches were made. The
+    /// rest is the system, which of several equal cards, and what measuring might take.
+    pub decides_latencies: bool,
+}
+
+/// `kernel 6.1 → 6.2`.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} → {}", self.what, self.before, self.after)
+    }
+}
+
+/// Shown where nothing is recorded.
+const NOTHING: &str = "nothing";
+
+/// What differs between the runs before and those after, what decides latencies first. Cores of several
+/// equal ones and the seed are left out.
+pub fn differences(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<Difference> {
+    let [was, is] =
+        [before, after].map(|runs| runs.iter().flat_map(|run| facts(run)).collect::<Vec<_>>());
+    let mut names: Vec<(&str, bool)> = Vec::new();
+    for fact in is.iter().chain(&was) {
+        let name = (fact.what.as_str(), fact.decides_latencies);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.sort_by_key(|(_, decides_latencies)| !decides_latencies);
+    let values = |facts: &[Fact], what: &str| -> String {
+        let of_name = facts.iter().filter(|fact| fact.what == what);
+        let values: BTreeSet<&str> = of_name.map(|fact| fact.value.as_str()).collect();
+        match values.is_empty() {
+            true => NOTHING.to_owned(),
+            false => values.into_iter().collect::<Vec<_>>().join(" and "),
+        }
+    };
+    names
+        .into_iter()
+        .map(|(what, decides_latencies)| Difference {
+            what: what.to_owned(),
+            before: values(&was, what),
+            after: values(&is, what),
+            decides_latencies,
+        })
+        .filter(|difference| difference.before != difference.after)
+        .collect()
+}
+
+/// Everything that is looked at, in a fixed order.
+fn facts(header: &RunHeader) -> Vec<Fact> {
+    let (settings, platform) = (&header.plan.settings, &header.plan.platform);
+    let fact = |what: &str, value: String, decides_latencies| Fact {
+        what: what.to_owned(),
+        value,
+        decides_latencies,
+    };
+    let deciding = |what: &str, value: String| fact(what, value, true);
+    let other = |what: &str, value: String| fact(what, value, false);
+    let kind = platform.kind().into_iter().filter(|(what, _)| *what != "crates");
+    let mut facts: Vec<Fact> = kind.map(|(what, value)| deciding(what, value)).collect();
+    // each by itself: one that is new hides none that changed
+    let crates = platform.crates.iter().map(|name| name.split_once(' ').unwrap_or((name, "")));
+    facts.extend(crates.map(|(name, version)| deciding(name, version.to_owned())));
+    facts.push(deciding("profile", settings.profile.to_string()));
+    let launches = settings.launches.map_or("by the profile".to_owned(), |n| n.to_string());
+    facts.push(deciding("launches", launches));
+    if let BackendSettings::Cpu { algorithm, .. } = &settings.backend {
+        facts.push(deciding("algorithm", algorithm.to_string()));
+    }
+    let governor = header.sessions.first().and_then(|session| session.conditions.governor.clone());
+    let budget = settings.time_budget.map(|budget| format!("{} s", budget.as_secs_f64()));
+    facts.extend(platform.gpu.iter().map(|gpu| other("card", gpu.uuid.clone())));
+    facts.extend([
+        other("operating system", platform.os.clone()),
+        other("kernel", platform.kernel.clone()),
+        other("memory", platform.memory.to_string()),
+        other("logical cores", platform.logical_cores.to_string()),
+        other("frequency governor", governor.unwrap_or_else(|| "not readable".to_owned())),
+        other("resolution", settings.resolution.to_string()),
+        other("time budget", budget.unwrap_or_else(|| "none".to_owned())),
+    ]);
+    facts
+}
+
+#[cfg(test)]
+mod tests {
+    use alpha_flops::protocol::Profile;
+
+    use super::*;
+    use crate::simulate::{Simulation, Truth};
+
+    #[test]
+    fn each_crate_is_named_by_itself_and_what_decides_latencies_comes_first() {
+        let mut before = Simulation::new(Truth::default()).header(0);
+        before.plan.platform.crates = vec!["criterion 0.8.2".into(), "gemm 0.19.0".into()];
+        let mut after = before.clone();
+        after.plan.platform.crates = vec!["alpha-flops 0.1.0".into(), "gemm 0.20.0".into()];
+        after.plan.platform.kernel = "6.2".into();
+        after.plan.settings.profile = Profile::Standard;
+        let changed = differences(&[&before], &[&after]);
+        let words: Vec<String> = changed.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            words,
+            [
+                "alpha-flops nothing → 0.1.0",
+                "gemm 0.19.0 → 0.20.0",
+                "profile paper → standard",
+                "criterion 0.8.2 → nothing",
+                "kernel simulated → 6.2",
+            ]
+        );
+        assert!(changed.iter().take(4).all(|difference| difference.decides_latencies));
+        let both = differences(&[&before, &after], &[&after]);
+        assert!(both.iter().any(|difference| difference.before == "0.19.0 and 0.20.0"));
+        assert!(differences(&[&before], &[&before]).is_empty());
+    }
+}
