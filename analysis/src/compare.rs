@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::circumstances::Difference;
 use crate::dataset::Provenance;
 use crate::plot;
+use crate::recorded::provenance_of_all;
 
 pub mod cause;
 pub mod contrast;
@@ -468,7 +469,7 @@ impl Side {
             None => Some([load, load]),
         };
         Self {
-            provenance: sides::provenance_of_all(&runs.iter().collect::<Vec<_>>()),
+            provenance: provenance_of_all(&runs.iter().map(|run| &run.header).collect::<Vec<_>>()),
             runs: ids,
             load_average: loads.fold(None, range),
         }

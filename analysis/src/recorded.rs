@@ -195,5 +195,24 @@ pub fn provenance(header: &RunHeader) -> Provenance {
     }
 }
 
+/// The same of comparable runs, of which there is one at least: of several, the source says how many, the
+/// first and the last, and what is not equal in all stands side by side.
+pub fn provenance_of_all(headers: &[&RunHeader]) -> Provenance {
+    let mut common = provenance(headers[0]);
+    for other in headers.iter().map(|header| provenance(header)) {
+        for (all, one) in
+            [(&mut common.versions, other.versions), (&mut common.protocol, other.protocol)]
+        {
+            if !all.split(" | ").any(|known| known == one) {
+                *all += &format!(" | {one}");
+            }
+        }
+    }
+    if let [first, .., last] = headers {
+        common.source = format!("{} runs, {} to {}", headers.len(), first.run_id, last.run_id);
+    }
+    common
+}
+
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::dataset::Provenance;
 use crate::plot::{self, PlotError};
-use crate::recorded::{Recorded, RecordedError, clock_step_ns, provenance};
+use crate::recorded::{Recorded, RecordedError, clock_step_ns, provenance_of_all};
 
 pub mod components;
 pub mod dependence;
@@ -280,7 +280,9 @@ impl Variance {
         sequences.sort_by(|a, b| b.iqr_percent.total_cmp(&a.iqr_percent));
         let squares = squares(&runs);
         Ok(Self {
-            provenance: common_provenance(records),
+            provenance: provenance_of_all(
+                &records.iter().map(Recorded::header).collect::<Vec<&RunHeader>>(),
+            ),
             experiments: by_experiment(&runs),
             components: pooled(&squares),
             components_note: (runs.len() > 1).then(|| components_note(&runs)),
@@ -335,26 +337,6 @@ fn worst(records: &[Recorded]) -> Vec<(&str, &str)> {
         has_many(b).cmp(&has_many(a)).then(by_spread)
     });
     measured.into_iter().take(WORST).map(|(_, key)| key).collect()
-}
-
-/// Of several runs, everything but the run and the versions is equal.
-fn common_provenance(records: &[Recorded]) -> Provenance {
-    let mut each = records.iter().map(|record| provenance(record.header()));
-    let Some(mut common) = each.next() else {
-        let [source, backend, device, versions, protocol] = [(); 5].map(|()| "unknown".to_owned());
-        return Provenance { source, backend, device, versions, protocol };
-    };
-    for other in each {
-        common.source += &format!(", {}", other.source);
-        for (all, one) in
-            [(&mut common.versions, other.versions), (&mut common.protocol, other.protocol)]
-        {
-            if !all.split(" | ").any(|known| known == one) {
-                *all += &format!(" | {one}");
-            }
-        }
-    }
-    common
 }
 
 impl ConfigurationVariance {

@@ -482,7 +482,7 @@ fn coefficients_are_not_judged_across_the_line_between_a_stand_in_and_a_device()
         [(&stand_in, &fitted(&real)), (&real, &fitted(&stand_in)), (&stand_in, &published)]
     {
         let error = evaluate(dataset, coefficients).unwrap_err().to_string();
-        assert!(error.contains("whose times are no measurements"), "{error}");
+        assert!(error.contains("its times are no measurements"), "{error}");
     }
     assert!(evaluate(&stand_in, &fitted(&stand_in)).is_ok());
 }

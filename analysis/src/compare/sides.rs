@@ -12,7 +12,6 @@ use rayon::prelude::*;
 use super::CompareError;
 use crate::archive::{self, Archived};
 use crate::circumstances::{self, Difference};
-use crate::dataset::Provenance;
 use crate::recorded::Recorded;
 use crate::variance::dependence::Dependence;
 use crate::variance::interval::log_median_error;
@@ -196,20 +195,6 @@ impl Measured {
             device: device.clone(),
         })
     }
-}
-
-/// Where the latencies of one or several runs come from, in one line: of several, the source says how
-/// many, the first and the last.
-pub fn provenance_of_all(runs: &[&Run]) -> Provenance {
-    let provenance = crate::recorded::provenance(&runs[0].header);
-    let source = match runs {
-        [first, .., last] => {
-            let (first, last) = (&first.header.run_id, &last.header.run_id);
-            format!("{} runs, {first} to {last}", runs.len())
-        }
-        _ => provenance.source,
-    };
-    Provenance { source, ..provenance }
 }
 
 /// Whether all runs may be compared; if not, why.

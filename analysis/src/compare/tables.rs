@@ -365,7 +365,8 @@ impl Method {
             Self::History { runs, groups, typical_sd } => format!(
                 "One run a side: decided by how {runs} archived runs, {} of equal circumstances, \
                  differ (moderated t, Smyth 2004; typically {} from run to run), same \
-                 by two one-sided tests; {shared}.",
+                 by two one-sided tests; {shared}. A run that was disturbed as none of those was counts as \
+                 a change.",
                 if groups == 1 { "all".to_owned() } else { format!("in {groups} groups") },
                 percent_of(typical_sd)
             ),

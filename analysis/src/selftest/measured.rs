@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::criterion::{self, Rules};
 use super::{FalseAlarms, Found, Power, Runs, SCENARIOS, SLOWDOWNS, Slowed, Split};
-use crate::compare::sides::{self, Run, provenance_of_all};
+use crate::compare::sides::{self, Run};
 use crate::compare::{Aligned, CompareError, Options};
 use crate::dataset::Provenance;
-use crate::recorded::Recorded;
+use crate::recorded::{Recorded, provenance_of_all};
 
 /// Of the fields of a self-test as JSON.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -100,7 +100,7 @@ impl SelfTest {
         let ids: Vec<String> = read.iter().map(|run| run.header.run_id.clone()).collect();
         Ok(Self {
             schema_version: SCHEMA_VERSION,
-            provenance: provenance_of_all(&all),
+            provenance: provenance_of_all(&all.iter().map(|run| &run.header).collect::<Vec<_>>()),
             runs: ids,
             configurations: runs.grouping.len(),
             threshold: options.threshold,

@@ -86,7 +86,7 @@ impl Variance {
             text += &wrapped(
                 "",
                 &format!(
-                    "{}: IQR {}% of {}{interval}, {} launches{run}",
+                    "{}: IQR {}% of {}{interval}, launches: {}{run}",
                     of.id,
                     rounded(of.iqr_percent, 3),
                     Nanoseconds(of.median_ns),
