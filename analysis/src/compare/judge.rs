@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 use super::contrast::{Contrast, benjamini_hochberg};
 use super::noise::{LnMedians, Noise, Prior, mean};
-use super::relabel::confirmed;
+use super::relabel::{confirmed, worth};
 
 /// What is said of a ratio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -215,8 +215,9 @@ impl Question<'_> {
         // candidates are not called anything that could be confirmed
         if !matches!(self.design, Design::WithinRuns(_)) {
             let rate = self.false_discovery_rate / 2.0;
-            families[0].confirm(&others, |others| &others.configurations, rate);
-            families[1].confirm(&others, |others| &others.groups, rate);
+            let worth = worth(self.design, others.len());
+            families[0].confirm(&others, |others| &others.configurations, worth, rate);
+            families[1].confirm(&others, |others| &others.groups, worth, rate);
         }
         let unconfirmed = found - count(&families);
         let [of_configurations, of_groups] = families;
@@ -384,13 +385,14 @@ impl Decided {
         &mut self,
         others: &[Contrasts],
         of: fn(&Contrasts) -> &[Option<Contrast>],
+        worth: usize,
         rate: f64,
     ) {
         let p = |others: &Contrasts| -> Vec<Option<f64>> {
             of(others).iter().map(|contrast| Some(contrast.as_ref()?.p_different())).collect()
         };
         let others: Vec<_> = others.par_iter().map(p).collect();
-        self.differs = confirmed(&self.differs, &self.p_different, &others, rate);
+        self.differs = confirmed(&self.differs, &self.p_different, &others, worth, rate);
     }
 }
 

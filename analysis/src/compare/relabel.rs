@@ -56,6 +56,15 @@ impl Question<'_> {
     }
 }
 
+/// How many independent ones the other divisions are worth: as many as they are, which is what makes a test
+/// by relabelling exact; of a history, as many pairs as share no run.
+pub(super) fn worth(design: Design<'_>, others: usize) -> usize {
+    match design {
+        Design::History(groups) => others.min(groups.iter().map(|runs| runs.len() / 2).sum()),
+        _ => others,
+    }
+}
+
 /// Every two runs of a group, by its number and theirs, where others remain.
 fn pairs(groups: &[Vec<LnMedians>]) -> Vec<(usize, [usize; 2])> {
     let spare: usize = groups.iter().map(|runs| runs.len().saturating_sub(1)).sum();
@@ -125,11 +134,13 @@ fn thinned<T>(all: Vec<T>) -> Vec<T> {
 /// Which of those found still are, with `p` of the observed division and of the others. Confirmed are
 /// the ones up to the largest p for which the others find at most `rate` as many on average. One more
 /// is counted than they find, as in every test by relabelling: the nine others of three runs a side
-/// cannot show that something is rarer than one in ten, so with them at least four have to be found.
+/// cannot show that something is rarer than one in ten, so with them at least four have to be found. The
+/// others are `worth` so many independent ones.
 pub(super) fn confirmed(
     found: &[bool],
     p: &[f64],
     others: &[Vec<Option<f64>>],
+    worth: usize,
     rate: f64,
 ) -> Vec<bool> {
     let mut cutoffs: Vec<f64> =
@@ -143,8 +154,10 @@ pub(super) fn confirmed(
         .collect();
     by_chance.sort_by(f64::total_cmp);
     let is_rare = |(index, cutoff): &(usize, &f64)| {
-        let expected = (by_chance.partition_point(|p| p <= *cutoff) + 1) as f64;
-        expected / (others.len() + 1) as f64 <= rate * (index + 1) as f64
+        let found = by_chance.partition_point(|p| p <= *cutoff) as f64;
+        let found_in_each = if found > 0.0 { found / others.len() as f64 } else { 0.0 };
+        let worth = worth as f64;
+        (found_in_each * worth + 1.0) / (worth + 1.0) <= rate * (index + 1) as f64
     };
     let limit = cutoffs.iter().enumerate().rfind(is_rare);
     let limit = limit.map_or(f64::NEG_INFINITY, |(_, p)| *p);
@@ -184,12 +197,16 @@ mod tests {
         let p = [1e-6, 1e-5, 0.4, 0.5];
         let found = [true, true, false, false];
         let never = vec![vec![Some(0.3); 4]; 99];
-        assert_eq!(confirmed(&found, &p, &never, 0.05), found);
-        assert_eq!(confirmed(&found, &p, &never[..9], 0.05), [true, true, false, false]);
-        assert_eq!(confirmed(&found, &p, &never[..9], 0.04), [false; 4]);
+        assert_eq!(confirmed(&found, &p, &never, 99, 0.05), found);
+        assert_eq!(confirmed(&found, &p, &never[..9], 9, 0.05), [true, true, false, false]);
+        assert_eq!(confirmed(&found, &p, &never[..9], 9, 0.04), [false; 4]);
         let always = vec![vec![Some(0.3), Some(0.3), Some(2e-6), None]; 99];
-        assert_eq!(confirmed(&found, &p, &always, 0.05), [true, false, false, false]);
-        assert_eq!(confirmed(&found, &p, &[], 0.05), [false; 4], "two of none are no confirmation");
-        assert_eq!(confirmed(&[false; 4], &p, &never, 0.05), [false; 4]);
+        assert_eq!(confirmed(&found, &p, &always, 99, 0.05), [true, false, false, false]);
+        assert_eq!(
+            confirmed(&found, &p, &[], 0, 0.05),
+            [false; 4],
+            "two of none are no confirmation"
+        );
+        assert_eq!(confirmed(&[false; 4], &p, &never, 99, 0.05), [false; 4]);
     }
 }
