@@ -236,3 +236,24 @@ fn keep_only(runs: &Runs, run: &str, experiment: Experiment) {
     fs::remove_dir_all(runs.path(run)).unwrap();
     write_finished(Path::new(&runs.path(run)), header, kept.into_iter()).unwrap();
 }
+
+#[test]
+fn two_archived_runs_are_judged_by_the_other_ones_of_their_kind() {
+    let target =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target-data/cpu-amd-epyc-2-threads");
+    let run = |name: &str| target.join(format!("{name}.csv")).display().to_string();
+    let runs = Runs::new(0, |_| 1.0);
+    let quiet = [run("2026-11-25t15-38-14z-063f"), run("2026-11-25t15-40-18z-b744")];
+    let (status, text) = said(runs.run(&["compare", &quiet[0], &quiet[1]]));
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("8 archived runs, all of equal"), "{text}");
+    // two days and a host apart
+    let slower = run("2026-11-23t09-41-37z-a778");
+    let (status, text) = said(runs.run(&["compare", &slower, &quiet[0], "--format", "json"]));
+    assert_eq!(status, 1, "{text}");
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["groups"][0]["verdict"], "slower");
+    assert_eq!(json["method"]["runs"], 9);
+    let differs = json["differences"].as_array().unwrap().iter();
+    assert!(differs.clone().any(|difference| difference["what"] == "commit"));
+}

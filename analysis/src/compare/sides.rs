@@ -133,15 +133,25 @@ impl From<Archived> for Run {
     }
 }
 
-/// Archived runs in the folder of a target that may be compared with `run`, in groups of one kind.
+/// Archived runs in the folder of a target that may be compared with both and have as many launches by
+/// the same rule, in groups of one kind; the two themselves are left out.
 ///
 /// # Errors
 /// [`CompareError`] where the archive cannot be read.
-pub fn history(target: &Path, run: &Run) -> Result<Vec<Vec<Run>>, CompareError> {
-    let own = run.header.plan.comparable();
+pub fn history(target: &Path, before: &Run, after: &Run) -> Result<Vec<Vec<Run>>, CompareError> {
+    let own = before.header.plan.comparable();
     let mut groups: Vec<Vec<Run>> = Vec::new();
     for archived in archive::read(target)?.into_iter().map(Run::from) {
-        if archived.header.plan.comparable() != own {
+        // medians of fewer launches differ more
+        let how_many = |run: &Run| {
+            let settings = &run.header.plan.settings;
+            (settings.profile, settings.launches)
+        };
+        let is_compared =
+            [before, after].iter().any(|run| run.header.run_id == archived.header.run_id);
+        let is_alike =
+            archived.header.plan.comparable() == own && how_many(&archived) == how_many(before);
+        if is_compared || !is_alike {
             continue;
         }
         let is_alike = |group: &&mut Vec<Run>| changed(&group[0], &archived).is_empty();

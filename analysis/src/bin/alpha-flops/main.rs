@@ -363,12 +363,11 @@ fn run_compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         common: args.common,
     };
     let [before, after] = compare::sides::read(before, after)?;
-    let history = match (before.as_slice(), &args.history) {
-        ([run], folder) if after.len() == 1 => {
-            let own = archive::root().join(archive::target_name(&run.header));
-            let own = own.is_dir().then_some(own);
-            let folder = folder.clone().or(own);
-            folder.map(|folder| compare::sides::history(&folder, run)).transpose()?
+    let history = match (before.as_slice(), after.as_slice()) {
+        ([before], [after]) => {
+            let own = archive::root().join(archive::target_name(&before.header));
+            let folder = args.history.clone().or_else(|| own.is_dir().then_some(own));
+            folder.map(|folder| compare::sides::history(&folder, before, after)).transpose()?
         }
         _ => None,
     };
