@@ -51,7 +51,7 @@ fn main() {
             Asked::of(&runs, &of(first), &of(first + A_SIDE as u64), pair)
         })
         .collect();
-    let judges = [results.judged(), Asked::judged(&criterion)];
+    let judges = [results.judged(), Asked::judged(&simulated(&simulation, 0), &criterion)];
     println!("{}", tables::false_alarms(&judges).to_text());
     println!("{}", tables::power(&judges, &simulation.provenance()).to_text());
 }

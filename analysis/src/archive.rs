@@ -159,6 +159,11 @@ pub fn root() -> PathBuf {
     analysis.parent().unwrap_or(analysis).join("target-data")
 }
 
+/// The folder of a target, by its path or by its name in [`root`].
+pub fn target(target: &Path) -> PathBuf {
+    if target.is_dir() { target.to_owned() } else { root().join(target) }
+}
+
 /// The name of a run's target: backend and device in small letters and digits, anything else one
 /// `-` (`cpu-amd-epyc-2-threads`).
 pub fn target_name(header: &RunHeader) -> String {

@@ -93,7 +93,12 @@ fn facts(header: &RunHeader) -> Vec<Fact> {
     if let BackendSettings::Cpu { algorithm, .. } = &settings.backend {
         facts.push(deciding("algorithm", algorithm.to_string()));
     }
-    let governor = header.sessions.first().and_then(|session| session.conditions.governor.clone());
+    let sessions = header.sessions.iter().map(|session| session.conditions.governor.as_deref());
+    let governors: BTreeSet<&str> = sessions.map(|name| name.unwrap_or("not readable")).collect();
+    facts.push(deciding(
+        "frequency governor",
+        governors.into_iter().collect::<Vec<_>>().join(" and "),
+    ));
     let budget = settings.time_budget.map(|budget| format!("{} s", budget.as_secs_f64()));
     facts.extend(platform.gpu.iter().map(|gpu| other("card", gpu.uuid.clone())));
     facts.extend([
@@ -101,7 +106,6 @@ fn facts(header: &RunHeader) -> Vec<Fact> {
         other("kernel", platform.kernel.clone()),
         other("memory", platform.memory.to_string()),
         other("logical cores", platform.logical_cores.to_string()),
-        other("frequency governor", governor.unwrap_or_else(|| "not readable".to_owned())),
         other("resolution", settings.resolution.to_string()),
         other("time budget", budget.unwrap_or_else(|| "none".to_owned())),
     ]);

@@ -61,7 +61,7 @@ pub struct Comparison {
     pub method: Method,
     /// Other divisions of the runs that what t had found was checked against; 0 where it found nothing.
     pub relabellings: usize,
-    /// Configurations and groups that t had found, and that the check left undecided.
+    /// Configurations and groups that t had found, and that the check did not confirm.
     pub unconfirmed: usize,
     /// Changes up to this part are as good as none.
     pub threshold: f64,
@@ -73,7 +73,7 @@ pub struct Comparison {
     pub groups: Vec<GroupChange>,
     /// Every configuration measured on both sides, in the suite's order.
     pub configurations: Vec<Change>,
-    /// Those that are not, in the suite's order.
+    /// Those of the first run's plan that are not, in the suite's order.
     pub not_compared: Vec<NotCompared>,
 }
 
@@ -96,8 +96,7 @@ pub enum Method {
     BetweenRuns {
         /// Whether runs were paired.
         paired: bool,
-        /// Degrees of freedom of each configuration's own variance by themselves; as many come from
-        /// all configurations together.
+        /// Degrees of freedom that a configuration measured in all runs has by itself.
         df: f64,
         /// Degrees of freedom that come from what configurations have in common; absent if infinite.
         prior_df: Option<f64>,
@@ -173,7 +172,8 @@ pub struct NotCompared {
     pub id: String,
     /// Runs before and after that measured it.
     pub measured: [usize; 2],
-    /// Whether it was measured before, and failed in every run after.
+    /// Whether it was measured before, and failed in every run after; of archived runs it is not known
+    /// what failed.
     pub lost: bool,
     /// Why, as the first run without it says.
     pub reason: String,
@@ -361,14 +361,14 @@ fn answer(
         false_discovery_rate: options.false_discovery_rate,
     }
     .answer();
-    let method = Method::of(design, runs.len(), &answers);
+    let method = Method::of(design, runs.len(), &answers, &grouping);
     Answered { grouping, answers, method }
 }
 
 impl Method {
-    fn of(design: Design<'_>, runs: usize, answers: &Answers) -> Self {
+    fn of(design: Design<'_>, runs: usize, answers: &Answers, grouping: &Grouping) -> Self {
         let Some(noise) = &answers.noise else { return Self::WithinRuns };
-        let typical_sd = noise.prior.value.sqrt();
+        let typical_sd = noise.typical_sd(grouping);
         match design {
             Design::History(groups) => Self::History {
                 runs: groups.iter().map(Vec::len).sum(),
@@ -410,14 +410,14 @@ impl Change {
             x: first.x,
             median_ns,
             causes: match effect.verdict.is_change() {
-                true => causes(&before, &after, differences),
+                true => causes(&before, &after, differences, effect.ratio > 1.0),
                 false => Vec::new(),
             },
             effect,
         }
     }
 
-    /// Whether it is shown to be slower, by more than the threshold.
+    /// Whether it is shown to be slower, and by more than the threshold as measured.
     pub fn is_regression(&self) -> bool {
         self.effect.is_regression()
     }
@@ -451,7 +451,7 @@ impl Effect {
         }
     }
 
-    /// Whether it is shown to be slower, by more than the threshold.
+    /// Whether it is shown to be slower, and by more than the threshold as measured.
     pub fn is_regression(&self) -> bool {
         self.verdict == Verdict::Slower && self.beyond_threshold
     }

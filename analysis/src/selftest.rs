@@ -157,6 +157,12 @@ impl Runs {
         .answer()
     }
 
+    /// The scenarios that these configurations allow: not all have series.
+    pub fn scenarios(&self) -> Vec<Scenario> {
+        let has_series = self.grouping.groups().iter().any(|group| group.series.is_some());
+        SCENARIOS.into_iter().filter(|s| has_series || *s == Scenario::Scattered).collect()
+    }
+
     /// What a scenario slows down; another for each seed.
     pub fn slowed(&self, scenario: Scenario, seed: u64) -> Slowed {
         let random = |index: usize| random_bits(seed, index as u64);
@@ -187,7 +193,8 @@ impl Runs {
     pub fn power(&self, splits: &[Split]) -> Vec<Power> {
         let every = splits.len().div_ceil(MOST_FOR_POWER).max(1);
         let splits: Vec<(u64, &Split)> = (1..).zip(splits.iter().step_by(every)).collect();
-        let tried = SCENARIOS.iter().flat_map(|scenario| SLOWDOWNS.map(|s| (*scenario, s)));
+        let tried =
+            self.scenarios().into_iter().flat_map(|scenario| SLOWDOWNS.map(|s| (scenario, s)));
         tried
             .map(|(scenario, slowdown)| {
                 let of_split = |(seed, split): &(u64, &Split)| {

@@ -252,7 +252,9 @@ fn two_archived_runs_are_judged_by_the_other_ones_of_their_kind() {
     let (status, text) = said(runs.run(&["compare", &slower, &quiet[0], "--format", "json"]));
     assert_eq!(status, 1, "{text}");
     let json: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(json["groups"][0]["verdict"], "slower");
+    let slower = json["configurations"].as_array().unwrap().iter();
+    let slower = slower.filter(|configuration| configuration["verdict"] == "slower").count();
+    assert!(slower > 300, "{slower} of 591");
     assert_eq!(json["method"]["runs"], 9);
     let differs = json["differences"].as_array().unwrap().iter();
     assert!(differs.clone().any(|difference| difference["what"] == "commit"));

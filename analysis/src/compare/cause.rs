@@ -43,20 +43,35 @@ pub enum Cause {
         /// What.
         differs: Vec<String>,
     },
-    /// Nothing recorded differs.
+    /// Nothing recorded that decides latencies differs.
     Unknown,
 }
 
 /// Clocks within this part of each other count as equal.
 const CLOCK_TOLERANCE: f64 = 0.01;
 
-/// What may explain a change of a configuration, given what was recorded of it in the runs of each
-/// side and what differs between the sides; never empty.
-pub fn causes(before: &[&Measured], after: &[&Measured], differences: &[Difference]) -> Vec<Cause> {
+/// What may explain that a configuration became slower, or else faster, given what was recorded of it in
+/// the runs of each side and what differs between the sides; never empty.
+pub fn causes(
+    before: &[&Measured],
+    after: &[&Measured],
+    differences: &[Difference],
+    is_slower: bool,
+) -> Vec<Cause> {
     let mut causes: Vec<Cause> = plan(before, after).into_iter().collect();
-    causes.extend(throttled(before, after));
-    causes.extend(clock("SM", before, after, |states| states.sm_clock_mhz));
-    causes.extend(clock("memory", before, after, |states| states.memory_clock_mhz));
+    causes.extend(throttled(before, after, is_slower));
+    let clocks = [
+        clock("SM", before, after, |states| states.sm_clock_mhz),
+        clock("memory", before, after, |states| states.memory_clock_mhz),
+    ];
+    // a higher clock makes nothing slower
+    let may_explain = |cause: &Cause| match cause {
+        Cause::Clock { before_mhz, after_mhz, .. } => {
+            (after_mhz.iter().sum::<u32>() < before_mhz.iter().sum()) == is_slower
+        }
+        _ => true,
+    };
+    causes.extend(clocks.into_iter().flatten().filter(may_explain));
     if causes.is_empty() {
         let deciding = differences.iter().filter(|difference| difference.decides_latencies);
         let differs: Vec<String> = deciding.map(|difference| difference.what.clone()).collect();
@@ -84,14 +99,19 @@ fn plan(before: &[&Measured], after: &[&Measured]) -> Option<Cause> {
     (before != after).then(|| Cause::PlanChanged { before: join(before), after: join(after) })
 }
 
-fn throttled(before: &[&Measured], after: &[&Measured]) -> Option<Cause> {
-    let of = |runs: &[&Measured]| -> Vec<DeviceStates> {
+fn throttled(before: &[&Measured], after: &[&Measured], is_slower: bool) -> Option<Cause> {
+    let known = |runs: &[&Measured]| -> Vec<DeviceStates> {
         let states = runs.iter().filter_map(|measured| measured.device.clone());
-        states.filter(DeviceStates::is_throttled).collect()
+        states.filter(|states| states.throttle_reasons.is_some()).collect()
     };
-    let (slow_before, slow_after) = (of(before), of(after));
-    // equal shares, without division
-    if slow_before.len() * after.len() == slow_after.len() * before.len() {
+    let slow = |runs: &[DeviceStates]| -> Vec<DeviceStates> {
+        runs.iter().filter(|states| states.is_throttled()).cloned().collect()
+    };
+    let (before, after) = (known(before), known(after));
+    let (slow_before, slow_after) = (slow(&before), slow(&after));
+    // shares compared without division; none where a side knows nothing
+    let shares = (slow_before.len() * after.len(), slow_after.len() * before.len());
+    if shares.0 == shares.1 || (shares.1 > shares.0) != is_slower {
         return None;
     }
     let states = slow_before.iter().chain(&slow_after);
@@ -135,7 +155,7 @@ impl fmt::Display for Cause {
                 write!(f, "{clock} clock {b}–{to_b} → {a}–{to_a} MHz")
             }
             Self::Environment { differs } => write!(f, "same plan; {} differs", differs.join(", ")),
-            Self::Unknown => write!(f, "same plan; nothing recorded differs"),
+            Self::Unknown => write!(f, "same plan; nothing that decides latencies differs"),
         }
     }
 }
@@ -166,7 +186,7 @@ mod tests {
 
     fn words(before: &[Measured], after: &[Measured], differences: &[Difference]) -> String {
         let [before, after] = [before, after].map(|runs| runs.iter().collect::<Vec<_>>());
-        let causes = causes(&before, &after, differences);
+        let causes = causes(&before, &after, differences, true);
         causes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }
 
@@ -180,7 +200,7 @@ mod tests {
         };
         let old = measured("engine-38", Some([1980, 1980]), 0);
         let same = [old.clone(), old.clone()];
-        assert_eq!(words(&same, &same, &[]), "same plan; nothing recorded differs");
+        assert_eq!(words(&same, &same, &[]), "same plan; nothing that decides latencies differs");
         let differences = std::slice::from_ref(&driver);
         assert_eq!(words(&same, &same, differences), "same plan; driver differs");
         let other = [measured("engine-39-k2-1", Some([1980, 1975]), 0), old.clone()];
@@ -200,6 +220,9 @@ mod tests {
     fn what_was_not_recorded_is_no_cause() {
         let known = measured("auto-slab", None, 0);
         let archived = Measured { workspace: None, ..measured("auto-slab", None, 0) };
-        assert_eq!(words(&[known], &[archived], &[]), "same plan; nothing recorded differs");
+        assert_eq!(
+            words(&[known], &[archived], &[]),
+            "same plan; nothing that decides latencies differs"
+        );
     }
 }

@@ -83,6 +83,20 @@ pub enum CompareError {
     /// A figure cannot be drawn or written.
     #[error(transparent)]
     Plot(#[from] PlotError),
+    /// A folder of archived runs was named, and is of no use.
+    #[error("--history {}: {reason}", path.display())]
+    History {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A self-test looks at launches.
+    #[error("{}: an archived run has no launches; a self-test needs runs' folders", path.display())]
+    NoLaunches {
+        /// The archived run.
+        path: PathBuf,
+    },
     /// There are too few runs for a self-test.
     #[error(
         "{runs} runs are too few: a self-test divides them into two sides, and needs {least} or more"

@@ -10,7 +10,8 @@
 //! Errors are controlled over all configurations and groups together: half of the rate goes to the
 //! configurations and half to the groups, each by Benjamini and Hochberg. The share of wrong ones in
 //! the union is at most the sum of the two. What is found so must also be rare among other divisions
-//! of the same runs into sides (relabelling). Of what is called the same, the full rate may be wrong.
+//! of the same runs into sides (relabelling). Of what is called the same, the full rate may be wrong
+//! among configurations, and among groups.
 
 use std::collections::HashMap;
 
@@ -110,7 +111,7 @@ pub struct Answers {
     pub noise: Option<Noise>,
     /// Other divisions of the runs that what t had found was checked against; 0 where it found nothing.
     pub relabellings: usize,
-    /// Configurations and groups that t had found, and that the check left undecided.
+    /// Configurations and groups that t had found, and that the check did not confirm.
     pub unconfirmed: usize,
 }
 
@@ -123,6 +124,7 @@ pub(super) struct Contrasts {
 
 /// What tests say of configurations or of groups.
 struct Decided {
+    df: Vec<f64>,
     p_different: Vec<f64>,
     differs: Vec<bool>,
     equivalent: Vec<bool>,
@@ -263,7 +265,13 @@ impl Question<'_> {
             Design::History(groups) => groups.iter().map(Vec::as_slice).collect(),
             Design::WithinRuns(_) => return None,
         };
-        Noise::estimate(&groups, self.grouping, self.floors, prior)
+        Noise::estimate(&groups, self.grouping, &self.floors(), prior)
+    }
+
+    /// Of what the noise is estimated of: of paired runs, differences of two.
+    fn floors(&self) -> Vec<f64> {
+        let times = if matches!(self.design, Design::Paired) { 2.0 } else { 1.0 };
+        self.floors.iter().map(|floor| times * floor).collect()
     }
 
     fn contrast(
@@ -319,7 +327,8 @@ impl Question<'_> {
             runs.iter().filter_map(|run| mean(members.iter().filter_map(|i| run[*i]))).collect()
         };
         let m = members.len() as f64;
-        let floor = members.iter().map(|i| self.floors[*i]).sum::<f64>() / (m * m);
+        let floors = self.floors();
+        let floor = members.iter().map(|i| floors[*i]).sum::<f64>() / (m * m);
         let (before, after) = (of(self.before), of(self.after));
         let ln_ratio = mean(after.iter().copied())? - mean(before.iter().copied())?;
         let unpaired = 1.0 / before.len() as f64 + 1.0 / after.len() as f64;
@@ -348,6 +357,7 @@ impl Question<'_> {
         let ln_threshold = self.threshold.ln_1p();
         let p_different = p(&Contrast::p_different);
         Decided {
+            df: family.iter().map(|contrast| contrast.map_or(1.0, |c| c.df)).collect(),
             differs: benjamini_hochberg(&p_different, rate),
             equivalent: benjamini_hochberg(
                 &p(&|c| c.p_equivalent(ln_threshold)),
@@ -388,8 +398,12 @@ impl Decided {
         worth: usize,
         rate: f64,
     ) {
+        // by the degrees of freedom of the observed: pairs of a history are judged by fewer runs
         let p = |others: &Contrasts| -> Vec<Option<f64>> {
-            of(others).iter().map(|contrast| Some(contrast.as_ref()?.p_different())).collect()
+            let pairs = of(others).iter().zip(&self.df);
+            pairs
+                .map(|(contrast, df)| Some(Contrast { df: *df, ..(*contrast)? }.p_different()))
+                .collect()
         };
         let others: Vec<_> = others.par_iter().map(p).collect();
         self.differs = confirmed(&self.differs, &self.p_different, &others, worth, rate);

@@ -18,6 +18,7 @@
 //! models and empirical Bayes methods for assessing differential expression in microarray
 //! experiments", 2004, sections 3 and 6.2).
 
+use alpha_flops::statistics::{quantile, sorted};
 use statrs::function::gamma::digamma;
 
 use super::judge::Grouping;
@@ -104,9 +105,19 @@ impl Noise {
         if common.value > 0.0 && common.df < FEW {
             return Variance { value, df: common.df };
         }
+        if [common, own].iter().any(|v| v.value > 0.0 && v.df == 0.0) {
+            return Variance { value, df: 0.0 };
+        }
         let part = |v: Variance| if v.df > 0.0 { v.value * v.value / v.df } else { 0.0 };
         let df = value * value / (part(common) + part(own));
-        Variance { value, df: if df.is_nan() { f64::INFINITY } else { df } }
+        Variance { value, df: if df.is_nan() { 0.0 } else { df } }
+    }
+
+    /// Standard deviation of ln median from run to run of the configuration in the middle.
+    pub fn typical_sd(&self, grouping: &Grouping) -> f64 {
+        let variance = |index| self.of(index, grouping.experiment_of(index)).value;
+        let variances: Vec<f64> = (0..grouping.len()).map(variance).collect();
+        quantile(&sorted(&variances), 0.5).sqrt()
     }
 }
 

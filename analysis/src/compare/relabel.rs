@@ -7,6 +7,8 @@
 //! (2001) is the mean number of configurations found in them, over the number found. Those found are
 //! left out of the count, since their change would be taken for noise (Xie, Pan and Khodursky 2005).
 
+use std::collections::HashSet;
+
 use alpha_flops::random::random_bits;
 use rayon::prelude::*;
 
@@ -85,14 +87,7 @@ pub(crate) fn divisions(before: usize, after: usize) -> Vec<[Vec<usize>; 2]> {
         [first, second]
     };
     if n > LISTED {
-        return (0..MOST as u64)
-            .map(|seed| {
-                let mut runs: Vec<usize> = (0..n).collect();
-                runs.sort_by_key(|run| random_bits(seed, *run as u64));
-                let after = runs.split_off(before);
-                [runs, after]
-            })
-            .collect();
+        return drawn(before, n);
     }
     let observed = (1u32 << before) - 1;
     // of two sides of a size, the other way round is the same division
@@ -100,6 +95,31 @@ pub(crate) fn divisions(before: usize, after: usize) -> Vec<[Vec<usize>; 2]> {
     let masks = (0..1u32 << n).filter(|mask| mask.count_ones() as usize == before);
     let masks = masks.filter(|mask| *mask != observed).filter(is_new);
     thinned(masks.map(|mask| divided(&|run| mask >> run & 1 == 1)).collect())
+}
+
+/// Some of very many, each once: neither the observed division nor the same one the other way round.
+fn drawn(before: usize, n: usize) -> Vec<[Vec<usize>; 2]> {
+    let mut seen = HashSet::from([(0..before).collect::<Vec<usize>>()]);
+    if 2 * before == n {
+        seen.insert((before..n).collect());
+    }
+    let mut divisions = Vec::new();
+    // of one run against many there are few, which are soon all drawn
+    for seed in 0..20 * MOST as u64 {
+        let mut first: Vec<usize> = (0..n).collect();
+        first.sort_by_key(|run| random_bits(seed, *run as u64));
+        let mut second = first.split_off(before);
+        first.sort_unstable();
+        second.sort_unstable();
+        if divisions.len() == MOST || !seen.insert(first.clone()) {
+            continue;
+        }
+        if 2 * before == n {
+            seen.insert(second.clone());
+        }
+        divisions.push([first, second]);
+    }
+    divisions
 }
 
 /// The same where each run after belongs to one before: in each, other pairs are exchanged. The first
@@ -133,9 +153,10 @@ fn thinned<T>(all: Vec<T>) -> Vec<T> {
 
 /// Which of those found still are, with `p` of the observed division and of the others. Confirmed are
 /// the ones up to the largest p for which the others find at most `rate` as many on average. One more
-/// is counted than they find, as in every test by relabelling: the nine others of three runs a side
-/// cannot show that something is rarer than one in ten, so with them at least four have to be found. The
-/// others are `worth` so many independent ones.
+/// is counted than they find: the nine others of three runs a side cannot show that something is rarer
+/// than one in ten, so with them at least four have to be found. That takes false alarms to come singly;
+/// where one disturbed run makes many at once, it is another division of many that would show it. The
+/// others are `worth` so many independent ones; by none, nothing is confirmed.
 pub(super) fn confirmed(
     found: &[bool],
     p: &[f64],
@@ -143,6 +164,9 @@ pub(super) fn confirmed(
     worth: usize,
     rate: f64,
 ) -> Vec<bool> {
+    if worth == 0 || others.is_empty() {
+        return vec![false; found.len()];
+    }
     let mut cutoffs: Vec<f64> =
         found.iter().zip(p).filter(|(found, _)| **found).map(|(_, p)| *p).collect();
     cutoffs.sort_by(f64::total_cmp);
@@ -154,8 +178,8 @@ pub(super) fn confirmed(
         .collect();
     by_chance.sort_by(f64::total_cmp);
     let is_rare = |(index, cutoff): &(usize, &f64)| {
-        let found = by_chance.partition_point(|p| p <= *cutoff) as f64;
-        let found_in_each = if found > 0.0 { found / others.len() as f64 } else { 0.0 };
+        let found_in_each =
+            by_chance.partition_point(|p| p <= *cutoff) as f64 / others.len() as f64;
         let worth = worth as f64;
         (found_in_each * worth + 1.0) / (worth + 1.0) <= rate * (index + 1) as f64
     };
@@ -166,15 +190,13 @@ pub(super) fn confirmed(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     #[test]
     fn divisions_are_all_others_once_and_keep_the_sides_sizes() {
         // C(6, 3)/2 − 1, C(5, 2) − 1, C(10, 5)/2 − 1, and as many as are tried
         for (before, after, expected) in
-            [(3, 3, 9), (2, 3, 9), (5, 5, 125), (7, 7, 200), (9, 9, 200)]
+            [(3, 3, 9), (2, 3, 9), (5, 5, 125), (7, 7, 200), (9, 9, 200), (1, 16, 16), (2, 15, 135)]
         {
             let divisions = divisions(before, after);
             assert_eq!(divisions.len(), expected, "{before} and {after}");

@@ -133,8 +133,8 @@ impl From<Archived> for Run {
     }
 }
 
-/// Archived runs in the folder of a target that may be compared with both and have as many launches by
-/// the same rule, in groups of one kind; the two themselves are left out.
+/// Archived runs in the folder of a target that may be compared with both, with the same configurations
+/// and as many launches by the same rule, in groups of one kind; the two themselves are left out.
 ///
 /// # Errors
 /// [`CompareError`] where the archive cannot be read.
@@ -149,8 +149,9 @@ pub fn history(target: &Path, before: &Run, after: &Run) -> Result<Vec<Vec<Run>>
         };
         let is_compared =
             [before, after].iter().any(|run| run.header.run_id == archived.header.run_id);
-        let is_alike =
-            archived.header.plan.comparable() == own && how_many(&archived) == how_many(before);
+        let is_alike = archived.header.plan.comparable() == own
+            && archived.header.plan.ids == before.header.plan.ids
+            && [before, after].iter().all(|run| how_many(&archived) == how_many(run));
         if is_compared || !is_alike {
             continue;
         }
@@ -232,21 +233,30 @@ pub fn check(before: &[Run], after: &[Run], common: bool) -> Result<(), CompareE
         }
     }
     for (side, runs) in SIDES.into_iter().zip([before, after]) {
-        let mixed: Vec<String> = runs.iter().flat_map(|run| changed(&runs[0], run)).collect();
-        if !mixed.is_empty() {
-            return Err(CompareError::Mixed { side, differences: mixed });
-        }
+        check_alike(runs, side)?;
     }
     let plans = before.iter().chain(after).find(|run| run.header.plan.ids != first.header.plan.ids);
     match plans {
         Some(run) if !common => Err(configurations_differ(first, run)),
         _ => {
-            let has = |run: &Run, id: &String| run.header.plan.ids.contains(id);
-            match first.header.plan.ids.iter().any(|id| has(other, id)) {
+            let others: HashSet<&String> = other.header.plan.ids.iter().collect();
+            match first.header.plan.ids.iter().any(|id| others.contains(id)) {
                 true => Ok(()),
                 false => Err(configurations_differ(first, other)),
             }
         }
+    }
+}
+
+/// Whether runs were measured under circumstances that decide latencies alike.
+///
+/// # Errors
+/// [`CompareError::Mixed`] where not; `side` is what they are together.
+pub fn check_alike(runs: &[Run], side: &'static str) -> Result<(), CompareError> {
+    let differences: Vec<String> = runs.iter().flat_map(|run| changed(&runs[0], run)).collect();
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(CompareError::Mixed { side, differences }),
     }
 }
 

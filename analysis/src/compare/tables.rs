@@ -131,7 +131,9 @@ impl Comparison {
             .collect();
         let mut parts = Vec::new();
         if !slower.is_empty() {
-            parts.push(format!("{} slower by more than {threshold}", slower.join(" and ")));
+            let slower = slower.join(" and ");
+            parts
+                .push(format!("{slower} shown to be slower, by more than {threshold} as measured"));
         }
         if let Some(lost) = counted(lost, "configuration") {
             parts.push(format!("{lost} can no longer be computed"));
@@ -174,9 +176,14 @@ impl Comparison {
         lines.push(self.method_sentence());
         if self.unconfirmed > 0 {
             lines.push(format!(
-                "{} more would be called slower or faster by t alone; the {} other ways to divide these \
-                 runs into two sides find as many by chance, or are too few to tell: measure more runs.",
-                self.unconfirmed, self.relabellings
+                "{} more would be called slower or faster by t alone; the {} {} find as many by chance, \
+                 or are too few to tell: measure more runs.",
+                self.unconfirmed,
+                self.relabellings,
+                match self.method {
+                    Method::History { .. } => "pairs of archived runs",
+                    _ => "other ways to divide these runs into two sides",
+                }
             ));
         }
         lines
@@ -348,8 +355,7 @@ impl Method {
         let rate = percent_of(rate);
         let shared = format!(
             "at most {rate} of what is called slower or faster is wrong in expectation \
-             (Benjamini–Hochberg, half of it for configurations and half for groups, each confirmed by \
-             other divisions of the runs)"
+             (Benjamini–Hochberg, half of it for configurations and half for groups)"
         );
         match *self {
             Self::BetweenRuns { paired, df, prior_df, typical_sd } => {
@@ -358,14 +364,15 @@ impl Method {
                 format!(
                     "Decided by moderated t{pairs} on runs' medians (Smyth 2004; {df} degrees of \
                      freedom of each configuration and {prior} of all together; a configuration \
-                     typically differs by {} from run to run), same by two one-sided tests; {shared}.",
+                     typically differs by {} from run to run), same by two one-sided tests; {shared}, each \
+                     confirmed by other divisions of the runs.",
                     percent_of(typical_sd)
                 )
             }
             Self::History { runs, groups, typical_sd } => format!(
                 "One run a side: decided by how {runs} archived runs, {} of equal circumstances, \
                  differ (moderated t, Smyth 2004; typically {} from run to run), same \
-                 by two one-sided tests; {shared}. A run that was disturbed as none of those was counts as \
+                 by two one-sided tests; {shared}, each confirmed by pairs of them. A run that was disturbed as none of those was counts as \
                  a change.",
                 if groups == 1 { "all".to_owned() } else { format!("in {groups} groups") },
                 percent_of(typical_sd)

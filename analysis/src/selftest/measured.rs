@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::criterion::{self, Rules};
-use super::{FalseAlarms, Found, Power, Runs, SCENARIOS, SLOWDOWNS, Slowed, Split};
+use super::{FalseAlarms, Found, Power, Runs, SLOWDOWNS, Slowed, Split};
 use crate::compare::sides::{self, Run};
 use crate::compare::{Aligned, CompareError, Options};
 use crate::dataset::Provenance;
@@ -64,11 +64,20 @@ impl SelfTest {
         if folders.len() < LEAST_RUNS {
             return Err(CompareError::TooFew { runs: folders.len(), least: LEAST_RUNS });
         }
+        let archived = folders.iter().find(|path| path.extension().is_some_and(|e| e == "csv"));
+        if let Some(path) = archived {
+            return Err(CompareError::NoLaunches { path: path.clone() });
+        }
         let [mut read, rest] = sides::read(&folders[..1], &folders[1..])?;
         read.extend(rest);
         sides::check(&read[..1], &read[1..], false)?;
+        sides::check_alike(&read, "the self-test")?;
         let all = read.iter().collect::<Vec<&Run>>();
         let aligned = Aligned::complete(&all);
+        if aligned.ids.is_empty() {
+            let reason = "nor by all of these runs".to_owned();
+            return Err(CompareError::Nothing { reason });
+        }
         let runs = Runs {
             grouping: aligned.grouping,
             x: aligned.x,
@@ -93,10 +102,10 @@ impl SelfTest {
         let mut asked = Vec::new();
         for pair in 0..pairs {
             let of = |run: usize| launches(&folders[run], &aligned.ids);
-            asked.push(Asked::of(&runs, &of(2 * pair)?, &of(2 * pair + 1)?, pair as u64));
+            asked.push(Asked::of(&runs, &of(2 * pair)?, &of(2 * pair + 1)?, pair as u64 + 1));
             on_step(3 + pair as u64, steps);
         }
-        judges.push(Asked::judged(&asked));
+        judges.push(Asked::judged(&runs, &asked));
         let ids: Vec<String> = read.iter().map(|run| run.header.run_id.clone()).collect();
         Ok(Self {
             schema_version: SCHEMA_VERSION,
@@ -151,7 +160,8 @@ impl Asked {
         };
         let unchanged: Vec<_> =
             (0..runs.grouping.len()).into_par_iter().map(|index| ask(index, 1.0)).collect();
-        let tried = SCENARIOS.iter().flat_map(|scenario| SLOWDOWNS.map(|s| (*scenario, s)));
+        let tried =
+            runs.scenarios().into_iter().flat_map(|scenario| SLOWDOWNS.map(|s| (scenario, s)));
         let found = tried.map(|(scenario, slowdown)| {
             let slowed = runs.slowed(scenario, seed);
             let verdicts = slowed.configurations.par_iter();
@@ -162,12 +172,13 @@ impl Asked {
     }
 
     /// Over all pairs.
-    pub fn judged(asked: &[Self]) -> Judged {
+    pub fn judged(runs: &Runs, asked: &[Self]) -> Judged {
         let called = |asked: &Self| asked.unchanged.iter().filter(|v| is_change(v)).count();
         let n = asked.len().max(1) as f64;
         let configurations = asked.iter().map(called).sum::<usize>() as f64;
         let of_each = asked.first().map_or(1, |asked| asked.unchanged.len()) as f64;
-        let tried = SCENARIOS.iter().flat_map(|scenario| SLOWDOWNS.map(|s| (*scenario, s)));
+        let tried =
+            runs.scenarios().into_iter().flat_map(|scenario| SLOWDOWNS.map(|s| (scenario, s)));
         let power = tried.enumerate().map(|(row, (scenario, slowdown))| {
             let found: Vec<Found> = asked.iter().map(|asked| asked.found[row]).collect();
             Power::of(scenario, slowdown, &found)
@@ -197,9 +208,10 @@ fn found(
 ) -> Found {
     let right = verdicts.iter().filter(|v| **v == Some(criterion::Verdict::Regressed)).count();
     let called = verdicts.iter().filter(|v| is_change(v)).count();
-    let others = unchanged.iter().enumerate();
-    let others = others.filter(|(index, _)| !slowed.configurations.contains(index));
-    let wrong = others.filter(|(_, v)| is_change(v)).count() + called - right;
+    let mut is_slowed = vec![false; unchanged.len()];
+    slowed.configurations.iter().for_each(|index| is_slowed[*index] = true);
+    let others = unchanged.iter().zip(is_slowed).filter(|(_, is_slowed)| !is_slowed);
+    let wrong = others.filter(|(v, _)| is_change(v)).count() + called - right;
     Found {
         share: right as f64 / verdicts.len().max(1) as f64,
         group: None,

@@ -51,7 +51,8 @@ impl SelfTest {
         let n = self.runs.len();
         let mut alarms = false_alarms(&self.judges);
         alarms.note(format!(
-            "{n} runs of {} configurations; comparisons share runs and are not independent",
+            "{n} runs of {} configurations; comparisons share runs, and each is confirmed by the others: \
+             changes with time are not in it",
             self.configurations
         ));
         let mut power = power(&self.judges, &self.provenance);

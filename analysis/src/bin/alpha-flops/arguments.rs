@@ -341,8 +341,9 @@ pub struct ImportSweepArgs {
 /// say what runs differ by. Of one run a side, archived runs of equal circumstances do (see `archive`);
 /// where there are none, nothing is called more than a candidate.
 ///
-/// The exit status is 0 where nothing is shown to be slower beyond the threshold, 1 where something is
-/// or can no longer be computed, 2 where the runs are not comparable or cannot be read.
+/// The exit status is 0 where nothing is shown to be slower and measured to be so by more than the
+/// threshold, 1 where something is or can no longer be computed, 2 where the runs are not comparable,
+/// cannot be read, or the result cannot be written.
 #[derive(Args)]
 pub struct CompareArgs {
     /// Runs' folders, or archived runs' .csv, before the update; without --after, one before and one
@@ -358,7 +359,8 @@ pub struct CompareArgs {
     /// Share of wrong ones among what is called slower or faster, at most, in expectation
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = parse_percent)]
     pub fdr: f64,
-    /// The i-th runs before and after were measured one after the other: what both share cancels
+    /// The i-th runs before and after were measured one after the other: what both share cancels. Of
+    /// five pairs three changes or more are confirmed together, of seven a single one
     #[arg(long)]
     pub paired: bool,
     /// Where runs have other configurations, compare those of all
@@ -381,7 +383,7 @@ pub struct CompareArgs {
 /// Four runs or more of one machine and program, between which nothing changed, are divided into two sides
 /// in many ways. Whatever is called slower or faster is a false alarm; with known slowdowns of 0.5 to 10%
 /// put into one side, what is called slower is a find. Criterion's own verdicts on the same launches
-/// stand beside.
+/// stand beside. The exit status is 2 where runs are not alike or cannot be read.
 #[derive(Args)]
 pub struct SelftestArgs {
     /// Runs' folders

@@ -40,15 +40,17 @@ use arguments::{
 };
 
 fn main() -> ExitCode {
-    run(&Cli::parse()).unwrap_or_else(|error| {
+    let cli = Cli::parse();
+    run(&cli).unwrap_or_else(|error| {
         complain(&error);
         let replicate = error.downcast_ref::<replicate::ReplicateError>();
         let sweep = error.downcast_ref::<sweep::SweepCommandError>();
         let lost = sweep.is_some_and(|error| error.is_device_lost());
-        let status = match error.downcast_ref::<compare::CompareError>() {
+        let status = match cli.command {
             _ if lost => sweep::DEVICE_LOST,
-            Some(_) => compare::NOT_COMPARABLE,
-            None => 1,
+            // 1 says that something is slower
+            Command::Compare(_) | Command::Selftest(_) => compare::NOT_COMPARABLE,
+            _ => 1,
         };
         if sweep.is_some_and(|e| e.hangs()) || replicate.is_some_and(|e| e.hangs()) {
             leave_without_waiting(status);
@@ -363,15 +365,26 @@ fn run_compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         common: args.common,
     };
     let [before, after] = compare::sides::read(before, after)?;
-    let history = match (before.as_slice(), after.as_slice()) {
-        ([before], [after]) => {
+    let history = match (before.as_slice(), after.as_slice(), &args.history) {
+        ([before], [after], named) => {
             let own = archive::root().join(archive::target_name(&before.header));
-            let folder = args.history.clone().or_else(|| own.is_dir().then_some(own));
+            let folder = match named {
+                Some(target) => Some(archive::target(target)),
+                None => own.is_dir().then_some(own),
+            };
             folder.map(|folder| compare::sides::history(&folder, before, after)).transpose()?
         }
         _ => None,
-    };
-    let comparison = compare::compare(&before, &after, &history.unwrap_or_default(), options)?;
+    }
+    .unwrap_or_default();
+    if let (Some(path), true) = (args.history.clone(), history.is_empty()) {
+        let reason = match before.len() + after.len() {
+            2 => "no two archived runs of one kind have the same protocol and configurations",
+            _ => "only one run a side is judged by archived ones",
+        };
+        return Err(compare::CompareError::History { path, reason }.into());
+    }
+    let comparison = compare::compare(&before, &after, &history, options)?;
     if let Some(out) = &args.out {
         comparison.write(out)?;
     }
@@ -436,8 +449,7 @@ fn run_archive(args: &ArchiveArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn run_history(args: &HistoryArgs) -> anyhow::Result<ExitCode> {
-    let named = archive::root().join(&args.target);
-    let folder = if args.target.is_dir() { &args.target } else { &named };
+    let folder = &archive::target(&args.target);
     if !folder.is_dir() {
         anyhow::bail!("{}: no such target; `archive` makes it", folder.display());
     }
