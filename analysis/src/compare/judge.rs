@@ -217,9 +217,9 @@ impl Question<'_> {
         // candidates are not called anything that could be confirmed
         if !matches!(self.design, Design::WithinRuns(_)) {
             let rate = self.false_discovery_rate / 2.0;
-            let worth = worth(self.design, others.len());
-            families[0].confirm(&others, |others| &others.configurations, worth, rate);
-            families[1].confirm(&others, |others| &others.groups, worth, rate);
+            let design = self.design;
+            families[0].confirm(&others, |others| &others.configurations, design, rate);
+            families[1].confirm(&others, |others| &others.groups, design, rate);
         }
         let unconfirmed = found - count(&families);
         let [of_configurations, of_groups] = families;
@@ -395,15 +395,19 @@ impl Decided {
         &mut self,
         others: &[Contrasts],
         of: fn(&Contrasts) -> &[Option<Contrast>],
-        worth: usize,
+        design: Design<'_>,
         rate: f64,
     ) {
-        // by the degrees of freedom of the observed: pairs of a history are judged by fewer runs
+        // pairs of a history are judged by fewer runs than the observed one, and would seem less sure
+        let has_fewer_runs = matches!(design, Design::History(_));
+        let p = |(contrast, observed_df): (&Option<Contrast>, &f64)| {
+            let contrast = contrast.as_ref()?;
+            let df = if has_fewer_runs { *observed_df } else { contrast.df };
+            Some(Contrast { df, ..*contrast }.p_different())
+        };
+        let worth = worth(design, others.len());
         let p = |others: &Contrasts| -> Vec<Option<f64>> {
-            let pairs = of(others).iter().zip(&self.df);
-            pairs
-                .map(|(contrast, df)| Some(Contrast { df: *df, ..(*contrast)? }.p_different()))
-                .collect()
+            of(others).iter().zip(&self.df).map(p).collect()
         };
         let others: Vec<_> = others.par_iter().map(p).collect();
         self.differs = confirmed(&self.differs, &self.p_different, &others, worth, rate);
