@@ -30,6 +30,16 @@ pub fn write_atomically(
     })
 }
 
+/// Writes texts into files of these names in a directory, each as [`write_atomically`] does.
+///
+/// # Errors
+/// As [`write_atomically`]; the files before it are written then.
+pub fn write_texts(directory: &Path, texts: &[(&str, String)]) -> io::Result<()> {
+    texts.iter().try_for_each(|(name, text)| {
+        write_atomically(&directory.join(name), |out| out.write_all(text.as_bytes()))
+    })
+}
+
 /// Writes into an empty file and waits until the disk has it.
 fn write_durably(
     file: File,

@@ -15,7 +15,7 @@ use alpha_flops_analysis::compare::judge::{Answers, Grouping};
 use alpha_flops_analysis::compare::noise::LnMedians;
 use alpha_flops_analysis::selftest::measured::{Asked, Judged};
 use alpha_flops_analysis::selftest::{
-    FalseAlarms, Found, Power, Runs, SCENARIOS, SLOWDOWNS, Scenario, Slowed, Split, tables,
+    FalseAlarms, Found, Power, Runs, Scenario, Slowed, Split, tables,
 };
 use alpha_flops_analysis::simulate::{Simulation, Truth};
 use rayon::prelude::*;
@@ -51,7 +51,8 @@ fn main() {
             Asked::of(&runs, &of(first), &of(first + A_SIDE as u64), pair)
         })
         .collect();
-    let judges = [results.judged(), Asked::judged(&simulated(&simulation, 0), &criterion)];
+    let runs = simulated(&simulation, 0);
+    let judges = [results.judged(&runs), Asked::judged(&runs, &criterion)];
     println!("{}", tables::false_alarms(&judges).to_text());
     println!("{}", tables::power(&judges, &simulation.provenance()).to_text());
 }
@@ -115,16 +116,15 @@ impl Results {
         self.hundred.push(find(&hundred, 0.03));
         self.series.push(find(&runs.slowed(Scenario::Series, seed), 0.01));
         if seed.is_multiple_of(20) {
-            let tried = SCENARIOS.iter().flat_map(|scenario| SLOWDOWNS.map(|s| (*scenario, s)));
+            let tried = runs.tried().into_iter();
             let found =
                 tried.map(|(scenario, slowdown)| find(&runs.slowed(scenario, seed), slowdown));
             self.found.push(found.collect());
         }
     }
 
-    fn judged(&self) -> Judged {
-        let tried = SCENARIOS.iter().flat_map(|scenario| SLOWDOWNS.map(|s| (*scenario, s)));
-        let power = tried.enumerate().map(|(row, (scenario, slowdown))| {
+    fn judged(&self, runs: &Runs) -> Judged {
+        let power = runs.tried().into_iter().enumerate().map(|(row, (scenario, slowdown))| {
             let found: Vec<Found> = self.found.iter().map(|found| found[row]).collect();
             Power::of(scenario, slowdown, &found)
         });

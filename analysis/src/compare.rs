@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::atomic_file::write_texts;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -486,14 +486,12 @@ impl Comparison {
         let failed = |source| CompareError::Write { directory: directory.to_owned(), source };
         std::fs::create_dir_all(directory).map_err(failed)?;
         let json = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))? + "\n";
-        for (name, content) in [
+        let texts = [
             ("comparison.csv", self.to_csv()),
             ("comparison.json", json),
             ("comparison.md", self.to_markdown()),
-        ] {
-            let path = directory.join(name);
-            write_atomically(&path, |out| out.write_all(content.as_bytes())).map_err(failed)?;
-        }
+        ];
+        write_texts(directory, &texts).map_err(failed)?;
         let figures = plot::compare::figures(self);
         figures.par_iter().try_for_each(|figure| plot::write(figure, directory))?;
         Ok(())

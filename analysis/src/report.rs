@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::atomic_file::write_texts;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -270,11 +270,8 @@ pub fn write(inputs: &[Input<'_>], directory: &Path) -> Result<Report, ReportErr
     }
     let report = report(inputs, &sets);
     let json = serde_json::to_string_pretty(&report)? + "\n";
-    for (name, content) in [("report.json", json), ("report.md", report.to_markdown())] {
-        let path = directory.join(name);
-        write_atomically(&path, |file| file.write_all(content.as_bytes()))
-            .map_err(ReportError::Write)?;
-    }
+    let texts = [("report.json", json), ("report.md", report.to_markdown())];
+    write_texts(directory, &texts).map_err(ReportError::Write)?;
     Ok(report)
 }
 

@@ -163,6 +163,12 @@ impl Runs {
         SCENARIOS.into_iter().filter(|s| has_series || *s == Scenario::Scattered).collect()
     }
 
+    /// Every scenario with every slowdown.
+    pub fn tried(&self) -> Vec<(Scenario, f64)> {
+        let scenarios = self.scenarios().into_iter();
+        scenarios.flat_map(|scenario| SLOWDOWNS.map(|slowdown| (scenario, slowdown))).collect()
+    }
+
     /// What a scenario slows down; another for each seed.
     pub fn slowed(&self, scenario: Scenario, seed: u64) -> Slowed {
         let random = |index: usize| random_bits(seed, index as u64);
@@ -193,9 +199,8 @@ impl Runs {
     pub fn power(&self, splits: &[Split]) -> Vec<Power> {
         let every = splits.len().div_ceil(MOST_FOR_POWER).max(1);
         let splits: Vec<(u64, &Split)> = (1..).zip(splits.iter().step_by(every)).collect();
-        let tried =
-            self.scenarios().into_iter().flat_map(|scenario| SLOWDOWNS.map(|s| (scenario, s)));
-        tried
+        self.tried()
+            .into_iter()
             .map(|(scenario, slowdown)| {
                 let of_split = |(seed, split): &(u64, &Split)| {
                     let slowed = self.slowed(scenario, *seed);
@@ -214,15 +219,20 @@ impl FalseAlarms {
     pub fn of(comparisons: &[Answers]) -> Self {
         let called =
             |answers: &[Answer]| answers.iter().filter(|answer| answer.verdict.is_change()).count();
-        let n = comparisons.len().max(1) as f64;
-        let configurations: usize = comparisons.iter().map(|a| called(&a.configurations)).sum();
-        let of_each = comparisons.first().map_or(1, |answers| answers.configurations.len()) as f64;
-        let any = |a: &&Answers| called(&a.configurations) + called(&a.groups) > 0;
+        let counted = comparisons.iter().map(|a| (called(&a.configurations), called(&a.groups)));
+        let of_each = comparisons.first().map_or(1, |answers| answers.configurations.len());
+        Self::counted(&counted.collect::<Vec<_>>(), of_each)
+    }
+
+    /// Of how many configurations, out of `of_each`, and groups each comparison called changed.
+    fn counted(called: &[(usize, usize)], of_each: usize) -> Self {
+        let n = called.len().max(1) as f64;
+        let configurations: usize = called.iter().map(|(configurations, _)| configurations).sum();
         Self {
-            comparisons: comparisons.len(),
-            with_any: comparisons.iter().filter(any).count(),
+            comparisons: called.len(),
+            with_any: called.iter().filter(|(c, groups)| c + groups > 0).count(),
             configurations_mean: configurations as f64 / n,
-            configurations_share: configurations as f64 / n / of_each,
+            configurations_share: configurations as f64 / n / of_each as f64,
         }
     }
 }

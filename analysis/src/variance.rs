@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::atomic_file::write_texts;
 use alpha_flops::experiment::Experiment;
 use alpha_flops::record::{ConfigurationRecord, Outcome, RunHeader};
 use alpha_flops::statistics::{Fences, Summary, quantile, sorted};
@@ -232,10 +232,8 @@ impl Variance {
         let failed = |source| VarianceError::Write { directory: directory.to_owned(), source };
         std::fs::create_dir_all(directory).map_err(failed)?;
         let json = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))? + "\n";
-        for (name, text) in [("variance.csv", self.csv_table().to_csv()), ("variance.json", json)] {
-            write_atomically(&directory.join(name), |file| file.write_all(text.as_bytes()))
-                .map_err(failed)?;
-        }
+        let texts = [("variance.csv", self.csv_table().to_csv()), ("variance.json", json)];
+        write_texts(directory, &texts).map_err(failed)?;
         for figure in plot::variance::figures(self) {
             plot::write(&figure, directory)?;
         }

@@ -3,21 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-fn alpha_flops(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_alpha-flops")).args(arguments).output().unwrap()
-}
+mod command;
 
-fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr_of_failure(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
+use command::{alpha_flops, stderr_of_failure, stdout, text};
 
 /// The made-up pickle as a dataset in a folder of its own.
 fn imported() -> (tempfile::TempDir, PathBuf) {
@@ -26,10 +16,6 @@ fn imported() -> (tempfile::TempDir, PathBuf) {
     let pickle = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/asperti_like.pickle");
     stdout(&alpha_flops(&["import", "asperti", pickle, "--out", text(&dataset)]));
     (directory, dataset)
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]

@@ -3,25 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-fn alpha_flops(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_alpha-flops")).args(arguments).output().unwrap()
-}
+mod command;
 
-fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr_of_failure(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use command::{alpha_flops, stderr_of_failure, stdout, text};
 
 /// The first two runs that were archived, one of them of the oldest schema, in a folder of their own.
 fn target(directory: &Path) -> PathBuf {

@@ -206,7 +206,7 @@ fn variance(runs: &[PathBuf]) -> Result<Variance, VarianceError> {
 
 /// One configuration of each kind that is worth a flag, and others that are not.
 fn conspicuous() -> Vec<Vec<f64>> {
-    let mut random = Random(11);
+    let mut random = Random::new(11);
     let mut draw = |launches: Launches, n| launches.draw(n, &mut random);
     let mut cold = draw(Launches::Autoregressive(0.0), 1000);
     cold[..50].iter_mut().for_each(|ns| *ns *= 1.3);
@@ -270,7 +270,7 @@ fn several_runs_are_taken_apart_into_components() {
     let folders: Vec<PathBuf> = [(1, 1.0), (2, 1.1), (1, 1.02), (2, 1.08)]
         .into_iter()
         .map(|(seed, slower)| {
-            let mut random = Random(seed);
+            let mut random = Random::new(seed);
             let launches = Launches::Autoregressive(0.0).draw(500, &mut random);
             write_run(runs.path(), seed, &[launches.iter().map(|ns| ns * slower).collect()])
         })

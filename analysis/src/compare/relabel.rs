@@ -21,10 +21,9 @@ const MOST: usize = 200;
 const LISTED: usize = 16;
 
 impl Question<'_> {
-    /// The contrasts of other divisions of the same runs, or of other pairs of the history; none where there is
-    /// no other. Variances are
-    /// shrunk towards the `prior` of the observed one: with another, p values of equal
-    /// differences would differ.
+    /// The contrasts of other divisions of the same runs, or of other pairs of the history; none where
+    /// there is no other. Variances are shrunk towards the `prior` of the observed one: with another,
+    /// p values of equal differences would differ.
     pub(super) fn relabelled(&self, prior: Option<Prior>) -> Vec<Contrasts> {
         let divided = |before: Vec<LnMedians>, after: Vec<LnMedians>| {
             Question { before: &before, after: &after, ..*self }.contrasts(prior)

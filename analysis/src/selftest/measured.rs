@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::criterion::{self, Rules};
-use super::{FalseAlarms, Found, Power, Runs, SLOWDOWNS, Slowed, Split};
+use super::{FalseAlarms, Found, Power, Runs, Slowed, Split};
 use crate::compare::sides::{self, Run};
 use crate::compare::{Aligned, CompareError, Options};
 use crate::dataset::Provenance;
@@ -160,9 +160,7 @@ impl Asked {
         };
         let unchanged: Vec<_> =
             (0..runs.grouping.len()).into_par_iter().map(|index| ask(index, 1.0)).collect();
-        let tried =
-            runs.scenarios().into_iter().flat_map(|scenario| SLOWDOWNS.map(|s| (scenario, s)));
-        let found = tried.map(|(scenario, slowdown)| {
+        let found = runs.tried().into_iter().map(|(scenario, slowdown)| {
             let slowed = runs.slowed(scenario, seed);
             let verdicts = slowed.configurations.par_iter();
             let verdicts: Vec<_> = verdicts.map(|index| ask(*index, 1.0 + slowdown)).collect();
@@ -174,23 +172,15 @@ impl Asked {
     /// Over all pairs.
     pub fn judged(runs: &Runs, asked: &[Self]) -> Judged {
         let called = |asked: &Self| asked.unchanged.iter().filter(|v| is_change(v)).count();
-        let n = asked.len().max(1) as f64;
-        let configurations = asked.iter().map(called).sum::<usize>() as f64;
-        let of_each = asked.first().map_or(1, |asked| asked.unchanged.len()) as f64;
-        let tried =
-            runs.scenarios().into_iter().flat_map(|scenario| SLOWDOWNS.map(|s| (scenario, s)));
-        let power = tried.enumerate().map(|(row, (scenario, slowdown))| {
+        let counted: Vec<_> = asked.iter().map(|asked| (called(asked), 0)).collect();
+        let of_each = asked.first().map_or(1, |asked| asked.unchanged.len());
+        let power = runs.tried().into_iter().enumerate().map(|(row, (scenario, slowdown))| {
             let found: Vec<Found> = asked.iter().map(|asked| asked.found[row]).collect();
             Power::of(scenario, slowdown, &found)
         });
         Judged {
             judge: "criterion, 1 run a side".to_owned(),
-            false_alarms: FalseAlarms {
-                comparisons: asked.len(),
-                with_any: asked.iter().filter(|asked| called(asked) > 0).count(),
-                configurations_mean: configurations / n,
-                configurations_share: configurations / n / of_each,
-            },
+            false_alarms: FalseAlarms::counted(&counted, of_each),
             power: power.collect(),
         }
     }

@@ -1,20 +1,27 @@
 //! Made-up launches whose median is known, and how often intervals hold it.
 
+use alpha_flops::random::random_bits;
 use alpha_flops::statistics::{median_interval_ranks, sorted};
 use alpha_flops_analysis::variance::dependence::Dependence;
 use alpha_flops_analysis::variance::interval::median_interval;
 
-/// SplitMix64 (Steele, Lea and Flood 2014), which makes unrelated numbers even of seeds in a row.
-pub struct Random(pub u64);
+/// The stream of a seed; seeds in a row make unrelated ones.
+pub struct Random {
+    seed: u64,
+    index: u64,
+}
 
 impl Random {
+    /// From its beginning.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, index: 0 }
+    }
+
     /// Uniform above 0 and up to 1.
     pub fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (((z ^ (z >> 31)) >> 11) + 1) as f64 / (1u64 << 53) as f64
+        let bits = random_bits(self.seed, self.index);
+        self.index += 1;
+        ((bits >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 
     /// Standard normal, by Box and Muller.
@@ -105,7 +112,7 @@ pub struct Coverage {
 impl Coverage {
     /// Of samples of `n`, drawn from `seed`.
     pub fn of(launches: Launches, n: usize, samples: u32, seed: u64) -> Self {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut coverage = Self::default();
         for _ in 0..samples {
             coverage.add(&launches.draw(n, &mut random), launches.median_ns());
