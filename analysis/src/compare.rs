@@ -31,9 +31,6 @@ use judge::{Answer, Answers, Design, Grouping, Question, Verdict};
 use noise::LnMedians;
 use sides::{Measured, Run};
 
-/// The exit status of runs that are not comparable or cannot be read.
-pub const NOT_COMPARABLE: u8 = 2;
-
 /// Of the fields of a comparison as JSON.
 pub const SCHEMA_VERSION: u32 = 1;
 

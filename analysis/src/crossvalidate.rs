@@ -17,7 +17,7 @@ use crate::table::{Column, Table};
 pub const FOLDS: u64 = 10;
 
 /// What is left out together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeaveOut {
     /// An experiment: shapes of another kind
@@ -26,6 +26,17 @@ pub enum LeaveOut {
     Series,
     /// A tenth of the configurations, chosen by their id: shapes between those known
     Fold,
+}
+
+impl LeaveOut {
+    /// `experiment`, `series` or `fold`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Experiment => "experiment",
+            Self::Series => "series",
+            Self::Fold => "fold",
+        }
+    }
 }
 
 /// Errors of one variant over the predictions of all parts.

@@ -21,7 +21,7 @@ use thiserror::Error;
 use crate::dataset::Provenance;
 
 /// How FLOPs, in millions, are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FlopConvention {
     /// A multiply–add counts once: `H·W·K²·C_in·C_out / 10⁶`, as both studies' code computes
@@ -31,7 +31,7 @@ pub enum FlopConvention {
 }
 
 /// How `S_K`, which "grows slowly with K" (paper, section 3), is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KernelTerm {
     /// `S_K = ln(K·K) + 1`, by the kernel's area: the original study
@@ -51,9 +51,7 @@ pub enum KernelGroup {
 }
 
 /// What a fit makes small.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Objective {
     /// Squares of `T̂ − T`, in milliseconds, as both studies do: the longest decide

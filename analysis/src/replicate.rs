@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::import;
 use crate::import::criterion::Imported;
-use crate::sweep::{Done, Request, SweepCommandError, SweepProtocol, prepare};
+use crate::sweep::{Done, OpenSweep, Request, SweepCommandError, SweepProtocol, prepare};
 
 pub mod series;
 
@@ -90,17 +90,17 @@ impl ReplicateError {
     }
 }
 
-/// Measures the sweep that α-FLOPs is fitted to, by the protocol of A–G, with `budget` or what the
+/// Opens the sweep that α-FLOPs is fitted to, by the protocol of A–G, with `budget` or what the
 /// settings' budget says, in a folder beside the runs. A sweep with the same settings that was
 /// interrupted, or whose A–G were, is taken up again.
 ///
 /// # Errors
 /// [`ReplicateError`] where there is no backend, or what was measured cannot be kept.
-pub fn measure_sweep(budget: Option<Duration>) -> Result<Done, ReplicateError> {
+pub fn open_sweep(budget: Option<Duration>) -> Result<OpenSweep, ReplicateError> {
     let runs = runs()?;
     let sweep = prepare(|settings| request(settings, budget))?;
     let folder = runs.join(format!("sweep-{:016x}", sweep.digest()));
-    Ok(sweep.measure(&folder)?)
+    Ok(sweep.open(&folder)?)
 }
 
 fn request(settings: &Settings, budget: Option<Duration>) -> Request {

@@ -1,11 +1,10 @@
-//! `alpha-flops sweep`: a sweep on the backend that the settings say, with a progress bar.
+//! A sweep on the backend that the settings say.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::IsTerminal;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use alpha_flops::backend::{Backend, BackendError};
 use alpha_flops::environment::Platform;
@@ -18,14 +17,7 @@ use alpha_flops::sweep::order::Shard;
 use alpha_flops::sweep::{
     Counts, Progress, Status, Sweep, SweepError, SweepPlan, WARM_UP_LAUNCHES,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use thiserror::Error;
-
-/// Exit status where the sweep has ended and some configurations failed: repeated, it has nothing to do.
-pub const SOME_FAILED: u8 = 3;
-
-/// Exit status where the device was lost: the same command continues. It is the system's `EX_TEMPFAIL`.
-pub const DEVICE_LOST: u8 = 75;
 
 /// What is asked for on the command line; the rest is settings.
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +39,22 @@ pub struct Request {
 }
 
 /// What a time of a sweep means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SweepProtocol {
     /// Launches back to back, one time for all of them, as in the published code.
-    #[default]
     Throughput,
     /// Launches one by one.
     Latency,
+}
+
+impl SweepProtocol {
+    /// `throughput` or `latency`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Throughput => "throughput",
+            Self::Latency => "latency",
+        }
+    }
 }
 
 /// Why there is no sweep.
@@ -166,100 +167,50 @@ impl Prepared {
         hasher.finish()
     }
 
-    /// Begins the sweep in `folder`, or continues it, until the grid or the budget ends.
+    /// Begins the sweep in `folder`, or continues it.
     ///
     /// # Errors
-    /// [`SweepCommandError`] where the folder holds another sweep, or an outcome cannot be kept;
-    /// what was measured before is safe.
-    pub fn measure(mut self, folder: &Path) -> Result<Done, SweepCommandError> {
+    /// [`SweepCommandError`] where the folder holds another sweep, or cannot be written.
+    pub fn open(mut self, folder: &Path) -> Result<OpenSweep, SweepCommandError> {
         let session = Session::now(self.backend.empty_launch()?, self.why_cpu);
-        let mut sweep = Sweep::open(folder, self.plan, session, self.part_interval)?;
-        say_what_is_swept(&sweep, folder);
-        let (bar, mut said) = (bar(&sweep), Instant::now());
-        let mut show = |progress: Progress<'_>| show(&bar, &mut said, progress);
-        let status = sweep.measure(self.backend.as_mut(), &mut show);
-        bar.finish_and_clear();
-        let status = status?;
-        Ok(Done { folder: folder.to_owned(), status, counts: sweep.counts().clone() })
+        let sweep = Sweep::open(folder, self.plan, session, self.part_interval)?;
+        Ok(OpenSweep { sweep, backend: self.backend, folder: folder.to_owned() })
     }
 }
 
-#[allow(clippy::print_stderr, reason = "results alone go to standard output")]
-fn say_what_is_swept(sweep: &Sweep, folder: &Path) {
-    let plan = &sweep.header().plan;
-    let comparable = plan.comparable();
-    eprintln!(
-        "sweep: grid {}, shard {} of {} configurations, seed {}, {}, {}",
-        plan.grid,
-        plan.shard,
-        plan.grid.configurations(),
-        plan.seed,
-        plan.protocol_line(),
-        match plan.budget {
-            Some(budget) => format!("budget {}", rounded(budget)),
-            None => "no budget".to_owned(),
-        }
-    );
-    eprintln!(
-        "device: {} ({}), {}",
-        comparable.device,
-        comparable.backend,
-        plan.platform.versions()
-    );
-    let visited = sweep.counts().visited();
-    if visited > 0 {
-        let all = plan.configurations();
-        eprintln!("continuing {}: {visited} of {all} configurations are visited", folder.display());
-    }
-    for damaged in &sweep.damaged {
-        eprintln!("measured again: {damaged}");
-    }
+/// A sweep in its folder, ready to be measured.
+pub struct OpenSweep {
+    sweep: Sweep,
+    backend: Box<dyn Backend>,
+    folder: PathBuf,
 }
 
-/// A bar on standard error, where that is a terminal. It draws when something is done: a thread of
-/// its own would disturb what is measured.
-fn bar(sweep: &Sweep) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr_with_hz(2)
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let length = u64::from(sweep.header().plan.configurations());
-    let bar = ProgressBar::with_draw_target(Some(length), target);
-    let template = "[{bar:24}] {pos}/{len} {wide_msg}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
+impl OpenSweep {
+    /// What was measured so far, and what is to be.
+    pub fn sweep(&self) -> &Sweep {
+        &self.sweep
     }
-    bar.set_position(sweep.counts().visited());
-    bar.reset_eta();
-    bar
-}
 
-/// Where there is no terminal for the bar, a line now and then.
-const LINE_INTERVAL: Duration = Duration::from_secs(30);
+    /// Where it is kept.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
 
-#[allow(clippy::print_stderr, reason = "results alone go to standard output")]
-fn show(bar: &ProgressBar, said: &mut Instant, progress: Progress<'_>) {
-    if bar.is_hidden() && said.elapsed() < LINE_INTERVAL {
-        return;
+    /// Measures until the grid or the budget ends.
+    ///
+    /// # Errors
+    /// [`SweepCommandError`] where an outcome cannot be kept; what was measured before is safe.
+    pub fn measure(
+        mut self,
+        on_progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Done, SweepCommandError> {
+        let status = self.sweep.measure(self.backend.as_mut(), on_progress)?;
+        Ok(Done { folder: self.folder, status, counts: self.sweep.counts().clone() })
     }
-    let counts = progress.counts;
-    // skipping takes no time: counted in, it would hide how fast measuring goes
-    let rate = counts.measured as f64 / counts.used_s.max(f64::MIN_POSITIVE);
-    let left = progress.time_left.map_or(String::new(), |left| format!(", {} left", rounded(left)));
-    let skipped: u64 = counts.skipped.values().sum();
-    let measured = counts.measured;
-    let message = format!("{measured} measured ({rate:.1}/s), {skipped} skipped{left}");
-    if bar.is_hidden() {
-        *said = Instant::now();
-        eprintln!("sweep: {message}");
-    }
-    bar.set_message(message);
-    bar.set_position(counts.visited());
 }
 
 /// `4m 10s`: to the second, and no finer.
-pub(crate) fn rounded(time: Duration) -> String {
+pub fn rounded(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, s) => format!("{s}s"),

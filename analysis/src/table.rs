@@ -4,18 +4,6 @@ use std::ops::RangeInclusive;
 
 use crate::dataset::Provenance;
 
-/// What a command prints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum OutputFormat {
-    /// Aligned text for people
-    #[default]
-    Table,
-    /// Comma-separated values with a header, units in the names
-    Csv,
-    /// JSON with stable field names
-    Json,
-}
-
 /// Which side of its column a cell keeps to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alignment {

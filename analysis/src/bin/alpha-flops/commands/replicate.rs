@@ -1,0 +1,130 @@
+use std::path::{Path, PathBuf};
+
+use alpha_flops::settings::parse_budget;
+use alpha_flops_analysis::import::criterion::{self, Imported};
+use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
+use alpha_flops_analysis::replicate::{self, ReplicateError, series, series::Series};
+use alpha_flops_analysis::report::{self, Input, Report};
+use alpha_flops_analysis::sweep::Done;
+use clap::Args;
+
+use crate::output::{Format, print_summary, say, summary_formats};
+use crate::values::{Budget, kernel_terms};
+use crate::{Context, Exit, Result, progress};
+
+/// Measure a sweep and experiments A–G, fit α-FLOPs to the sweep, judge it by A–G, and write figures,
+/// tables and answers
+///
+/// What is measured is set by ALPHA_FLOPS_… variables or bench.toml (see the README). An interrupted
+/// run resumes when the command is repeated.
+#[derive(Args)]
+pub struct ReplicateArgs {
+    /// Where the report goes; by default `report` in the run's folder
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Measure A–G so many times, each in processes of its own; the runs take turns with half as many
+    /// orders (seeds). The sweep is measured once, before; the report is of the first run. The time
+    /// budget is that of each run
+    #[arg(long, value_name = "N", default_value = "1",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Compare outputs of every configuration with a direct sum before measuring it
+    #[arg(long)]
+    verify: bool,
+    /// What measuring the sweep may take, e.g. 90s or 2h [default: a quarter of the time budget of
+    /// A–G, in addition to it; without one, 60s]
+    #[arg(long, value_name = "TIME", value_parser = parse_budget)]
+    sweep_budget: Option<Budget>,
+    /// Measure no sweep: α-FLOPs is fitted to A–G, and judged by what it was fitted to
+    #[arg(long, conflicts_with = "sweep_budget")]
+    no_sweep: bool,
+    /// How the fit computes S_K
+    #[arg(long, value_parser = kernel_terms(), default_value_t = KernelTerm::Side)]
+    s_k: KernelTerm,
+    /// What to print at the end; with `json` the progress goes to standard error
+    #[arg(long, value_parser = summary_formats(), default_value = "table")]
+    format: Format,
+    /// Measure only configurations whose id matches, e.g. '^D/'
+    filter: Option<String>,
+}
+
+pub fn run(args: &ReplicateArgs) -> Result<Exit> {
+    let verify = args.verify.then(|| "--verify".to_owned());
+    let arguments: Vec<String> = args.filter.iter().cloned().chain(verify).collect();
+    if args.runs > 1 {
+        return run_series(args, &arguments);
+    }
+    let swept = (!args.no_sweep).then(|| measure_sweep(args)).transpose()?;
+    let measured = replicate::measure(&arguments, args.format == Format::Json)?;
+    let imported = criterion::read(&measured.run)?;
+    imported.dataset.write(&measured.run.join("dataset.csv"))?;
+    if let Some(swept) = &swept {
+        replicate::keep_sweep(swept, &measured.run)?;
+    }
+    let (report, out) = report_of_run(args, &measured.run, &imported)?;
+    print_summary(args.format, &report.summary(&out), &report)?;
+    Ok(Exit::success_if(measured.complete && imported.rejected.is_empty()))
+}
+
+fn measure_sweep(args: &ReplicateArgs) -> Result<Done, ReplicateError> {
+    Ok(progress::measure(replicate::open_sweep(args.sweep_budget.flatten())?)?)
+}
+
+/// The report of a run just measured, fitted to the sweep that was measured for it.
+fn report_of_run(
+    args: &ReplicateArgs,
+    run: &Path,
+    imported: &Imported,
+) -> Result<(Report, PathBuf)> {
+    let swept = replicate::kept_sweep(run)?;
+    let out = args.out.clone().unwrap_or_else(|| run.join("report"));
+    let mut input = Input::of(imported);
+    if let Some(swept) = &swept {
+        input.fit_to(swept, args.s_k, FlopConvention::Macs);
+    }
+    input.fit_in_sample(args.s_k, FlopConvention::Macs);
+    Ok((report::write(&[input], &out)?, out))
+}
+
+/// Several runs, and the report of the first.
+fn run_series(args: &ReplicateArgs, arguments: &[String]) -> Result<Exit> {
+    let as_json = args.format == Format::Json;
+    let mut series = Series::open(args.runs as usize, arguments)?;
+    if series.done_before > 0 {
+        let (done, of) = (series.done_before, args.runs);
+        say(&format!("series: going on, {done} of {of} runs are measured"));
+    }
+    let has_sweep = match series.runs().first() {
+        Some(first) => replicate::kept_sweep(&first.run)?.is_some(),
+        None => false,
+    };
+    let swept = (!args.no_sweep && !has_sweep).then(|| measure_sweep(args)).transpose()?;
+    while let Some(next) = series.next() {
+        say(&format!("series: {next}"));
+        series.measure(&next, as_json)?;
+    }
+    let runs = series.runs().to_vec();
+    let first = runs.first().context("no run in the series")?;
+    let imported =
+        runs.iter().map(|run| criterion::read(&run.run)).collect::<Result<Vec<_>, _>>()?;
+    for (run, imported) in runs.iter().zip(&imported) {
+        imported.dataset.write(&run.run.join("dataset.csv"))?;
+    }
+    if let Some(swept) = &swept {
+        replicate::keep_sweep(swept, &first.run)?;
+    }
+    let (report, out) = report_of_run(args, &first.run, &imported[0])?;
+    let table = series::table(&runs, &imported[0].dataset.provenance);
+    let summary = format!(
+        "\nrun 1 of {}:\n{}\n{}\n{}",
+        runs.len(),
+        report.summary(&out),
+        table.to_text(),
+        series::next_commands(&runs)
+    );
+    let json = serde_json::json!({ "runs": runs, "report": report });
+    print_summary(args.format, &summary, &json)?;
+    series.finish()?;
+    let is_sound = imported.iter().all(|imported| imported.rejected.is_empty());
+    Ok(Exit::success_if(is_sound && runs.iter().all(|run| run.complete)))
+}

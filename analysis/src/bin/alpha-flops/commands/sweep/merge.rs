@@ -1,0 +1,32 @@
+use std::path::PathBuf;
+
+use alpha_flops::sweep::merge::merge;
+use alpha_flops_analysis::import::sweep::read_shards;
+use alpha_flops_analysis::sweep::Done;
+use clap::Args;
+
+use crate::commands::import;
+use crate::output::{Format, print};
+use crate::{Exit, Result};
+
+/// Join all shards of a sweep
+///
+/// They must agree on grid, seed, protocol, kind of machine and versions, and each must be there once.
+#[derive(Args)]
+pub struct SweepMergeArgs {
+    /// The shards' folders, in any order
+    #[arg(required = true, value_name = "DIR")]
+    shards: Vec<PathBuf>,
+    /// The new folder, or a dataset to write (.csv or .parquet)
+    #[arg(long, value_name = "DIR|FILE")]
+    out: PathBuf,
+}
+
+pub fn run(args: &SweepMergeArgs) -> Result<Exit> {
+    if args.out.extension().is_some_and(|extension| extension == "csv" || extension == "parquet") {
+        return import::write(&read_shards(&args.shards)?, &args.out, Format::Table);
+    }
+    let header = merge(&args.shards, &args.out)?;
+    let counts = header.counts.unwrap_or_default();
+    print(&Done { folder: args.out.clone(), status: header.status, counts }.to_string())
+}

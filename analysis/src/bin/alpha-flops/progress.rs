@@ -1,0 +1,91 @@
+//! Progress of what takes long, on standard error.
+
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+use alpha_flops::sweep::{Progress, Sweep};
+use alpha_flops_analysis::sweep::{Done, OpenSweep, SweepCommandError, rounded};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::output::say;
+
+/// Measures a sweep, with a bar.
+pub fn measure(open: OpenSweep) -> Result<Done, SweepCommandError> {
+    say_what_is_swept(&open);
+    let (bar, mut said) = (bar(open.sweep()), Instant::now());
+    let done = open.measure(&mut |progress| show(&bar, &mut said, progress));
+    bar.finish_and_clear();
+    done
+}
+
+fn say_what_is_swept(open: &OpenSweep) {
+    let sweep = open.sweep();
+    let plan = &sweep.header().plan;
+    let comparable = plan.comparable();
+    say(&format!(
+        "sweep: grid {}, shard {} of {} configurations, seed {}, {}, {}",
+        plan.grid,
+        plan.shard,
+        plan.grid.configurations(),
+        plan.seed,
+        plan.protocol_line(),
+        match plan.budget {
+            Some(budget) => format!("budget {}", rounded(budget)),
+            None => "no budget".to_owned(),
+        }
+    ));
+    say(&format!(
+        "device: {} ({}), {}",
+        comparable.device,
+        comparable.backend,
+        plan.platform.versions()
+    ));
+    let visited = sweep.counts().visited();
+    if visited > 0 {
+        let (folder, all) = (open.folder().display(), plan.configurations());
+        say(&format!("continuing {folder}: {visited} of {all} configurations are visited"));
+    }
+    for damaged in &sweep.damaged {
+        say(&format!("measured again: {damaged}"));
+    }
+}
+
+/// A bar on standard error, where that is a terminal. It draws when something is done: a thread of
+/// its own would disturb what is measured.
+fn bar(sweep: &Sweep) -> ProgressBar {
+    let target = if stderr().is_terminal() {
+        ProgressDrawTarget::stderr_with_hz(2)
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let length = u64::from(sweep.header().plan.configurations());
+    let bar = ProgressBar::with_draw_target(Some(length), target);
+    if let Ok(style) = ProgressStyle::with_template("[{bar:24}] {pos}/{len} {wide_msg}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_position(sweep.counts().visited());
+    bar.reset_eta();
+    bar
+}
+
+/// Where there is no terminal for the bar, a line now and then.
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
+
+fn show(bar: &ProgressBar, said: &mut Instant, progress: Progress<'_>) {
+    if bar.is_hidden() && said.elapsed() < LINE_INTERVAL {
+        return;
+    }
+    let counts = progress.counts;
+    // skipping takes no time: counted in, it would hide how fast measuring goes
+    let rate = counts.measured as f64 / counts.used_s.max(f64::MIN_POSITIVE);
+    let left = progress.time_left.map_or(String::new(), |left| format!(", {} left", rounded(left)));
+    let skipped: u64 = counts.skipped.values().sum();
+    let measured = counts.measured;
+    let message = format!("{measured} measured ({rate:.1}/s), {skipped} skipped{left}");
+    if bar.is_hidden() {
+        *said = Instant::now();
+        say(&format!("sweep: {message}"));
+    }
+    bar.set_message(message);
+    bar.set_position(counts.visited());
+}
