@@ -6,6 +6,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::file_error::FileError;
+
 /// Creates or replaces the file at `path` with what `write` writes.
 ///
 /// The content goes to a temporary name in the same directory (a rename is atomic only within one
@@ -13,12 +15,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// stays as it was and the temporary one is removed.
 ///
 /// # Errors
-/// Whatever the system or `write` said, of the same [`io::ErrorKind`], with the path in front.
+/// [`FileError`] with what the system or `write` said.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>,
-) -> io::Result<()> {
-    let (temporary, file) = create_temporary(path).map_err(|error| naming(path, &error))?;
+) -> Result<(), FileError> {
+    let (temporary, file) =
+        create_temporary(path).map_err(|error| FileError::write(path, error))?;
     let replaced = write_durably(file, write)
         .and_then(|()| fs::rename(&temporary, path))
         // the rename itself must survive a power cut, too
@@ -26,7 +29,7 @@ pub fn write_atomically(
     replaced.map_err(|error| {
         // after a successful rename there is nothing under this name, which is as well
         let _ = fs::remove_file(&temporary);
-        naming(path, &error)
+        FileError::write(path, error)
     })
 }
 
@@ -34,7 +37,7 @@ pub fn write_atomically(
 ///
 /// # Errors
 /// As [`write_atomically`]; the files before it are written then.
-pub fn write_texts(directory: &Path, texts: &[(&str, String)]) -> io::Result<()> {
+pub fn write_texts(directory: &Path, texts: &[(&str, String)]) -> Result<(), FileError> {
     texts.iter().try_for_each(|(name, text)| {
         write_atomically(&directory.join(name), |out| out.write_all(text.as_bytes()))
     })
@@ -82,11 +85,6 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The same error with the path it is about.
-fn naming(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,7 +114,7 @@ mod tests {
             Err(io::Error::new(io::ErrorKind::StorageFull, "no space left"))
         })
         .unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(error.kind(), Some(io::ErrorKind::StorageFull));
         assert!(error.to_string().contains("a.txt: no space left"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(names_in(directory.path()), ["a.txt"]);
@@ -127,7 +125,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("absent/a.txt");
         let error = write_atomically(&path, |out| out.write_all(b"x")).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(error.kind(), Some(io::ErrorKind::NotFound));
         assert!(error.to_string().contains("absent/a.txt"), "{error}");
         assert!(write_atomically(Path::new("/"), |_| Ok(())).is_err());
     }

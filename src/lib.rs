@@ -3,6 +3,8 @@
 //! Data flows one way, and a module uses only what stands above it here:
 //!
 //! ```text
+//! file_error          which file could not be used, why, and what to do
+//! atomic_file         files that are wholly there or not
 //! units, shape        what a convolution is, and how much of it
 //! experiment          which convolutions are measured, and why
 //! protocol            what one timed launch means, and how many are enough
@@ -29,6 +31,7 @@ pub mod atomic_file;
 pub mod backend;
 pub mod environment;
 pub mod experiment;
+pub mod file_error;
 pub mod host;
 pub mod measure;
 pub mod protocol;

@@ -27,6 +27,7 @@ use crate::backend::device::DeviceStates;
 use crate::backend::plan::PlanRecord;
 use crate::environment::{Conditions, Platform};
 use crate::experiment::{Configuration, Experiment};
+use crate::file_error::FileError;
 use crate::measure::{SampleTimes, Stopped, WarmUp};
 use crate::settings::Settings;
 use crate::shape::ConvShape;
@@ -246,20 +247,9 @@ pub struct Part {
 /// Why a run's folder cannot be used.
 #[derive(Debug, Error)]
 pub enum RecordError {
-    /// The system refused.
-    #[error("{path}: {source}{}", hint(.source))]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What it said.
-        source: io::Error,
-    },
-    /// A file cannot be written; the error names it.
-    #[error("{source}{}", hint(.source))]
-    Write {
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A file or folder cannot be used.
+    #[error(transparent)]
+    File(FileError),
     /// A file is not what this code writes.
     #[error("{path}: {reason}")]
     Content {
@@ -279,15 +269,17 @@ pub enum RecordError {
     Launches(#[from] LaunchesError),
 }
 
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull => {
-            "; what was measured is safe: free some space and repeat the command to resume"
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; set ALPHA_FLOPS_RUNS to a folder that can be written"
-        }
-        _ => "",
+impl From<FileError> for RecordError {
+    fn from(error: FileError) -> Self {
+        Self::File(match error.kind() {
+            Some(io::ErrorKind::StorageFull) => error.with_hint(
+                "what was measured is safe: free some space and repeat the command to resume",
+            ),
+            Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+                error.with_hint("set ALPHA_FLOPS_RUNS to a folder that can be written")
+            }
+            _ => error,
+        })
     }
 }
 
@@ -442,8 +434,7 @@ fn read_header(folder: &Path) -> Result<RunHeader, RecordError> {
 }
 
 fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, RecordError> {
-    let bytes =
-        fs::read(path).map_err(|source| RecordError::Io { path: path.to_owned(), source })?;
+    let bytes = fs::read(path).map_err(|error| FileError::read(path, error))?;
     serde_json::from_slice(&bytes)
         .map_err(|e| RecordError::Content { path: path.to_owned(), reason: e.to_string() })
 }

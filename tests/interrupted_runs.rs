@@ -285,7 +285,7 @@ fn unwritable_folder() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("a-file");
     std::fs::write(&file, "").unwrap();
-    let Err(RunError::Record(error @ RecordError::Io { .. })) = open(&file) else {
+    let Err(RunError::Record(error @ RecordError::File(_))) = open(&file) else {
         panic!("a run below a file");
     };
     assert!(error.to_string().contains("a-file"), "{error}");

@@ -11,9 +11,9 @@
 
 use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
+use alpha_flops::file_error::FileError;
 use alpha_flops::record::{Comparable, FinishedRun, RunHeader};
 use serde::Serialize;
 use thiserror::Error;
@@ -109,14 +109,9 @@ pub enum ArchiveError {
         /// What differs, the run's first.
         differences: Vec<String>,
     },
-    /// A folder or file cannot be read.
-    #[error("{path}: {source}")]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A folder or file cannot be read or created.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A dataset without its environment.
     #[error(
         "{path}: no environment beside it, expected {expected}\nhint: both are written by \
@@ -203,8 +198,7 @@ pub fn add(run: &Path, root: &Path, target: Option<&str>) -> Result<Added, Archi
     }
     let target = root.join(name);
     check_place(run, &header, &dataset, &target)?;
-    fs::create_dir_all(&target)
-        .map_err(|source| ArchiveError::Read { path: target.clone(), source })?;
+    fs::create_dir_all(&target).map_err(|error| FileError::create(&target, error))?;
     let path = target.join(format!("{}.csv", header.run_id));
     criterion::write_environment(run, &environment_of(&path))?;
     dataset.write(&path)?;
@@ -259,7 +253,7 @@ fn check_place(
 /// # Errors
 /// [`ArchiveError`] where the folder cannot be read, or one of the runs not; it names the file.
 pub fn read(target: &Path) -> Result<Vec<Archived>, ArchiveError> {
-    let error = |source| ArchiveError::Read { path: target.to_owned(), source };
+    let error = |error| FileError::read(target, error);
     let mut archived = Vec::new();
     for entry in fs::read_dir(target).map_err(error)? {
         let path = entry.map_err(error)?.path();

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use alpha_flops::atomic_file::write_texts;
+use alpha_flops::file_error::FileError;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -480,7 +481,7 @@ impl Comparison {
     /// # Errors
     /// [`CompareError`] where that fails.
     pub fn write(&self, directory: &Path) -> Result<(), CompareError> {
-        let failed = |source| CompareError::Write { directory: directory.to_owned(), source };
+        let failed = |error| FileError::create(directory, error);
         std::fs::create_dir_all(directory).map_err(failed)?;
         let json = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))? + "\n";
         let texts = [
@@ -488,7 +489,7 @@ impl Comparison {
             ("comparison.json", json),
             ("comparison.md", self.to_markdown()),
         ];
-        write_texts(directory, &texts).map_err(failed)?;
+        write_texts(directory, &texts)?;
         let figures = plot::compare::figures(self);
         figures.par_iter().try_for_each(|figure| plot::write(figure, directory))?;
         Ok(())

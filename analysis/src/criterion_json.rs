@@ -14,6 +14,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use alpha_flops::file_error::FileError;
 use alpha_flops::statistics::Fences;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -40,13 +41,8 @@ pub struct Benchmark {
 #[derive(Debug, Error)]
 pub enum CriterionError {
     /// It is missing or unreadable.
-    #[error("{path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It is cut, or not criterion's.
     #[error("{path}: {reason}; criterion was interrupted, or another version of it wrote this")]
     Content {
@@ -123,7 +119,7 @@ pub struct Found {
 /// Every benchmark folder of a baseline under `home`, in the order of their paths.
 ///
 /// # Errors
-/// [`CriterionError::Read`] where `home` itself cannot be listed.
+/// [`CriterionError::File`] where `home` itself cannot be listed.
 pub fn benchmarks(home: &Path, baseline: &str) -> Result<Vec<Found>, CriterionError> {
     let mut found = Vec::new();
     for group in folders(home)? {
@@ -139,7 +135,7 @@ pub fn benchmarks(home: &Path, baseline: &str) -> Result<Vec<Found>, CriterionEr
 }
 
 fn folders(path: &Path) -> Result<Vec<PathBuf>, CriterionError> {
-    let error = |source| CriterionError::Read { path: path.to_owned(), source };
+    let error = |error| FileError::read(path, error);
     let mut folders = Vec::new();
     for entry in fs::read_dir(path).map_err(error)? {
         let entry = entry.map_err(error)?.path();
@@ -152,8 +148,7 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>, CriterionError> {
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CriterionError> {
-    let bytes =
-        fs::read(path).map_err(|source| CriterionError::Read { path: path.to_owned(), source })?;
+    let bytes = fs::read(path).map_err(|error| FileError::read(path, error))?;
     serde_json::from_slice(&bytes)
         .map_err(|e| CriterionError::Content { path: path.to_owned(), reason: e.to_string() })
 }

@@ -5,11 +5,12 @@
 //! validated row by row; what is written is validated the same way, so it can be read back.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::backend::device::{SIMULATED, SIMULATED_BACKEND, STAND_IN, STAND_IN_BACKEND};
+use alpha_flops::file_error::FileError;
 use alpha_flops::shape::ConvShape;
 use alpha_flops::units::Nanoseconds;
 use thiserror::Error;
@@ -144,17 +145,9 @@ pub struct Dataset {
 /// Why a dataset could not be read or written.
 #[derive(Debug, Error)]
 pub enum DatasetError {
-    /// The file could not be opened or read.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The file could not be written; the message names it.
+    /// The file could not be read or written.
     #[error(transparent)]
-    Write(#[from] io::Error),
+    File(#[from] FileError),
     /// The name says neither CSV nor Parquet.
     #[error("{path}: a dataset's name ends in .csv or .parquet")]
     Extension {

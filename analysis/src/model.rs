@@ -13,6 +13,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use alpha_flops::file_error::FileError;
 use alpha_flops::shape::ConvShape;
 use alpha_flops::units::Nanoseconds;
 use serde::{Deserialize, Serialize};
@@ -142,13 +143,8 @@ pub enum PredictError {
 #[derive(Debug, Error)]
 pub enum CoefficientsError {
     /// It could not be read.
-    #[error("cannot read coefficients from {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It is not the JSON that `fit` writes.
     #[error("{path}: no coefficients file: {source}; write one with `fit … --out FILE`")]
     Json {
@@ -431,8 +427,7 @@ impl Coefficients {
     /// # Errors
     /// [`CoefficientsError`], which names the file and what is wrong with it.
     pub fn read(path: &Path) -> Result<Self, CoefficientsError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| CoefficientsError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|error| FileError::read(path, error))?;
         let file: CoefficientsFile = serde_json::from_str(&text)
             .map_err(|source| CoefficientsError::Json { path: path.to_owned(), source })?;
         file.validate(path)

@@ -3,9 +3,10 @@
 //! [`paper`], [`region`], [`compare`], [`history`] and [`variance`] compute what is shown, [`figure`] is
 //! the picture as plain data, [`draw`] makes SVG and PNG of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::file_error::FileError;
 use thiserror::Error;
 
 pub mod axis;
@@ -30,13 +31,8 @@ pub enum PlotError {
     #[error("could not rasterise the figure: {0}")]
     Raster(String),
     /// A file could not be written.
-    #[error("could not write {path}: {source}", path = path.display())]
-    Write {
-        /// Which one.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// Pixels of the PNG for one of the drawing, so that it is sharp on paper and dense screens.
@@ -51,8 +47,7 @@ pub fn write(figure: &Figure, directory: &Path) -> Result<(), PlotError> {
     let png = draw::png(&svg, PNG_SCALE)?;
     for (extension, content) in [("svg", svg.as_bytes()), ("png", &png)] {
         let path = directory.join(format!("{}.{extension}", figure.name));
-        write_atomically(&path, |file| file.write_all(content))
-            .map_err(|source| PlotError::Write { path, source })?;
+        write_atomically(&path, |file| file.write_all(content))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use alpha_flops::file_error::FileError;
 use alpha_flops::record::RecordError;
 use alpha_flops::settings::{Requested, Settings, SettingsError};
 use alpha_flops::sweep::SweepError;
@@ -54,14 +55,9 @@ pub enum ReplicateError {
     /// The sweep cannot be read again.
     #[error(transparent)]
     Swept(#[from] SweepError),
-    /// The folder of runs cannot be made.
-    #[error("{path}: {source}; set ALPHA_FLOPS_RUNS to a folder that can be written")]
-    Runs {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    /// The folder of runs cannot be written.
+    #[error(transparent)]
+    Runs(FileError),
     /// Cargo could not be started.
     #[error("cannot start {program}: {source}; the benchmarks are built and run by cargo")]
     Cargo {
@@ -81,6 +77,12 @@ pub enum ReplicateError {
         /// Where runs are kept.
         runs: PathBuf,
     },
+}
+
+impl From<FileError> for ReplicateError {
+    fn from(error: FileError) -> Self {
+        Self::Runs(error.with_hint("set ALPHA_FLOPS_RUNS to a folder that can be written"))
+    }
 }
 
 impl ReplicateError {
@@ -127,8 +129,7 @@ fn request(settings: &Settings, budget: Option<Duration>) -> Request {
 /// [`ReplicateError`] where it cannot be moved.
 pub fn keep_sweep(swept: &Done, run: &Path) -> Result<(), ReplicateError> {
     let folder = sweep_of(run);
-    std::fs::rename(&swept.folder, &folder)
-        .map_err(|source| ReplicateError::Runs { path: folder, source })
+    std::fs::rename(&swept.folder, &folder).map_err(|error| FileError::write(&folder, error).into())
 }
 
 /// Reads the sweep that was measured for a run, if one was.
@@ -148,8 +149,7 @@ fn sweep_of(run: &Path) -> PathBuf {
 fn runs() -> Result<PathBuf, ReplicateError> {
     let runs = Requested::of_workspace()?.runs();
     let runs = std::path::absolute(&runs).unwrap_or(runs);
-    std::fs::create_dir_all(&runs)
-        .map_err(|source| ReplicateError::Runs { path: runs.clone(), source })?;
+    std::fs::create_dir_all(&runs).map_err(|error| FileError::create(&runs, error))?;
     Ok(runs)
 }
 

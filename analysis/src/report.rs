@@ -1,10 +1,10 @@
 //! The report on one or several datasets: everything computed first ([`Report`], which is also
 //! `report.json`), then formatted (`report.md`), with the figures drawn beside it.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use alpha_flops::atomic_file::write_texts;
+use alpha_flops::file_error::FileError;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -174,20 +174,12 @@ pub enum ReportError {
         /// The run of a real device.
         measured: String,
     },
-    /// A directory could not be made.
-    #[error("cannot create {path}: {source}", path = path.display())]
-    Directory {
-        /// Which one.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A file or folder could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A figure failed.
     #[error(transparent)]
     Plot(#[from] PlotError),
-    /// The report itself could not be written; the error names the file.
-    #[error("cannot write the report: {0}")]
-    Write(#[source] io::Error),
     /// The report could not be expressed as JSON.
     #[error("cannot express the report as JSON: {0}")]
     Json(#[from] serde_json::Error),
@@ -262,8 +254,7 @@ pub fn write(inputs: &[Input<'_>], directory: &Path) -> Result<Report, ReportErr
     let sets = figure_sets(inputs);
     for set in &sets {
         let path = directory.join(&set.directory);
-        std::fs::create_dir_all(&path)
-            .map_err(|source| ReportError::Directory { path: path.clone(), source })?;
+        std::fs::create_dir_all(&path).map_err(|error| FileError::create(&path, error))?;
         for figure in &set.figures {
             plot::write(figure, &path)?;
         }
@@ -271,7 +262,7 @@ pub fn write(inputs: &[Input<'_>], directory: &Path) -> Result<Report, ReportErr
     let report = report(inputs, &sets);
     let json = serde_json::to_string_pretty(&report)? + "\n";
     let texts = [("report.json", json), ("report.md", report.to_markdown())];
-    write_texts(directory, &texts).map_err(ReportError::Write)?;
+    write_texts(directory, &texts)?;
     Ok(report)
 }
 

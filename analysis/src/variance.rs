@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use alpha_flops::atomic_file::write_texts;
 use alpha_flops::experiment::Experiment;
+use alpha_flops::file_error::FileError;
 use alpha_flops::record::{ConfigurationRecord, Outcome, RunHeader};
 use alpha_flops::statistics::{Fences, Summary, quantile, sorted};
 use serde::Serialize;
@@ -195,13 +196,8 @@ pub enum VarianceError {
         run: String,
     },
     /// Files cannot be written.
-    #[error("cannot write to {directory}: {source}", directory = directory.display())]
-    Write {
-        /// Where they belong.
-        directory: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A figure cannot be drawn or written.
     #[error(transparent)]
     Plot(#[from] PlotError),
@@ -227,13 +223,13 @@ impl Variance {
     /// Writes `variance.csv`, `variance.json` and the figures into a directory, which is created.
     ///
     /// # Errors
-    /// [`VarianceError::Write`] or [`VarianceError::Plot`] where that fails.
+    /// [`VarianceError::File`] or [`VarianceError::Plot`] where that fails.
     pub fn write(&self, directory: &Path) -> Result<(), VarianceError> {
-        let failed = |source| VarianceError::Write { directory: directory.to_owned(), source };
+        let failed = |error| FileError::create(directory, error);
         std::fs::create_dir_all(directory).map_err(failed)?;
         let json = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))? + "\n";
         let texts = [("variance.csv", self.csv_table().to_csv()), ("variance.json", json)];
-        write_texts(directory, &texts).map_err(failed)?;
+        write_texts(directory, &texts)?;
         for figure in plot::variance::figures(self) {
             plot::write(&figure, directory)?;
         }

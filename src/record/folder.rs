@@ -13,6 +13,7 @@ use super::{
     launches, now, part_path, read_header, read_part, run_folders,
 };
 use crate::atomic_file::write_atomically;
+use crate::file_error::FileError;
 use crate::measure::SampleTimes;
 
 /// A run being written by this process.
@@ -120,8 +121,8 @@ impl RunFolder {
         debug_assert_eq!(part.run_id, self.header.run_id);
         write_atomically(&part_path(&self.path, &part.record.id), |out| {
             serde_json::to_writer(out, part).map_err(io::Error::from)
-        })
-        .map_err(|source| RecordError::Write { source })
+        })?;
+        Ok(())
     }
 
     /// What was kept of a configuration, if anything.
@@ -146,7 +147,7 @@ impl RunFolder {
     pub fn set_aside(&self, id: &str) -> Result<(), RecordError> {
         let path = part_path(&self.path, id);
         fs::rename(&path, path.with_extension("json.damaged"))
-            .map_err(|source| RecordError::Io { path, source })
+            .map_err(|error| FileError::new("rename", &path, error).into())
     }
 
     /// Joins the parts into `launches.parquet` and marks the run finished.
@@ -180,8 +181,8 @@ impl RunFolder {
 fn write_header(folder: &Path, header: &RunHeader) -> Result<(), RecordError> {
     write_atomically(&folder.join("run.json"), |out| {
         serde_json::to_writer_pretty(out, header).map_err(io::Error::from)
-    })
-    .map_err(|source| RecordError::Write { source })
+    })?;
+    Ok(())
 }
 
 /// Writes a finished run that no benchmark measured into a new `folder`, without criterion's files:
@@ -199,7 +200,7 @@ pub fn write_finished(
     if let Some(runs) = folder.parent() {
         create_folder(runs)?;
     }
-    fs::create_dir(folder).map_err(|source| RecordError::Io { path: folder.to_owned(), source })?;
+    fs::create_dir(folder).map_err(|error| FileError::create(folder, error))?;
     let mut records = Vec::new();
     let launches = configurations.map(|(record, times)| {
         let id = record.id.clone();
@@ -214,17 +215,19 @@ pub fn write_finished(
 /// Removes what a finished run no longer needs: parts, which `launches.parquet` owns now, and what
 /// killed processes were writing. Whoever calls it holds the run's lock.
 fn remove_leftovers(folder: &Path) -> Result<(), RecordError> {
-    let error = |path: &Path, source| RecordError::Io { path: path.to_owned(), source };
-    for entry in fs::read_dir(folder).map_err(|source| error(folder, source))? {
-        let path = entry.map_err(|source| error(folder, source))?.path();
+    let unread = |error| FileError::read(folder, error);
+    for entry in fs::read_dir(folder).map_err(unread)? {
+        let path = entry.map_err(unread)?.path();
         if path.extension().is_some_and(|extension| extension == "tmp") {
-            fs::remove_file(&path).map_err(|source| error(&path, source))?;
+            fs::remove_file(&path).map_err(|error| FileError::new("remove", &path, error))?;
         }
     }
     // last: while it is there, `tidy_up` knows that there is something left
     let parts = folder.join("parts");
     match fs::remove_dir_all(&parts) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(error(&parts, source)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::new("remove", &parts, error).into())
+        }
         _ => Ok(()),
     }
 }
@@ -258,22 +261,21 @@ fn new_folder(runs: &Path, started: Timestamp) -> Result<(String, PathBuf), Reco
         match fs::create_dir(&path) {
             Ok(()) => return Ok((run_id, path)),
             Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(source) => return Err(RecordError::Io { path, source }),
+            Err(error) => return Err(FileError::create(&path, error).into()),
         }
     }
 }
 
 fn create_folder(path: &Path) -> Result<(), RecordError> {
-    fs::create_dir_all(path).map_err(|source| RecordError::Io { path: path.to_owned(), source })
+    fs::create_dir_all(path).map_err(|error| FileError::create(path, error).into())
 }
 
 fn lock(folder: &Path) -> Result<File, RecordError> {
     let path = folder.join("lock");
-    let error = |source| RecordError::Io { path: path.clone(), source };
-    let file = File::create(&path).map_err(error)?;
+    let file = File::create(&path).map_err(|error| FileError::write(&path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(RecordError::Locked { path }),
-        Err(fs::TryLockError::Error(source)) => Err(error(source)),
+        Err(fs::TryLockError::Error(error)) => Err(FileError::new("lock", &path, error).into()),
     }
 }

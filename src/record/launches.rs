@@ -18,6 +18,7 @@ use parquet::schema::parser::parse_message_type;
 use thiserror::Error;
 
 use crate::atomic_file::write_atomically;
+use crate::file_error::FileError;
 use crate::measure::SampleTimes;
 use crate::protocol::Clock;
 
@@ -39,17 +40,9 @@ pub type Launches = BTreeMap<String, SampleTimes>;
 /// `launches.parquet` cannot be written or read.
 #[derive(Debug, Error)]
 pub enum LaunchesError {
-    /// The file cannot be written; the error names it.
+    /// The file cannot be written or opened.
     #[error(transparent)]
-    Write(io::Error),
-    /// The file cannot be opened.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What it said.
-        source: io::Error,
-    },
+    File(#[from] FileError),
     /// Not a Parquet file, or a damaged one.
     #[error("{path}: {source}; the file is damaged or was not written by this program")]
     Parquet {
@@ -75,8 +68,8 @@ pub(super) fn write(
     path: &Path,
     launches: impl Iterator<Item = (impl AsRef<str>, impl Borrow<SampleTimes>)>,
 ) -> Result<(), LaunchesError> {
-    write_atomically(path, |out| write_parquet(out, launches).map_err(io::Error::other))
-        .map_err(LaunchesError::Write)
+    write_atomically(path, |out| write_parquet(out, launches).map_err(io::Error::other))?;
+    Ok(())
 }
 
 fn write_parquet(
@@ -250,8 +243,7 @@ impl LaunchesFile {
     }
 
     fn reader(path: &Path) -> Result<SerializedFileReader<File>, LaunchesError> {
-        let file = File::open(path)
-            .map_err(|source| LaunchesError::Io { path: path.to_owned(), source })?;
+        let file = File::open(path).map_err(|error| FileError::read(path, error))?;
         SerializedFileReader::new(file)
             .map_err(|source| LaunchesError::Parquet { path: path.to_owned(), source })
     }
@@ -375,7 +367,7 @@ mod tests {
             let error = read(&path).unwrap_err().to_string();
             assert!(error.contains("row 0: device_ns is"), "{error}");
         }
-        assert!(matches!(read(&folder.path().join("none")), Err(LaunchesError::Io { .. })));
+        assert!(matches!(read(&folder.path().join("none")), Err(LaunchesError::File(_))));
     }
     /// A thousand launches by both clocks, told apart by `first_ns`.
     fn thousand(first_ns: f64) -> SampleTimes {

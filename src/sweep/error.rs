@@ -5,23 +5,16 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::backend::BackendError;
+use crate::file_error::FileError;
 use crate::protocol::Clock;
 use crate::shape::ConvShape;
 
 /// Why a sweep cannot go on, or be read. What was kept before is safe.
 #[derive(Debug, Error)]
 pub enum SweepError {
-    /// The system refused.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What it said.
-        source: std::io::Error,
-    },
-    /// A file cannot be written; the error names it.
+    /// A file or folder cannot be used.
     #[error(transparent)]
-    Write(std::io::Error),
+    File(#[from] FileError),
     /// A file is not what this code writes.
     #[error("{path}: {reason}")]
     Content {
@@ -87,10 +80,6 @@ pub enum SweepError {
 }
 
 impl SweepError {
-    pub(super) fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
-    }
-
     pub(super) fn content(path: &Path, reason: String) -> Self {
         Self::Content { path: path.to_owned(), reason }
     }

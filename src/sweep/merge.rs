@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use super::order::Shard;
 use super::rows::{self, Visit};
 use super::store::{self, create_folder};
+use crate::file_error::FileError;
+
 use super::{Counts, PART_ROWS, Status, SweepError, SweepFolder, SweepHeader};
 
 /// Opens the shards in `folders` and checks that they are all the shards of one sweep: of the same
@@ -95,7 +97,9 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> Result<SweepHeader, SweepError>
     let _ = fs::remove_dir_all(&temporary);
     let written = write_parts(&shards, &mut header, &temporary)
         .and_then(|()| store::write_header(&temporary, &header))
-        .and_then(|()| fs::rename(&temporary, out).map_err(|source| SweepError::io(out, source)));
+        .and_then(|()| {
+            Ok(fs::rename(&temporary, out).map_err(|error| FileError::write(out, error))?)
+        });
     if let Err(error) = written {
         let _ = fs::remove_dir_all(&temporary);
         return Err(error);

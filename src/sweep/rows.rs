@@ -17,6 +17,7 @@ use parquet::schema::parser::parse_message_type;
 
 use super::SweepError;
 use crate::atomic_file::write_atomically;
+use crate::file_error::FileError;
 use crate::shape::ConvShape;
 
 /// One row a configuration visited. Times are of a launch, in nanoseconds: with `throughput` the
@@ -140,8 +141,8 @@ impl Visited {
 
 /// Writes a part of the sweep `sweep_id`, whole or not at all.
 pub(super) fn write(path: &Path, sweep_id: &str, visits: &[Visit]) -> Result<(), SweepError> {
-    write_atomically(path, |out| write_parquet(out, sweep_id, visits).map_err(io::Error::other))
-        .map_err(SweepError::Write)
+    write_atomically(path, |out| write_parquet(out, sweep_id, visits).map_err(io::Error::other))?;
+    Ok(())
 }
 
 fn write_parquet(
@@ -273,7 +274,7 @@ pub(super) fn read(
     mut take: impl FnMut(Visit) -> Result<(), SweepError>,
 ) -> Result<(), SweepError> {
     let damaged = |error: ParquetError| SweepError::content(path, format!("damaged: {error}"));
-    let file = File::open(path).map_err(|source| SweepError::io(path, source))?;
+    let file = File::open(path).map_err(|error| FileError::read(path, error))?;
     let reader = SerializedFileReader::new(file).map_err(damaged)?;
     let metadata = reader.metadata().file_metadata();
     let expected = parse_message_type(SCHEMA).map_err(damaged)?;

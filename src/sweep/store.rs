@@ -27,6 +27,7 @@ use serde::Deserialize;
 use super::rows::{self, Visit};
 use super::{Status, SweepError, SweepHeader, SweepPlan, SweepSession};
 use crate::atomic_file::write_atomically;
+use crate::file_error::FileError;
 use crate::record::now;
 
 /// The file that makes a folder one of a sweep.
@@ -58,7 +59,7 @@ impl Store {
         };
         let at = path.join("at");
         let at = File::options().create(true).truncate(false).read(true).write(true).open(&at);
-        let at = at.map_err(|source| SweepError::io(path, source))?;
+        let at = at.map_err(|error| FileError::write(&path.join("at"), error))?;
         let store = Self { path: path.to_owned(), header, at, _lock: lock };
         store.remove_leftovers()?;
         Ok(store)
@@ -79,7 +80,7 @@ impl Store {
         let session = self.header.sessions.len();
         let line = format!("{session:010} {ordinal:010}\n");
         let written = (&self.at).rewind().and_then(|()| (&self.at).write_all(line.as_bytes()));
-        written.map_err(|source| SweepError::io(&self.path.join("at"), source))
+        written.map_err(|error| FileError::write(&self.path.join("at"), error).into())
     }
 
     /// The configuration that the last session began last.
@@ -107,7 +108,8 @@ impl Store {
                 Ok(visits) => visits,
                 Err(error @ SweepError::Content { .. }) => {
                     let aside = path.with_extension("parquet.damaged");
-                    fs::rename(&path, aside).map_err(|source| SweepError::io(&path, source))?;
+                    fs::rename(&path, aside)
+                        .map_err(|error| FileError::new("rename", &path, error))?;
                     damaged.push(error.to_string());
                     continue;
                 }
@@ -137,7 +139,8 @@ impl Store {
         for folder in [self.path.clone(), self.path.join("parts")] {
             for path in entries(&folder)? {
                 if path.extension().is_some_and(|extension| extension == "tmp") {
-                    fs::remove_file(&path).map_err(|source| SweepError::io(&path, source))?;
+                    fs::remove_file(&path)
+                        .map_err(|error| FileError::new("remove", &path, error))?;
                 }
             }
         }
@@ -232,7 +235,7 @@ pub(super) fn parts(folder: &Path) -> Result<Vec<(Range<u32>, PathBuf)>, SweepEr
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, SweepError> {
-    let error = |source| SweepError::io(folder, source);
+    let error = |error| FileError::read(folder, error);
     let entries = fs::read_dir(folder).map_err(error)?;
     entries.map(|entry| Ok(entry.map_err(error)?.path())).collect()
 }
@@ -247,7 +250,7 @@ pub(super) fn read_header(folder: &Path) -> Result<SweepHeader, SweepError> {
     let path = folder.join("sweep.json");
     let bytes = fs::read(&path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => SweepError::NoSweep { path: folder.to_owned() },
-        _ => SweepError::io(&path, source),
+        _ => FileError::read(&path, source).into(),
     })?;
     let content = |error: serde_json::Error| SweepError::content(&path, error.to_string());
     let Schema { schema_version } = serde_json::from_slice(&bytes).map_err(content)?;
@@ -264,21 +267,21 @@ pub(super) fn read_header(folder: &Path) -> Result<SweepHeader, SweepError> {
 pub(super) fn write_header(folder: &Path, header: &SweepHeader) -> Result<(), SweepError> {
     write_atomically(&folder.join("sweep.json"), |out| {
         serde_json::to_writer_pretty(out, header).map_err(io::Error::from)
-    })
-    .map_err(SweepError::Write)
+    })?;
+    Ok(())
 }
 
 pub(super) fn create_folder(path: &Path) -> Result<(), SweepError> {
-    fs::create_dir_all(path).map_err(|source| SweepError::io(path, source))
+    fs::create_dir_all(path).map_err(|error| FileError::create(path, error).into())
 }
 
 pub(super) fn lock(folder: &Path) -> Result<File, SweepError> {
     let path = folder.join("lock");
-    let file = File::create(&path).map_err(|source| SweepError::io(&path, source))?;
+    let file = File::create(&path).map_err(|error| FileError::write(&path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(SweepError::Locked { path }),
-        Err(fs::TryLockError::Error(source)) => Err(SweepError::io(&path, source)),
+        Err(fs::TryLockError::Error(error)) => Err(FileError::new("lock", &path, error).into()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use alpha_flops::file_error::FileError;
 use alpha_flops::record::{RunHeader, RunStatus, SCHEMA_VERSION};
 use serde_json::{Value, json};
 
@@ -15,8 +16,7 @@ const BEFORE_GPUS: u64 = 1;
 /// Reads `<run id>.environment.json`.
 pub fn read(path: &Path) -> Result<RunHeader, ArchiveError> {
     let error = |reason: String| ArchiveError::Environment { path: path.to_owned(), reason };
-    let bytes =
-        fs::read(path).map_err(|source| ArchiveError::Read { path: path.to_owned(), source })?;
+    let bytes = fs::read(path).map_err(|error| FileError::read(path, error))?;
     let mut value: Value = serde_json::from_slice(&bytes).map_err(|e| error(e.to_string()))?;
     match value.get("schema_version").and_then(Value::as_u64) {
         Some(BEFORE_GPUS) => upgrade(&mut value)

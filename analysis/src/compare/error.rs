@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use alpha_flops::file_error::FileError;
 use thiserror::Error;
 
 use crate::archive::ArchiveError;
@@ -73,13 +74,8 @@ pub enum CompareError {
         after: usize,
     },
     /// The comparison cannot be written.
-    #[error("cannot write to {}: {source}", directory.display())]
-    Write {
-        /// Where to.
-        directory: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A figure cannot be drawn or written.
     #[error(transparent)]
     Plot(#[from] PlotError),

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use alpha_flops::file_error::FileError;
+
 use super::DatasetError;
 use super::row::{COLUMNS, Cell, Cells, Problem, Row, check_names};
 
@@ -19,8 +21,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<(u64, Row)>, DatasetError> {
         format: "CSV",
         reason: error.to_string(),
     };
-    let bytes = std::fs::read(path)
-        .map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
+    let bytes = std::fs::read(path).map_err(|error| FileError::read(path, error))?;
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
     let header = reader.headers().map_err(unreadable)?.clone();
     check_names(path, header.iter())?;

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use alpha_flops::file_error::FileError;
 use alpha_flops::shape::ConvShape;
 use parquet::basic::{Encoding, Repetition};
 use parquet::column::page::Page;
@@ -40,8 +41,7 @@ pub(crate) fn for_each_latency<S>(
         format: "Parquet",
         reason: error.to_string(),
     };
-    let file =
-        File::open(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
+    let file = File::open(path).map_err(|error| FileError::read(path, error))?;
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
     let metadata = reader.metadata().file_metadata();
     let schema = metadata.schema_descr();

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use alpha_flops::file_error::FileError;
 use parquet::basic::{Compression, LogicalType, Repetition, Type as PhysicalType};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
@@ -27,8 +28,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<(u64, Row)>, DatasetError> {
         format: "Parquet",
         reason: error.to_string(),
     };
-    let file =
-        File::open(path).map_err(|source| DatasetError::Read { path: path.to_owned(), source })?;
+    let file = File::open(path).map_err(|error| FileError::read(path, error))?;
     let reader = SerializedFileReader::new(file).map_err(unreadable)?;
     check_columns(path, reader.metadata().file_metadata().schema())?;
     let mut rows = Vec::new();

@@ -14,6 +14,7 @@
 
 use std::path::{Path, PathBuf};
 
+use alpha_flops::file_error::FileError;
 use alpha_flops::shape::{ConvShape, ShapeError};
 use thiserror::Error;
 
@@ -31,13 +32,8 @@ const MOST_ROWS: usize = 100_000;
 #[derive(Debug, Error)]
 pub enum AspertiError {
     /// It could not be read.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It is far larger than the study's file.
     #[error("{path}: {bytes} bytes, expected at most {LARGEST_FILE}: not the study's data.pickle")]
     TooLarge {
@@ -80,7 +76,7 @@ struct Row {
 /// # Errors
 /// [`AspertiError`], which names the file and the place in it. No code of the pickle is executed.
 pub fn read(path: &Path) -> Result<Dataset, AspertiError> {
-    let unreadable = |source| AspertiError::Read { path: path.to_owned(), source };
+    let unreadable = |error| FileError::read(path, error);
     let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
     if bytes > LARGEST_FILE {
         return Err(AspertiError::TooLarge { path: path.to_owned(), bytes });

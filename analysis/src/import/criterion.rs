@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::environment::Platform;
+use alpha_flops::file_error::FileError;
 use alpha_flops::record::{
     ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader, Session,
 };
@@ -68,9 +69,9 @@ pub enum ImportError {
     /// Criterion's folder cannot be listed.
     #[error("{0}\nhint: criterion's files of this run are gone; measure again with `cargo bench`")]
     Criterion(CriterionError),
-    /// The environment cannot be written; the error names the file.
+    /// The environment cannot be written.
     #[error(transparent)]
-    Write(std::io::Error),
+    File(#[from] FileError),
     /// Every benchmark was left out.
     #[error("{path}: no sound measurement among {rejected} benchmarks; the first: {first}")]
     Nothing {
@@ -139,8 +140,8 @@ pub fn write_environment(folder: &Path, to: &Path) -> Result<(), ImportError> {
     write_atomically(to, |out| {
         serde_json::to_writer_pretty(&mut *out, &header)?;
         writeln!(out)
-    })
-    .map_err(ImportError::Write)
+    })?;
+    Ok(())
 }
 
 /// Criterion's folders by benchmark id: one usually, several where folders were mixed up.

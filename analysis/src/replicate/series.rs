@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::environment::Platform;
+use alpha_flops::file_error::FileError;
 use alpha_flops::record::{FinishedRun, Outcome, Plan};
 use alpha_flops::run::plan;
 use alpha_flops::selection::{Selected, select};
@@ -193,8 +194,7 @@ impl Series {
         });
         write_atomically(&self.file, |out| {
             serde_json::to_writer_pretty(out, &self.kept).map_err(std::io::Error::from)
-        })
-        .map_err(|source| ReplicateError::Runs { path: self.file.clone(), source })?;
+        })?;
         // only now: until then it alone says that the run is done
         let _ = fs::remove_file(announcement);
         Ok(())
@@ -211,7 +211,7 @@ impl Series {
     /// [`ReplicateError`] where its file cannot be removed.
     pub fn finish(self) -> Result<(), ReplicateError> {
         fs::remove_file(&self.file)
-            .map_err(|source| ReplicateError::Runs { path: self.file, source })
+            .map_err(|error| FileError::new("remove", &self.file, error).into())
     }
 }
 
