@@ -15,6 +15,7 @@
 //! settings            what this run is asked to do
 //! selection           which backend it gets, and why
 //! environment         on what it does it
+//! budget              what a convolution should cost, and how a time budget is divided
 //! measure             latencies of one convolution
 //! record              a run on disk
 //! run                 every configuration, in a random order, resumable
@@ -29,6 +30,7 @@ extern crate self as alpha_flops;
 
 pub mod atomic_file;
 pub mod backend;
+mod budget;
 pub mod environment;
 pub mod experiment;
 pub mod file_error;

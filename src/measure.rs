@@ -7,8 +7,15 @@ use thiserror::Error;
 
 use crate::backend::device::{DeviceSample, DeviceStates};
 use crate::backend::{BackendError, LaunchTime, PreparedConv};
-use crate::protocol::{Cache, Clock, Protocol, StoppingRule, WarmUpRule};
+use crate::host::Timer;
+use crate::protocol::{Cache, Clock, EVENT_STEP_NS, Protocol, StoppingRule, WarmUpRule};
+use crate::settings::{BackendSettings, Settings};
 use crate::statistics::{quantile, relative_median_interval, sorted};
+
+mod memory;
+
+pub use memory::does_not_fit;
+pub(crate) use memory::exceeds;
 
 /// What was measured of one configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,6 +151,31 @@ pub struct Method {
     /// Smallest step of the protocol's clock, in nanoseconds: no median of launches that take a few
     /// steps counts as precise.
     pub clock_step_ns: f64,
+}
+
+impl Method {
+    /// How `settings` have a configuration measured, within `allowance`.
+    pub(crate) fn from_settings(settings: &Settings, allowance: Option<Duration>) -> Self {
+        /// Long enough for a GPU's clocks to follow the load.
+        const CLOCKS_FOLLOW: Duration = Duration::from_millis(50);
+        let window_time = match settings.backend {
+            BackendSettings::Cpu { .. } => Duration::ZERO,
+            BackendSettings::Cudnn(_) => CLOCKS_FOLLOW,
+        };
+        let Protocol { clock, launches, .. } = settings.protocol;
+        let step_ns = match clock {
+            Clock::Host => Timer::of_this_machine().step_ns,
+            Clock::Device => EVENT_STEP_NS,
+        };
+        Self {
+            protocol: settings.protocol,
+            warm_up: settings.profile.warm_up_rule(window_time),
+            stopping: settings.stopping_rule(),
+            allowance,
+            // a sample is a part of the time that the clock measured
+            clock_step_ns: step_ns / f64::from(launches.get()),
+        }
+    }
 }
 
 /// Warms up, then launches until `method`'s rule is met or its allowance used up.

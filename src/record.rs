@@ -17,6 +17,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ pub const SCHEMA_VERSION: u32 = 2;
 
 /// What a run set out to do, where. Only an unfinished run with an equal plan is resumed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct RunPlan {
     /// What was asked for.
     pub settings: Settings,
     /// Where it runs.
@@ -67,7 +68,13 @@ pub struct Comparable {
     pub method: String,
 }
 
-impl Plan {
+impl RunPlan {
+    /// What a run of `selected` sets out to do.
+    pub fn new(settings: &Settings, platform: Platform, selected: &[Configuration]) -> Self {
+        let ids = selected.iter().map(Configuration::id).collect();
+        Self { settings: settings.clone(), platform, program: program(), ids }
+    }
+
     /// What others' latencies must have equal to be compared with this plan's.
     pub fn comparable(&self) -> Comparable {
         Comparable {
@@ -75,6 +82,16 @@ impl Plan {
             device: self.settings.backend.device_line(&self.platform.device),
             method: self.settings.method_line(),
         }
+    }
+}
+
+/// What tells a rebuilt program from the one before: its size and when its file was written.
+fn program() -> String {
+    let file = std::env::current_exe().and_then(fs::metadata);
+    let written = file.and_then(|file| Ok((file.len(), file.modified()?)));
+    match written.map(|(bytes, time)| (bytes, Timestamp::try_from(time))) {
+        Ok((bytes, Ok(time))) => format!("{bytes} bytes, written {time}"),
+        _ => "unknown".to_owned(),
     }
 }
 
@@ -122,7 +139,7 @@ pub struct RunHeader {
     /// Seed of the order within experiments and of the data.
     pub seed: u64,
     /// What was asked for, where.
-    pub plan: Plan,
+    pub plan: RunPlan,
     /// The processes that worked on it: more than one where it was interrupted and resumed.
     pub sessions: Vec<Session>,
     /// Criterion's home for this run, relative to the folder.
@@ -294,7 +311,7 @@ impl Session {
 ///
 /// # Errors
 /// [`RecordError`] where there is no run, or one of another schema.
-pub fn read_plan(folder: &Path) -> Result<Plan, RecordError> {
+pub fn read_plan(folder: &Path) -> Result<RunPlan, RecordError> {
     Ok(read_header(folder)?.plan)
 }
 
@@ -398,6 +415,11 @@ impl ConfigurationRecord {
             attempts,
             outcome,
         }
+    }
+
+    /// What preparing and measuring took, the last time.
+    pub(crate) fn took(&self) -> Duration {
+        Duration::try_from_secs_f64(self.wall_s).unwrap_or_default()
     }
 }
 

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -11,17 +10,14 @@ use thiserror::Error;
 
 use crate::backend::cudnn::GpuError;
 use crate::backend::{Backend, BackendError};
-use crate::environment::Platform;
+use crate::budget::{CostModel, Shares};
 use crate::experiment::{Configuration, Experiment};
-use crate::host::Timer;
-use crate::measure::{MeasureError, Measurement, Method, SampleTimes, measure};
-use crate::protocol::{Clock, EVENT_STEP_NS, Protocol};
+use crate::measure::{MeasureError, Measurement, Method, SampleTimes, does_not_fit, measure};
 use crate::record::{
-    ConfigurationRecord, Outcome, Part, Plan, RecordError, RunFolder, Session, now, tidy_up,
+    ConfigurationRecord, Outcome, Part, RecordError, RunFolder, RunPlan, Session, now, tidy_up,
 };
-use crate::settings::{BackendSettings, Settings};
+use crate::settings::Settings;
 use crate::statistics::Summary;
-use crate::units::Bytes;
 
 /// A run, ready to measure.
 pub struct Run {
@@ -89,7 +85,7 @@ impl Run {
     /// [`RunError`] where there is nothing to measure or the folder cannot be written.
     pub fn open(
         runs: &Path,
-        plan: Plan,
+        plan: RunPlan,
         selected: Vec<Configuration>,
         session: Session,
     ) -> Result<Self, RunError> {
@@ -137,23 +133,25 @@ impl Run {
         if !settings.verify && self.done_before < self.order.len() {
             on_event(Event::Verified(self.verify_some(backend)?));
         }
-        let mut pace = Pace::new(settings, &self.order);
+        let model = CostModel::for_run(settings.backend.kind());
+        let mut shares = Shares::new(settings.time_budget, model);
+        shares.expect(self.order.iter().map(|configuration| configuration.shape));
         let mut again = Vec::new();
         for (position, configuration) in self.order.iter().enumerate() {
             let record = match self.folder.part(&configuration.id())? {
                 Some(part) => {
-                    pace.account(configuration, &part.record);
+                    shares.account(configuration.shape, part.record.took());
                     part.record
                 }
                 None => {
-                    let allowance = pace.allowance(configuration);
-                    self.attempt(backend, position, None, allowance, &mut pace, on_event)?
+                    let allowance = shares.allowance(configuration.shape);
+                    self.attempt(backend, position, None, allowance, &mut shares, on_event)?
                 }
             };
             again.extend(deserves_attempt(&record).then_some(position));
         }
         while !again.is_empty() {
-            again = self.attempt_again(backend, &again, &mut pace, on_event)?;
+            again = self.attempt_again(backend, &again, &mut shares, on_event)?;
         }
         Ok(())
     }
@@ -164,18 +162,17 @@ impl Run {
         &self,
         backend: &mut dyn Backend,
         positions: &[usize],
-        pace: &mut Pace,
+        shares: &mut Shares,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<Vec<usize>, RunError> {
-        pace.expect(positions.iter().map(|&position| &self.order[position]));
+        shares.expect(positions.iter().map(|&position| self.order[position].shape));
         let mut still = Vec::new();
         for &position in positions {
             let configuration = &self.order[position];
             let before = self.folder.part(&configuration.id())?;
-            let took_s = before.as_ref().map_or(0.0, |before| before.record.wall_s);
-            let took = Duration::try_from_secs_f64(took_s).unwrap_or_default();
-            let allowance = pace.allowance(configuration).map(|share| share.max(took));
-            let record = self.attempt(backend, position, before, allowance, pace, on_event)?;
+            let took = before.as_ref().map_or(Duration::ZERO, |before| before.record.took());
+            let allowance = shares.allowance(configuration.shape).map(|share| share.max(took));
+            let record = self.attempt(backend, position, before, allowance, shares, on_event)?;
             still.extend(deserves_attempt(&record).then_some(position));
         }
         Ok(still)
@@ -267,7 +264,7 @@ impl Run {
         position: usize,
         before: Option<Part>,
         allowance: Option<Duration>,
-        pace: &mut Pace,
+        shares: &mut Shares,
         on_event: &mut dyn FnMut(Event<'_>),
     ) -> Result<ConfigurationRecord, RunError> {
         let configuration = &self.order[position];
@@ -299,8 +296,8 @@ impl Run {
         };
         let record = ConfigurationRecord::new(configuration, started, wall_s, attempts, outcome);
         let part = self.keep(position, record, times)?;
-        pace.account(configuration, &part.record);
-        on_event(Event::Done { record: &part.record, time_left: pace.time_left() });
+        shares.account(configuration.shape, part.record.took());
+        on_event(Event::Done { record: &part.record, time_left: shares.time_left() });
         lost.map_or(Ok(part.record), Err)
     }
 }
@@ -328,7 +325,7 @@ fn try_measure(
     }
     let allowance = allowance.map(|all| all.saturating_sub(begun.elapsed()));
     let Measurement { warm_up, stopped, relative_interval, times, submission_ns, device } =
-        measure(conv.as_mut(), &method(settings, allowance))?;
+        measure(conv.as_mut(), &Method::from_settings(settings, allowance))?;
     let Some(summary) = Summary::of(times.by(settings.protocol.clock)) else {
         let reason = "no launches".to_owned();
         return Ok((Outcome::Failed { reason, device_lost: false }, times));
@@ -348,71 +345,6 @@ fn try_measure(
     Ok((outcome, times))
 }
 
-fn method(settings: &Settings, allowance: Option<Duration>) -> Method {
-    /// Long enough for a GPU's clocks to follow the load.
-    const CLOCKS_FOLLOW: Duration = Duration::from_millis(50);
-    let window_time = match settings.backend {
-        BackendSettings::Cpu { .. } => Duration::ZERO,
-        BackendSettings::Cudnn(_) => CLOCKS_FOLLOW,
-    };
-    let Protocol { clock, launches, .. } = settings.protocol;
-    let step_ns = match clock {
-        Clock::Host => Timer::of_this_machine().step_ns,
-        Clock::Device => EVENT_STEP_NS,
-    };
-    Method {
-        protocol: settings.protocol,
-        warm_up: settings.profile.warm_up_rule(window_time),
-        stopping: settings.stopping_rule(),
-        allowance,
-        // a sample is a part of the time that the clock measured
-        clock_step_ns: step_ns / f64::from(launches.get()),
-    }
-}
-
-/// What a run of `selected` sets out to do.
-pub fn plan(settings: &Settings, platform: Platform, selected: &[Configuration]) -> Plan {
-    Plan {
-        settings: settings.clone(),
-        platform,
-        program: program(),
-        ids: selected.iter().map(Configuration::id).collect(),
-    }
-}
-
-/// What tells a rebuilt program from the one before: its size and when its file was written.
-fn program() -> String {
-    let file = std::env::current_exe().and_then(std::fs::metadata);
-    let written = file.and_then(|file| Ok((file.len(), file.modified()?)));
-    match written.map(|(bytes, time)| (bytes, Timestamp::try_from(time))) {
-        Ok((bytes, Ok(time))) => format!("{bytes} bytes, written {time}"),
-        _ => "unknown".to_owned(),
-    }
-}
-
-/// Why a configuration is not tried for want of memory.
-pub fn does_not_fit(
-    backend: &dyn Backend,
-    configuration: &Configuration,
-    settings: &Settings,
-) -> Option<String> {
-    let required = backend.required_memory(configuration.shape);
-    too_large(required, settings.memory_limit, backend.available_memory())
-}
-
-/// Why so many bytes are too many, where they are.
-pub(crate) fn too_large(
-    required: Bytes,
-    limit: Option<Bytes>,
-    available: Option<Bytes>,
-) -> Option<String> {
-    if let Some(limit) = limit.filter(|&limit| required > limit) {
-        return Some(format!("needs {required}, memory_limit_gib allows {limit}"));
-    }
-    let available = available.filter(|&available| required > available)?;
-    Some(format!("needs {required}, only {available} of memory is free"))
-}
-
 /// Experiments in their order; configurations of one in a random order, so that a drift of the
 /// machine does not look like an effect of the independent variable.
 pub fn measuring_order(selected: Vec<Configuration>, seed: u64) -> Vec<Configuration> {
@@ -427,75 +359,6 @@ pub fn measuring_order(selected: Vec<Configuration>, seed: u64) -> Vec<Configura
         order.extend(group);
     }
     order
-}
-
-/// Shares a time budget out: each configuration gets a part of what is left, by what a launch of
-/// it is expected to cost among those to come.
-struct Pace {
-    left: Option<Duration>,
-    /// What a configuration costs whatever its shape, in units of [`launch_cost`].
-    cost_of_any: f64,
-    /// Cost of the configurations to come.
-    cost_left: f64,
-    cost_done: f64,
-    time_done: Duration,
-}
-
-impl Pace {
-    fn new(settings: &Settings, order: &[Configuration]) -> Self {
-        let mut pace = Self {
-            left: settings.time_budget,
-            // enough for the smallest shapes to get launches that say something about noise
-            cost_of_any: match settings.backend {
-                BackendSettings::Cpu { .. } => 5e7,
-                // some 0.1 ms of a GPU: warming up and launching take as long for any shape
-                BackendSettings::Cudnn(_) => 2e9,
-            },
-            cost_left: 0.0,
-            cost_done: 0.0,
-            time_done: Duration::ZERO,
-        };
-        pace.expect(order.iter());
-        pace
-    }
-
-    /// Says what is to come.
-    fn expect<'a>(&mut self, to_come: impl Iterator<Item = &'a Configuration>) {
-        self.cost_left = to_come.map(|configuration| self.cost(configuration)).sum();
-    }
-
-    fn cost(&self, configuration: &Configuration) -> f64 {
-        launch_cost(configuration) + self.cost_of_any
-    }
-
-    fn allowance(&self, configuration: &Configuration) -> Option<Duration> {
-        let share = (self.cost(configuration) / self.cost_left).clamp(0.0, 1.0);
-        self.left.map(|left| left.mul_f64(share))
-    }
-
-    fn account(&mut self, configuration: &Configuration, record: &ConfigurationRecord) {
-        let took = Duration::try_from_secs_f64(record.wall_s).unwrap_or_default();
-        self.left = self.left.map(|left| left.saturating_sub(took));
-        let cost = self.cost(configuration);
-        self.cost_left -= cost;
-        self.cost_done += cost;
-        self.time_done += took;
-    }
-
-    /// By the rate so far: allowances follow the same cost, so it holds with a budget, too.
-    fn time_left(&self) -> Option<Duration> {
-        let ratio = (self.cost_left / self.cost_done).max(0.0);
-        Duration::try_from_secs_f64(self.time_done.as_secs_f64() * ratio).ok()
-    }
-}
-
-/// What a launch is expected to cost, in multiply–adds: those it makes, and what moving its bytes
-/// would have computed meanwhile.
-fn launch_cost(configuration: &Configuration) -> f64 {
-    /// Multiply–adds in the time a byte moves: about what machines of today balance at.
-    const MACS_PER_BYTE: f64 = 10.0;
-    let Bytes(bytes) = configuration.shape.min_bytes_moved();
-    configuration.shape.macs().0 as f64 + MACS_PER_BYTE * bytes as f64
 }
 
 #[cfg(test)]

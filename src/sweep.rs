@@ -13,7 +13,6 @@ mod header;
 mod measure;
 pub mod merge;
 pub mod order;
-mod pace;
 mod plan;
 mod rows;
 mod store;

@@ -15,8 +15,8 @@ use alpha_flops::environment::Platform;
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use alpha_flops::measure::SampleTimes;
 use alpha_flops::protocol::{Profile, Protocol};
-use alpha_flops::record::{self, Outcome, RecordError, RunStatus, Session};
-use alpha_flops::run::{Run, RunError, plan};
+use alpha_flops::record::{self, Outcome, RecordError, RunPlan, RunStatus, Session};
+use alpha_flops::run::{Run, RunError};
 use alpha_flops::settings::{BackendSettings, Settings};
 use alpha_flops::units::Bytes;
 
@@ -94,7 +94,7 @@ fn open(runs: &Path) -> Result<Run, RunError> {
 
 fn open_with(settings: &Settings, runs: &Path) -> Result<Run, RunError> {
     let empty_launch = LaunchTime { host_ns: 20.0, device_ns: None, submission_ns: None };
-    let plan = plan(settings, Platform::of(&backend()), &selection());
+    let plan = RunPlan::new(settings, Platform::of(&backend()), &selection());
     Run::open(runs, plan, selection(), Session::now(empty_launch, None))
 }
 

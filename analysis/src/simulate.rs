@@ -12,8 +12,8 @@ use alpha_flops::measure::{SampleTimes, Stopped, WarmUp, WarmUpEnd};
 use alpha_flops::protocol::{Profile, Protocol};
 use alpha_flops::random::random_bits;
 use alpha_flops::record::{
-    ConfigurationRecord, Outcome, Plan, RecordError, RunHeader, RunStatus, SCHEMA_VERSION, Session,
-    write_finished,
+    ConfigurationRecord, Outcome, RecordError, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION,
+    Session, write_finished,
 };
 use alpha_flops::settings::{BackendSettings, Settings};
 use alpha_flops::statistics::{Summary, relative_median_interval, sorted};
@@ -195,7 +195,7 @@ impl Simulation {
             memory_limit: None,
             verify: false,
         };
-        let plan = Plan {
+        let plan = RunPlan {
             settings,
             platform: platform(),
             program: SIMULATED.to_owned(),

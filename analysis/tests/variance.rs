@@ -12,7 +12,7 @@ use alpha_flops::environment::Platform;
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use alpha_flops::measure::{SampleTimes, Stopped, WarmUp, WarmUpEnd};
 use alpha_flops::protocol::{Profile, Protocol};
-use alpha_flops::record::{ConfigurationRecord, Outcome, Part, Plan, RunFolder, Session};
+use alpha_flops::record::{ConfigurationRecord, Outcome, Part, RunFolder, RunPlan, Session};
 use alpha_flops::settings::{BackendSettings, Settings};
 use alpha_flops::statistics::{Summary, median_interval_ranks, quantile, sorted};
 use alpha_flops::units::Bytes;
@@ -165,7 +165,7 @@ fn write_run(runs: &Path, seed: u64, launches: &[Vec<f64>]) -> PathBuf {
     platform.rustc = "rustc 1.95.0".to_owned();
     platform.crates = vec!["alpha-flops 0.1.0".to_owned()];
     let ids = chosen.iter().map(Configuration::id).collect();
-    let plan = Plan { settings, platform, program: String::new(), ids };
+    let plan = RunPlan { settings, platform, program: String::new(), ids };
     let nothing = LaunchTime { host_ns: 20.0, device_ns: None, submission_ns: None };
     let mut session = Session::now(nothing, None);
     session.conditions.timer_resolution_ns = 10.0;

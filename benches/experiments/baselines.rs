@@ -10,8 +10,8 @@ use std::path::Path;
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::backend::Backend;
 use alpha_flops::experiment::Configuration;
-use alpha_flops::record::{Comparable, Plan, RunFolder};
-use alpha_flops::run::does_not_fit;
+use alpha_flops::measure::does_not_fit;
+use alpha_flops::record::{Comparable, RunFolder, RunPlan};
 
 use crate::AnyError;
 use crate::arguments::Arguments;
@@ -25,7 +25,7 @@ pub fn check(
     arguments: &Arguments,
     selected: &[Configuration],
     backend: &dyn Backend,
-    plan: &Plan,
+    plan: &RunPlan,
 ) -> Result<(), AnyError> {
     if let (Some(home), Some(name)) = (&arguments.shared_home, &arguments.compared_baseline) {
         for id in selected.iter().map(Configuration::id) {

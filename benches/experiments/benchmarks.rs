@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use alpha_flops::backend::{Backend, BackendError, PreparedConv};
 use alpha_flops::experiment::{Configuration, Experiment};
+use alpha_flops::measure::does_not_fit;
 use alpha_flops::record::{read_part, read_plan};
-use alpha_flops::run::does_not_fit;
 use alpha_flops::selection::select;
 use alpha_flops::settings::{BackendRequest, Requested, Settings};
 use alpha_flops::shape::ConvShape;

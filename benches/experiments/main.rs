@@ -24,8 +24,9 @@ use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::environment::Platform;
 use alpha_flops::experiment::Configuration;
 use alpha_flops::host::leave_without_waiting;
-use alpha_flops::record::{RunFolder, Session};
-use alpha_flops::run::{Run, RunError, does_not_fit, plan};
+use alpha_flops::measure::does_not_fit;
+use alpha_flops::record::{RunFolder, RunPlan, Session};
+use alpha_flops::run::{Run, RunError};
 use alpha_flops::selection::{Selected, select};
 use alpha_flops::settings::{Requested, Settings};
 
@@ -104,7 +105,7 @@ fn measure(
     console::platform(&platform, &session);
 
     let selected = criterion.filter(configurations(&settings))?;
-    let plan = plan(&settings, platform, &selected);
+    let plan = RunPlan::new(&settings, platform, &selected);
     baselines::check(criterion.arguments, &selected, backend.as_ref(), &plan)?;
     let mut run = Run::open(runs, plan, selected, session)?;
     console::opened(&run);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::{
-    ConfigurationRecord, Part, Plan, RecordError, RunHeader, RunStatus, SCHEMA_VERSION, Session,
+    ConfigurationRecord, Part, RecordError, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION, Session,
     launches, now, part_path, read_header, read_part, run_folders,
 };
 use crate::atomic_file::write_atomically;
@@ -32,7 +32,7 @@ impl RunFolder {
     /// [`RecordError`] where the folder cannot be written.
     pub fn create(
         runs: &Path,
-        plan: Plan,
+        plan: RunPlan,
         seed: u64,
         session: Session,
     ) -> Result<Self, RecordError> {
@@ -65,7 +65,7 @@ impl RunFolder {
     /// [`RecordError`] where the run that was found cannot be taken up.
     pub fn resume(
         runs: &Path,
-        plan: &Plan,
+        plan: &RunPlan,
         session: &Session,
     ) -> Result<Option<Self>, RecordError> {
         for path in run_folders(runs).into_iter().rev() {

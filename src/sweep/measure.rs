@@ -8,11 +8,11 @@ use super::PART_ROWS;
 use super::error::SweepError;
 use super::header::{Counts, Status, SweepHeader, SweepSession};
 use super::order::Order;
-use super::pace::Pace;
 use super::plan::SweepPlan;
 use super::rows::{Visit, Visited};
 use super::store::{self, Store};
 use crate::backend::Backend;
+use crate::budget::{CostModel, MeasuredRates, TimeBudget};
 use crate::host;
 use crate::record::Session;
 
@@ -22,7 +22,8 @@ pub struct Sweep {
     pub(super) order: Order,
     /// Ordinals of the shard that have an outcome, sorted.
     covered: Vec<Range<u32>>,
-    pub(super) pace: Pace,
+    pub(super) budget: TimeBudget,
+    pub(super) rates: MeasuredRates,
     counts: Counts,
     /// How often what was collected is written.
     part_interval: Duration,
@@ -54,16 +55,17 @@ impl Sweep {
         part_interval: Duration,
     ) -> Result<Self, SweepError> {
         let order = Order::new(plan.grid, plan.seed);
-        let mut pace = Pace::new(plan.backend.kind(), plan.budget);
+        let mut budget = TimeBudget::new(plan.budget);
+        let mut rates = MeasuredRates::new(CostModel::for_sweep(plan.backend.kind()));
         let platform = plan.platform.clone();
         let mut store = Store::open(folder, plan)?;
         let mut counts = Counts::default();
         let (covered, damaged) = store.read_parts(|visit| {
             counts.add(visit);
             let took = Duration::try_from_secs_f64(visit.wall_s).unwrap_or_default();
-            pace.spend(took);
+            budget.spend(took);
             if let Visited::Measured { .. } = visit.outcome {
-                pace.learn(visit.shape, took);
+                rates.learn(visit.shape, took);
             }
         })?;
         // a sweep that has ended, and of which all is there, has nothing to add
@@ -78,7 +80,7 @@ impl Sweep {
             store.begin_session(SweepSession { session, host, platform, died_at: None })?;
         }
         counts.unvisited = u64::from(store.header.plan.configurations()) - counts.visited();
-        Ok(Self { store, order, covered, pace, counts, part_interval, damaged })
+        Ok(Self { store, order, covered, budget, rates, counts, part_interval, damaged })
     }
 
     /// What `sweep.json` says.
@@ -105,7 +107,7 @@ impl Sweep {
             return Ok(self.store.header.status);
         }
         self.verify(backend)?;
-        if self.counts.measured == 0 && self.pace.most().is_some() {
+        if self.counts.measured == 0 && self.most().is_some() {
             self.feel_the_way(backend);
         }
         let mut status = Status::Finished;
@@ -142,7 +144,7 @@ impl Sweep {
     ) -> Result<bool, SweepError> {
         let (mut part, mut first, mut begun) = (Vec::new(), gap.start, Instant::now());
         for ordinal in gap {
-            if self.pace.is_used_up() {
+            if self.budget.is_used_up() {
                 self.keep(first, &mut part)?;
                 return Ok(false);
             }
@@ -154,7 +156,7 @@ impl Sweep {
             if lost.is_some() || part.len() >= PART_ROWS || begun.elapsed() >= self.part_interval {
                 let writing = Instant::now();
                 self.keep(first, &mut part)?;
-                self.pace.spend(writing.elapsed());
+                self.budget.spend(writing.elapsed());
                 (first, begun) = (ordinal + 1, Instant::now());
             }
             if let Some(lost) = lost {
@@ -181,7 +183,7 @@ impl Sweep {
         let each = self.counts.used_s / visited.max(1) as f64;
         let rest = each * u64::from(configurations).saturating_sub(visited) as f64;
         let rest = Duration::try_from_secs_f64(rest).ok();
-        let time_left = match (rest, self.pace.left()) {
+        let time_left = match (rest, self.budget.left()) {
             (Some(rest), Some(left)) => Some(rest.min(left)),
             (rest, left) => rest.or(left),
         };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::grid::Grid;
 use super::order::{Order, Shard};
-use super::pace::cost;
 use super::*;
+use crate::budget::CostModel;
 use crate::environment::Platform;
 use crate::protocol::Protocol;
 use crate::record::Session;
@@ -207,12 +207,13 @@ fn the_longest_configurations_do_not_eat_the_budget() {
     plan.budget = Some(Duration::from_secs(1000));
     plan.memory_limit = None;
     // many are above a hundredth of the budget, which is 10 s
-    let mut backend = Null(|shape| Ok(1.0 + cost(BackendKind::Cpu, shape)));
+    let model = CostModel::for_sweep(BackendKind::Cpu);
+    let mut backend = Null(|shape| Ok(1.0 + model.cost(shape)));
     let mut sweep = open(folder.path(), plan).unwrap();
     assert_eq!(sweep.measure(&mut backend, &mut |_| {}).unwrap(), Status::Finished);
     let (mut measured, mut skipped) = (0, 0);
     for visit in visits(folder.path()) {
-        let takes_s = cost(BackendKind::Cpu, visit.shape) * 60.0 / 1e9;
+        let takes_s = model.cost(visit.shape) * 60.0 / 1e9;
         match visit.outcome {
             Visited::Measured { .. } => {
                 // the first launch, once over, is not expected any more

@@ -12,9 +12,8 @@ use super::plan::SweepPlan;
 use super::rows::{Skip, Spread, Visit, Visited};
 use crate::backend::cudnn::GpuError;
 use crate::backend::{Backend, BackendError, LaunchTime, PreparedConv};
-use crate::measure::SampleTimes;
+use crate::measure::{SampleTimes, exceeds};
 use crate::protocol::{Cache, Clock, Protocol};
-use crate::run::too_large;
 use crate::shape::ConvShape;
 use crate::statistics::Summary;
 
@@ -43,7 +42,7 @@ impl Sweep {
     /// judged by a guess.
     pub(super) fn feel_the_way(&mut self, backend: &mut dyn Backend) {
         let begun = Instant::now();
-        let (plan, most) = (&self.store.header.plan, self.pace.most().unwrap_or_default());
+        let (plan, most) = (&self.store.header.plan, self.most().unwrap_or_default());
         let launches = f64::from(plan.launches.get() + plan.warm_up_launches);
         for channels in [10, 20, 40, 80, 150, 300, 600, 1050] {
             let Ok(shape) = ConvShape::new(32, 32, channels, channels, 3) else { continue };
@@ -54,13 +53,13 @@ impl Sweep {
             let launched = conv.launch().and_then(|()| conv.time(NonZeroU32::MIN));
             let Ok(LaunchTime { host_ns, .. }) = launched else { break };
             let all = Duration::try_from_secs_f64(launches * host_ns / 1e9).unwrap_or_default();
-            self.pace.learn(shape, prepared + all);
+            self.rates.learn(shape, prepared + all);
             if prepared + all > most {
                 break;
             }
         }
         let took = begun.elapsed();
-        self.pace.spend(took);
+        self.budget.spend(took);
     }
 
     /// Measures one configuration, or says why not; with the end of the sweep, if the device did not
@@ -92,9 +91,9 @@ impl Sweep {
             }
         };
         let took = clock.elapsed();
-        self.pace.spend(took);
+        self.budget.spend(took);
         if let Visited::Measured { .. } = outcome {
-            self.pace.learn(shape, took);
+            self.rates.learn(shape, took);
         }
         let session = self.store.header.sessions.len() as u32 - 1;
         (Visit { position, shape, outcome, wall_s: took.as_secs_f64(), session }, lost)
@@ -106,13 +105,13 @@ impl Sweep {
         backend: &mut dyn Backend,
     ) -> Result<Visited, SampleError> {
         let plan = &self.store.header.plan;
-        if let Some(expected_s) = self.pace.hopeless_s(shape) {
+        if let Some(expected_s) = self.most().and_then(|most| self.rates.hopeless_s(shape, most)) {
             let detail = self.too_long(expected_s);
             return Ok(Visited::Skipped { reason: Skip::Budget, detail });
         }
         let required = backend.required_memory(shape);
         let available = if required > SURELY_FREE { backend.available_memory() } else { None };
-        if let Some(detail) = too_large(required, plan.memory_limit, available) {
+        if let Some(detail) = exceeds(required, plan.memory_limit, available) {
             return Ok(Visited::Skipped { reason: Skip::Memory, detail });
         }
         let preparing = Instant::now();
@@ -123,9 +122,9 @@ impl Sweep {
             let launches = f64::from(plan.launches.get() + plan.warm_up_launches);
             let rest = Duration::try_from_secs_f64(first.host_ns / 1e9 * (launches - 1.0));
             let expected = rest.unwrap_or(Duration::MAX).saturating_add(preparing.elapsed());
-            if self.pace.most().is_some_and(|most| expected > most) {
+            if self.most().is_some_and(|most| expected > most) {
                 let detail = self.too_long(expected.as_secs_f64());
-                self.pace.learn(shape, expected);
+                self.rates.learn(shape, expected);
                 return Ok(Visited::Skipped { reason: Skip::Budget, detail });
             }
         }
@@ -135,9 +134,16 @@ impl Sweep {
         times_of(conv.as_mut(), plan, shape)
     }
 
+    /// What one configuration may take; `None` without a budget.
+    pub(super) fn most(&self) -> Option<Duration> {
+        /// A hundred of the longest configurations would otherwise be all that is measured.
+        const LARGEST_SHARE: f64 = 0.01;
+        self.budget.fraction(LARGEST_SHARE)
+    }
+
     /// Why so many seconds are too many for one configuration.
     fn too_long(&self, expected_s: f64) -> String {
-        let most_s = self.pace.most().unwrap_or_default().as_secs_f64();
+        let most_s = self.most().unwrap_or_default().as_secs_f64();
         format!("expected to take {expected_s:.3} s, the budget allows {most_s:.3} s")
     }
 }

@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::environment::Platform;
 use alpha_flops::file_error::FileError;
-use alpha_flops::record::{FinishedRun, Outcome, Plan};
-use alpha_flops::run::plan;
+use alpha_flops::record::{FinishedRun, Outcome, RunPlan};
 use alpha_flops::selection::{Selected, select};
 use alpha_flops::settings::Requested;
 use serde::{Deserialize, Serialize};
@@ -44,7 +43,7 @@ pub struct Series {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Kept {
     /// What was asked for, where, and by which program; the seed is that of the settings.
-    plan: Plan,
+    plan: RunPlan,
     /// The benchmarks' own arguments.
     arguments: Vec<String>,
     /// Of each run, in the order measured.
@@ -103,7 +102,7 @@ impl Series {
             select(&requested).map_err(SweepCommandError::Selection)?;
         let first = settings.seed.unwrap_or(FIRST_SEED);
         let kept = Kept {
-            plan: plan(&settings, Platform::of(backend.as_ref()), &[]),
+            plan: RunPlan::new(&settings, Platform::of(backend.as_ref()), &[]),
             arguments: arguments.to_vec(),
             seeds: seeds(number, first),
             runs: Vec::new(),

@@ -10,7 +10,7 @@ use alpha_flops::environment::Platform;
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use alpha_flops::measure::{SampleTimes, Stopped, WarmUp, WarmUpEnd};
 use alpha_flops::protocol::{Profile, Protocol};
-use alpha_flops::record::{Part, Plan, RunFolder};
+use alpha_flops::record::{Part, RunFolder, RunPlan};
 use alpha_flops::settings::{BackendSettings, Settings};
 use alpha_flops::units::Bytes;
 use criterion::{Criterion, SamplingMode, Throughput};
@@ -67,7 +67,7 @@ fn session() -> Session {
     Session::now(LaunchTime { host_ns: 20.0, device_ns: None, submission_ns: None }, None)
 }
 
-fn plan(ids: &[String]) -> Plan {
+fn plan(ids: &[String]) -> RunPlan {
     let (threads, algorithm) = (NonZeroUsize::MIN, AlgorithmChoice::Auto);
     let settings = Settings {
         backend: BackendSettings::Cpu { threads, algorithm },
@@ -82,7 +82,7 @@ fn plan(ids: &[String]) -> Plan {
         verify: false,
     };
     let platform = Platform::of(&CpuBackend::new(threads, algorithm).unwrap());
-    Plan { settings, platform, program: String::new(), ids: ids.to_vec() }
+    RunPlan { settings, platform, program: String::new(), ids: ids.to_vec() }
 }
 
 /// Eleven launches with two outliers; the fourth configuration is skipped.

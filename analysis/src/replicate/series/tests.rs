@@ -13,7 +13,7 @@ fn series(runs: &Path, number: usize) -> Series {
         .unwrap();
     let backend = CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap();
     let kept = Kept {
-        plan: plan(&settings, Platform::of(&backend), &[]),
+        plan: RunPlan::new(&settings, Platform::of(&backend), &[]),
         arguments: vec!["^A/".to_owned()],
         seeds: seeds(number, FIRST_SEED),
         runs: Vec::new(),
