@@ -1,7 +1,7 @@
 //! The seven experiments, A–G: the only place that says what is measured.
 //!
 //! Ranges follow the replication's code and the original data, not the paper's Table 1, which
-//! misprints some of them (see the README, "Where the paper and its code disagree"). Every range
+//! misprints some of them (see docs/paper-differences.md). Every range
 //! of the code is half-open: `range(1, 650)` has 649 values.
 
 use std::fmt;
