@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn allowances_of_configurations_that_use_theirs_add_up_to_the_budget() {
-        let shapes: Vec<ConvShape> = Experiment::ALL
+        let shapes: Vec<ConvShape> = Experiment::all()
             .iter()
             .flat_map(|experiment| experiment.configurations(Resolution::Original))
             .map(|configuration| configuration.shape)

@@ -31,6 +31,7 @@ extern crate self as alpha_flops;
 pub mod atomic_file;
 pub mod backend;
 mod budget;
+mod choice;
 pub mod environment;
 pub mod experiment;
 pub mod file_error;

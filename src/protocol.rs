@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::{Configuration, UnknownName};
+use crate::choice::UnknownName;
+use crate::experiment::Configuration;
 
 /// What one timed sample means. Latencies of different protocols are different quantities: nothing
 /// compares them unasked.

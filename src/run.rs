@@ -349,12 +349,12 @@ fn try_measure(
 /// machine does not look like an effect of the independent variable.
 pub fn measuring_order(selected: Vec<Configuration>, seed: u64) -> Vec<Configuration> {
     let mut order = Vec::with_capacity(selected.len());
-    for experiment in Experiment::ALL {
+    for &experiment in Experiment::all() {
         let mut group: Vec<_> =
             selected.iter().filter(|c| c.experiment == experiment).cloned().collect();
         // a stream for each experiment: leaving one out does not reorder the others
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        random.set_stream(experiment as u64);
+        random.set_stream(experiment.index() as u64);
         group.shuffle(&mut random);
         order.extend(group);
     }

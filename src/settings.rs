@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::cpu::AlgorithmChoice;
 use crate::backend::cudnn::CudnnOptions;
-use crate::experiment::{Experiment, Resolution, UnknownName};
+use crate::choice::UnknownName;
+use crate::experiment::{Experiment, Resolution};
 use crate::protocol::{Profile, Protocol, StoppingRule};
 use crate::units::Bytes;
 
@@ -230,7 +231,7 @@ impl BackendKind {
 /// One line that says what will be measured, echoed when a run starts.
 impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let experiments: Vec<_> = self.experiments.iter().map(|e| e.name()).collect();
+        let experiments: Vec<_> = self.experiments.iter().map(|e| e.name).collect();
         write!(
             f,
             "experiments {} at {} resolution, {}, profile {}, ",

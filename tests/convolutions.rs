@@ -127,7 +127,7 @@ fn the_reference_gives_exactly_what_pytorch_gives_for_every_kernel() {
 fn sample_of_experiments() -> Vec<ConvShape> {
     const MOST_MACS: u64 = 60_000_000;
     let mut sample = Vec::new();
-    for experiment in Experiment::ALL {
+    for &experiment in Experiment::all() {
         let configurations = experiment.configurations(Resolution::Full);
         let mut series = configurations.iter().map(|c| c.series.clone()).collect::<Vec<_>>();
         series.dedup();
@@ -159,7 +159,7 @@ fn a_sample_of_the_experiments_passes_verification() {
 #[test]
 fn no_configuration_needs_more_than_four_gigabytes() {
     let backend = backend(2, AlgorithmChoice::Auto);
-    for experiment in Experiment::ALL {
+    for &experiment in Experiment::all() {
         for configuration in experiment.configurations(Resolution::Full) {
             let required = backend.required_memory(configuration.shape);
             assert!(required.0 < 3 << 30, "{}: {required}", configuration.id());

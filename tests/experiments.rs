@@ -7,7 +7,7 @@ fn every_line_has_the_shapes_that_python_computes() {
     let mut lines = vec!["resolution,experiment,series,n,macs,ids_fnv1a".to_owned()];
     for resolution in [Resolution::Full, Resolution::Original] {
         let all: Vec<_> =
-            Experiment::ALL.iter().flat_map(|e| e.configurations(resolution)).collect();
+            Experiment::all().iter().flat_map(|e| e.configurations(resolution)).collect();
         for line in all.chunk_by(|a, b| (a.experiment, &a.series) == (b.experiment, &b.series)) {
             let macs: u64 = line.iter().map(|c| c.shape.macs().0).sum();
             let ids: String = line.iter().map(|c| c.id() + "\n").collect();

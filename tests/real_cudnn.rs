@@ -50,7 +50,7 @@ fn main() {
 fn shapes() -> BTreeSet<ConvShape> {
     let resolution =
         if std::env::var_os(FULL).is_some() { Resolution::Full } else { Resolution::Original };
-    let measured = Experiment::ALL.iter().flat_map(|e| e.configurations(resolution));
+    let measured = Experiment::all().iter().flat_map(|e| e.configurations(resolution));
     let even = [(1, 1, 2), (1, 7, 2), (7, 5, 4), (3, 100, 10), (10, 10, 30), (224, 224, 2)];
     let even = even.map(|(h, w, k)| ConvShape::new(h, w, 64, 96, k).unwrap());
     measured.map(|configuration| configuration.shape).chain(even).collect()

@@ -79,7 +79,7 @@ fn simulated(simulation: &Simulation, pair: u64) -> Runs {
         .collect();
     Runs {
         grouping: Grouping::new(
-            configurations.iter().map(|c| (c.experiment.name(), c.series.as_str())),
+            configurations.iter().map(|c| (c.experiment.name, c.series.as_str())),
         ),
         x: configurations.iter().map(|c| f64::from(c.x)).collect(),
         ln_medians,

@@ -130,8 +130,17 @@ type Measured<'a> = (&'a Observation, f64);
 
 fn measured(dataset: &Dataset, experiment: Experiment) -> Vec<Measured<'_>> {
     let observations = dataset.observations.iter();
-    let of_experiment = observations.filter(|o| o.experiment == experiment.name());
+    let of_experiment = observations.filter(|o| o.experiment == experiment.name);
     of_experiment.filter_map(|o| Some((o, o.typical()?.as_ms()))).collect()
+}
+
+/// `A, B and C`.
+fn names(experiments: &[Experiment]) -> String {
+    let names: Vec<&str> = experiments.iter().map(|experiment| experiment.name).collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 /// Groups in the order of their first member.

@@ -54,7 +54,7 @@ impl Recorded {
     pub fn open(folder: &Path) -> Result<Self, RecordedError> {
         let run = FinishedRun::open(folder).map_err(RecordedError::Record)?;
         for record in &run.header.configurations {
-            let expected = format!("{}/{}", record.experiment.name(), record.shape);
+            let expected = format!("{}/{}", record.experiment.name, record.shape);
             if record.id != expected {
                 return Err(RecordedError::Configuration {
                     path: folder.join("run.json"),

@@ -98,7 +98,7 @@ pub fn base_ns(configuration: &Configuration) -> f64 {
 impl Simulation {
     /// The configurations of the suite at the truth's resolution.
     pub fn new(truth: Truth) -> Self {
-        let all = Experiment::ALL.iter();
+        let all = Experiment::all().iter();
         let configurations = all.flat_map(|e| e.configurations(truth.resolution)).collect();
         Self { truth, configurations }
     }
@@ -142,8 +142,9 @@ impl Simulation {
     fn shared_shift(&self, run: u64, experiment: Experiment) -> f64 {
         let mut random = self.stream(run, OF_THE_RUN);
         let of_run = self.truth.run_deviation * normal(&mut random);
-        let of_experiments: Vec<f64> = Experiment::ALL.map(|_| normal(&mut random)).into();
-        of_run + self.truth.experiment_deviation * of_experiments[experiment as usize]
+        let of_experiments: Vec<f64> =
+            Experiment::all().iter().map(|_| normal(&mut random)).collect();
+        of_run + self.truth.experiment_deviation * of_experiments[experiment.index()]
     }
 
     fn stream(&self, run: u64, stream: u64) -> Xoshiro256PlusPlus {
@@ -185,7 +186,7 @@ impl Simulation {
                 plan: PlanChoice::Heuristic,
                 launch_timeout: std::time::Duration::ZERO,
             }),
-            experiments: Experiment::ALL.to_vec(),
+            experiments: Experiment::all().to_vec(),
             resolution,
             profile: Profile::Paper,
             launches: u32::try_from(launches).ok().and_then(std::num::NonZeroU32::new),

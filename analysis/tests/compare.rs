@@ -232,7 +232,7 @@ fn keep_only(runs: &Runs, run: &str, experiment: Experiment) {
     let mut header = whole.header.clone();
     let kept = header.configurations.iter().filter(|c| c.experiment == experiment).cloned();
     let kept: Vec<_> = kept.map(|c| (c.clone(), launches.remove(&c.id).unwrap())).collect();
-    header.plan.ids.retain(|id| id.starts_with(experiment.name()));
+    header.plan.ids.retain(|id| id.starts_with(experiment.name));
     fs::remove_dir_all(runs.path(run)).unwrap();
     write_finished(Path::new(&runs.path(run)), header, kept.into_iter()).unwrap();
 }

@@ -78,7 +78,7 @@ fn texts(svg: &str) -> Vec<String> {
 
 #[test]
 fn every_figure_names_its_series_its_units_and_where_it_was_measured() {
-    let dataset = made_up(&Experiment::ALL, Resolution::Original, "Test CPU <2 threads>");
+    let dataset = made_up(Experiment::all(), Resolution::Original, "Test CPU <2 threads>");
     let figures = report::figures(&[input(&dataset)]);
     // one and its residuals for each of A–G
     assert_eq!(figures.len(), 14);
@@ -327,7 +327,7 @@ fn coefficients_of_elsewhere_are_named_as_such() {
         evaluate(measured, &coefficients).unwrap().caution
     };
     let fitted = fit(
-        &made_up(&Experiment::ALL, Resolution::Original, "Test CPU"),
+        &made_up(Experiment::all(), Resolution::Original, "Test CPU"),
         KernelTerm::Side,
         FlopConvention::Macs,
         PUBLISHED_START,
@@ -417,7 +417,7 @@ fn the_original_studys_data_have_all_seven_figures() {
     }
     let dataset = asperti::read(Path::new(path)).unwrap();
     let figures = report::figures(&[input(&dataset)]);
-    for (number, experiment) in (1..).zip(Experiment::ALL) {
+    for (number, experiment) in (1..).zip(Experiment::all()) {
         let figure = figure(&figures, &format!("figure-{number}a-{experiment}-original"));
         let all = texts(&draw::svg(figure).unwrap()).join(" ");
         assert!(all.contains("Measured (mean) on Quadro T2000"), "{all}");

@@ -43,7 +43,7 @@ fn group<'a>(
     criterion: &'a mut Criterion<LaunchTime>,
     experiment: Experiment,
 ) -> BenchmarkGroup<'a, LaunchTime> {
-    let mut group = criterion.benchmark_group(experiment.name());
+    let mut group = criterion.benchmark_group(experiment.name);
     group.sampling_mode(SamplingMode::Flat);
     group
 }

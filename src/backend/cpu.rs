@@ -12,16 +12,14 @@
 //!
 //! Results are the same bits in every run with the same number of threads.
 
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::device::Device;
 use super::{Backend, BackendError, LaunchTime, PreparedConv, compare_with_direct_sums};
-use crate::experiment::UnknownName;
+use crate::choice::choices;
 use crate::host::{Timer, available_memory};
 use crate::reference::{self, Arithmetic};
 use crate::shape::ConvShape;
@@ -44,21 +42,23 @@ use cores::Kept;
 use plan::Plan;
 use team::Team;
 
-/// The algorithm to compute convolutions with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AlgorithmChoice {
-    /// Whichever of the others should be fastest for the shape.
-    #[default]
-    Auto,
-    /// The whole im2col matrix, then one product: simple, slow, and large.
-    Explicit,
-    /// im2col along the kernel's columns only; its rows are offsets.
-    Slab,
-    /// im2col in blocks that stay in cache.
-    Tiled,
-    /// Dot products, for 1×1 kernels on at most 8 pixels; `tiled` takes all other shapes.
-    Skinny,
+choices! {
+    /// The algorithm to compute convolutions with.
+    #[derive(Default, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum AlgorithmChoice: "algorithm" {
+        /// Whichever of the others should be fastest for the shape.
+        #[default]
+        Auto = "auto",
+        /// The whole im2col matrix, then one product: simple, slow, and large.
+        Explicit = "explicit",
+        /// im2col along the kernel's columns only; its rows are offsets.
+        Slab = "slab",
+        /// im2col in blocks that stay in cache.
+        Tiled = "tiled",
+        /// Dot products, for 1×1 kernels on at most 8 pixels; `tiled` takes all other shapes.
+        Skinny = "skinny",
+    }
 }
 
 /// Computes on a fixed number of threads of this machine.
@@ -293,40 +293,6 @@ impl PreparedConv for CpuConvolution {
 
 fn bytes_of(elements: usize) -> Bytes {
     Bytes((elements as u64).saturating_mul(size_of::<f32>() as u64))
-}
-
-impl AlgorithmChoice {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Auto, Self::Explicit, Self::Slab, Self::Tiled, Self::Skinny];
-
-    /// The name in settings and records.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Explicit => "explicit",
-            Self::Slab => "slab",
-            Self::Tiled => "tiled",
-            Self::Skinny => "skinny",
-        }
-    }
-}
-
-impl fmt::Display for AlgorithmChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for AlgorithmChoice {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        const EXPECTED: &str = "`auto`, `explicit`, `slab`, `tiled` or `skinny`";
-        Self::ALL
-            .into_iter()
-            .find(|choice| choice.name() == text)
-            .ok_or_else(|| UnknownName::new("algorithm", EXPECTED))
-    }
 }
 
 #[cfg(test)]

@@ -7,10 +7,8 @@
 //! The libraries are opened at run time; a machine without them gets an error that says what is
 //! missing, and nothing here panics for want of one.
 
-use std::fmt;
 use std::num::NonZeroU32;
 use std::rc::Rc;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use cudarc::cudnn::sys::cudnnHandle_t;
@@ -19,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::device::{Device, Gpu};
 use super::{Backend, BackendError, LaunchTime, PreparedConv};
-use crate::experiment::UnknownName;
+use crate::choice::choices;
 use crate::protocol::Cache;
 use crate::shape::ConvShape;
 use crate::statistics::{quantile, sorted};
@@ -47,14 +45,16 @@ use monitor::Monitor;
 /// counted.
 const EMPTY_LAUNCHES: usize = 1000;
 
-/// How a plan is chosen among those that cuDNN offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PlanChoice {
-    /// The first of the heuristics' answer that works, as frameworks do by default.
-    Heuristic,
-    /// The fastest of the first few, each timed.
-    Measured,
+choices! {
+    /// How a plan is chosen among those that cuDNN offers.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum PlanChoice: "plan" {
+        /// The first of the heuristics' answer that works, as frameworks do by default.
+        Heuristic = "heuristic",
+        /// The fastest of the first few, each timed.
+        Measured = "measured",
+    }
 }
 
 /// What the backend is asked to do.
@@ -68,27 +68,6 @@ pub struct CudnnOptions {
     pub plan: PlanChoice,
     /// What a launch may take before the device counts as hanging.
     pub launch_timeout: Duration,
-}
-
-impl fmt::Display for PlanChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Heuristic => "heuristic",
-            Self::Measured => "measured",
-        })
-    }
-}
-
-impl FromStr for PlanChoice {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        match text {
-            "heuristic" => Ok(Self::Heuristic),
-            "measured" => Ok(Self::Measured),
-            _ => Err(UnknownName::new("plan", "`heuristic` or `measured`")),
-        }
-    }
 }
 
 /// A CUDA device with cuDNN. It stays on the thread that opened it.

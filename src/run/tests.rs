@@ -4,7 +4,7 @@ use super::*;
 use crate::experiment::Resolution;
 
 fn suite() -> Vec<Configuration> {
-    Experiment::ALL.iter().flat_map(|e| e.configurations(Resolution::Original)).collect()
+    Experiment::all().iter().flat_map(|e| e.configurations(Resolution::Original)).collect()
 }
 
 #[test]

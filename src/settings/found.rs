@@ -13,7 +13,8 @@ use thiserror::Error;
 use super::{BackendKind, BackendSettings, Settings};
 use crate::backend::cpu::AlgorithmChoice;
 use crate::backend::cudnn::{CudnnOptions, Math, PlanChoice};
-use crate::experiment::{Experiment, Resolution, UnknownName};
+use crate::choice::UnknownName;
+use crate::experiment::{Experiment, Resolution};
 use crate::protocol::{Cache, Clock, Profile, Protocol};
 use crate::units::Bytes;
 
@@ -185,7 +186,7 @@ impl Found {
             backend: self.backend_settings(kind)?,
             experiments: self
                 .parse("experiments", parse_experiments)?
-                .unwrap_or_else(|| Experiment::ALL.to_vec()),
+                .unwrap_or_else(|| Experiment::all().to_vec()),
             resolution: self.parse("resolution", Resolution::from_str)?.unwrap_or(resolution),
             profile,
             launches: self.parse("launches", parse_launches)?,

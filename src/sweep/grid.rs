@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::UnknownName;
+use crate::choice::UnknownName;
 use crate::shape::ConvShape;
 
 /// Heights and widths, in pixels.

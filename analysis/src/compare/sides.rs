@@ -193,7 +193,7 @@ impl Measured {
             return None;
         };
         Some(Self {
-            experiment: record.experiment.name().to_owned(),
+            experiment: record.experiment.name.to_owned(),
             series: record.series.clone(),
             x: f64::from(record.x),
             median_ns: summary.median_ns,

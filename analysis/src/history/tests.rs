@@ -35,7 +35,7 @@ fn run(made: &Made) -> Archived {
         session.conditions.load_average = Some(0.1);
     }
     let mut observations = Vec::new();
-    for (index, experiment) in Experiment::ALL.into_iter().enumerate() {
+    for (index, experiment) in Experiment::all().iter().enumerate() {
         let by_chance = (sd * normal(seed, index as u64)).exp();
         for c in experiment.configurations(Resolution::Original).into_iter().take(3) {
             let median_ns = Some(1000.0 * f64::from(c.x + 1) * factor * by_chance);

@@ -250,7 +250,7 @@ fn fences_close(a: &Fences, b: &Fences, scale: f64) -> bool {
 
 fn observation(record: &ConfigurationRecord, algorithm: &str, summary: &Summary) -> Observation {
     Observation {
-        experiment: record.experiment.name().to_owned(),
+        experiment: record.experiment.name.to_owned(),
         series: record.series.clone(),
         x: f64::from(record.x),
         shape: record.shape,

@@ -1,10 +1,10 @@
 //! RO2: what a FLOP costs by the dimension it is spent in, as slopes of log–log lines.
 
-use alpha_flops::experiment::Experiment;
+use alpha_flops::experiment::{Experiment, LatencySlope};
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::{Answer, Measured, Spread, Verdict, grouped, measured};
+use super::{Answer, Measured, Spread, Verdict, grouped, measured, names};
 use crate::dataset::Dataset;
 
 /// Slopes of exactly proportional data are this near to zero.
@@ -28,7 +28,7 @@ pub struct Slope {
 /// How latency grows with something, along a line of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Elasticity {
-    /// A, B, C or D.
+    /// One that has a [`LatencySlope`].
     pub experiment: String,
     /// The line; `all` where lines are pooled.
     pub series: String,
@@ -45,39 +45,41 @@ pub struct Elasticity {
 }
 
 pub(super) fn answer(dataset: &Dataset) -> Answer<Vec<Elasticity>> {
-    let criterion = "along each line of B, FLOPs move from pixels to the kernel at a constant \
-                     nominal number: spatial FLOPs are the cheaper ones where the slope of \
-                     log(latency per nominal multiply–add) against log K is positive with its \
-                     whole 95% interval"
-        .to_owned();
-    let b = by_kernel(dataset, Experiment::B);
-    let mut numbers = b.clone();
-    numbers.extend(by_kernel(dataset, Experiment::C));
-    numbers.extend(by_width(dataset));
-    numbers.extend(by_pixels(dataset));
-    if b.is_empty() {
-        let missing = "no line of experiment B has three kernel sizes";
-        return Answer::new(dataset, Verdict::CannotBeAnswered, missing, criterion, numbers);
+    let having = |slope| Experiment::that(|e| e.slope == Some(slope));
+    let elasticities =
+        |slope| having(slope).into_iter().flat_map(move |e| elasticities(dataset, e, slope));
+    let deciding = names(&having(LatencySlope::PixelsToKernel));
+    let criterion = format!(
+        "along each line of {deciding}, FLOPs move from pixels to the kernel at a constant nominal \
+         number: spatial FLOPs are the cheaper ones where the slope of log(latency per nominal \
+         multiply–add) against log K is positive with its whole 95% interval"
+    );
+    let lines: Vec<Elasticity> = elasticities(LatencySlope::PixelsToKernel).collect();
+    let further = [LatencySlope::ChannelsToKernel, LatencySlope::Variable, LatencySlope::Pixels];
+    let numbers = lines.iter().cloned().chain(further.into_iter().flat_map(elasticities)).collect();
+    if lines.is_empty() {
+        let missing = format!("no line of experiment {deciding} has three kernel sizes");
+        return Answer::new(dataset, Verdict::CannotBeAnswered, &missing, criterion, numbers);
     }
-    let verdict = Verdict::of(b.iter().map(|line| line.nominal.is_positive()));
-    let nominal = Spread::of(b.iter().map(|line| line.nominal.slope));
-    let on_image = Spread::of(b.iter().filter_map(|line| line.on_image).map(|s| s.slope));
+    let verdict = Verdict::of(lines.iter().map(|line| line.nominal.is_positive()));
+    let nominal = Spread::of(lines.iter().map(|line| line.nominal.slope));
+    let on_image = Spread::of(lines.iter().filter_map(|line| line.on_image).map(|s| s.slope));
     // adding 0 turns −0 into 0
     let exponent = |slope: f64| (slope * 100.0).round() / 100.0 + 0.0;
     let power = |s: &Spread| format!("K^{:.2}", exponent(s.median));
     let range = |s: &Spread| format!("{:.2} to {:.2}", exponent(s.low), exponent(s.high));
     let on_image_grows = |line: &Elasticity| line.on_image.is_some_and(|s| s.is_positive());
-    let caution = match verdict == Verdict::of(b.iter().map(on_image_grows)) {
+    let caution = match verdict == Verdict::of(lines.iter().map(on_image_grows)) {
         true => "",
         false => ": the answer turns on whether padding counts",
     };
     let finding = format!(
-        "with K, latency per nominal multiply–add goes as {} (median of {} lines of B, {}; \
+        "with K, latency per nominal multiply–add goes as {} (median of {} lines of {deciding}, {}; \
          surely growing in {}); per multiply–add on the image as {} ({}){caution}",
         power(&nominal),
-        b.len(),
+        lines.len(),
         range(&nominal),
-        b.iter().filter(|line| line.nominal.is_positive()).count(),
+        lines.iter().filter(|line| line.nominal.is_positive()).count(),
         power(&on_image),
         range(&on_image),
     );
@@ -91,50 +93,62 @@ impl Slope {
     }
 }
 
-/// Latency per multiply–add by K along the lines of B or C.
-fn by_kernel(dataset: &Dataset, experiment: Experiment) -> Vec<Elasticity> {
-    let line = |(series, line): (String, Vec<Measured<'_>>)| {
-        let points = |macs: fn(&Measured<'_>) -> u64| {
-            let point = |m: &Measured<'_>| {
-                let per_mac = m.1 / macs(m) as f64;
-                ((m.0.shape.kernel() as f64).ln(), per_mac.ln())
-            };
-            line.iter().map(point).collect::<Vec<_>>()
+fn elasticities(dataset: &Dataset, experiment: Experiment, slope: LatencySlope) -> Vec<Elasticity> {
+    let along_lines = |of: &dyn Fn(String, Vec<Measured<'_>>) -> Option<Elasticity>| {
+        let lines = grouped(&measured(dataset, experiment), |(o, _)| o.series.clone());
+        lines.into_iter().filter_map(|(series, line)| of(series, line)).collect()
+    };
+    match slope {
+        LatencySlope::PixelsToKernel | LatencySlope::ChannelsToKernel => {
+            along_lines(&|series, line| by_kernel(experiment, series, &line))
+        }
+        LatencySlope::Variable => {
+            along_lines(&|series, line| by_variable(experiment, series, &line))
+        }
+        LatencySlope::Pixels => by_pixels(dataset, experiment).into_iter().collect(),
+    }
+}
+
+/// Latency per multiply–add by K.
+fn by_kernel(experiment: Experiment, series: String, line: &[Measured<'_>]) -> Option<Elasticity> {
+    let points = |macs: fn(&Measured<'_>) -> u64| {
+        let point = |m: &Measured<'_>| {
+            let per_mac = m.1 / macs(m) as f64;
+            ((m.0.shape.kernel() as f64).ln(), per_mac.ln())
         };
-        Some(Elasticity {
-            experiment: experiment.name().to_owned(),
-            series,
-            of: "latency per multiply–add by kernel size K".to_owned(),
-            nominal: slope(&points(|(o, _)| o.shape.macs().0), LINE)?,
-            on_image: slope(&points(|(o, _)| o.shape.macs_on_image().0), LINE),
-            n: line.len(),
-        })
+        line.iter().map(point).collect::<Vec<_>>()
     };
-    lines(dataset, experiment).into_iter().filter_map(line).collect()
+    Some(Elasticity {
+        experiment: experiment.name.to_owned(),
+        series,
+        of: "latency per multiply–add by kernel size K".to_owned(),
+        nominal: slope(&points(|(o, _)| o.shape.macs().0), LINE)?,
+        on_image: slope(&points(|(o, _)| o.shape.macs_on_image().0), LINE),
+        n: line.len(),
+    })
 }
 
-/// Latency by width along the lines of D.
-///
-/// By the independent variable: the original study's data have width and height the other way
-/// round.
-fn by_width(dataset: &Dataset) -> Vec<Elasticity> {
-    let line = |(series, line): (String, Vec<Measured<'_>>)| {
-        let points: Vec<(f64, f64)> = line.iter().map(|(o, ms)| (o.x.ln(), ms.ln())).collect();
-        Some(Elasticity {
-            experiment: Experiment::D.name().to_owned(),
-            series,
-            of: "latency by input width W".to_owned(),
-            nominal: slope(&points, LINE)?,
-            on_image: None,
-            n: line.len(),
-        })
-    };
-    lines(dataset, Experiment::D).into_iter().filter_map(line).collect()
+/// Latency by the independent variable, not by its dimension of the shape: the original study's
+/// data have width and height the other way round.
+fn by_variable(
+    experiment: Experiment,
+    series: String,
+    line: &[Measured<'_>],
+) -> Option<Elasticity> {
+    let points: Vec<(f64, f64)> = line.iter().map(|(o, ms)| (o.x.ln(), ms.ln())).collect();
+    Some(Elasticity {
+        experiment: experiment.name.to_owned(),
+        series,
+        of: format!("latency by {}", experiment.variable.label),
+        nominal: slope(&points, LINE)?,
+        on_image: None,
+        n: line.len(),
+    })
 }
 
-/// Latency by pixels in A, where FLOPs are equal at each x: regression within the values of x.
-fn by_pixels(dataset: &Dataset) -> Option<Elasticity> {
-    let groups = grouped(&measured(dataset, Experiment::A), |(o, _)| o.x.to_string());
+/// Latency by pixels where FLOPs are equal at each x: regression within the values of x.
+fn by_pixels(dataset: &Dataset, experiment: Experiment) -> Option<Elasticity> {
+    let groups = grouped(&measured(dataset, experiment), |(o, _)| o.x.to_string());
     let number = groups.len();
     let mut points = Vec::new();
     for (_, group) in groups {
@@ -144,7 +158,7 @@ fn by_pixels(dataset: &Dataset) -> Option<Elasticity> {
         points.extend(logs.iter().map(|p| (p.0 - x, p.1 - y)));
     }
     Some(Elasticity {
-        experiment: Experiment::A.name().to_owned(),
+        experiment: experiment.name.to_owned(),
         series: "all".to_owned(),
         of: "latency by pixels H·W at equal FLOPs".to_owned(),
         // one mean a group, and one slope
@@ -152,10 +166,6 @@ fn by_pixels(dataset: &Dataset) -> Option<Elasticity> {
         on_image: None,
         n: points.len(),
     })
-}
-
-fn lines(dataset: &Dataset, experiment: Experiment) -> Vec<(String, Vec<Measured<'_>>)> {
-    grouped(&measured(dataset, experiment), |(o, _)| o.series.clone())
 }
 
 /// Parameters of a line: a mean and a slope.

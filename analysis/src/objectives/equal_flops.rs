@@ -1,17 +1,17 @@
 //! RO1: how far configurations of equal nominal FLOPs differ.
 
-use alpha_flops::experiment::Experiment;
+use alpha_flops::experiment::{self, Experiment};
 use serde::Serialize;
 
-use super::{Answer, EQUAL_LATENCY_RATIO, Measured, Spread, Verdict, grouped, measured};
+use super::{Answer, EQUAL_LATENCY_RATIO, Measured, Spread, Verdict, grouped, measured, names};
 use crate::dataset::{Dataset, Observation};
 
 /// How far configurations of equal nominal FLOPs differ.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EqualFlops {
-    /// A, B or C.
+    /// One that has configurations of equal FLOPs.
     pub experiment: String,
-    /// What they have in common: a line of B or C, a value of x in A.
+    /// What they have in common: a line, or a value of x.
     pub group: String,
     /// Configurations in the group, at least two.
     pub n: usize,
@@ -27,17 +27,24 @@ pub struct EqualFlops {
 }
 
 pub(super) fn answer(dataset: &Dataset) -> Answer<Vec<EqualFlops>> {
+    let equal = |kind| Experiment::that(|e| e.equal_flops == kind);
+    let at_each_value = equal(experiment::EqualFlops::AtEachValue);
+    let along_series = equal(experiment::EqualFlops::AlongSeries);
     let criterion = format!(
         "raw FLOPs are no sufficient proxy in an experiment if, at equal nominal FLOPs, the \
          largest latency per multiply–add exceeds the smallest by more than a factor of \
-         {EQUAL_LATENCY_RATIO} in the median group (groups: each x of A, each line of B and C)"
+         {EQUAL_LATENCY_RATIO} in the median group (groups: each x of {}, each line of {})",
+        names(&at_each_value),
+        names(&along_series)
     );
-    let experiments = [Experiment::A, Experiment::B, Experiment::C];
-    let numbers: Vec<EqualFlops> =
-        experiments.into_iter().flat_map(|e| groups(dataset, e)).collect();
+    let experiments = Experiment::that(|e| e.equal_flops != experiment::EqualFlops::Nowhere);
+    let numbers: Vec<EqualFlops> = experiments.iter().flat_map(|e| groups(dataset, *e)).collect();
     if numbers.is_empty() {
-        let missing = "none of the experiments A, B and C has two configurations of equal FLOPs";
-        return Answer::new(dataset, Verdict::CannotBeAnswered, missing, criterion, numbers);
+        let missing = format!(
+            "none of the experiments {} has two configurations of equal FLOPs",
+            names(&experiments)
+        );
+        return Answer::new(dataset, Verdict::CannotBeAnswered, &missing, criterion, numbers);
     }
     let by_experiment = grouped(&numbers, |group| group.experiment.clone());
     let spread = |ratio: fn(&EqualFlops) -> f64| {
@@ -64,9 +71,9 @@ pub(super) fn answer(dataset: &Dataset) -> Answer<Vec<EqualFlops>> {
 }
 
 fn groups(dataset: &Dataset, experiment: Experiment) -> Vec<EqualFlops> {
-    let key = |(o, _): &Measured<'_>| match experiment {
+    let key = |(o, _): &Measured<'_>| match experiment.equal_flops {
         // the original study has half doublings, too
-        Experiment::A => format!("x = {}", (o.x * 100.0).round() / 100.0),
+        experiment::EqualFlops::AtEachValue => format!("x = {}", (o.x * 100.0).round() / 100.0),
         _ => o.series.clone(),
     };
     let macs = |o: &Observation| o.shape.macs().0 as f64;
@@ -80,7 +87,7 @@ fn groups(dataset: &Dataset, experiment: Experiment) -> Vec<EqualFlops> {
                 spread.high / spread.low
             };
             EqualFlops {
-                experiment: experiment.name().to_owned(),
+                experiment: experiment.name.to_owned(),
                 group: name,
                 n: group.len(),
                 latency_ratio: ratio(&|(_, ms)| *ms),

@@ -31,9 +31,10 @@ pub(super) fn answer(
     raw_final: Option<f64>,
 ) -> Answer<Vec<AgainstRawFlops>> {
     let criterion = format!(
-        "estimates are accurate in one of the experiments A to G where the RMSE of its median line \
+        "estimates are accurate in one of the experiments {} where the RMSE of its median line \
          is at most {ACCURATE_NRMSE_PERCENT}% of that line's measured range, and better than raw \
          FLOPs where their RMSE is below that of one factor times FLOPs fitted to {}",
+        Experiment::range(),
         match raw_final {
             Some(_) => "the same data",
             None => "the data that are judged",

@@ -26,7 +26,7 @@ fn figure(comparison: &Comparison, name: &str) -> Figure {
     let mut changes: Vec<&Change> = of_experiment.collect();
     changes.sort_by(|a, b| a.x.total_cmp(&b.x));
     let experiment = name.parse::<Experiment>().ok();
-    let variable = experiment.map_or("x", |e| e.variable().label());
+    let variable = experiment.map_or("x", |e| e.variable.label);
     let x = x_axis(
         experiment,
         changes.first().map_or(0.0, |change| change.x),

@@ -1,6 +1,6 @@
 //! The paper's figures 1–7 and their residuals, for any data.
 
-use alpha_flops::experiment::{Experiment, Resolution, Variable};
+use alpha_flops::experiment::{EqualFlops, Experiment, Resolution};
 
 use super::axis::{Axis, Scale, Tick};
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
@@ -27,8 +27,7 @@ pub struct Target<'a> {
 /// Above this many points a series is drawn densely: dots and a band instead of markers and
 /// whiskers.
 pub(super) const DENSE: usize = 60;
-/// Above this ratio of the largest to the smallest latency of A–C, or estimate to measurement, an
-/// axis is logarithmic. D–G stay linear: they ask whether latency is linear in x.
+/// Above this ratio of the largest to the smallest latency, an axis is logarithmic.
 const LOG_RATIO: f64 = 100.0;
 /// Estimates may stretch an axis beyond the measurements by this factor; further ones are cut.
 const STRETCH: f64 = 2.0;
@@ -40,12 +39,12 @@ pub(super) const LOG_PERCENT: f64 = 200.0;
 ///
 /// Targets without observations of an experiment have no panel in its figures.
 pub fn figures(targets: &[Target<'_>]) -> Vec<Figure> {
-    let mut further = 8..;
+    let mut further = Experiment::all().len() + 1..;
     experiments(targets)
         .iter()
         .flat_map(|name| {
             let experiment = name.parse::<Experiment>().ok();
-            let number = experiment.map_or_else(|| further.next(), |e| Some(e as usize + 1));
+            let number = experiment.map_or_else(|| further.next(), |e| Some(e.index() + 1));
             let subject = Subject { targets, name, experiment, number: number.unwrap_or_default() };
             let full = subject.is_denser_than_original();
             [
@@ -58,11 +57,11 @@ pub fn figures(targets: &[Target<'_>]) -> Vec<Figure> {
         .collect()
 }
 
-/// Names of the experiments, A–G first and the others in their order in the data.
+/// Names of the experiments: those of the table first, the others in their order in the data.
 fn experiments(targets: &[Target<'_>]) -> Vec<String> {
     let observations = targets.iter().flat_map(|target| &target.dataset.observations);
     let mut names = distinct(observations.map(|o| o.experiment.as_str()));
-    names.sort_by_key(|name| name.parse::<Experiment>().map_or(7, |e| e as usize));
+    names.sort_by_key(|name| name.parse::<Experiment>().map_or(usize::MAX, Experiment::index));
     names
 }
 
@@ -70,9 +69,9 @@ fn experiments(targets: &[Target<'_>]) -> Vec<String> {
 struct Subject<'a> {
     targets: &'a [Target<'a>],
     name: &'a str,
-    /// `None` where it is not one of the paper's.
+    /// `None` where it is not in the table.
     experiment: Option<Experiment>,
-    /// Of the figure: the paper's for A–G, further ones for others.
+    /// Of the figure, in the order of the experiments: the paper's numbers for A–G.
     number: usize,
 }
 
@@ -176,7 +175,7 @@ impl Subject<'_> {
         Some(Figure {
             name: String::new(),
             title: String::new(),
-            subtitle: self.experiment.map_or_else(String::new, |e| e.question().to_owned()),
+            subtitle: self.experiment.map_or_else(String::new, |e| e.question.to_owned()),
             x: x_axis(self.experiment, *xs.first()?, *xs.last()?),
             panels: Vec::new(),
             series: distinct(rows.iter().flatten().map(|row| row.observation.series.as_str())),
@@ -192,17 +191,14 @@ impl Subject<'_> {
 
     /// What the x axis shows, in a few words.
     fn variable(&self) -> &'static str {
-        match self.experiment.map(Experiment::variable) {
-            Some(Variable::ChannelDoublings) => "channels",
-            Some(variable) => variable.label(),
-            None => "x",
-        }
+        self.experiment.map_or("x", |e| e.variable.in_title)
     }
 
-    /// Logarithmic for A–C where a target's measurements span more than [`LOG_RATIO`]; the same for
-    /// all targets, so that panels compare.
+    /// Logarithmic where a target's measurements span more than [`LOG_RATIO`], unless the experiment
+    /// asks whether latency is linear in x; the same for all targets, so that panels compare.
     fn latency_scale(&self, rows: &[Vec<Row<'_>>]) -> Scale {
-        let asks_for_linearity = self.experiment.is_some_and(|e| !e.has_constant_flops());
+        let asks_for_linearity =
+            self.experiment.is_some_and(|e| e.equal_flops == EqualFlops::Nowhere);
         let spans_decades = rows.iter().any(|rows| {
             let (low, high) = extent(rows.iter().map(|row| row.milliseconds));
             high / low > LOG_RATIO
@@ -368,10 +364,10 @@ fn has_cut_curve(panel: &Panel) -> bool {
 }
 
 pub(super) fn x_axis(experiment: Option<Experiment>, first: f64, last: f64) -> Axis {
-    let label = experiment.map_or("x", |e| e.variable().label());
+    let label = experiment.map_or("x", |e| e.variable.label);
     // air left and right, so that no marker sits on the frame
     let air = if last > first { (last - first) * 0.03 } else { 2.0 };
-    if experiment == Some(Experiment::A) && last - first < 30.0 {
+    if experiment.is_some_and(|e| e.variable.has_whole_ticks) && last - first < 30.0 {
         let mut axis = Axis::linear(label, first, last).cut_to(first - air, last + air);
         axis.ticks = (first.ceil() as i64..=last.floor() as i64)
             .map(|x| Tick { value: x as f64, label: x.to_string() })

@@ -55,9 +55,9 @@ pub(super) fn by_experiment(runs: &[RunVariance]) -> Vec<ExperimentVariance> {
             flagged: FlagKind::ALL.map(|kind| (kind, count(kind))).to_vec(),
         })
     };
-    let each = Experiment::ALL
+    let each = Experiment::all()
         .iter()
-        .map(|e| of(e.name(), all().filter(|c| c.experiment == *e).collect()));
+        .map(|e| of(e.name, all().filter(|c| c.experiment == *e).collect()));
     std::iter::once(of("all", all().collect())).chain(each).flatten().collect()
 }
 
@@ -86,7 +86,7 @@ pub(super) fn pooled(squares: &BTreeMap<(Experiment, &str), Squares>) -> Vec<Exp
         let components = sum.components()?;
         Some(ExperimentComponents { experiment: name.to_owned(), components })
     };
-    let each = Experiment::ALL.iter().map(|one| of(one.name(), &|experiment| experiment == *one));
+    let each = Experiment::all().iter().map(|one| of(one.name, &|experiment| experiment == *one));
     std::iter::once(of("all", &|_| true)).chain(each).flatten().collect()
 }
 

@@ -6,8 +6,6 @@
 //! against the real library anywhere.
 
 use std::ffi::c_void;
-use std::fmt;
-use std::str::FromStr;
 
 use cudarc::cudnn::sys::{
     cudnnBackendAttributeName_t as Attribute, cudnnBackendAttributeType_t as Type,
@@ -22,7 +20,7 @@ use super::descriptor::{Descriptor, Draft};
 use super::error::GpuError;
 use super::library::{CudnnFunctions, load_cudnn};
 use crate::backend::plan::{Knob, PlanRecord, RefusedPlan, TimedPlan, numerical_note};
-use crate::experiment::UnknownName;
+use crate::choice::choices;
 use crate::shape::{ConvShape, Padding};
 use crate::units::Bytes;
 
@@ -36,16 +34,18 @@ const ALIGNMENT: i64 = 32;
 /// Room for an engine's knobs; cuDNN 9.28 knows of 46.
 const MOST_KNOBS: usize = 64;
 
-/// What arithmetic is allowed on `f32` tensors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Math {
-    /// Tensor cores may round inputs to TF32 (10 bits of fraction); sums are in `f32`. PyTorch's
-    /// default for convolutions.
-    #[serde(rename = "tf32")]
-    Tf32,
-    /// `f32` throughout.
-    #[serde(rename = "fp32")]
-    F32,
+choices! {
+    /// What arithmetic is allowed on `f32` tensors.
+    #[derive(Hash, Serialize, Deserialize)]
+    pub enum Math: "math" {
+        /// Tensor cores may round inputs to TF32 (10 bits of fraction); sums are in `f32`. PyTorch's
+        /// default for convolutions.
+        #[serde(rename = "tf32")]
+        Tf32 = "tf32",
+        /// `f32` throughout.
+        #[serde(rename = "fp32")]
+        F32 = "fp32",
+    }
 }
 
 /// For what device cuDNN proposes and plans.
@@ -96,14 +96,6 @@ pub struct Plan {
 pub(super) struct Pack(Descriptor);
 
 impl Math {
-    /// As settings name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tf32 => "tf32",
-            Self::F32 => "fp32",
-        }
-    }
-
     /// Why an engine with these notes is not allowed, if it is not.
     fn refusal(self, numerical_notes: &[i64]) -> Option<String> {
         let forbidden = |note: Note| {
@@ -121,23 +113,6 @@ impl Math {
             Self::F32 => forbidden(Note::CUDNN_NUMERICAL_NOTE_TENSOR_CORE)
                 .map(|note| format!("less precise than fp32: {note}")),
         }
-    }
-}
-
-impl fmt::Display for Math {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Math {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        [Self::Tf32, Self::F32]
-            .into_iter()
-            .find(|math| math.name() == text)
-            .ok_or_else(|| UnknownName::new("math", "`tf32` or `fp32`"))
     }
 }
 

@@ -124,7 +124,7 @@ fn run_criterion(home: &Path, configuration: &Configuration) {
         .nresamples(100)
         .warm_up_time(Duration::from_nanos(1))
         .measurement_time(Duration::from_nanos(1));
-    let mut group = criterion.benchmark_group(configuration.experiment.name());
+    let mut group = criterion.benchmark_group(configuration.experiment.name);
     group.sampling_mode(SamplingMode::Flat).sample_size(latencies_ns.len());
     group.throughput(Throughput::Elements(configuration.shape.macs().0));
     let mut calls = 0;

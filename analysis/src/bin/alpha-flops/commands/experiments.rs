@@ -20,7 +20,7 @@ pub struct ExperimentsArgs {
 }
 
 pub fn run(args: &ExperimentsArgs) -> Result<Exit> {
-    let all = Experiment::ALL.to_vec();
+    let all = Experiment::all().to_vec();
     let chosen = if args.experiment.is_empty() { &all } else { &args.experiment };
     let table = suite::table(chosen, args.resolution);
     print_table(args.format, &table, &suite::list(chosen, args.resolution))
