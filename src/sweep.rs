@@ -14,6 +14,7 @@ mod measure;
 pub mod merge;
 pub mod order;
 mod plan;
+pub mod request;
 mod rows;
 mod store;
 mod visit;

@@ -1,6 +1,7 @@
 //! Quantities with their units. Values are kept in base units; scaling happens only in `Display`.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,16 @@ pub struct Bytes(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Nanoseconds(pub f64);
+
+/// `4m 10s`: a duration as people read it, to the second and to the minute from an hour on.
+pub fn format_duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m {s:02}s"),
+        (h, m, _) => format!("{h}h {m:02}m"),
+    }
+}
 
 impl From<MultiplyAdds> for Flops {
     fn from(macs: MultiplyAdds) -> Self {

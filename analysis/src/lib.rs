@@ -19,6 +19,5 @@ pub mod report;
 pub mod selftest;
 pub mod simulate;
 pub mod suite;
-pub mod sweep;
 pub mod table;
 pub mod variance;

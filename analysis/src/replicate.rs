@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use alpha_flops::backend::Backend;
 use alpha_flops::file_error::FileError;
 use alpha_flops::record::RecordError;
 use alpha_flops::settings::{Requested, Settings, SettingsError};
-use alpha_flops::sweep::SweepError;
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::Shard;
+use alpha_flops::sweep::request::{PrepareError, SweepProtocol, SweepRequest, prepare};
+use alpha_flops::sweep::{Sweep, SweepError};
 use thiserror::Error;
 
 use crate::import;
 use crate::import::criterion::Imported;
-use crate::sweep::{Done, OpenSweep, Request, SweepCommandError, SweepProtocol, prepare};
 
 pub mod series;
 
@@ -49,12 +50,12 @@ pub enum ReplicateError {
     /// A run that the benchmarks have finished cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// There is no backend, or no sweep.
+    /// There is no backend, or it cannot do what is asked for.
     #[error(transparent)]
-    Sweep(#[from] SweepCommandError),
-    /// The sweep cannot be read again.
+    Prepare(#[from] PrepareError),
+    /// The sweep cannot be begun, or not be read again.
     #[error(transparent)]
-    Swept(#[from] SweepError),
+    Sweep(#[from] SweepError),
     /// The folder of runs cannot be written.
     #[error(transparent)]
     Runs(FileError),
@@ -85,34 +86,27 @@ impl From<FileError> for ReplicateError {
     }
 }
 
-impl ReplicateError {
-    /// Whether the device has work that never ends, for which the process would wait at its end.
-    pub fn hangs(&self) -> bool {
-        matches!(self, Self::Sweep(error) if error.hangs())
-    }
-}
-
 /// Opens the sweep that α-FLOPs is fitted to, by the protocol of A–G, with `budget` or what the
 /// settings' budget says, in a folder beside the runs. A sweep with the same settings that was
 /// interrupted, or whose A–G were, is taken up again.
 ///
 /// # Errors
 /// [`ReplicateError`] where there is no backend, or what was measured cannot be kept.
-pub fn open_sweep(budget: Option<Duration>) -> Result<OpenSweep, ReplicateError> {
+pub fn open_sweep(budget: Option<Duration>) -> Result<(Sweep, Box<dyn Backend>), ReplicateError> {
     let runs = runs()?;
     let sweep = prepare(|settings| request(settings, budget))?;
     let folder = runs.join(format!("sweep-{:016x}", sweep.digest()));
     Ok(sweep.open(&folder)?)
 }
 
-fn request(settings: &Settings, budget: Option<Duration>) -> Request {
+fn request(settings: &Settings, budget: Option<Duration>) -> SweepRequest {
     let of_settings =
         settings.time_budget.map_or(SWEEP_BUDGET, |budget| budget.mul_f64(SWEEP_SHARE));
     let (protocol, launches) = match settings.protocol.is_latency() {
         true => (SweepProtocol::Latency, SWEEP_LAUNCHES),
         false => (SweepProtocol::Throughput, settings.protocol.launches),
     };
-    Request {
+    SweepRequest {
         grid: Grid::Published,
         seed: settings.seed.unwrap_or(SWEEP_SEED),
         shard: Shard::ALL,
@@ -127,9 +121,9 @@ fn request(settings: &Settings, budget: Option<Duration>) -> Request {
 ///
 /// # Errors
 /// [`ReplicateError`] where it cannot be moved.
-pub fn keep_sweep(swept: &Done, run: &Path) -> Result<(), ReplicateError> {
+pub fn keep_sweep(swept: &Path, run: &Path) -> Result<(), ReplicateError> {
     let folder = sweep_of(run);
-    std::fs::rename(&swept.folder, &folder).map_err(|error| FileError::write(&folder, error).into())
+    std::fs::rename(swept, &folder).map_err(|error| FileError::write(&folder, error).into())
 }
 
 /// Reads the sweep that was measured for a run, if one was.

@@ -83,6 +83,11 @@ impl Sweep {
         Ok(Self { store, order, covered, budget, rates, counts, part_interval, damaged })
     }
 
+    /// Where it is kept.
+    pub fn folder(&self) -> &Path {
+        &self.store.path
+    }
+
     /// What `sweep.json` says.
     pub fn header(&self) -> &SweepHeader {
         &self.store.header

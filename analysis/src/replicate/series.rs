@@ -16,11 +16,12 @@ use alpha_flops::file_error::FileError;
 use alpha_flops::record::{FinishedRun, Outcome, RunPlan};
 use alpha_flops::selection::{Selected, select};
 use alpha_flops::settings::Requested;
+use alpha_flops::sweep::request::PrepareError;
+use alpha_flops::units::format_duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Finished, Measured, ReplicateError, bench, runs};
 use crate::dataset::Provenance;
-use crate::sweep::{SweepCommandError, rounded};
 use crate::table::{Column, Table};
 
 /// The first seed where the settings name none: series before and after a change measure in the same
@@ -98,8 +99,7 @@ impl Series {
     pub fn open(number: usize, arguments: &[String]) -> Result<Self, ReplicateError> {
         let folder = runs()?;
         let requested = Requested::of_workspace()?;
-        let Selected { settings, backend, .. } =
-            select(&requested).map_err(SweepCommandError::Selection)?;
+        let Selected { settings, backend, .. } = select(&requested).map_err(PrepareError::from)?;
         let first = settings.seed.unwrap_or(FIRST_SEED);
         let kept = Kept {
             plan: RunPlan::new(&settings, Platform::of(backend.as_ref()), &[]),
@@ -220,7 +220,7 @@ impl fmt::Display for Next {
         let Self { number, of, order, orders, seed, time_left } = self;
         write!(f, "run {number} of {of} (order {order} of {orders}, seed {seed})")?;
         match time_left {
-            Some(left) => write!(f, ", about {} left", rounded(*left)),
+            Some(left) => write!(f, ", about {} left", format_duration(*left)),
             None => Ok(()),
         }
     }

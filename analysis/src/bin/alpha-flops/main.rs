@@ -4,8 +4,7 @@
 use std::process::ExitCode;
 
 use alpha_flops::host::leave_without_waiting;
-use alpha_flops_analysis::replicate::ReplicateError;
-use alpha_flops_analysis::sweep::SweepCommandError;
+use alpha_flops::sweep::SweepError;
 use anyhow::Error;
 pub(crate) use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -71,16 +70,17 @@ fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let exit = run(&command).unwrap_or_else(|error| {
         complain(&error);
-        let sweep = error.downcast_ref::<SweepCommandError>();
-        let replicate = error.downcast_ref::<ReplicateError>();
+        let lost = match error.downcast_ref() {
+            Some(SweepError::DeviceLost { hangs, .. }) => Some(*hangs),
+            _ => None,
+        };
         let exit = match command {
-            _ if sweep.is_some_and(SweepCommandError::is_device_lost) => Exit::DeviceLost,
+            Command::Sweep(_) if lost.is_some() => Exit::DeviceLost,
             Command::Compare(_) | Command::Selftest(_) => Exit::NotComparable,
             _ => Exit::Failure,
         };
-        if sweep.is_some_and(SweepCommandError::hangs)
-            || replicate.is_some_and(ReplicateError::hangs)
-        {
+        if lost == Some(true) {
+            // the device has work that never ends, for which the process would wait at its end
             leave_without_waiting(exit as u8);
         }
         exit

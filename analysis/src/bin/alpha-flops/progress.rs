@@ -3,23 +3,23 @@
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
-use alpha_flops::sweep::{Progress, Sweep};
-use alpha_flops_analysis::sweep::{Done, OpenSweep, SweepCommandError, rounded};
+use alpha_flops::backend::Backend;
+use alpha_flops::sweep::{Progress, Status, Sweep, SweepError};
+use alpha_flops::units::format_duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::say;
 
 /// Measures a sweep, with a bar.
-pub fn measure(open: OpenSweep) -> Result<Done, SweepCommandError> {
-    say_what_is_swept(&open);
-    let (bar, mut said) = (bar(open.sweep()), Instant::now());
-    let done = open.measure(&mut |progress| show(&bar, &mut said, progress));
+pub fn measure(sweep: &mut Sweep, backend: &mut dyn Backend) -> Result<Status, SweepError> {
+    say_what_is_swept(sweep);
+    let (bar, mut said) = (bar(sweep), Instant::now());
+    let status = sweep.measure(backend, &mut |progress| show(&bar, &mut said, progress));
     bar.finish_and_clear();
-    done
+    status
 }
 
-fn say_what_is_swept(open: &OpenSweep) {
-    let sweep = open.sweep();
+fn say_what_is_swept(sweep: &Sweep) {
     let plan = &sweep.header().plan;
     let comparable = plan.comparable();
     say(&format!(
@@ -30,7 +30,7 @@ fn say_what_is_swept(open: &OpenSweep) {
         plan.seed,
         plan.protocol_line(),
         match plan.budget {
-            Some(budget) => format!("budget {}", rounded(budget)),
+            Some(budget) => format!("budget {}", format_duration(budget)),
             None => "no budget".to_owned(),
         }
     ));
@@ -42,7 +42,7 @@ fn say_what_is_swept(open: &OpenSweep) {
     ));
     let visited = sweep.counts().visited();
     if visited > 0 {
-        let (folder, all) = (open.folder().display(), plan.configurations());
+        let (folder, all) = (sweep.folder().display(), plan.configurations());
         say(&format!("continuing {folder}: {visited} of {all} configurations are visited"));
     }
     for damaged in &sweep.damaged {
@@ -78,7 +78,9 @@ fn show(bar: &ProgressBar, said: &mut Instant, progress: Progress<'_>) {
     let counts = progress.counts;
     // skipping takes no time: counted in, it would hide how fast measuring goes
     let rate = counts.measured as f64 / counts.used_s.max(f64::MIN_POSITIVE);
-    let left = progress.time_left.map_or(String::new(), |left| format!(", {} left", rounded(left)));
+    let left = progress
+        .time_left
+        .map_or(String::new(), |left| format!(", {} left", format_duration(left)));
     let skipped: u64 = counts.skipped.values().sum();
     let measured = counts.measured;
     let message = format!("{measured} measured ({rate:.1}/s), {skipped} skipped{left}");

@@ -3,9 +3,8 @@ use std::path::{Path, PathBuf};
 use alpha_flops::settings::parse_budget;
 use alpha_flops_analysis::import::criterion::{self, Imported};
 use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
-use alpha_flops_analysis::replicate::{self, ReplicateError, series, series::Series};
+use alpha_flops_analysis::replicate::{self, series, series::Series};
 use alpha_flops_analysis::report::{self, Input, Report};
-use alpha_flops_analysis::sweep::Done;
 use clap::Args;
 
 use crate::output::{Format, print_summary, say, summary_formats};
@@ -66,8 +65,11 @@ pub fn run(args: &ReplicateArgs) -> Result<Exit> {
     Ok(Exit::success_if(measured.complete && imported.rejected.is_empty()))
 }
 
-fn measure_sweep(args: &ReplicateArgs) -> Result<Done, ReplicateError> {
-    Ok(progress::measure(replicate::open_sweep(args.sweep_budget.flatten())?)?)
+/// The folder of the sweep.
+fn measure_sweep(args: &ReplicateArgs) -> Result<PathBuf> {
+    let (mut sweep, mut backend) = replicate::open_sweep(args.sweep_budget.flatten())?;
+    progress::measure(&mut sweep, backend.as_mut())?;
+    Ok(sweep.folder().to_owned())
 }
 
 /// The report of a run just measured, fitted to the sweep that was measured for it.

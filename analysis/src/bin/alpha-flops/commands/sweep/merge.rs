@@ -2,7 +2,6 @@ use std::path::PathBuf;
 
 use alpha_flops::sweep::merge::merge;
 use alpha_flops_analysis::import::sweep::read_shards;
-use alpha_flops_analysis::sweep::Done;
 use clap::Args;
 
 use crate::commands::import;
@@ -28,5 +27,5 @@ pub fn run(args: &SweepMergeArgs) -> Result<Exit> {
     }
     let header = merge(&args.shards, &args.out)?;
     let counts = header.counts.unwrap_or_default();
-    print(&Done { folder: args.out.clone(), status: header.status, counts }.to_string())
+    print(&super::summary(&counts, header.status, &args.out))
 }
