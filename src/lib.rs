@@ -17,6 +17,7 @@
 //! environment         on what it does it
 //! budget              what a convolution should cost, and how a time budget is divided
 //! measure             latencies of one convolution
+//! store               folders that survive being killed
 //! record              a run on disk
 //! run                 every configuration, in a random order, resumable
 //! sweep               a grid for the regression, as far as a time budget goes
@@ -46,5 +47,6 @@ pub mod selection;
 pub mod settings;
 pub mod shape;
 pub mod statistics;
+mod store;
 pub mod sweep;
 pub mod units;

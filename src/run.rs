@@ -12,9 +12,10 @@ use crate::backend::cudnn::GpuError;
 use crate::backend::{Backend, BackendError};
 use crate::budget::{CostModel, Shares};
 use crate::experiment::{Configuration, Experiment};
+use crate::file_error::FileError;
 use crate::measure::{MeasureError, Measurement, Method, SampleTimes, does_not_fit, measure};
 use crate::record::{
-    ConfigurationRecord, Outcome, Part, RecordError, RunFolder, RunPlan, Session, now, tidy_up,
+    ConfigurationRecord, Outcome, Part, RunFolder, RunPlan, Session, now, tidy_up,
 };
 use crate::settings::Settings;
 use crate::statistics::Summary;
@@ -52,7 +53,7 @@ pub enum Event<'a> {
 pub enum RunError {
     /// The record cannot be written or read.
     #[error(transparent)]
-    Record(#[from] RecordError),
+    File(#[from] FileError),
     /// The filter or the selection leaves nothing.
     #[error("nothing to measure: no configuration of the chosen experiments passes the filter")]
     Empty,
@@ -101,18 +102,8 @@ impl Run {
             }
         };
         let order = measuring_order(selected, folder.header().seed);
-        let mut done_before = 0;
-        let mut damaged = Vec::new();
-        for id in order.iter().map(Configuration::id) {
-            match folder.part(&id) {
-                Ok(part) => done_before += usize::from(part.is_some()),
-                Err(error @ RecordError::Content { .. }) => {
-                    folder.set_aside(&id)?;
-                    damaged.push(error.to_string());
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let ids = order.iter().map(Configuration::id);
+        let (done_before, damaged) = folder.check_parts(ids)?;
         Ok(Self { folder, order, done_before, damaged })
     }
 

@@ -15,7 +15,7 @@ use alpha_flops::environment::Platform;
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use alpha_flops::measure::SampleTimes;
 use alpha_flops::protocol::{Profile, Protocol};
-use alpha_flops::record::{self, Outcome, RecordError, RunPlan, RunStatus, Session};
+use alpha_flops::record::{self, Outcome, RunPlan, RunStatus, Session};
 use alpha_flops::run::{Run, RunError};
 use alpha_flops::settings::{BackendSettings, Settings};
 use alpha_flops::units::Bytes;
@@ -285,7 +285,7 @@ fn unwritable_folder() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("a-file");
     std::fs::write(&file, "").unwrap();
-    let Err(RunError::Record(error @ RecordError::File(_))) = open(&file) else {
+    let Err(RunError::File(error)) = open(&file) else {
         panic!("a run below a file");
     };
     assert!(error.to_string().contains("a-file"), "{error}");

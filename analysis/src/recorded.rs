@@ -4,11 +4,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use alpha_flops::file_error::FileError;
 use alpha_flops::measure::SampleTimes;
 use alpha_flops::protocol::{Clock, EVENT_STEP_NS};
-use alpha_flops::record::{
-    Comparable, ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader,
-};
+use alpha_flops::record::{Comparable, ConfigurationRecord, FinishedRun, Outcome, RunHeader};
 use alpha_flops::statistics::Summary;
 use rayon::prelude::*;
 use thiserror::Error;
@@ -29,10 +28,10 @@ pub enum RecordedError {
         "{0}\nhint: give the folder that `cargo bench` names at its end, e.g. \
          target/alpha-flops/2026-01-31t12-00-00z-5eed"
     )]
-    Record(#[source] RecordError),
+    Record(#[source] FileError),
     /// The launches are missing or damaged; the error names the file.
     #[error(transparent)]
-    Launches(#[from] LaunchesError),
+    Launches(#[from] FileError),
     /// A configuration's record contradicts itself or its launches.
     #[error("{path}: {id}: {reason}")]
     Configuration {

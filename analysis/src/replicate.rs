@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use alpha_flops::backend::Backend;
 use alpha_flops::file_error::FileError;
-use alpha_flops::record::RecordError;
 use alpha_flops::settings::{Requested, Settings, SettingsError};
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::Shard;
@@ -49,7 +48,7 @@ pub enum ReplicateError {
     Settings(#[from] SettingsError),
     /// A run that the benchmarks have finished cannot be read.
     #[error(transparent)]
-    Record(#[from] RecordError),
+    Record(FileError),
     /// There is no backend, or it cannot do what is asked for.
     #[error(transparent)]
     Prepare(#[from] PrepareError),

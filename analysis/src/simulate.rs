@@ -8,12 +8,13 @@ use alpha_flops::backend::cudnn::{CudnnOptions, Math, PlanChoice};
 use alpha_flops::backend::device::{SIMULATED, SIMULATED_BACKEND};
 use alpha_flops::environment::{Conditions, Platform};
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
+use alpha_flops::file_error::FileError;
 use alpha_flops::measure::{SampleTimes, Stopped, WarmUp, WarmUpEnd};
 use alpha_flops::protocol::{Profile, Protocol};
 use alpha_flops::random::random_bits;
 use alpha_flops::record::{
-    ConfigurationRecord, Outcome, RecordError, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION,
-    Session, write_finished,
+    ConfigurationRecord, Outcome, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION, Session,
+    write_finished,
 };
 use alpha_flops::settings::{BackendSettings, Settings};
 use alpha_flops::statistics::{Summary, relative_median_interval, sorted};
@@ -155,13 +156,13 @@ impl Simulation {
     /// says how many times as long each configuration takes as in truth.
     ///
     /// # Errors
-    /// [`RecordError`] where the folder exists or cannot be written.
+    /// [`FileError`] where the folder exists or cannot be written.
     pub fn write_run(
         &self,
         folder: &Path,
         run: u64,
         factor: impl Fn(&Configuration) -> f64 + Sync,
-    ) -> Result<(), RecordError> {
+    ) -> Result<(), FileError> {
         let started = started(run);
         let one = |index: usize| {
             let configuration = &self.configurations[index];

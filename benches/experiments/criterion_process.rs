@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use alpha_flops::experiment::Configuration;
 use alpha_flops::file_error::FileError;
-use alpha_flops::record::{RecordError, RunFolder};
+use alpha_flops::record::{RunFolder, hinted};
 use alpha_flops::settings::{BackendKind, target_directory};
 
 use crate::arguments::{Arguments, Mode};
@@ -128,7 +128,7 @@ impl Criterion<'_> {
         let measured = folder.header().plan.ids.len();
         let progress = console::criterion_progress(measured as u64);
         let log_path = folder.path().join("criterion.log");
-        let log_error = |error| RecordError::from(FileError::write(&log_path, error));
+        let log_error = |error| hinted(FileError::write(&log_path, error));
         let mut log = File::create(&log_path).map_err(log_error)?;
         let begun = Instant::now();
         let mut command = self.child(folder.path().as_os_str(), &std::path::absolute(home)?)?;

@@ -1,44 +1,35 @@
-//! A run being written: its folder, its lock, and what is left when a process is killed.
+//! A run being written: taken up or begun, kept part by part, and finished.
 
-use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
-use std::hash::BuildHasher;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use super::{
-    ConfigurationRecord, Part, RecordError, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION, Session,
-    launches, now, part_path, read_header, read_part, run_folders,
+    ConfigurationRecord, Part, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION, Session, launches,
+    now,
 };
-use crate::atomic_file::write_atomically;
 use crate::file_error::FileError;
 use crate::measure::SampleTimes;
+use crate::store::{self, Header, Store, read_header, read_json};
 
 /// A run being written by this process.
 #[derive(Debug)]
-pub struct RunFolder {
-    path: PathBuf,
-    header: RunHeader,
-    /// Held until the process ends, however it ends.
-    _lock: File,
-}
+pub struct RunFolder(Store<RunHeader>);
 
 impl RunFolder {
     /// A new run under `runs`.
     ///
     /// # Errors
-    /// [`RecordError`] where the folder cannot be written.
+    /// [`FileError`] where the folder cannot be written.
     pub fn create(
         runs: &Path,
         plan: RunPlan,
         seed: u64,
         session: Session,
-    ) -> Result<Self, RecordError> {
-        let (run_id, path) = new_folder(runs, session.started)?;
-        let lock = lock(&path)?;
-        create_folder(&path.join("parts"))?;
+    ) -> Result<Self, FileError> {
+        let (run_id, path, lock) = new_folder(runs, session.started)?;
         let header = RunHeader {
             schema_version: SCHEMA_VERSION,
             run_id,
@@ -52,9 +43,9 @@ impl RunFolder {
             criterion_baseline: "new".to_owned(),
             configurations: Vec::new(),
         };
-        let folder = Self { path, header, _lock: lock };
-        folder.write_header()?;
-        Ok(folder)
+        let store = Store::new(path, lock, header);
+        store.write_header()?;
+        Ok(Self(store))
     }
 
     /// The latest unfinished run under `runs` with an equal plan that no process works on.
@@ -62,127 +53,123 @@ impl RunFolder {
     /// Folders that cannot be read are passed over: they can't be continued.
     ///
     /// # Errors
-    /// [`RecordError`] where the run that was found cannot be taken up.
+    /// [`FileError`] where the run that was found cannot be taken up.
     pub fn resume(
         runs: &Path,
         plan: &RunPlan,
         session: &Session,
-    ) -> Result<Option<Self>, RecordError> {
+    ) -> Result<Option<Self>, FileError> {
+        let continues =
+            |header: &RunHeader| header.status == RunStatus::Unfinished && header.plan == *plan;
         for path in run_folders(runs).into_iter().rev() {
-            let continues =
-                |header: &RunHeader| header.status == RunStatus::Unfinished && header.plan == *plan;
             // finished runs have none, and their `run.json` may be of many megabytes
             let may_be_unfinished = path.join("parts").exists();
             if !may_be_unfinished || !read_header(&path).is_ok_and(|header| continues(&header)) {
                 continue;
             }
-            let lock = match lock(&path) {
-                Err(RecordError::Locked { .. }) => continue,
-                other => other?,
-            };
+            let Some(lock) = store::lock::<RunHeader>(&path)? else { continue };
             // once more: whoever had the lock may have finished it meanwhile
             let header = read_header(&path)?;
             if !continues(&header) {
                 continue;
             }
-            let mut folder = Self { path, header, _lock: lock };
-            folder.header.sessions.push(session.clone());
-            folder.write_header()?;
-            return Ok(Some(folder));
+            let mut store = Store::new(path, lock, header);
+            store.header.sessions.push(session.clone());
+            store.write_header()?;
+            return Ok(Some(Self(store)));
         }
         Ok(None)
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.0.path
     }
 
     /// What `run.json` says.
     pub fn header(&self) -> &RunHeader {
-        &self.header
+        &self.0.header
     }
 
     /// Says where criterion keeps this run's measurements.
     ///
     /// # Errors
-    /// [`RecordError`] where `run.json` cannot be written.
-    pub fn set_criterion(&mut self, home: PathBuf, baseline: &str) -> Result<(), RecordError> {
-        self.header.criterion_home = home;
-        self.header.criterion_baseline = baseline.to_owned();
-        self.write_header()
+    /// [`FileError`] where `run.json` cannot be written.
+    pub fn set_criterion(&mut self, home: PathBuf, baseline: &str) -> Result<(), FileError> {
+        self.0.header.criterion_home = home;
+        self.0.header.criterion_baseline = baseline.to_owned();
+        self.0.write_header()
     }
 
     /// Keeps one configuration's outcome; what was kept before is safe whatever happens.
     ///
     /// # Errors
-    /// [`RecordError`] where the file cannot be written.
-    pub fn keep(&self, part: &Part) -> Result<(), RecordError> {
-        debug_assert_eq!(part.run_id, self.header.run_id);
-        write_atomically(&part_path(&self.path, &part.record.id), |out| {
-            serde_json::to_writer(out, part).map_err(io::Error::from)
-        })?;
-        Ok(())
+    /// [`FileError`] where the file cannot be written.
+    pub fn keep(&self, part: &Part) -> Result<(), FileError> {
+        debug_assert_eq!(part.run_id, self.header().run_id);
+        let path = part_path(self.path(), &part.record.id);
+        store::write::<RunHeader>(&path, |out| Ok(serde_json::to_writer(out, part)?))
     }
 
     /// What was kept of a configuration, if anything.
     ///
     /// # Errors
-    /// [`RecordError`] where a file is there but cannot be read.
-    pub fn part(&self, id: &str) -> Result<Option<Part>, RecordError> {
-        let part = read_part(&self.path, id)?;
+    /// [`FileError`] where a file is there but cannot be read.
+    pub fn part(&self, id: &str) -> Result<Option<Part>, FileError> {
+        let (part, expected) = (read_part(self.path(), id)?, &self.header().run_id);
         match part {
-            Some(part) if part.run_id != self.header.run_id => Err(RecordError::Content {
-                path: part_path(&self.path, id),
-                reason: format!("is of run {}, expected {}", part.run_id, self.header.run_id),
-            }),
+            Some(Part { run_id, .. }) if run_id != *expected => {
+                let cause = format!("is of run {run_id}, expected {expected}");
+                Err(FileError::read(&part_path(self.path(), id), cause))
+            }
             part => Ok(part),
         }
     }
 
-    /// Puts a configuration's file out of the way, so that it is measured again.
-    ///
-    /// # Errors
-    /// [`RecordError`] where it cannot be renamed.
-    pub fn set_aside(&self, id: &str) -> Result<(), RecordError> {
-        let path = part_path(&self.path, id);
-        fs::rename(&path, path.with_extension("json.damaged"))
-            .map_err(|error| FileError::new("rename", &path, error).into())
+    /// Sets damaged parts aside, so that their configurations are measured again; says of how many
+    /// configurations there is a sound one, and what is wrong with each other.
+    pub(crate) fn check_parts(
+        &self,
+        ids: impl Iterator<Item = String>,
+    ) -> Result<(usize, Vec<String>), FileError> {
+        let (mut sound, mut damaged) = (0, Vec::new());
+        for id in ids {
+            match self.part(&id) {
+                Ok(part) => sound += usize::from(part.is_some()),
+                Err(error) if store::is_damage(&error) => {
+                    store::set_aside(&part_path(self.path(), &id))?;
+                    damaged.push(error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((sound, damaged))
     }
 
     /// Joins the parts into `launches.parquet` and marks the run finished.
     ///
     /// # Errors
-    /// [`RecordError`] where a planned configuration has no outcome or a file cannot be written;
+    /// [`FileError`] where a planned configuration has no outcome or a file cannot be written;
     /// the parts stay then.
-    pub fn finish(&mut self) -> Result<(), RecordError> {
-        let mut parts = Vec::with_capacity(self.header.plan.ids.len());
-        for id in &self.header.plan.ids {
-            parts.push(self.part(id)?.ok_or_else(|| RecordError::Content {
-                path: part_path(&self.path, id),
-                reason: "missing, expected one file a configuration".to_owned(),
+    pub fn finish(&mut self) -> Result<(), FileError> {
+        let Store { path, header, .. } = &self.0;
+        let mut parts = Vec::with_capacity(header.plan.ids.len());
+        for id in &header.plan.ids {
+            parts.push(self.part(id)?.ok_or_else(|| {
+                let cause = "missing, expected one file for each configuration";
+                FileError::read(&part_path(path, id), cause)
             })?);
         }
         parts.sort_by_key(|part| part.position);
         let launches = parts.iter().map(|part| (part.record.id.as_str(), &part.times));
-        launches::write(&self.path.join("launches.parquet"), launches)?;
-        self.header.configurations = parts.into_iter().map(|part| part.record).collect();
-        self.header.ended = Some(now());
-        self.header.status = RunStatus::Finished;
-        self.write_header()?;
-        remove_leftovers(&self.path)
+        launches::write(&path.join("launches.parquet"), launches)?;
+        let header = &mut self.0.header;
+        header.configurations = parts.into_iter().map(|part| part.record).collect();
+        header.ended = Some(now());
+        header.status = RunStatus::Finished;
+        self.0.write_header()?;
+        remove_leftovers(self.path())
     }
-
-    fn write_header(&self) -> Result<(), RecordError> {
-        write_header(&self.path, &self.header)
-    }
-}
-
-fn write_header(folder: &Path, header: &RunHeader) -> Result<(), RecordError> {
-    write_atomically(&folder.join("run.json"), |out| {
-        serde_json::to_writer_pretty(out, header).map_err(io::Error::from)
-    })?;
-    Ok(())
 }
 
 /// Writes a finished run that no benchmark measured into a new `folder`, without criterion's files:
@@ -191,14 +178,14 @@ fn write_header(folder: &Path, header: &RunHeader) -> Result<(), RecordError> {
 /// `header` are replaced.
 ///
 /// # Errors
-/// [`RecordError`] where the folder exists or cannot be written.
+/// [`FileError`] where the folder exists or cannot be written.
 pub fn write_finished(
     folder: &Path,
     header: RunHeader,
     configurations: impl Iterator<Item = (ConfigurationRecord, SampleTimes)>,
-) -> Result<(), RecordError> {
+) -> Result<(), FileError> {
     if let Some(runs) = folder.parent() {
-        create_folder(runs)?;
+        store::create_folder::<RunHeader>(runs)?;
     }
     fs::create_dir(folder).map_err(|error| FileError::create(folder, error))?;
     let mut records = Vec::new();
@@ -209,24 +196,59 @@ pub fn write_finished(
     });
     launches::write(&folder.join("launches.parquet"), launches)?;
     let status = RunStatus::Finished;
-    write_header(folder, &RunHeader { status, configurations: records, ..header })
+    store::write_header(folder, &RunHeader { status, configurations: records, ..header })
+}
+
+/// The error with what to do where a run's folder cannot be written.
+pub fn hinted(error: FileError) -> FileError {
+    store::hinted::<RunHeader>(error)
+}
+
+/// What the run in `folder`, finished or not, set out to do.
+///
+/// # Errors
+/// [`FileError`] where there is no run, or one of another schema.
+pub fn read_plan(folder: &Path) -> Result<RunPlan, FileError> {
+    Ok(read_header::<RunHeader>(folder)?.plan)
+}
+
+/// What an unfinished run has of a configuration, if anything.
+///
+/// # Errors
+/// [`FileError`] where a file is there but cannot be read.
+pub fn read_part(folder: &Path, id: &str) -> Result<Option<Part>, FileError> {
+    let path = part_path(folder, id);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let part: Part = read_json(&path)?;
+    if part.record.id == id {
+        return Ok(Some(part));
+    }
+    Err(FileError::read(&path, format!("holds {}, expected {id}", part.record.id)))
+}
+
+fn part_path(folder: &Path, id: &str) -> PathBuf {
+    store::part_path(folder, &format!("{}.json", id.replace('/', "-")))
+}
+
+/// Folders with a `run.json`, oldest first (their names begin with the time).
+fn run_folders(runs: &Path) -> Vec<PathBuf> {
+    let mut folders = store::entries(runs).unwrap_or_default();
+    folders.retain(|path| path.join(RunHeader::FILE).is_file());
+    folders.sort();
+    folders
 }
 
 /// Removes what a finished run no longer needs: parts, which `launches.parquet` owns now, and what
 /// killed processes were writing. Whoever calls it holds the run's lock.
-fn remove_leftovers(folder: &Path) -> Result<(), RecordError> {
-    let unread = |error| FileError::read(folder, error);
-    for entry in fs::read_dir(folder).map_err(unread)? {
-        let path = entry.map_err(unread)?.path();
-        if path.extension().is_some_and(|extension| extension == "tmp") {
-            fs::remove_file(&path).map_err(|error| FileError::new("remove", &path, error))?;
-        }
-    }
+fn remove_leftovers(folder: &Path) -> Result<(), FileError> {
+    store::remove_temporary_files(folder)?;
     // last: while it is there, `tidy_up` knows that there is something left
     let parts = folder.join("parts");
     match fs::remove_dir_all(&parts) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(FileError::new("remove", &parts, error).into())
+            Err(FileError::new("remove", &parts, error))
         }
         _ => Ok(()),
     }
@@ -235,47 +257,34 @@ fn remove_leftovers(folder: &Path) -> Result<(), RecordError> {
 /// Removes the leftovers of finished runs whose process was killed before it could.
 ///
 /// # Errors
-/// [`RecordError`] where they cannot be removed.
-pub fn tidy_up(runs: &Path) -> Result<(), RecordError> {
+/// [`FileError`] where they cannot be removed.
+pub fn tidy_up(runs: &Path) -> Result<(), FileError> {
+    let is_finished = |header: RunHeader| header.status == RunStatus::Finished;
     for path in run_folders(runs) {
-        let finished = || read_header(&path).is_ok_and(|run| run.status == RunStatus::Finished);
-        if path.join("parts").exists() && finished() {
-            match lock(&path) {
-                Ok(_lock) => remove_leftovers(&path)?,
-                Err(RecordError::Locked { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        if path.join("parts").exists()
+            && read_header(&path).is_ok_and(is_finished)
+            && let Some(_lock) = store::lock::<RunHeader>(&path)?
+        {
+            remove_leftovers(&path)?;
         }
     }
     Ok(())
 }
 
-/// A folder that no other run has, however many begin in one second.
-fn new_folder(runs: &Path, started: Timestamp) -> Result<(String, PathBuf), RecordError> {
-    create_folder(runs)?;
+/// A folder that no other run has, however many begin in one second, locked.
+fn new_folder(runs: &Path, started: Timestamp) -> Result<(String, PathBuf, File), FileError> {
+    store::create_folder::<RunHeader>(runs)?;
     loop {
-        // std's hasher is seeded from the system's randomness
-        let random = RandomState::new().hash_one(std::process::id()) as u16;
-        let run_id = format!("{}-{random:04x}", started.strftime("%Y-%m-%dt%H-%M-%Sz"));
+        let run_id = store::new_id(started);
         let path = runs.join(&run_id);
         match fs::create_dir(&path) {
-            Ok(()) => return Ok((run_id, path)),
-            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(FileError::create(&path, error).into()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            created => created.map_err(|error| hinted(FileError::create(&path, error)))?,
         }
-    }
-}
-
-fn create_folder(path: &Path) -> Result<(), RecordError> {
-    fs::create_dir_all(path).map_err(|error| FileError::create(path, error).into())
-}
-
-fn lock(folder: &Path) -> Result<File, RecordError> {
-    let path = folder.join("lock");
-    let file = File::create(&path).map_err(|error| FileError::write(&path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(RecordError::Locked { path }),
-        Err(fs::TryLockError::Error(error)) => Err(FileError::new("lock", &path, error).into()),
+        // nobody else takes a folder without a header
+        if let Some(lock) = store::lock::<RunHeader>(&path)? {
+            store::create_folder::<RunHeader>(&path.join("parts"))?;
+            return Ok((run_id, path, lock));
+        }
     }
 }

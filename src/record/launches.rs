@@ -15,12 +15,12 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
-use thiserror::Error;
 
-use crate::atomic_file::write_atomically;
+use super::RunHeader;
 use crate::file_error::FileError;
 use crate::measure::SampleTimes;
 use crate::protocol::Clock;
+use crate::store;
 
 /// One row a sample: configuration, position in its sequence from 0, times by both clocks.
 const SCHEMA: &str = "message launches {
@@ -37,39 +37,12 @@ const ROW_GROUP_ROWS: usize = 1 << 18;
 /// Samples by configuration id, each in the order taken.
 pub type Launches = BTreeMap<String, SampleTimes>;
 
-/// `launches.parquet` cannot be written or read.
-#[derive(Debug, Error)]
-pub enum LaunchesError {
-    /// The file cannot be written or opened.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Not a Parquet file, or a damaged one.
-    #[error("{path}: {source}; the file is damaged or was not written by this program")]
-    Parquet {
-        /// The file.
-        path: PathBuf,
-        /// What the reader said.
-        source: ParquetError,
-    },
-    /// Parquet, but not these columns or rows.
-    #[error("{path}: row {row}: {reason}")]
-    Row {
-        /// The file.
-        path: PathBuf,
-        /// From 0.
-        row: usize,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
 /// Writes the samples of each configuration, a row group in memory at a time.
 pub(super) fn write(
     path: &Path,
     launches: impl Iterator<Item = (impl AsRef<str>, impl Borrow<SampleTimes>)>,
-) -> Result<(), LaunchesError> {
-    write_atomically(path, |out| write_parquet(out, launches).map_err(io::Error::other))?;
-    Ok(())
+) -> Result<(), FileError> {
+    store::write::<RunHeader>(path, |out| write_parquet(out, launches).map_err(io::Error::other))
 }
 
 fn write_parquet(
@@ -182,16 +155,16 @@ pub struct LaunchesFile {
 
 impl LaunchesFile {
     /// Opens what [`write`] wrote.
-    pub(super) fn open(path: &Path) -> Result<Self, LaunchesError> {
-        let damaged = |source| LaunchesError::Parquet { path: path.to_owned(), source };
+    pub(super) fn open(path: &Path) -> Result<Self, FileError> {
+        let damaged = |error| damaged(path, error);
         let reader = Self::reader(path)?;
         let expected = parse_message_type(SCHEMA).map_err(damaged)?;
         let metadata = reader.metadata();
         if metadata.file_metadata().schema_descr().root_schema().get_fields()
             != expected.get_fields()
         {
-            let reason = "the columns are not id, launch, host_ns and device_ns".to_owned();
-            return Err(LaunchesError::Row { path: path.to_owned(), row: 0, reason });
+            let cause = "the columns are not id, launch, host_ns and device_ns";
+            return Err(FileError::read(path, cause));
         }
         let rows_before = metadata.row_groups().iter().scan(0usize, |rows, group| {
             let before = *rows;
@@ -210,30 +183,30 @@ impl LaunchesFile {
     /// is for the caller to check.
     ///
     /// # Errors
-    /// [`LaunchesError`] where the group is not there, damaged, or a row not the next of its
+    /// [`FileError`] where the group is not there, damaged, or a row not the next of its
     /// configuration.
-    pub fn read(&self, group: usize) -> Result<Vec<(String, SampleTimes)>, LaunchesError> {
-        let damaged = |source| LaunchesError::Parquet { path: self.path.clone(), source };
+    pub fn read(&self, group: usize) -> Result<Vec<(String, SampleTimes)>, FileError> {
+        let damaged = |error| damaged(&self.path, error);
         let Some(rows_before) = self.rows_before.get(group) else {
-            let reason = format!("no row group {group}, expected under {}", self.groups());
-            return Err(damaged(ParquetError::General(reason)));
+            let cause = format!("no row group {group}, expected one below {}", self.groups());
+            return Err(FileError::read(&self.path, cause));
         };
         // opened anew: clones of one `File` share the position they read from
         let reader = Self::reader(&self.path)?;
         let group = reader.get_row_group(group).map_err(damaged)?;
         let rows = Rows::read(group.as_ref()).map_err(damaged)?;
-        rows.configurations().map_err(|(row, reason)| self.wrong_row(rows_before + row, reason))
+        rows.configurations().map_err(|(row, reason)| self.wrong_row(rows_before + row, &reason))
     }
 
     /// All configurations.
-    pub(super) fn read_all(&self) -> Result<Launches, LaunchesError> {
+    pub(super) fn read_all(&self) -> Result<Launches, FileError> {
         let mut launches = Launches::new();
         let mut row = 0;
         for group in 0..self.groups() {
             for (id, times) in self.read(group)? {
                 let rows = times.len();
                 if launches.contains_key(&id) {
-                    return Err(self.wrong_row(row, format!("{id} comes back after another id")));
+                    return Err(self.wrong_row(row, &format!("{id} comes back after another id")));
                 }
                 launches.insert(id, times);
                 row += rows;
@@ -242,15 +215,18 @@ impl LaunchesFile {
         Ok(launches)
     }
 
-    fn reader(path: &Path) -> Result<SerializedFileReader<File>, LaunchesError> {
+    fn reader(path: &Path) -> Result<SerializedFileReader<File>, FileError> {
         let file = File::open(path).map_err(|error| FileError::read(path, error))?;
-        SerializedFileReader::new(file)
-            .map_err(|source| LaunchesError::Parquet { path: path.to_owned(), source })
+        SerializedFileReader::new(file).map_err(|error| damaged(path, error))
     }
 
-    fn wrong_row(&self, row: usize, reason: String) -> LaunchesError {
-        LaunchesError::Row { path: self.path.clone(), row, reason }
+    fn wrong_row(&self, row: usize, reason: &str) -> FileError {
+        FileError::read(&self.path, format!("row {row}: {reason}"))
     }
+}
+
+fn damaged(path: &Path, error: ParquetError) -> FileError {
+    FileError::read(path, error).with_hint("it is damaged, or alpha-flops did not write it")
 }
 
 fn read_column<T: DataType>(
@@ -308,11 +284,11 @@ mod tests {
 
     use super::*;
 
-    fn write_all(path: &Path, launches: &Launches) -> Result<(), LaunchesError> {
+    fn write_all(path: &Path, launches: &Launches) -> Result<(), FileError> {
         write(path, launches.iter())
     }
 
-    fn read(path: &Path) -> Result<Launches, LaunchesError> {
+    fn read(path: &Path) -> Result<Launches, FileError> {
         LaunchesFile::open(path)?.read_all()
     }
 
@@ -367,7 +343,9 @@ mod tests {
             let error = read(&path).unwrap_err().to_string();
             assert!(error.contains("row 0: device_ns is"), "{error}");
         }
-        assert!(matches!(read(&folder.path().join("none")), Err(LaunchesError::File(_))));
+        assert!(
+            read(&folder.path().join("none")).unwrap_err().kind() == Some(io::ErrorKind::NotFound)
+        );
     }
     /// A thousand launches by both clocks, told apart by `first_ns`.
     fn thousand(first_ns: f64) -> SampleTimes {

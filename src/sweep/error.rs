@@ -1,6 +1,6 @@
 //! Why a sweep cannot go on.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -15,24 +15,10 @@ pub enum SweepError {
     /// A file or folder cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A file is not what this code writes.
-    #[error("{path}: {reason}")]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// No sweep there.
-    #[error("{path}: no sweep here, expected a folder with a sweep.json")]
-    NoSweep {
-        /// The folder.
-        path: PathBuf,
-    },
     /// Another process works on it.
-    #[error("{path} is in use by another process; wait for it, or choose another --out")]
+    #[error("another process works on {path}\nhint: wait for it, or choose another --out")]
     Locked {
-        /// The lock file.
+        /// The folder.
         path: PathBuf,
     },
     /// The sweep in the folder is another one.
@@ -77,10 +63,4 @@ pub enum SweepError {
     /// Sweeps that do not belong together.
     #[error("cannot merge: {0}")]
     Merge(String),
-}
-
-impl SweepError {
-    pub(super) fn content(path: &Path, reason: String) -> Self {
-        Self::Content { path: path.to_owned(), reason }
-    }
 }

@@ -1,12 +1,14 @@
 //! A sweep's folder, for whoever reads what was measured.
 
+use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::error::SweepError;
 use super::header::SweepHeader;
 use super::order::Order;
-use super::rows::Visit;
-use super::store;
+use super::rows::{self, Visit};
+use crate::file_error::FileError;
+use crate::store;
 
 /// A sweep read back.
 pub struct SweepFolder {
@@ -20,35 +22,87 @@ impl SweepFolder {
     /// Reads the header of the sweep in `path`.
     ///
     /// # Errors
-    /// [`SweepError`] where there is none, or one of another schema.
-    pub fn open(path: &Path) -> Result<Self, SweepError> {
-        Ok(Self { header: store::read_header(path)?, path: path.to_owned() })
+    /// [`FileError`] where there is none, or one of another schema.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let header = store::read_header(path).map_err(|error| match error.kind() {
+            Some(io::ErrorKind::NotFound) => {
+                error.with_hint("give the folder of a sweep: --out of `alpha-flops sweep`")
+            }
+            _ => error,
+        })?;
+        Ok(Self { header, path: path.to_owned() })
     }
 
     /// Hands every configuration visited to `take`, a part at a time, in the order measured.
     ///
     /// # Errors
-    /// [`SweepError`] where a part cannot be read, or holds what it should not.
-    pub fn read(&self, mut take: impl FnMut(Visit)) -> Result<(), SweepError> {
+    /// [`FileError`] where a part cannot be read, or holds what it should not.
+    pub fn read(&self, mut take: impl FnMut(Visit)) -> Result<(), FileError> {
         let plan = &self.header.plan;
         let order = Order::new(plan.grid, plan.seed);
-        let mut end = 0;
-        for (range, path) in store::parts(&self.path)? {
-            if range.start < end {
-                let reason = "covers configurations that another part has, too".to_owned();
-                return Err(SweepError::content(&path, reason));
-            }
-            end = range.end;
-            for visit in store::read_part(&path, &self.header, &range)? {
+        for (range, path) in part_files(&self.path)? {
+            for visit in read_part(&path, &self.header, &range)? {
                 let expected = plan.grid.shape(order.index(visit.position));
                 if visit.shape != expected {
                     let Visit { position, shape, .. } = visit;
-                    let reason = format!("position {position} is {shape}, expected {expected}");
-                    return Err(SweepError::content(&path, reason));
+                    let cause = format!("position {position} is {shape}, expected {expected}");
+                    return Err(FileError::read(&path, cause));
                 }
                 take(visit);
             }
         }
         Ok(())
+    }
+}
+
+/// A part, with the check that it holds what its name says, of the sweep that it lies in.
+pub(super) fn read_part(
+    path: &Path,
+    header: &SweepHeader,
+    range: &Range<u32>,
+) -> Result<Vec<Visit>, FileError> {
+    let visits = rows::read(path, &header.sweep_id)?;
+    let wrong = |cause: String| Err(FileError::read(path, cause));
+    if visits.len() != range.len() {
+        return wrong(format!("{} rows, expected {}", visits.len(), range.len()));
+    }
+    for (ordinal, visit) in range.clone().zip(&visits) {
+        // of a merged sweep, ordinals say nothing about positions
+        let expected = header.plan.shard.position(ordinal);
+        if header.shards.is_empty() && visit.position != expected {
+            return wrong(format!("position {}, expected {expected}", visit.position));
+        }
+        let sessions = header.sessions.len();
+        if visit.session as usize >= sessions {
+            return wrong(format!("session {}, expected one below {sessions}", visit.session));
+        }
+    }
+    Ok(visits)
+}
+
+/// Parts with what their names say that they cover, in order.
+pub(super) fn part_files(folder: &Path) -> Result<Vec<(Range<u32>, PathBuf)>, FileError> {
+    let mut parts = Vec::new();
+    for path in store::entries(&folder.join("parts"))? {
+        if path.extension().is_none_or(|extension| extension != "parquet") {
+            continue;
+        }
+        let range = path.file_stem().and_then(|stem| {
+            let (first, last) = stem.to_str()?.split_once('-')?;
+            let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+            (first <= last).then_some(first..last.checked_add(1)?)
+        });
+        let Some(range) = range else {
+            let error = FileError::read(&path, "it is not named as parts of a sweep are");
+            return Err(error.with_hint("move it elsewhere"));
+        };
+        parts.push((range, path));
+    }
+    parts.sort_by_key(|(range, _)| range.start);
+    match parts.windows(2).find(|pair| pair[0].0.end > pair[1].0.start) {
+        Some(pair) => {
+            Err(FileError::read(&pair[1].1, "it covers configurations that another part has, too"))
+        }
+        None => Ok(parts),
     }
 }

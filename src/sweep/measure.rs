@@ -10,15 +10,17 @@ use super::header::{Counts, Status, SweepHeader, SweepSession};
 use super::order::Order;
 use super::plan::SweepPlan;
 use super::rows::{Visit, Visited};
-use super::store::{self, Store};
+use super::store::LastBegun;
 use crate::backend::Backend;
 use crate::budget::{CostModel, MeasuredRates, TimeBudget};
 use crate::host;
 use crate::record::Session;
+use crate::store::Store;
 
 /// A sweep, ready to be measured or taken up.
 pub struct Sweep {
-    pub(super) store: Store,
+    pub(super) store: Store<SweepHeader>,
+    last_begun: LastBegun,
     pub(super) order: Order,
     /// Ordinals of the shard that have an outcome, sorted.
     covered: Vec<Range<u32>>,
@@ -59,6 +61,7 @@ impl Sweep {
         let mut rates = MeasuredRates::new(CostModel::for_sweep(plan.backend.kind()));
         let platform = plan.platform.clone();
         let mut store = Store::open(folder, plan)?;
+        let last_begun = LastBegun::open(folder)?;
         let mut counts = Counts::default();
         let (covered, damaged) = store.read_parts(|visit| {
             counts.add(visit);
@@ -72,7 +75,8 @@ impl Sweep {
         let ended_with = store.header.counts.as_ref().map(Counts::visited);
         if ended_with != Some(counts.visited()) {
             let is_kept = |ordinal: &u32| covered.iter().any(|range| range.contains(ordinal));
-            let died_at = store.last_begun().filter(|ordinal| !is_kept(ordinal));
+            let died_at =
+                last_begun.get(store.header.sessions.len()).filter(|ordinal| !is_kept(ordinal));
             if let Some(last) = store.header.sessions.last_mut() {
                 last.died_at = died_at;
             }
@@ -80,7 +84,17 @@ impl Sweep {
             store.begin_session(SweepSession { session, host, platform, died_at: None })?;
         }
         counts.unvisited = u64::from(store.header.plan.configurations()) - counts.visited();
-        Ok(Self { store, order, covered, budget, rates, counts, part_interval, damaged })
+        Ok(Self {
+            store,
+            last_begun,
+            order,
+            covered,
+            budget,
+            rates,
+            counts,
+            part_interval,
+            damaged,
+        })
     }
 
     /// Where it is kept.
@@ -123,7 +137,7 @@ impl Sweep {
             }
         }
         self.store.header.counts = Some(self.counts.clone());
-        store::end(&mut self.store, status)?;
+        self.store.end(status)?;
         Ok(status)
     }
 
@@ -153,7 +167,7 @@ impl Sweep {
                 self.keep(first, &mut part)?;
                 return Ok(false);
             }
-            self.store.begin(ordinal)?;
+            self.last_begun.set(self.store.header.sessions.len(), ordinal)?;
             let (visit, lost) = self.visit(ordinal, backend);
             self.counts.add(&visit);
             self.counts.unvisited -= 1;

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::order::Shard;
-use super::rows::{self, Visit};
-use super::store::{self, create_folder};
-use crate::file_error::FileError;
-
+use super::rows::Visit;
+use super::store::write_part;
 use super::{Counts, PART_ROWS, Status, SweepError, SweepFolder, SweepHeader};
+use crate::file_error::FileError;
+use crate::store;
 
 /// Opens the shards in `folders` and checks that they are all the shards of one sweep: of the same
 /// grid, seed, protocol, kind of machine and versions, each there once, and ended. They come back in
@@ -17,8 +17,10 @@ use super::{Counts, PART_ROWS, Status, SweepError, SweepFolder, SweepHeader};
 /// # Errors
 /// [`SweepError`] names the shards that are missing, there twice, unfinished or of another sweep.
 pub fn shards(folders: &[PathBuf]) -> Result<Vec<SweepFolder>, SweepError> {
-    let mut shards =
-        folders.iter().map(|path| SweepFolder::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut shards = folders
+        .iter()
+        .map(|path| SweepFolder::open(path))
+        .collect::<Result<Vec<_>, FileError>>()?;
     let Some(first) = shards.first() else {
         return Err(SweepError::Merge("no shards given".to_owned()));
     };
@@ -97,12 +99,10 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> Result<SweepHeader, SweepError>
     let _ = fs::remove_dir_all(&temporary);
     let written = write_parts(&shards, &mut header, &temporary)
         .and_then(|()| store::write_header(&temporary, &header))
-        .and_then(|()| {
-            Ok(fs::rename(&temporary, out).map_err(|error| FileError::write(out, error))?)
-        });
+        .and_then(|()| fs::rename(&temporary, out).map_err(|error| FileError::write(out, error)));
     if let Err(error) = written {
         let _ = fs::remove_dir_all(&temporary);
-        return Err(error);
+        return Err(error.into());
     }
     Ok(header)
 }
@@ -134,19 +134,14 @@ fn write_parts(
     shards: &[SweepFolder],
     header: &mut SweepHeader,
     folder: &Path,
-) -> Result<(), SweepError> {
-    create_folder(&folder.join("parts"))?;
+) -> Result<(), FileError> {
+    store::create_folder::<SweepHeader>(&folder.join("parts"))?;
     let (mut counts, mut first) = (Counts::default(), 0);
     let mut collected: Vec<Visit> = Vec::new();
     let mut failed = None;
     let mut write = |collected: &mut Vec<Visit>| {
-        if collected.is_empty() {
-            return Ok(());
-        }
-        let last = first + collected.len() as u32 - 1;
-        let path = folder.join("parts").join(format!("{first:07}-{last:07}.parquet"));
-        first = last + 1;
-        let written = rows::write(&path, &header.sweep_id, collected);
+        let written = write_part(folder, &header.sweep_id, first, collected);
+        first += collected.len() as u32;
         collected.clear();
         written
     };
@@ -165,7 +160,9 @@ fn write_parts(
     if let Some(error) = failed {
         return Err(error);
     }
-    write(&mut collected)?;
+    if !collected.is_empty() {
+        write(&mut collected)?;
+    }
     counts.unvisited = u64::from(header.plan.grid.configurations()) - counts.visited();
     header.counts = Some(counts);
     Ok(())

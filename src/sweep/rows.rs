@@ -15,10 +15,10 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::record::{Field, Row as Record};
 use parquet::schema::parser::parse_message_type;
 
-use super::SweepError;
-use crate::atomic_file::write_atomically;
+use super::SweepHeader;
 use crate::file_error::FileError;
 use crate::shape::ConvShape;
+use crate::store;
 
 /// One row a configuration visited. Times are of a launch, in nanoseconds: with `throughput` the
 /// mean over the launches back to back, with `latency` the median of single ones; quartiles are of
@@ -140,9 +140,10 @@ impl Visited {
 }
 
 /// Writes a part of the sweep `sweep_id`, whole or not at all.
-pub(super) fn write(path: &Path, sweep_id: &str, visits: &[Visit]) -> Result<(), SweepError> {
-    write_atomically(path, |out| write_parquet(out, sweep_id, visits).map_err(io::Error::other))?;
-    Ok(())
+pub(super) fn write(path: &Path, sweep_id: &str, visits: &[Visit]) -> Result<(), FileError> {
+    store::write::<SweepHeader>(path, |out| {
+        write_parquet(out, sweep_id, visits).map_err(io::Error::other)
+    })
 }
 
 fn write_parquet(
@@ -267,33 +268,28 @@ impl Visit {
     }
 }
 
-/// Reads what [`write`] wrote for the sweep `sweep_id`, row by row.
-pub(super) fn read(
-    path: &Path,
-    sweep_id: &str,
-    mut take: impl FnMut(Visit) -> Result<(), SweepError>,
-) -> Result<(), SweepError> {
-    let damaged = |error: ParquetError| SweepError::content(path, format!("damaged: {error}"));
+/// Reads what [`write`] wrote for the sweep `sweep_id`.
+pub(super) fn read(path: &Path, sweep_id: &str) -> Result<Vec<Visit>, FileError> {
+    let wrong = |cause: String| FileError::read(path, cause);
+    let damaged = |error: ParquetError| wrong(format!("damaged: {error}"));
     let file = File::open(path).map_err(|error| FileError::read(path, error))?;
     let reader = SerializedFileReader::new(file).map_err(damaged)?;
     let metadata = reader.metadata().file_metadata();
     let expected = parse_message_type(SCHEMA).map_err(damaged)?;
     if metadata.schema_descr().root_schema().get_fields() != expected.get_fields() {
-        let reason = "the columns are not those of a part of a sweep".to_owned();
-        return Err(SweepError::content(path, reason));
+        return Err(wrong("the columns are not those of a part of a sweep".to_owned()));
     }
     let ids = metadata.key_value_metadata().into_iter().flatten();
     let found = ids.filter(|pair| pair.key == SWEEP_ID).find_map(|pair| pair.value.as_deref());
     if found != Some(sweep_id) {
         let found = found.unwrap_or("none");
-        return Err(SweepError::content(path, format!("is of sweep {found}, expected {sweep_id}")));
+        return Err(wrong(format!("is of sweep {found}, expected {sweep_id}")));
     }
-    for (index, row) in reader.get_row_iter(None).map_err(damaged)?.enumerate() {
-        let visit = understood(&row.map_err(damaged)?)
-            .map_err(|reason| SweepError::content(path, format!("row {index}: {reason}")))?;
-        take(visit)?;
-    }
-    Ok(())
+    let rows = reader.get_row_iter(None).map_err(damaged)?.enumerate();
+    rows.map(|(index, row)| {
+        understood(&row.map_err(damaged)?).map_err(|reason| wrong(format!("row {index}: {reason}")))
+    })
+    .collect()
 }
 
 /// A row that follows the schema, and holds what its status says.
@@ -430,27 +426,18 @@ mod tests {
             .collect()
     }
 
-    fn read_all(path: &Path, id: &str) -> Result<Vec<Visit>, SweepError> {
-        let mut all = Vec::new();
-        read(path, id, |visit| {
-            all.push(visit);
-            Ok(())
-        })?;
-        Ok(all)
-    }
-
     #[test]
     fn visits_read_back_and_those_of_another_sweep_or_a_cut_file_do_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("part.parquet");
         write(&path, "this", &visits()).unwrap();
-        assert_eq!(read_all(&path, "this").unwrap(), visits());
-        let error = read_all(&path, "other").unwrap_err().to_string();
+        assert_eq!(read(&path, "this").unwrap(), visits());
+        let error = read(&path, "other").unwrap_err().to_string();
         assert!(error.contains("part.parquet: is of sweep this, expected other"), "{error}");
         let bytes = std::fs::read(&path).unwrap();
         for length in [0, 3, bytes.len() / 2, bytes.len() - 1] {
             std::fs::write(&path, &bytes[..length]).unwrap();
-            let error = read_all(&path, "this").unwrap_err().to_string();
+            let error = read(&path, "this").unwrap_err().to_string();
             assert!(error.contains("part.parquet: damaged"), "{error}");
         }
     }

@@ -137,7 +137,7 @@ fn a_sweep_of_an_older_schema_is_refused_and_left_as_it_is() {
     let parts = std::fs::read_dir(folder.path().join("parts")).unwrap().count();
     let Err(continued) = open(folder.path(), plan()) else { panic!("continued") };
     let Err(read) = SweepFolder::open(folder.path()) else { panic!("read") };
-    for error in [continued, read].map(|error| error.to_string()) {
+    for error in [continued.to_string(), read.to_string()] {
         assert!(error.contains("sweep.json: schema_version is 1, expected 2: "), "{error}");
     }
     assert_eq!(std::fs::read_to_string(&header).unwrap(), old);

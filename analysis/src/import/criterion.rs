@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::environment::Platform;
 use alpha_flops::file_error::FileError;
-use alpha_flops::record::{
-    ConfigurationRecord, FinishedRun, LaunchesError, Outcome, RecordError, RunHeader, Session,
-};
+use alpha_flops::record::{ConfigurationRecord, FinishedRun, Outcome, RunHeader, Session};
 use alpha_flops::statistics::{Fences, Summary};
 use alpha_flops::units::Nanoseconds;
 use serde::Serialize;
@@ -61,15 +59,12 @@ pub enum ImportError {
     )]
     Record {
         /// What is wrong with the run.
-        source: RecordError,
+        source: FileError,
     },
-    /// The raw launches cannot be read.
-    #[error(transparent)]
-    Launches(#[from] LaunchesError),
     /// Criterion's folder cannot be listed.
     #[error("{0}\nhint: criterion's files of this run are gone; measure again with `cargo bench`")]
     Criterion(CriterionError),
-    /// The environment cannot be written.
+    /// The raw launches cannot be read, or the environment cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
     /// Every benchmark was left out.

@@ -177,7 +177,7 @@ impl Series {
     }
 
     fn keep(&mut self, next: &Next, run: &Path, wall_s: Option<f64>) -> Result<(), ReplicateError> {
-        let finished = FinishedRun::open(run)?;
+        let finished = FinishedRun::open(run).map_err(ReplicateError::Record)?;
         let outcomes = || finished.header.configurations.iter().map(|record| &record.outcome);
         let measured = outcomes().filter(|o| matches!(o, Outcome::Measured { .. })).count();
         // what an interrupted process had measured of it took time that is not known

@@ -1,0 +1,65 @@
+//! A run that has finished, read back.
+
+use std::path::{Path, PathBuf};
+
+use super::launches::{Launches, LaunchesFile};
+use super::{RunHeader, RunStatus};
+use crate::file_error::FileError;
+use crate::store::{Header, read_header};
+
+/// A finished run, read back.
+#[derive(Clone, Debug)]
+pub struct FinishedRun {
+    /// What `run.json` says.
+    pub header: RunHeader,
+    /// The folder it came from.
+    pub path: PathBuf,
+}
+
+impl FinishedRun {
+    /// Reads the header of a run that has finished.
+    ///
+    /// # Errors
+    /// [`FileError`] where there is no run, or one of another schema, unfinished or incomplete.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let header: RunHeader = read_header(path)?;
+        let wrong = |cause: String| FileError::read(&path.join(RunHeader::FILE), cause);
+        if header.status == RunStatus::Unfinished {
+            return Err(wrong(
+                "the run is unfinished: repeat the command that began it to resume it".to_owned(),
+            ));
+        }
+        let mut recorded: Vec<_> = header.configurations.iter().map(|c| &c.id).collect();
+        let mut planned: Vec<_> = header.plan.ids.iter().collect();
+        recorded.sort();
+        planned.sort();
+        if recorded != planned {
+            let (recorded, planned) = (recorded.len(), planned.len());
+            return Err(wrong(format!(
+                "{recorded} configurations, expected the {planned} planned ones"
+            )));
+        }
+        Ok(Self { header, path: path.to_owned() })
+    }
+
+    /// The raw launches, to read some at a time.
+    ///
+    /// # Errors
+    /// [`FileError`] where `launches.parquet` is missing or not what this code writes.
+    pub fn launches_file(&self) -> Result<LaunchesFile, FileError> {
+        LaunchesFile::open(&self.path.join("launches.parquet"))
+    }
+
+    /// Every raw launch, all in memory.
+    ///
+    /// # Errors
+    /// As [`Self::launches_file`].
+    pub fn launches(&self) -> Result<Launches, FileError> {
+        self.launches_file()?.read_all()
+    }
+
+    /// Where criterion keeps this run's measurements.
+    pub fn criterion_home(&self) -> PathBuf {
+        self.path.join(&self.header.criterion_home)
+    }
+}

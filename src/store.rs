@@ -1,0 +1,169 @@
+//! A folder on disk that one process at a time works on, and that may be killed at any moment.
+//!
+//! [Runs](crate::record) and [sweeps](crate::sweep) are kept in such folders:
+//!
+//! ```text
+//! FOLDER/
+//!   HEADER     JSON that begins with a `schema_version`; written anew whenever something in it changes
+//!   parts/     what was measured; a file is written once, and set aside as `.damaged` if it cannot be
+//!              read
+//!   lock       locked by the process that works on the folder, until that ends, however it ends
+//! ```
+//!
+//! Every file is [written to a temporary name, synced and renamed](crate::atomic_file): a killed process
+//! leaves behind at most a `.tmp` file, which the next one with the lock removes.
+
+use std::collections::hash_map::RandomState;
+use std::fs::{self, File, TryLockError};
+use std::hash::BuildHasher;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::atomic_file::write_atomically;
+use crate::file_error::FileError;
+
+/// What a folder says about itself, in a file of its own.
+pub(crate) trait Header: Serialize + DeserializeOwned {
+    /// The file's name.
+    const FILE: &'static str;
+    /// Version of the folder's layout and of the header's fields, which this code writes and reads.
+    const SCHEMA_VERSION: u32;
+    /// What to do where the folder cannot be written.
+    const ELSEWHERE: &'static str;
+}
+
+/// A folder for as long as this process works on it.
+#[derive(Debug)]
+pub(crate) struct Store<H> {
+    pub(crate) path: PathBuf,
+    pub(crate) header: H,
+    /// Held until the process ends, however it ends.
+    _lock: File,
+}
+
+impl<H: Header> Store<H> {
+    /// A folder that [`lock`] gave `lock` for. Its header is written by [`Self::write_header`] alone.
+    pub(crate) fn new(path: PathBuf, lock: File, header: H) -> Self {
+        Self { path, header, _lock: lock }
+    }
+
+    pub(crate) fn write_header(&self) -> Result<(), FileError> {
+        write_header(&self.path, &self.header)
+    }
+}
+
+/// Locks a folder; `None` while another process has it.
+pub(crate) fn lock<H: Header>(folder: &Path) -> Result<Option<File>, FileError> {
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(|error| hinted::<H>(FileError::write(&path, error)))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(FileError::new("lock", &path, error)),
+    }
+}
+
+/// The header of a folder, if it is of this code's schema.
+pub(crate) fn read_header<H: Header>(folder: &Path) -> Result<H, FileError> {
+    /// The one field that every schema has.
+    #[derive(Deserialize)]
+    struct Schema {
+        schema_version: u32,
+    }
+    let path = folder.join(H::FILE);
+    let bytes = fs::read(&path).map_err(|error| FileError::read(&path, error))?;
+    let Schema { schema_version } = from_json(&path, &bytes)?;
+    if schema_version != H::SCHEMA_VERSION {
+        let expected = H::SCHEMA_VERSION;
+        let cause = format!(
+            "schema_version is {schema_version}, expected {expected}: another version of \
+             alpha-flops wrote it, and can read and continue it"
+        );
+        return Err(FileError::read(&path, cause));
+    }
+    from_json(&path, &bytes)
+}
+
+pub(crate) fn write_header<H: Header>(folder: &Path, header: &H) -> Result<(), FileError> {
+    write::<H>(&folder.join(H::FILE), |out| Ok(serde_json::to_writer_pretty(out, header)?))
+}
+
+/// Writes a file of the folder, whole or not at all.
+pub(crate) fn write<H: Header>(
+    path: &Path,
+    content: impl FnOnce(&mut (dyn io::Write + Send)) -> io::Result<()>,
+) -> Result<(), FileError> {
+    write_atomically(path, content).map_err(hinted::<H>)
+}
+
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
+    let bytes = fs::read(path).map_err(|error| FileError::read(path, error))?;
+    from_json(path, &bytes)
+}
+
+fn from_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, FileError> {
+    serde_json::from_slice(bytes).map_err(|error| FileError::read(path, error))
+}
+
+/// Creates a folder and those above it, as far as they are missing.
+pub(crate) fn create_folder<H: Header>(path: &Path) -> Result<(), FileError> {
+    fs::create_dir_all(path).map_err(|error| hinted::<H>(FileError::create(path, error)))
+}
+
+/// An id of what was started then: the time in UTC and four random digits.
+pub(crate) fn new_id(started: Timestamp) -> String {
+    // std's hasher is seeded from the system's randomness
+    let random = RandomState::new().hash_one(std::process::id()) as u16;
+    format!("{}-{random:04x}", started.strftime("%Y-%m-%dt%H-%M-%Sz"))
+}
+
+/// A file under `parts/`.
+pub(crate) fn part_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join("parts").join(name)
+}
+
+/// Whether a part that could not be read is damaged, so that what was in it is to be measured again:
+/// the system could read it.
+pub(crate) fn is_damage(error: &FileError) -> bool {
+    error.kind().is_none()
+}
+
+/// Puts a damaged part out of the way.
+pub(crate) fn set_aside(part: &Path) -> Result<(), FileError> {
+    let mut aside = part.as_os_str().to_owned();
+    aside.push(".damaged");
+    fs::rename(part, aside).map_err(|error| FileError::new("rename", part, error))
+}
+
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let unread = |error| FileError::read(folder, error);
+    let entries = fs::read_dir(folder).map_err(unread)?;
+    entries.map(|entry| Ok(entry.map_err(unread)?.path())).collect()
+}
+
+/// Removes from a folder what killed processes were writing. Only who has the lock may call it.
+pub(crate) fn remove_temporary_files(folder: &Path) -> Result<(), FileError> {
+    for path in entries(folder)? {
+        if path.extension().is_some_and(|extension| extension == "tmp") {
+            fs::remove_file(&path).map_err(|error| FileError::new("remove", &path, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// The error with what to do where a folder cannot be written.
+pub(crate) fn hinted<H: Header>(error: FileError) -> FileError {
+    match error.kind() {
+        Some(io::ErrorKind::StorageFull) => error.with_hint(
+            "what was measured is safe: free some space and repeat the command to resume",
+        ),
+        Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+            error.with_hint(H::ELSEWHERE)
+        }
+        _ => error,
+    }
+}
