@@ -34,7 +34,7 @@ pub struct Run {
 
 /// What happened, for whoever shows progress.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub enum RunEvent<'a> {
     /// Outputs of so many configurations agree with direct sums.
     Verified(usize),
     /// A configuration is begun.
@@ -118,11 +118,11 @@ impl Run {
     pub fn measure(
         &self,
         backend: &mut dyn Backend,
-        on_event: &mut dyn FnMut(Event<'_>),
+        on_event: &mut dyn FnMut(RunEvent<'_>),
     ) -> Result<(), RunError> {
         let settings = &self.folder.header().plan.settings;
         if !settings.verify && self.done_before < self.order.len() {
-            on_event(Event::Verified(self.verify_some(backend)?));
+            on_event(RunEvent::Verified(self.verify_some(backend)?));
         }
         let model = CostModel::for_run(settings.backend.kind());
         let mut shares = Shares::new(settings.time_budget, model);
@@ -154,7 +154,7 @@ impl Run {
         backend: &mut dyn Backend,
         positions: &[usize],
         shares: &mut Shares,
-        on_event: &mut dyn FnMut(Event<'_>),
+        on_event: &mut dyn FnMut(RunEvent<'_>),
     ) -> Result<Vec<usize>, RunError> {
         shares.expect(positions.iter().map(|&position| self.order[position].shape));
         let mut still = Vec::new();
@@ -256,13 +256,13 @@ impl Run {
         before: Option<Part>,
         allowance: Option<Duration>,
         shares: &mut Shares,
-        on_event: &mut dyn FnMut(Event<'_>),
+        on_event: &mut dyn FnMut(RunEvent<'_>),
     ) -> Result<ConfigurationRecord, RunError> {
         let configuration = &self.order[position];
         let (started, clock) = (now(), Instant::now());
         let header = self.folder.header();
         let (settings, seed) = (&header.plan.settings, header.seed);
-        on_event(Event::Started(configuration));
+        on_event(RunEvent::Started(configuration));
         let measured = try_measure(backend, configuration, settings, seed, allowance);
         let mut lost = None;
         let (outcome, times) = measured.unwrap_or_else(|error| {
@@ -288,7 +288,7 @@ impl Run {
         let record = ConfigurationRecord::new(configuration, started, wall_s, attempts, outcome);
         let part = self.keep(position, record, times)?;
         shares.account(configuration.shape, part.record.took());
-        on_event(Event::Done { record: &part.record, time_left: shares.time_left() });
+        on_event(RunEvent::Done { record: &part.record, time_left: shares.time_left() });
         lost.map_or(Ok(part.record), Err)
     }
 }
@@ -317,7 +317,7 @@ fn try_measure(
     let allowance = allowance.map(|all| all.saturating_sub(begun.elapsed()));
     let Measurement { warm_up, stopped, relative_interval, times, submission_ns, device } =
         measure(conv.as_mut(), &Method::from_settings(settings, allowance))?;
-    let Some(summary) = Summary::of(times.by(settings.protocol.clock)) else {
+    let Some(summary) = Summary::from_latencies(times.by(settings.protocol.clock)) else {
         let reason = "no launches".to_owned();
         return Ok((Outcome::Failed { reason, device_lost: false }, times));
     };

@@ -15,10 +15,10 @@ use crate::experiment::{Experiment, Resolution};
 use crate::protocol::{Profile, Protocol, StoppingRule};
 use crate::units::Bytes;
 
-mod found;
+mod sources;
 
-use found::Found;
-pub use found::{SettingsError, parse_budget};
+use sources::Sources;
+pub use sources::{SettingsError, parse_budget};
 
 /// Where the convolutions shall run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub struct Settings {
 /// What was asked for, before it is known where the convolutions run: defaults depend on that.
 #[derive(Debug)]
 pub struct Requested {
-    found: Found,
+    sources: Sources,
     default_runs: PathBuf,
 }
 
@@ -108,7 +108,7 @@ impl Requested {
     ///
     /// # Errors
     /// As [`Requested::load`].
-    pub fn of_workspace() -> Result<Self, SettingsError> {
+    pub fn from_workspace() -> Result<Self, SettingsError> {
         let toml = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench.toml");
         Self::load(std::env::vars_os(), &toml, &target_directory().join("alpha-flops"))
     }
@@ -122,12 +122,12 @@ impl Requested {
         toml: &Path,
         default_runs: &Path,
     ) -> Result<Self, SettingsError> {
-        let mut found = Found::in_file(toml)?;
-        found.add_variables(variables)?;
-        let requested = Self { found, default_runs: default_runs.to_owned() };
+        let mut sources = Sources::in_file(toml)?;
+        sources.add_variables(variables)?;
+        let requested = Self { sources, default_runs: default_runs.to_owned() };
         // whatever the backend will be, what cannot be read is known now
-        requested.found.backend_settings(BackendKind::Cpu)?;
-        requested.found.backend_settings(BackendKind::Cudnn)?;
+        requested.sources.backend_settings(BackendKind::Cpu)?;
+        requested.sources.backend_settings(BackendKind::Cudnn)?;
         match requested.backend()? {
             BackendRequest::Only(kind) => requested.settings(kind)?,
             BackendRequest::Auto => requested.settings(BackendKind::Cudnn)?,
@@ -140,7 +140,7 @@ impl Requested {
     /// # Errors
     /// [`SettingsError`] where there is no such backend.
     pub fn backend(&self) -> Result<BackendRequest, SettingsError> {
-        let requested = self.found.parse("backend", |text| match text {
+        let requested = self.sources.parse("backend", |text| match text {
             "auto" => Ok(BackendRequest::Auto),
             "cpu" => Ok(BackendRequest::Only(BackendKind::Cpu)),
             "cudnn" => Ok(BackendRequest::Only(BackendKind::Cudnn)),
@@ -151,7 +151,7 @@ impl Requested {
 
     /// Folder that holds one folder a run.
     pub fn runs(&self) -> PathBuf {
-        self.found.runs.clone().unwrap_or_else(|| self.default_runs.clone())
+        self.sources.runs.clone().unwrap_or_else(|| self.default_runs.clone())
     }
 
     /// The settings in force with that backend.
@@ -159,7 +159,7 @@ impl Requested {
     /// # Errors
     /// [`SettingsError`] where one has no usable value, or none with that backend.
     pub fn settings(&self, kind: BackendKind) -> Result<Settings, SettingsError> {
-        self.found.resolve(kind)
+        self.sources.resolve(kind)
     }
 }
 

@@ -43,11 +43,11 @@ pub struct Fences {
 
 impl Summary {
     /// Summarises launches; `None` where there are none.
-    pub fn of(latencies_ns: &[f64]) -> Option<Self> {
+    pub fn from_latencies(latencies_ns: &[f64]) -> Option<Self> {
         let sorted = sorted(latencies_ns);
         let (&min_ns, &max_ns) = (sorted.first()?, sorted.last()?);
         let [q1_ns, median_ns, q3_ns] = [0.25, 0.5, 0.75].map(|p| quantile(&sorted, p));
-        let fences = Fences::of_quartiles(q1_ns, q3_ns);
+        let fences = Fences::from_quartiles(q1_ns, q3_ns);
         let severe = |v: &&f64| **v < fences.low_severe || **v > fences.high_severe;
         let outside = |v: &&f64| **v < fences.low_mild || **v > fences.high_mild;
         let outliers_severe = sorted.iter().filter(severe).count() as u64;
@@ -72,7 +72,7 @@ impl Summary {
 
 impl Fences {
     /// Fences around a box from `q1` to `q3`.
-    pub fn of_quartiles(q1: f64, q3: f64) -> Self {
+    pub fn from_quartiles(q1: f64, q3: f64) -> Self {
         let iqr = q3 - q1;
         Self {
             low_severe: q1 - 3.0 * iqr,
@@ -140,12 +140,13 @@ mod tests {
     #[test]
     fn quartiles_and_outliers_agree_with_numpy() {
         // numpy.quantile([1, 2, 3, 4, 5, 6, 7, 8, 9, 40, 16], [.25, .5, .75]) == [3.5, 6, 8.5]
-        let summary = Summary::of(&[1., 2., 3., 4., 5., 6., 7., 8., 9., 40., 17.]).unwrap();
+        let summary =
+            Summary::from_latencies(&[1., 2., 3., 4., 5., 6., 7., 8., 9., 40., 17.]).unwrap();
         assert_eq!((summary.q1_ns, summary.median_ns, summary.q3_ns), (3.5, 6.0, 8.5));
         // fences at 16 and 23.5: 17 is mild, 40 severe
         assert_eq!((summary.outliers_mild, summary.outliers_severe), (1, 1));
         assert_eq!((summary.min_ns, summary.max_ns, summary.launches), (1.0, 40.0, 11));
-        assert_eq!(Summary::of(&[]), None);
+        assert_eq!(Summary::from_latencies(&[]), None);
     }
 
     #[test]
@@ -164,7 +165,7 @@ mod tests {
         fn quantiles_are_ordered_and_inside_the_data(
             values in prop::collection::vec(1.0f64..1e9, 1..200)
         ) {
-            let s = Summary::of(&values).unwrap();
+            let s = Summary::from_latencies(&values).unwrap();
             prop_assert!(s.min_ns <= s.q1_ns && s.q1_ns <= s.median_ns);
             prop_assert!(s.median_ns <= s.q3_ns && s.q3_ns <= s.max_ns);
             prop_assert!(s.outliers_mild + s.outliers_severe <= s.launches);

@@ -14,17 +14,17 @@ mod measure;
 pub mod merge;
 pub mod order;
 mod plan;
+mod point;
 pub mod request;
 mod rows;
 mod store;
-mod visit;
 
 pub use error::SweepError;
 pub use folder::SweepFolder;
-pub use header::{Counts, Status, SweepHeader, SweepSession};
+pub use header::{Counts, SweepHeader, SweepSession, SweepStatus};
 pub use measure::{Progress, Sweep};
 pub use plan::SweepPlan;
-pub use rows::{Skip, Spread, Visit, Visited};
+pub use rows::{PointOutcome, Skip, Spread, SweepPoint};
 pub use store::{HEADER, SCHEMA_VERSION};
 
 /// Launches before the counted ones, as in the published code.

@@ -20,7 +20,9 @@ use alpha_flops::settings::BackendSettings;
 use alpha_flops::shape::ConvShape;
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::{Order, Shard};
-use alpha_flops::sweep::{Status, Sweep, SweepFolder, SweepPlan, Visit, Visited, WARM_UP_LAUNCHES};
+use alpha_flops::sweep::{
+    PointOutcome, Sweep, SweepFolder, SweepPlan, SweepPoint, SweepStatus, WARM_UP_LAUNCHES,
+};
 use alpha_flops::units::Bytes;
 use jiff::Timestamp;
 
@@ -179,23 +181,23 @@ fn parts(folder: &Path) -> HashMap<String, Vec<u8>> {
 /// Every configuration of the shard is there once, with its own outcome.
 fn whole(folder: &Path) {
     let sweep = SweepFolder::open(folder).unwrap();
-    assert_eq!(sweep.header.status, Status::Finished);
+    assert_eq!(sweep.header.status, SweepStatus::Finished);
     assert!(sweep.header.sessions.len() > 50, "{}", sweep.header.sessions.len());
     let order = Order::new(Grid::Published, 11);
     let mut next = 0;
     sweep
-        .read(|Visit { position, shape, outcome, .. }| {
+        .read(|SweepPoint { position, shape, outcome, .. }| {
             assert_eq!(position, sweep.header.plan.shard.position(next));
             next += 1;
             let index = order.index(position);
             assert_eq!(Grid::Published.index(shape), Some(index));
             match outcome {
-                Visited::Measured { host_ns, launches, .. } => {
+                PointOutcome::Measured { host_ns, launches, .. } => {
                     assert_eq!((host_ns, launches), (shape.macs().0 as f64, 50));
                 }
-                Visited::Skipped { .. } => assert!(4 * shape.weights_len() > 1 << 28),
+                PointOutcome::Skipped { .. } => assert!(4 * shape.weights_len() > 1 << 28),
                 // so many kills, so soon after each other, may come at one configuration
-                Visited::Failed { detail } => {
+                PointOutcome::Failed { detail } => {
                     assert!(
                         index.is_multiple_of(13) || detail.contains("processes ended"),
                         "{detail}"

@@ -137,7 +137,7 @@ impl Recorded {
         let Some(expected) = summary(record) else {
             return Err(self.launches_of(&record.id, "has launches, but run.json has no summary"));
         };
-        match Summary::of(latencies_ns) {
+        match Summary::from_latencies(latencies_ns) {
             None => Err(self.launches_of(&record.id, NO_LAUNCHES)),
             Some(found) if found == *expected => Ok(()),
             Some(found) => Err(self.launches_of(

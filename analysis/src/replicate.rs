@@ -140,7 +140,7 @@ fn sweep_of(run: &Path) -> PathBuf {
 
 /// The folder of runs.
 fn runs() -> Result<PathBuf, ReplicateError> {
-    let runs = Requested::of_workspace()?.runs();
+    let runs = Requested::from_workspace()?.runs();
     let runs = std::path::absolute(&runs).unwrap_or(runs);
     std::fs::create_dir_all(&runs).map_err(|error| FileError::create(&runs, error))?;
     Ok(runs)

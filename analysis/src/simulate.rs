@@ -235,7 +235,7 @@ fn recorded(
     started: Timestamp,
     latencies_ns: Vec<f64>,
 ) -> (ConfigurationRecord, SampleTimes) {
-    let outcome = match Summary::of(&latencies_ns) {
+    let outcome = match Summary::from_latencies(&latencies_ns) {
         Some(summary) => Outcome::Measured {
             algorithm: SIMULATED_BACKEND.to_owned(),
             plan: None,

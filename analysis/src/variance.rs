@@ -367,7 +367,7 @@ impl ConfigurationVariance {
             q3_ns,
             iqr_percent: summary.relative_iqr() * 100.0,
             mad_ns: quantile(&sorted(&away), 0.5),
-            outliers: Outliers::of(&ordered, Fences::of_quartiles(q1_ns, q3_ns)),
+            outliers: Outliers::of(&ordered, Fences::from_quartiles(q1_ns, q3_ns)),
             autocorrelation: autocorrelation(latencies_ns, 1),
             sides_autocorrelation: autocorrelation(&sides(latencies_ns, median_ns), 1),
             integrated_time_launches: time.launches,

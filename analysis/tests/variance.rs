@@ -182,7 +182,7 @@ fn write_run(runs: &Path, seed: u64, launches: &[Vec<f64>]) -> PathBuf {
 }
 
 fn outcome(launches: &[f64]) -> Outcome {
-    let Some(summary) = Summary::of(launches) else {
+    let Some(summary) = Summary::from_latencies(launches) else {
         return Outcome::Skipped { reason: "made up".to_owned() };
     };
     Outcome::Measured {

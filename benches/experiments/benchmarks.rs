@@ -118,7 +118,7 @@ fn idle(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
 
 /// Those that the parent has chosen a backend for.
 fn settings_of_parent() -> Result<Settings, AnyError> {
-    let requested = Requested::of_workspace()?;
+    let requested = Requested::from_workspace()?;
     match requested.backend()? {
         BackendRequest::Only(kind) => Ok(requested.settings(kind)?),
         BackendRequest::Auto => Err("a child without its parent's backend".into()),
@@ -127,7 +127,7 @@ fn settings_of_parent() -> Result<Settings, AnyError> {
 
 /// Launches as criterion asks (`--test`: once; `--profile-time`: for a while) and keeps nothing.
 fn live(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
-    let mut selected = select(&Requested::of_workspace()?)?;
+    let mut selected = select(&Requested::from_workspace()?)?;
     let backend = selected.backend.as_mut();
     let configurations = configurations(&selected.settings);
     let mut failed = false;

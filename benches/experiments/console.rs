@@ -9,7 +9,7 @@ use std::time::Duration;
 use alpha_flops::backend::LaunchTime;
 use alpha_flops::environment::Platform;
 use alpha_flops::record::{ConfigurationRecord, Outcome, Session};
-use alpha_flops::run::{Event, MOST_ATTEMPTS, Run};
+use alpha_flops::run::{MOST_ATTEMPTS, Run, RunEvent};
 use alpha_flops::settings::Settings;
 use alpha_flops::statistics::Summary;
 use alpha_flops::units::Nanoseconds;
@@ -145,13 +145,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn show(&mut self, event: &Event<'_>) {
+    pub fn show(&mut self, event: &RunEvent<'_>) {
         match event {
-            Event::Verified(verified) => self.bar.suspend(|| {
+            RunEvent::Verified(verified) => self.bar.suspend(|| {
                 say(&format!("outputs of {verified} configurations agree with direct sums"));
             }),
-            Event::Started(configuration) => self.bar.set_message(configuration.id()),
-            Event::Done { record, time_left } => {
+            RunEvent::Started(configuration) => self.bar.set_message(configuration.id()),
+            RunEvent::Done { record, time_left } => {
                 self.bar.suspend(|| say(&line(record)));
                 self.bar.set_prefix(match time_left {
                     Some(left) => format!("measuring, {} left", rounded(*left)),

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode, AnyError> {
     let arguments = Arguments::parse()?;
-    let requested = Requested::of_workspace()?;
+    let requested = Requested::from_workspace()?;
     let selected = select(&requested)?;
     // defaults depend on the backend: children must have the same
     let criterion = Criterion { arguments: &arguments, backend: selected.settings.backend.kind() };

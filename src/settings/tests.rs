@@ -1,4 +1,4 @@
-use super::found::{CPU_TIME_BUDGET, GPU_TIME_BUDGET};
+use super::sources::{CPU_TIME_BUDGET, GPU_TIME_BUDGET};
 use super::*;
 
 fn load(variables: &[(&str, &str)], file: &str) -> Result<Settings, SettingsError> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::header::SweepHeader;
 use super::order::Order;
-use super::rows::{self, Visit};
+use super::rows::{self, SweepPoint};
 use crate::file_error::FileError;
 use crate::store;
 
@@ -37,18 +37,18 @@ impl SweepFolder {
     ///
     /// # Errors
     /// [`FileError`] where a part cannot be read, or holds what it should not.
-    pub fn read(&self, mut take: impl FnMut(Visit)) -> Result<(), FileError> {
+    pub fn read(&self, mut take: impl FnMut(SweepPoint)) -> Result<(), FileError> {
         let plan = &self.header.plan;
         let order = Order::new(plan.grid, plan.seed);
         for (range, path) in part_files(&self.path)? {
-            for visit in read_part(&path, &self.header, &range)? {
-                let expected = plan.grid.shape(order.index(visit.position));
-                if visit.shape != expected {
-                    let Visit { position, shape, .. } = visit;
+            for point in read_part(&path, &self.header, &range)? {
+                let expected = plan.grid.shape(order.index(point.position));
+                if point.shape != expected {
+                    let SweepPoint { position, shape, .. } = point;
                     let cause = format!("position {position} is {shape}, expected {expected}");
                     return Err(FileError::read(&path, cause));
                 }
-                take(visit);
+                take(point);
             }
         }
         Ok(())
@@ -60,24 +60,24 @@ pub(super) fn read_part(
     path: &Path,
     header: &SweepHeader,
     range: &Range<u32>,
-) -> Result<Vec<Visit>, FileError> {
-    let visits = rows::read(path, &header.sweep_id)?;
+) -> Result<Vec<SweepPoint>, FileError> {
+    let points = rows::read(path, &header.sweep_id)?;
     let wrong = |cause: String| Err(FileError::read(path, cause));
-    if visits.len() != range.len() {
-        return wrong(format!("{} rows, expected {}", visits.len(), range.len()));
+    if points.len() != range.len() {
+        return wrong(format!("{} rows, expected {}", points.len(), range.len()));
     }
-    for (ordinal, visit) in range.clone().zip(&visits) {
+    for (ordinal, point) in range.clone().zip(&points) {
         // of a merged sweep, ordinals say nothing about positions
         let expected = header.plan.shard.position(ordinal);
-        if header.shards.is_empty() && visit.position != expected {
-            return wrong(format!("position {}, expected {expected}", visit.position));
+        if header.shards.is_empty() && point.position != expected {
+            return wrong(format!("position {}, expected {expected}", point.position));
         }
         let sessions = header.sessions.len();
-        if visit.session as usize >= sessions {
-            return wrong(format!("session {}, expected one below {sessions}", visit.session));
+        if point.session as usize >= sessions {
+            return wrong(format!("session {}, expected one below {sessions}", point.session));
         }
     }
-    Ok(visits)
+    Ok(points)
 }
 
 /// Parts with what their names say that they cover, in order.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::plan::SweepPlan;
-use super::rows::{Visit, Visited};
+use super::rows::{PointOutcome, SweepPoint};
 use crate::environment::Platform;
 use crate::record::Session;
 
@@ -18,7 +18,7 @@ pub struct SweepHeader {
     /// `sweep-` with the start in UTC and four random digits.
     pub sweep_id: String,
     /// Whether it goes on.
-    pub status: Status,
+    pub status: SweepStatus,
     /// When the first process began.
     pub started: Timestamp,
     /// When the last configuration was done, or the budget used up.
@@ -57,7 +57,7 @@ pub struct SweepSession {
 /// Whether a sweep goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Status {
+pub enum SweepStatus {
     /// The same command continues it.
     Unfinished,
     /// Its budget is used up, some configurations are unvisited.
@@ -87,16 +87,16 @@ impl Counts {
         self.measured + self.skipped.values().sum::<u64>() + self.failed
     }
 
-    pub(super) fn add(&mut self, visit: &Visit) {
-        match &visit.outcome {
-            Visited::Measured { .. } => self.measured += 1,
+    pub(super) fn add(&mut self, point: &SweepPoint) {
+        match &point.outcome {
+            PointOutcome::Measured { .. } => self.measured += 1,
             // looked up first: a name is copied once a sweep, not once a configuration
-            Visited::Skipped { reason, .. } => match self.skipped.get_mut(reason.name()) {
+            PointOutcome::Skipped { reason, .. } => match self.skipped.get_mut(reason.name()) {
                 Some(count) => *count += 1,
                 None => drop(self.skipped.insert(reason.name().to_owned(), 1)),
             },
-            Visited::Failed { .. } => self.failed += 1,
+            PointOutcome::Failed { .. } => self.failed += 1,
         }
-        self.used_s += visit.wall_s;
+        self.used_s += point.wall_s;
     }
 }

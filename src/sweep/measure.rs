@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::PART_ROWS;
 use super::error::SweepError;
-use super::header::{Counts, Status, SweepHeader, SweepSession};
+use super::header::{Counts, SweepHeader, SweepSession, SweepStatus};
 use super::order::Order;
 use super::plan::SweepPlan;
-use super::rows::{Visit, Visited};
+use super::rows::{PointOutcome, SweepPoint};
 use super::store::LastBegun;
 use crate::backend::Backend;
 use crate::budget::{CostModel, MeasuredRates, TimeBudget};
@@ -63,12 +63,12 @@ impl Sweep {
         let mut store = Store::open(folder, plan)?;
         let last_begun = LastBegun::open(folder)?;
         let mut counts = Counts::default();
-        let (covered, damaged) = store.read_parts(|visit| {
-            counts.add(visit);
-            let took = Duration::try_from_secs_f64(visit.wall_s).unwrap_or_default();
+        let (covered, damaged) = store.read_parts(|point| {
+            counts.add(point);
+            let took = Duration::try_from_secs_f64(point.wall_s).unwrap_or_default();
             budget.spend(took);
-            if let Visited::Measured { .. } = visit.outcome {
-                rates.learn(visit.shape, took);
+            if let PointOutcome::Measured { .. } = point.outcome {
+                rates.learn(point.shape, took);
             }
         })?;
         // a sweep that has ended, and of which all is there, has nothing to add
@@ -120,19 +120,19 @@ impl Sweep {
         &mut self,
         backend: &mut dyn Backend,
         on_progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<Status, SweepError> {
+    ) -> Result<SweepStatus, SweepError> {
         backend.reuse_buffers(true);
-        if self.store.header.status != Status::Unfinished {
+        if self.store.header.status != SweepStatus::Unfinished {
             return Ok(self.store.header.status);
         }
         self.verify(backend)?;
         if self.counts.measured == 0 && self.most().is_some() {
-            self.feel_the_way(backend);
+            self.calibrate(backend);
         }
-        let mut status = Status::Finished;
+        let mut status = SweepStatus::Finished;
         for gap in self.gaps() {
-            if !self.visit_all(gap, backend, on_progress)? {
-                status = Status::BudgetUsed;
+            if !self.measure_gap(gap, backend, on_progress)? {
+                status = SweepStatus::BudgetUsed;
                 break;
             }
         }
@@ -155,7 +155,7 @@ impl Sweep {
     }
 
     /// Whether the budget lasted to the end of `gap`.
-    fn visit_all(
+    fn measure_gap(
         &mut self,
         gap: Range<u32>,
         backend: &mut dyn Backend,
@@ -168,10 +168,10 @@ impl Sweep {
                 return Ok(false);
             }
             self.last_begun.set(self.store.header.sessions.len(), ordinal)?;
-            let (visit, lost) = self.visit(ordinal, backend);
-            self.counts.add(&visit);
+            let (point, lost) = self.measure_point(ordinal, backend);
+            self.counts.add(&point);
             self.counts.unvisited -= 1;
-            part.push(visit);
+            part.push(point);
             if lost.is_some() || part.len() >= PART_ROWS || begun.elapsed() >= self.part_interval {
                 let writing = Instant::now();
                 self.keep(first, &mut part)?;
@@ -187,7 +187,7 @@ impl Sweep {
         Ok(true)
     }
 
-    fn keep(&self, first: u32, part: &mut Vec<Visit>) -> Result<(), SweepError> {
+    fn keep(&self, first: u32, part: &mut Vec<SweepPoint>) -> Result<(), SweepError> {
         if !part.is_empty() {
             self.store.keep(first, part)?;
             part.clear();

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::order::Shard;
-use super::rows::Visit;
+use super::rows::SweepPoint;
 use super::store::write_part;
-use super::{Counts, PART_ROWS, Status, SweepError, SweepFolder, SweepHeader};
+use super::{Counts, PART_ROWS, SweepError, SweepFolder, SweepHeader, SweepStatus};
 use crate::file_error::FileError;
 use crate::store;
 
@@ -32,7 +32,7 @@ pub fn shards(folders: &[PathBuf]) -> Result<Vec<SweepFolder>, SweepError> {
             return Err(SweepError::Merge(format!("{first} and {other} differ: {differences}")));
         }
     }
-    let unfinished = |shard: &&SweepFolder| shard.header.status == Status::Unfinished;
+    let unfinished = |shard: &&SweepFolder| shard.header.status == SweepStatus::Unfinished;
     if let Some(shard) = shards.iter().find(unfinished) {
         let (number, path) = (shard.header.plan.shard, shard.path.display());
         let reason = format!("shard {number} in {path} is unfinished: repeat its command first");
@@ -44,7 +44,7 @@ pub fn shards(folders: &[PathBuf]) -> Result<Vec<SweepFolder>, SweepError> {
 }
 
 fn each_once(shards: &[SweepFolder]) -> Result<(), SweepError> {
-    let of = shards.first().map_or(0, |shard| shard.header.plan.shard.of());
+    let of = shards.first().map_or(0, |shard| shard.header.plan.shard.count());
     for pair in shards.windows(2) {
         let [this, next] = pair else { continue };
         if this.header.plan.shard == next.header.plan.shard {
@@ -113,12 +113,12 @@ fn joined(shards: &[SweepFolder]) -> Result<SweepHeader, SweepError> {
     let Some(first) = headers.first() else {
         return Err(SweepError::Merge("no shards given".to_owned()));
     };
-    let all_visited = headers.iter().all(|header| header.status == Status::Finished);
+    let all_visited = headers.iter().all(|header| header.status == SweepStatus::Finished);
     let mut plan = first.plan.clone();
     plan.shard = Shard::ALL;
     Ok(SweepHeader {
         sweep_id: format!("{}-merged", first.sweep_id),
-        status: if all_visited { Status::Finished } else { Status::BudgetUsed },
+        status: if all_visited { SweepStatus::Finished } else { SweepStatus::BudgetUsed },
         started: headers.iter().map(|header| header.started).min().unwrap_or(first.started),
         ended: headers.iter().filter_map(|header| header.ended).max(),
         plan,
@@ -137,9 +137,9 @@ fn write_parts(
 ) -> Result<(), FileError> {
     store::create_folder::<SweepHeader>(&folder.join("parts"))?;
     let (mut counts, mut first) = (Counts::default(), 0);
-    let mut collected: Vec<Visit> = Vec::new();
+    let mut collected: Vec<SweepPoint> = Vec::new();
     let mut failed = None;
-    let mut write = |collected: &mut Vec<Visit>| {
+    let mut write = |collected: &mut Vec<SweepPoint>| {
         let written = write_part(folder, &header.sweep_id, first, collected);
         first += collected.len() as u32;
         collected.clear();
@@ -147,10 +147,10 @@ fn write_parts(
     };
     let mut sessions_before = 0;
     for shard in shards {
-        shard.read(|mut visit| {
-            visit.session += sessions_before;
-            counts.add(&visit);
-            collected.push(visit);
+        shard.read(|mut point| {
+            point.session += sessions_before;
+            counts.add(&point);
+            collected.push(point);
             if collected.len() >= PART_ROWS && failed.is_none() {
                 failed = write(&mut collected).err();
             }

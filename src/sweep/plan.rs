@@ -102,7 +102,7 @@ impl SweepPlan {
             ("grid", grid.to_string()),
             ("seed", seed.to_string()),
             ("shard", shard.number().to_string()),
-            ("shards", shard.of().to_string()),
+            ("shards", shard.count().to_string()),
             ("protocol", protocol.to_string()),
             ("launches", launches.to_string()),
             ("warm-up", warm_up_launches.to_string()),

@@ -83,7 +83,7 @@ pub struct PreparedSweep {
 pub fn prepare(
     request: impl FnOnce(&Settings) -> SweepRequest,
 ) -> Result<PreparedSweep, PrepareError> {
-    let Selected { settings, mut backend, why_cpu } = select(&Requested::of_workspace()?)?;
+    let Selected { settings, mut backend, why_cpu } = select(&Requested::from_workspace()?)?;
     let request = request(&settings);
     let launches = match request.protocol {
         SweepProtocol::Throughput => request.launches,

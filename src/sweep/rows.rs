@@ -51,13 +51,13 @@ const SWEEP_ID: &str = "sweep_id";
 
 /// What became of a configuration of a sweep.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Visit {
+pub struct SweepPoint {
     /// Its place in the whole order, from 0, whatever the shard.
     pub position: u32,
     /// What was, or was to be, computed.
     pub shape: ConvShape,
     /// Measured, skipped or failed.
-    pub outcome: Visited,
+    pub outcome: PointOutcome,
     /// What it took in all, in seconds.
     pub wall_s: f64,
     /// The process that visited it: which of the sweep's sessions, from 0.
@@ -66,7 +66,7 @@ pub struct Visit {
 
 /// What became of a configuration of a sweep.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Visited {
+pub enum PointOutcome {
     /// It has a time.
     Measured {
         /// The algorithm that ran.
@@ -128,7 +128,7 @@ impl Skip {
     }
 }
 
-impl Visited {
+impl PointOutcome {
     /// `measured`, `skipped` or `failed`.
     pub fn status(&self) -> &'static str {
         match self {
@@ -140,16 +140,16 @@ impl Visited {
 }
 
 /// Writes a part of the sweep `sweep_id`, whole or not at all.
-pub(super) fn write(path: &Path, sweep_id: &str, visits: &[Visit]) -> Result<(), FileError> {
+pub(super) fn write(path: &Path, sweep_id: &str, points: &[SweepPoint]) -> Result<(), FileError> {
     store::write::<SweepHeader>(path, |out| {
-        write_parquet(out, sweep_id, visits).map_err(io::Error::other)
+        write_parquet(out, sweep_id, points).map_err(io::Error::other)
     })
 }
 
 fn write_parquet(
     out: &mut (dyn io::Write + Send),
     sweep_id: &str,
-    visits: &[Visit],
+    points: &[SweepPoint],
 ) -> Result<(), ParquetError> {
     let schema = Arc::new(parse_message_type(SCHEMA)?);
     let id = KeyValue::new(SWEEP_ID.to_owned(), sweep_id.to_owned());
@@ -158,27 +158,27 @@ fn write_parquet(
         .set_key_value_metadata(Some(vec![id]))
         .build();
     let mut file = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
-    write_columns(Columns { group: file.next_row_group()?, visits })?;
+    write_columns(Columns { group: file.next_row_group()?, points })?;
     file.close().map(drop)
 }
 
 fn write_columns<W: io::Write + Send>(mut columns: Columns<'_, W>) -> Result<(), ParquetError> {
     columns.shapes()?;
     columns.outcomes()?;
-    columns.required::<DoubleType>(|visit| visit.wall_s)?;
-    columns.required::<Int32Type>(|visit| visit.session as i32)?;
+    columns.required::<DoubleType>(|point| point.wall_s)?;
+    columns.required::<Int32Type>(|point| point.session as i32)?;
     columns.group.close().map(drop)
 }
 
 /// Writes the columns of [`SCHEMA`], one after the other.
 struct Columns<'a, W: io::Write + Send> {
     group: SerializedRowGroupWriter<'a, W>,
-    visits: &'a [Visit],
+    points: &'a [SweepPoint],
 }
 
 impl<W: io::Write + Send> Columns<'_, W> {
     fn shapes(&mut self) -> Result<(), ParquetError> {
-        self.required::<Int64Type>(|visit| visit.position.into())?;
+        self.required::<Int64Type>(|point| point.position.into())?;
         let dimensions: [fn(&ConvShape) -> usize; 5] = [
             ConvShape::height,
             ConvShape::width,
@@ -188,58 +188,58 @@ impl<W: io::Write + Send> Columns<'_, W> {
         ];
         dimensions
             .into_iter()
-            .try_for_each(|of| self.required::<Int32Type>(|visit| of(&visit.shape) as i32))
+            .try_for_each(|of| self.required::<Int32Type>(|point| of(&point.shape) as i32))
     }
 
     fn outcomes(&mut self) -> Result<(), ParquetError> {
-        self.required::<ByteArrayType>(|visit| visit.outcome.status().into())?;
-        self.optional::<ByteArrayType>(|visit| match &visit.outcome {
-            Visited::Skipped { reason, .. } => Some(reason.name().into()),
+        self.required::<ByteArrayType>(|point| point.outcome.status().into())?;
+        self.optional::<ByteArrayType>(|point| match &point.outcome {
+            PointOutcome::Skipped { reason, .. } => Some(reason.name().into()),
             _ => None,
         })?;
-        self.optional::<ByteArrayType>(|visit| match &visit.outcome {
-            Visited::Skipped { detail, .. } | Visited::Failed { detail } => {
+        self.optional::<ByteArrayType>(|point| match &point.outcome {
+            PointOutcome::Skipped { detail, .. } | PointOutcome::Failed { detail } => {
                 Some(detail.as_str().into())
             }
-            Visited::Measured { .. } => None,
+            PointOutcome::Measured { .. } => None,
         })?;
-        self.optional::<ByteArrayType>(|visit| match &visit.outcome {
-            Visited::Measured { algorithm, .. } => Some(ByteArray::from(algorithm.as_str())),
+        self.optional::<ByteArrayType>(|point| match &point.outcome {
+            PointOutcome::Measured { algorithm, .. } => Some(ByteArray::from(algorithm.as_str())),
             _ => None,
         })?;
-        self.optional::<Int32Type>(|visit| match visit.outcome {
-            Visited::Measured { launches, .. } => Some(launches as i32),
+        self.optional::<Int32Type>(|point| match point.outcome {
+            PointOutcome::Measured { launches, .. } => Some(launches as i32),
             _ => None,
         })?;
-        self.optional::<DoubleType>(|visit| match visit.outcome {
-            Visited::Measured { host_ns, .. } => Some(host_ns),
+        self.optional::<DoubleType>(|point| match point.outcome {
+            PointOutcome::Measured { host_ns, .. } => Some(host_ns),
             _ => None,
         })?;
-        self.optional::<DoubleType>(|visit| match visit.outcome {
-            Visited::Measured { device_ns, .. } => device_ns,
+        self.optional::<DoubleType>(|point| match point.outcome {
+            PointOutcome::Measured { device_ns, .. } => device_ns,
             _ => None,
         })?;
-        self.optional::<DoubleType>(|visit| Some(visit.spread()?.mean_ns))?;
-        self.optional::<DoubleType>(|visit| Some(visit.spread()?.q1_ns))?;
-        self.optional::<DoubleType>(|visit| Some(visit.spread()?.q3_ns))?;
-        self.optional::<Int64Type>(|visit| Some(visit.spread()?.outliers_mild as i64))?;
-        self.optional::<Int64Type>(|visit| Some(visit.spread()?.outliers_severe as i64))
+        self.optional::<DoubleType>(|point| Some(point.spread()?.mean_ns))?;
+        self.optional::<DoubleType>(|point| Some(point.spread()?.q1_ns))?;
+        self.optional::<DoubleType>(|point| Some(point.spread()?.q3_ns))?;
+        self.optional::<Int64Type>(|point| Some(point.spread()?.outliers_mild as i64))?;
+        self.optional::<Int64Type>(|point| Some(point.spread()?.outliers_severe as i64))
     }
 
     fn required<T: DataType>(
         &mut self,
-        value: impl Fn(&Visit) -> T::T,
+        value: impl Fn(&SweepPoint) -> T::T,
     ) -> Result<(), ParquetError> {
-        let values: Vec<T::T> = self.visits.iter().map(value).collect();
+        let values: Vec<T::T> = self.points.iter().map(value).collect();
         self.column::<T>(&values, None)
     }
 
     /// An absent value is a definition level of 0.
     fn optional<T: DataType>(
         &mut self,
-        value: impl Fn(&Visit) -> Option<T::T>,
+        value: impl Fn(&SweepPoint) -> Option<T::T>,
     ) -> Result<(), ParquetError> {
-        let all: Vec<Option<T::T>> = self.visits.iter().map(value).collect();
+        let all: Vec<Option<T::T>> = self.points.iter().map(value).collect();
         let levels: Vec<i16> = all.iter().map(|value| i16::from(value.is_some())).collect();
         let values: Vec<T::T> = all.into_iter().flatten().collect();
         self.column::<T>(&values, Some(&levels))
@@ -259,17 +259,17 @@ impl<W: io::Write + Send> Columns<'_, W> {
     }
 }
 
-impl Visit {
+impl SweepPoint {
     fn spread(&self) -> Option<Spread> {
         match self.outcome {
-            Visited::Measured { spread, .. } => spread,
+            PointOutcome::Measured { spread, .. } => spread,
             _ => None,
         }
     }
 }
 
 /// Reads what [`write`] wrote for the sweep `sweep_id`.
-pub(super) fn read(path: &Path, sweep_id: &str) -> Result<Vec<Visit>, FileError> {
+pub(super) fn read(path: &Path, sweep_id: &str) -> Result<Vec<SweepPoint>, FileError> {
     let wrong = |cause: String| FileError::read(path, cause);
     let damaged = |error: ParquetError| wrong(format!("damaged: {error}"));
     let file = File::open(path).map_err(|error| FileError::read(path, error))?;
@@ -293,7 +293,7 @@ pub(super) fn read(path: &Path, sweep_id: &str) -> Result<Vec<Visit>, FileError>
 }
 
 /// A row that follows the schema, and holds what its status says.
-fn understood(row: &Record) -> Result<Visit, String> {
+fn understood(row: &Record) -> Result<SweepPoint, String> {
     let cells: Vec<&Field> = row.get_column_iter().map(|(_, field)| field).collect();
     let [
         position,
@@ -332,7 +332,7 @@ fn understood(row: &Record) -> Result<Visit, String> {
     .map_err(|error| error.to_string())?;
     let detail = || text(detail).unwrap_or_default();
     let outcome = match (text(status).as_deref(), text(reason).as_deref()) {
-        (Some("measured"), None) => Visited::Measured {
+        (Some("measured"), None) => PointOutcome::Measured {
             algorithm: text(algorithm).ok_or("algorithm is missing")?,
             launches: whole(launches).ok_or("launches is missing")?,
             host_ns: time(host_ns).ok_or("host_ns is not finite and > 0")?,
@@ -340,12 +340,12 @@ fn understood(row: &Record) -> Result<Visit, String> {
             spread: spread([mean_ns, q1_ns, q3_ns], [mild, severe]),
         },
         (Some("skipped"), Some("memory")) => {
-            Visited::Skipped { reason: Skip::Memory, detail: detail() }
+            PointOutcome::Skipped { reason: Skip::Memory, detail: detail() }
         }
         (Some("skipped"), Some("budget")) => {
-            Visited::Skipped { reason: Skip::Budget, detail: detail() }
+            PointOutcome::Skipped { reason: Skip::Budget, detail: detail() }
         }
-        (Some("failed"), None) => Visited::Failed { detail: detail() },
+        (Some("failed"), None) => PointOutcome::Failed { detail: detail() },
         (status, reason) => return Err(format!("status {status:?} with reason {reason:?}")),
     };
     let position = whole(position).ok_or("position is out of range")?;
@@ -354,7 +354,7 @@ fn understood(row: &Record) -> Result<Visit, String> {
         other => return Err(format!("wall_s is {other}, expected finite and ≥ 0")),
     };
     let session = whole(session).ok_or("session is out of range")?;
-    Ok(Visit { position, shape, outcome, wall_s, session })
+    Ok(SweepPoint { position, shape, outcome, wall_s, session })
 }
 
 fn spread(times: [&Field; 3], outliers: [&Field; 2]) -> Option<Spread> {
@@ -395,28 +395,28 @@ fn time(field: &Field) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn visits() -> Vec<Visit> {
+    fn points() -> Vec<SweepPoint> {
         let spread =
             Spread { mean_ns: 2.0, q1_ns: 1.0, q3_ns: 3.0, outliers_mild: 1, outliers_severe: 0 };
-        let measured = |device_ns, spread| Visited::Measured {
+        let measured = |device_ns, spread| PointOutcome::Measured {
             algorithm: "tiled".to_owned(),
             launches: 50,
             host_ns: 1.5,
             device_ns,
             spread,
         };
-        let skipped = |reason| Visited::Skipped { reason, detail: "too large".to_owned() };
+        let skipped = |reason| PointOutcome::Skipped { reason, detail: "too large".to_owned() };
         let outcomes = [
             measured(None, None),
             measured(Some(0.5), Some(spread)),
             skipped(Skip::Memory),
             skipped(Skip::Budget),
-            Visited::Failed { detail: "lost".to_owned() },
+            PointOutcome::Failed { detail: "lost".to_owned() },
         ];
         let shape = "h=1_w=2_in=10_out=20_k=3".parse().unwrap();
         (7..)
             .zip(outcomes)
-            .map(|(position, outcome)| Visit {
+            .map(|(position, outcome)| SweepPoint {
                 position,
                 shape,
                 outcome,
@@ -430,8 +430,8 @@ mod tests {
     fn visits_read_back_and_those_of_another_sweep_or_a_cut_file_do_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("part.parquet");
-        write(&path, "this", &visits()).unwrap();
-        assert_eq!(read(&path, "this").unwrap(), visits());
+        write(&path, "this", &points()).unwrap();
+        assert_eq!(read(&path, "this").unwrap(), points());
         let error = read(&path, "other").unwrap_err().to_string();
         assert!(error.contains("part.parquet: is of sweep this, expected other"), "{error}");
         let bytes = std::fs::read(&path).unwrap();

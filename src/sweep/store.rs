@@ -20,8 +20,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::folder::{part_files, read_part};
-use super::rows::{self, Visit};
-use super::{Status, SweepError, SweepHeader, SweepPlan, SweepSession};
+use super::rows::{self, SweepPoint};
+use super::{SweepError, SweepHeader, SweepPlan, SweepSession, SweepStatus};
 use crate::file_error::FileError;
 use crate::record::now;
 use crate::store::{self, Header, Store};
@@ -59,14 +59,14 @@ impl Store<SweepHeader> {
     /// From now on, what is kept is of `session`.
     pub(super) fn begin_session(&mut self, session: SweepSession) -> Result<(), FileError> {
         // of one that had ended, a part was lost: killed now, it still has to be continued
-        (self.header.status, self.header.ended) = (Status::Unfinished, None);
+        (self.header.status, self.header.ended) = (SweepStatus::Unfinished, None);
         self.header.counts = None;
         self.header.sessions.push(session);
         self.write_header()
     }
 
     /// The end of the sweep or of its budget.
-    pub(super) fn end(&mut self, status: Status) -> Result<(), FileError> {
+    pub(super) fn end(&mut self, status: SweepStatus) -> Result<(), FileError> {
         self.header.status = status;
         self.header.ended = Some(now());
         self.write_header()
@@ -76,13 +76,13 @@ impl Store<SweepHeader> {
     /// which files were damaged.
     pub(super) fn read_parts(
         &self,
-        mut take: impl FnMut(&Visit),
+        mut take: impl FnMut(&SweepPoint),
     ) -> Result<(Vec<Range<u32>>, Vec<String>), FileError> {
         let mut covered: Vec<Range<u32>> = Vec::new();
         let mut damaged = Vec::new();
         for (range, path) in part_files(&self.path)? {
             match read_part(&path, &self.header, &range) {
-                Ok(visits) => visits.iter().for_each(&mut take),
+                Ok(points) => points.iter().for_each(&mut take),
                 Err(error) if store::is_damage(&error) => {
                     store::set_aside(&path)?;
                     damaged.push(error.to_string());
@@ -98,8 +98,8 @@ impl Store<SweepHeader> {
         Ok((covered, damaged))
     }
 
-    pub(super) fn keep(&self, first: u32, visits: &[Visit]) -> Result<(), FileError> {
-        write_part(&self.path, &self.header.sweep_id, first, visits)
+    pub(super) fn keep(&self, first: u32, points: &[SweepPoint]) -> Result<(), FileError> {
+        write_part(&self.path, &self.header.sweep_id, first, points)
     }
 }
 
@@ -108,13 +108,13 @@ pub(super) fn write_part(
     folder: &Path,
     sweep_id: &str,
     first: u32,
-    visits: &[Visit],
+    points: &[SweepPoint],
 ) -> Result<(), FileError> {
-    let last = first + visits.len() as u32 - 1;
+    let last = first + points.len() as u32 - 1;
     rows::write(
         &store::part_path(folder, &format!("{first:07}-{last:07}.parquet")),
         sweep_id,
-        visits,
+        points,
     )
 }
 
@@ -127,7 +127,7 @@ fn begun(path: &Path, plan: SweepPlan) -> Result<SweepHeader, FileError> {
     Ok(SweepHeader {
         schema_version: SCHEMA_VERSION,
         sweep_id: format!("sweep-{}", store::new_id(started)),
-        status: Status::Unfinished,
+        status: SweepStatus::Unfinished,
         started,
         ended: None,
         plan,

@@ -41,10 +41,10 @@ fn open(folder: &Path, plan: SweepPlan) -> Result<Sweep, SweepError> {
     Sweep::open(folder, plan, session(), Duration::from_secs(10))
 }
 
-fn visits(folder: &Path) -> Vec<Visit> {
-    let mut visits = Vec::new();
-    SweepFolder::open(folder).unwrap().read(|visit| visits.push(visit)).unwrap();
-    visits
+fn points(folder: &Path) -> Vec<SweepPoint> {
+    let mut points = Vec::new();
+    SweepFolder::open(folder).unwrap().read(|point| points.push(point)).unwrap();
+    points
 }
 
 #[test]
@@ -56,13 +56,13 @@ fn a_sweep_visits_its_shard_once_and_says_what_became_of_it() {
         Ok(1.0)
     });
     let mut sweep = open(folder.path(), plan()).unwrap();
-    assert_eq!(sweep.measure(&mut backend, &mut |_| {}).unwrap(), Status::Finished);
-    let visits = visits(folder.path());
-    assert_eq!(visits.len() as u32, plan().configurations());
-    let positions: Vec<u32> = visits.iter().map(|visit| visit.position).collect();
+    assert_eq!(sweep.measure(&mut backend, &mut |_| {}).unwrap(), SweepStatus::Finished);
+    let points = points(folder.path());
+    assert_eq!(points.len() as u32, plan().configurations());
+    let positions: Vec<u32> = points.iter().map(|point| point.position).collect();
     assert!(positions.windows(2).all(|pair| pair[1] == pair[0] + 200), "{positions:?}");
     let counts = sweep.counts();
-    assert_eq!(counts.visited(), visits.len() as u64);
+    assert_eq!(counts.visited(), points.len() as u64);
     // three more are verified
     assert_eq!(counts.measured + 3, prepared);
     assert!(counts.skipped["memory"] > 0 && counts.unvisited == 0);
@@ -70,7 +70,7 @@ fn a_sweep_visits_its_shard_once_and_says_what_became_of_it() {
     // the same command once more has nothing to do
     let mut again = open(folder.path(), plan()).unwrap();
     let mut idle = Null(|shape| panic!("{shape} is prepared"));
-    assert_eq!(again.measure(&mut idle, &mut |_| {}).unwrap(), Status::Finished);
+    assert_eq!(again.measure(&mut idle, &mut |_| {}).unwrap(), SweepStatus::Finished);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn another_machine_of_the_kind_continues_and_each_configuration_says_which_measu
     let sessions = &second.header().sessions;
     assert_eq!([&sessions[0].platform, &sessions[1].platform], [&plan.platform, &other.platform]);
     assert!(!sessions[0].host.is_empty());
-    let by: Vec<u32> = visits(folder.path()).iter().map(|visit| visit.session).collect();
+    let by: Vec<u32> = points(folder.path()).iter().map(|point| point.session).collect();
     let of_the_first = by.iter().filter(|session| **session == 0).count();
     assert!(of_the_first >= 96 && by.is_sorted() && by.last() == Some(&1), "{by:?}");
     drop(second);
@@ -160,15 +160,15 @@ fn a_configuration_that_ended_three_processes_is_given_up_and_the_rest_measured(
         std::panic::catch_unwind(measured).is_err()
     };
     assert_eq!([(); 4].map(|()| crashes()), [true, true, true, false]);
-    let visits = visits(folder.path());
-    assert_eq!(visits.len() as u32, plan.configurations());
-    for (ordinal, Visit { shape, outcome, .. }) in visits.into_iter().enumerate() {
+    let points = points(folder.path());
+    assert_eq!(points.len() as u32, plan.configurations());
+    for (ordinal, SweepPoint { shape, outcome, .. }) in points.into_iter().enumerate() {
         match outcome {
-            Visited::Failed { detail } => {
+            PointOutcome::Failed { detail } => {
                 assert_eq!((ordinal, shape), (20, deadly));
                 assert!(detail.contains("3 processes ended while they measured it"), "{detail}");
             }
-            outcome => assert!(matches!(outcome, Visited::Measured { .. }), "{outcome:?}"),
+            outcome => assert!(matches!(outcome, PointOutcome::Measured { .. }), "{outcome:?}"),
         }
     }
 }
@@ -189,7 +189,7 @@ fn a_damaged_part_is_set_aside_and_measured_again() {
     drop(sweep);
     // as if killed there: whoever comes next sees that something is missing
     let mut sweep = open(folder.path(), plan.clone()).unwrap();
-    assert_eq!(sweep.header().status, Status::Unfinished);
+    assert_eq!(sweep.header().status, SweepStatus::Unfinished);
     let mut prepared = 0;
     let mut backend = Null(|_| {
         prepared += 1;
@@ -197,7 +197,7 @@ fn a_damaged_part_is_set_aside_and_measured_again() {
     });
     sweep.measure(&mut backend, &mut |_| {}).unwrap();
     assert_eq!(prepared, 1 + 3);
-    assert_eq!(visits(folder.path()).len() as u32, plan.configurations());
+    assert_eq!(points(folder.path()).len() as u32, plan.configurations());
 }
 
 #[test]
@@ -210,17 +210,17 @@ fn the_longest_configurations_do_not_eat_the_budget() {
     let model = CostModel::for_sweep(BackendKind::Cpu);
     let mut backend = Null(|shape| Ok(1.0 + model.cost(shape)));
     let mut sweep = open(folder.path(), plan).unwrap();
-    assert_eq!(sweep.measure(&mut backend, &mut |_| {}).unwrap(), Status::Finished);
+    assert_eq!(sweep.measure(&mut backend, &mut |_| {}).unwrap(), SweepStatus::Finished);
     let (mut measured, mut skipped) = (0, 0);
-    for visit in visits(folder.path()) {
-        let takes_s = model.cost(visit.shape) * 60.0 / 1e9;
-        match visit.outcome {
-            Visited::Measured { .. } => {
+    for point in points(folder.path()) {
+        let takes_s = model.cost(point.shape) * 60.0 / 1e9;
+        match point.outcome {
+            PointOutcome::Measured { .. } => {
                 // the first launch, once over, is not expected any more
                 assert!(takes_s <= 10.2, "{takes_s}");
                 measured += 1;
             }
-            Visited::Skipped { reason: Skip::Budget, .. } => {
+            PointOutcome::Skipped { reason: Skip::Budget, .. } => {
                 // by what others of the size took, or by its first launch
                 assert!(takes_s > 2.5, "{takes_s}");
                 skipped += 1;
@@ -238,13 +238,19 @@ fn a_used_up_budget_ends_the_sweep_and_counts_what_is_left() {
     plan.budget = Some(Duration::from_millis(3));
     plan.shard = Shard::ALL;
     let mut sweep = open(folder.path(), plan.clone()).unwrap();
-    assert_eq!(sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap(), Status::BudgetUsed);
+    assert_eq!(
+        sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap(),
+        SweepStatus::BudgetUsed
+    );
     let counts = sweep.header().counts.clone().unwrap();
     assert!(counts.unvisited > 0);
     assert_eq!(counts.visited() + counts.unvisited, u64::from(plan.configurations()));
     drop(sweep);
     let mut again = open(folder.path(), plan).unwrap();
-    assert_eq!(again.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap(), Status::BudgetUsed);
+    assert_eq!(
+        again.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap(),
+        SweepStatus::BudgetUsed
+    );
 }
 
 #[test]
@@ -264,13 +270,13 @@ fn shards_merge_only_if_all_are_there_once_and_agree() {
     let twice = [all[0].clone(), all[1].clone(), all[1].clone(), all[2].clone()];
     assert!(refused(&twice).contains("shard 2/3 is both in"));
     let header = merge::merge(&all, &out).unwrap();
-    let each: Vec<Visit> = all.iter().flat_map(|path| visits(path)).collect();
-    let of_its_shard = |visit| Visit { session: 0, ..visit };
-    assert_eq!(visits(&out).into_iter().map(of_its_shard).collect::<Vec<_>>(), each);
-    let measured_by = |visit: &Visit| header.sessions[visit.session as usize].clone();
-    for visit in visits(&out) {
-        let shard = &header.shards[visit.position as usize % 3];
-        assert_eq!(measured_by(&visit), shard.sessions[0]);
+    let each: Vec<SweepPoint> = all.iter().flat_map(|path| points(path)).collect();
+    let of_its_shard = |point| SweepPoint { session: 0, ..point };
+    assert_eq!(points(&out).into_iter().map(of_its_shard).collect::<Vec<_>>(), each);
+    let measured_by = |point: &SweepPoint| header.sessions[point.session as usize].clone();
+    for point in points(&out) {
+        let shard = &header.shards[point.position as usize % 3];
+        assert_eq!(measured_by(&point), shard.sessions[0]);
     }
     assert_eq!(header.counts.unwrap().visited(), each.len() as u64);
     assert!(refused(&all).contains("is there already"));

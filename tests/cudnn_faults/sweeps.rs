@@ -13,7 +13,9 @@ use alpha_flops::selection::{Selected, select};
 use alpha_flops::settings::Requested;
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::Shard;
-use alpha_flops::sweep::{Skip, Status, Sweep, SweepFolder, SweepPlan, Visit, Visited};
+use alpha_flops::sweep::{
+    PointOutcome, Skip, Sweep, SweepFolder, SweepPlan, SweepPoint, SweepStatus,
+};
 use alpha_flops::units::Bytes;
 
 use super::{Machine, Outcome};
@@ -30,7 +32,7 @@ const LARGEST: Bytes = Bytes(1 << 20);
 #[test]
 fn the_process_that_sweeps() -> Result<(), Box<dyn Error>> {
     let Some(folder) = std::env::var_os(FOLDER) else { return Ok(()) };
-    let Selected { settings, mut backend, .. } = select(&Requested::of_workspace()?)?;
+    let Selected { settings, mut backend, .. } = select(&Requested::from_workspace()?)?;
     let launches = NonZeroU32::new(5).unwrap();
     let plan = SweepPlan {
         grid: Grid::Published,
@@ -54,7 +56,7 @@ fn the_process_that_verifies() -> Result<(), Box<dyn Error>> {
     if std::env::var_os(VERIFY).is_none() {
         return Ok(());
     }
-    let mut backend = select(&Requested::of_workspace()?)?.backend;
+    let mut backend = select(&Requested::from_workspace()?)?.backend;
     backend.reuse_buffers(true);
     for id in ["h=9_w=9_in=30_out=20_k=3", "h=1_w=3_in=20_out=9_k=1", "h=9_w=8_in=31_out=20_k=4"] {
         for seed in [1, 2, 2] {
@@ -85,20 +87,20 @@ fn folder(machine: &Machine) -> PathBuf {
     machine.folder.path().join("sweep")
 }
 
-fn visits(machine: &Machine) -> Vec<Visit> {
+fn visits(machine: &Machine) -> Vec<SweepPoint> {
     let mut visits = Vec::new();
     SweepFolder::open(&folder(machine)).unwrap().read(|visit| visits.push(visit)).unwrap();
     visits
 }
 
-fn measured(visits: &[Visit]) -> usize {
-    visits.iter().filter(|visit| matches!(visit.outcome, Visited::Measured { .. })).count()
+fn measured(visits: &[SweepPoint]) -> usize {
+    visits.iter().filter(|visit| matches!(visit.outcome, PointOutcome::Measured { .. })).count()
 }
 
 /// Why configurations failed.
-fn failures(visits: &[Visit]) -> Vec<String> {
-    let detail = |visit: &Visit| match &visit.outcome {
-        Visited::Failed { detail } => Some(detail.clone()),
+fn failures(visits: &[SweepPoint]) -> Vec<String> {
+    let detail = |visit: &SweepPoint| match &visit.outcome {
+        PointOutcome::Failed { detail } => Some(detail.clone()),
         _ => None,
     };
     visits.iter().filter_map(detail).collect()
@@ -133,11 +135,11 @@ fn only_what_does_not_fit_into_all_of_the_memory_is_skipped_for_want_of_it() {
     let machine = Machine::whole();
     sweep(&machine, &format!("memory={MEMORY}")).succeeded(&[]).leaked_nothing();
     let (mut measured, mut refused) = (0, 0);
-    for Visit { shape, outcome, .. } in visits(&machine) {
+    for SweepPoint { shape, outcome, .. } in visits(&machine) {
         let fits = shape.min_bytes_moved().0 <= MEMORY;
         match outcome {
-            Visited::Measured { .. } if fits => measured += 1,
-            Visited::Skipped { reason: Skip::Memory, detail } if !fits => {
+            PointOutcome::Measured { .. } if fits => measured += 1,
+            PointOutcome::Skipped { reason: Skip::Memory, detail } if !fits => {
                 // smaller ones are tried without asking what is free
                 refused += usize::from(detail.contains("CUDA_ERROR_OUT_OF_MEMORY (2)"));
             }
@@ -152,7 +154,10 @@ fn a_refused_allocation_is_tried_again_without_what_is_kept() {
     let statuses = |faults: &str| -> Vec<bool> {
         let machine = Machine::whole();
         sweep(&machine, faults).succeeded(&[]).leaked_nothing();
-        visits(&machine).iter().map(|v| matches!(v.outcome, Visited::Measured { .. })).collect()
+        visits(&machine)
+            .iter()
+            .map(|v| matches!(v.outcome, PointOutcome::Measured { .. }))
+            .collect()
     };
     let without = statuses("");
     // the first four are for the first convolution, which is only verified
@@ -213,5 +218,5 @@ fn a_killed_sweep_is_continued() {
     assert_eq!(after[..before.len()], before);
     assert!(after.len() > before.len());
     let header = SweepFolder::open(&folder(&machine)).unwrap().header;
-    assert_eq!((header.status, header.sessions.len()), (Status::Finished, 2));
+    assert_eq!((header.status, header.sessions.len()), (SweepStatus::Finished, 2));
 }

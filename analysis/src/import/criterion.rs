@@ -193,7 +193,7 @@ fn check(
         let (expected, got) = (summary.median_ns, benchmark.median);
         return Err(at("estimates.json", format!("median is {got}, expected {expected}")));
     }
-    let fences = Fences::of_quartiles(summary.q1_ns, summary.q3_ns);
+    let fences = Fences::from_quartiles(summary.q1_ns, summary.q3_ns);
     if !fences_close(&fences, &benchmark.fences, summary.median_ns) {
         let got = &benchmark.fences;
         return Err(at("tukey.json", format!("fences are {got:?}, expected {fences:?}")));
@@ -223,7 +223,7 @@ fn check_times(benchmark: &Benchmark, launches: Option<&[f64]>) -> Result<Summar
         }
         Some(_) => {}
     }
-    Summary::of(times).ok_or_else(|| "no samples".to_owned())
+    Summary::from_latencies(times).ok_or_else(|| "no samples".to_owned())
 }
 
 /// Equal but for the rounding of another order of operations.

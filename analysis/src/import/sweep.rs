@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use alpha_flops::protocol::Clock;
 use alpha_flops::record::Comparable;
 use alpha_flops::sweep::merge;
-use alpha_flops::sweep::{Counts, SweepError, SweepFolder, SweepHeader, Visit, Visited};
+use alpha_flops::sweep::{Counts, PointOutcome, SweepError, SweepFolder, SweepHeader, SweepPoint};
 
 use super::criterion::{Imported, NotMeasured};
 use crate::dataset::{Dataset, Latency, Observation, Provenance};
@@ -68,20 +68,20 @@ fn import(header: &SweepHeader, folders: &[SweepFolder]) -> Result<Imported, Swe
 }
 
 /// What was measured, or why nothing was.
-fn observation(visit: &Visit, clock: Clock) -> Result<Observation, NotMeasured> {
+fn observation(visit: &SweepPoint, clock: Clock) -> Result<Observation, NotMeasured> {
     let missing = |status: &str, reason: &str| NotMeasured {
         id: visit.shape.to_string(),
         status: status.to_owned(),
         reason: reason.to_owned(),
     };
     let (algorithm, launches, host_ns, device_ns, spread) = match &visit.outcome {
-        Visited::Measured { algorithm, launches, host_ns, device_ns, spread } => {
+        PointOutcome::Measured { algorithm, launches, host_ns, device_ns, spread } => {
             (algorithm, *launches, *host_ns, *device_ns, *spread)
         }
-        Visited::Skipped { reason, detail } => {
+        PointOutcome::Skipped { reason, detail } => {
             return Err(missing("skipped", &format!("{}: {detail}", reason.name())));
         }
-        Visited::Failed { detail } => return Err(missing("failed", detail)),
+        PointOutcome::Failed { detail } => return Err(missing("failed", detail)),
     };
     let by_clock = match clock {
         Clock::Host => Some(host_ns),

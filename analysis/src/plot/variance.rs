@@ -122,7 +122,7 @@ fn distributions(variance: &Variance) -> Option<Figure> {
     // a launch far away would leave one bin for all others
     let inside = relative.iter().flat_map(|(_, values)| {
         let [q1, q3] = [0.25, 0.75].map(|p| quantile(values, p));
-        let Fences { low_severe, high_severe, .. } = Fences::of_quartiles(q1, q3);
+        let Fences { low_severe, high_severe, .. } = Fences::from_quartiles(q1, q3);
         values.iter().copied().filter(move |value| (low_severe..=high_severe).contains(value))
     });
     let (low, high) = range(inside)?;

@@ -98,7 +98,7 @@ impl Series {
     /// [`ReplicateError`] where there is no backend, or the folder of runs cannot be written.
     pub fn open(number: usize, arguments: &[String]) -> Result<Self, ReplicateError> {
         let folder = runs()?;
-        let requested = Requested::of_workspace()?;
+        let requested = Requested::from_workspace()?;
         let Selected { settings, backend, .. } = select(&requested).map_err(PrepareError::from)?;
         let first = settings.seed.unwrap_or(FIRST_SEED);
         let kept = Kept {

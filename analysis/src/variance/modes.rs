@@ -224,7 +224,7 @@ fn critical_dip(effective: f64) -> Option<f64> {
 
 /// `None` where all launches inside the fences are equal.
 fn split(sorted: &[f64]) -> Option<Split> {
-    let fences = Fences::of_quartiles(quantile(sorted, 0.25), quantile(sorted, 0.75));
+    let fences = Fences::from_quartiles(quantile(sorted, 0.25), quantile(sorted, 0.75));
     let first = sorted.partition_point(|value| *value < fences.low_severe);
     let end = sorted.partition_point(|value| *value <= fences.high_severe);
     let logs: Vec<f64> = sorted[first..end].iter().map(|value| value.ln()).collect();

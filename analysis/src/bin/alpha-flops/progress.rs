@@ -4,14 +4,14 @@ use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
 use alpha_flops::backend::Backend;
-use alpha_flops::sweep::{Progress, Status, Sweep, SweepError};
+use alpha_flops::sweep::{Progress, Sweep, SweepError, SweepStatus};
 use alpha_flops::units::format_duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::say;
 
 /// Measures a sweep, with a bar.
-pub fn measure(sweep: &mut Sweep, backend: &mut dyn Backend) -> Result<Status, SweepError> {
+pub fn measure(sweep: &mut Sweep, backend: &mut dyn Backend) -> Result<SweepStatus, SweepError> {
     say_what_is_swept(sweep);
     let (bar, mut said) = (bar(sweep), Instant::now());
     let status = sweep.measure(backend, &mut |progress| show(&bar, &mut said, progress));

@@ -95,7 +95,7 @@ fn latencies_ns(configuration: &Configuration) -> Vec<f64> {
 
 fn part(run_id: &str, position: usize, configuration: &Configuration) -> Part {
     let latencies_ns = if position < 3 { latencies_ns(configuration) } else { Vec::new() };
-    let outcome = match Summary::of(&latencies_ns) {
+    let outcome = match Summary::from_latencies(&latencies_ns) {
         Some(summary) => Outcome::Measured {
             algorithm: "skinny".to_owned(),
             plan: None,

@@ -6,7 +6,7 @@ use alpha_flops::settings::parse_budget;
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::Shard;
 use alpha_flops::sweep::request::{SweepProtocol, SweepRequest, prepare};
-use alpha_flops::sweep::{Counts, Status};
+use alpha_flops::sweep::{Counts, SweepStatus};
 use clap::builder::TypedValueParser;
 use clap::{Args, Subcommand};
 
@@ -99,13 +99,13 @@ pub fn run(args: &SweepArgs) -> Result<Exit> {
 }
 
 /// `measured 412 configurations in 58.9 s, skipped 96 (budget 90, memory 6), …`.
-fn summary(counts: &Counts, status: Status, folder: &Path) -> String {
+fn summary(counts: &Counts, status: SweepStatus, folder: &Path) -> String {
     let Counts { measured, skipped, failed, unvisited, used_s } = counts;
     let all: u64 = skipped.values().sum();
     let reasons: Vec<String> =
         skipped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     let reasons = if all > 0 { format!(" ({})", reasons.join(", ")) } else { String::new() };
-    let ended = if status == Status::BudgetUsed { " (budget used)" } else { "" };
+    let ended = if status == SweepStatus::BudgetUsed { " (budget used)" } else { "" };
     format!(
         "measured {measured} configurations in {used_s:.1} s, skipped {all}{reasons}, failed \
          {failed}, unvisited {unvisited}{ended}; sweep: {}\n",

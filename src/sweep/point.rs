@@ -9,7 +9,7 @@ use super::SURELY_FREE;
 use super::error::SweepError;
 use super::measure::Sweep;
 use super::plan::SweepPlan;
-use super::rows::{Skip, Spread, Visit, Visited};
+use super::rows::{PointOutcome, Skip, Spread, SweepPoint};
 use crate::backend::cudnn::GpuError;
 use crate::backend::{Backend, BackendError, LaunchTime, PreparedConv};
 use crate::measure::{SampleTimes, exceeds};
@@ -40,7 +40,7 @@ impl Sweep {
 
     /// Launches some shapes of growing size, once each, so that the first configurations are not
     /// judged by a guess.
-    pub(super) fn feel_the_way(&mut self, backend: &mut dyn Backend) {
+    pub(super) fn calibrate(&mut self, backend: &mut dyn Backend) {
         let begun = Instant::now();
         let (plan, most) = (&self.store.header.plan, self.most().unwrap_or_default());
         let launches = f64::from(plan.launches.get() + plan.warm_up_launches);
@@ -64,11 +64,11 @@ impl Sweep {
 
     /// Measures one configuration, or says why not; with the end of the sweep, if the device did not
     /// survive it.
-    pub(super) fn visit(
+    pub(super) fn measure_point(
         &mut self,
         ordinal: u32,
         backend: &mut dyn Backend,
-    ) -> (Visit, Option<SweepError>) {
+    ) -> (SweepPoint, Option<SweepError>) {
         let clock = Instant::now();
         let plan = &self.store.header.plan;
         let position = plan.shard.position(ordinal);
@@ -82,37 +82,37 @@ impl Sweep {
         let outcome = match tried {
             Ok(outcome) => outcome,
             Err(SampleError::Backend(error)) if error.is_out_of_memory() => {
-                Visited::Skipped { reason: Skip::Memory, detail: error.to_string() }
+                PointOutcome::Skipped { reason: Skip::Memory, detail: error.to_string() }
             }
             Err(error) => {
                 let detail = error.to_string();
                 lost = loss(backend, shape, &detail);
-                Visited::Failed { detail }
+                PointOutcome::Failed { detail }
             }
         };
         let took = clock.elapsed();
         self.budget.spend(took);
-        if let Visited::Measured { .. } = outcome {
+        if let PointOutcome::Measured { .. } = outcome {
             self.rates.learn(shape, took);
         }
         let session = self.store.header.sessions.len() as u32 - 1;
-        (Visit { position, shape, outcome, wall_s: took.as_secs_f64(), session }, lost)
+        (SweepPoint { position, shape, outcome, wall_s: took.as_secs_f64(), session }, lost)
     }
 
     fn try_measure(
         &mut self,
         shape: ConvShape,
         backend: &mut dyn Backend,
-    ) -> Result<Visited, SampleError> {
+    ) -> Result<PointOutcome, SampleError> {
         let plan = &self.store.header.plan;
         if let Some(expected_s) = self.most().and_then(|most| self.rates.hopeless_s(shape, most)) {
             let detail = self.too_long(expected_s);
-            return Ok(Visited::Skipped { reason: Skip::Budget, detail });
+            return Ok(PointOutcome::Skipped { reason: Skip::Budget, detail });
         }
         let required = backend.required_memory(shape);
         let available = if required > SURELY_FREE { backend.available_memory() } else { None };
         if let Some(detail) = exceeds(required, plan.memory_limit, available) {
-            return Ok(Visited::Skipped { reason: Skip::Memory, detail });
+            return Ok(PointOutcome::Skipped { reason: Skip::Memory, detail });
         }
         let preparing = Instant::now();
         let mut conv = backend.prepare(shape, plan.seed)?;
@@ -125,7 +125,7 @@ impl Sweep {
             if self.most().is_some_and(|most| expected > most) {
                 let detail = self.too_long(expected.as_secs_f64());
                 self.rates.learn(shape, expected);
-                return Ok(Visited::Skipped { reason: Skip::Budget, detail });
+                return Ok(PointOutcome::Skipped { reason: Skip::Budget, detail });
             }
         }
         for _ in 1..plan.warm_up_launches {
@@ -170,7 +170,7 @@ fn times_of(
     conv: &mut dyn PreparedConv,
     plan: &SweepPlan,
     shape: ConvShape,
-) -> Result<Visited, SampleError> {
+) -> Result<PointOutcome, SampleError> {
     let Protocol { clock, launches: batch, cache } = plan.protocol;
     let mut times = SampleTimes::default();
     for _ in 0..plan.launches.get() / batch {
@@ -186,7 +186,7 @@ fn times_of(
         }
         times.push(time);
     }
-    let Some(by_clock) = Summary::of(times.by(clock)) else {
+    let Some(by_clock) = Summary::from_latencies(times.by(clock)) else {
         return Err(BackendError::Unsupported { what: "time launches by the device" }.into());
     };
     let spread = plan.protocol.is_latency().then_some(Spread {
@@ -196,8 +196,8 @@ fn times_of(
         outliers_mild: by_clock.outliers_mild,
         outliers_severe: by_clock.outliers_severe,
     });
-    let median = |clock| Summary::of(times.by(clock)).map(|summary| summary.median_ns);
-    Ok(Visited::Measured {
+    let median = |clock| Summary::from_latencies(times.by(clock)).map(|summary| summary.median_ns);
+    Ok(PointOutcome::Measured {
         algorithm: conv.algorithm().to_owned(),
         launches: plan.launches.get(),
         host_ns: median(Clock::Host).unwrap_or(by_clock.median_ns),

@@ -1,4 +1,4 @@
-//! Settings as they are found in the environment and in `bench.toml`: read, and understood.
+//! Where settings come from, the environment and `bench.toml`, and what their values mean.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -73,7 +73,7 @@ const LONGEST_BUDGET: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// What was set, before it is understood.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Sources {
     /// Raw values by setting, each with where it was found.
     values: BTreeMap<String, (String, String)>,
     /// The one setting that need not be UTF-8.
@@ -107,7 +107,7 @@ pub enum SettingsError {
     },
 }
 
-impl Found {
+impl Sources {
     pub(super) fn in_file(path: &Path) -> Result<Self, SettingsError> {
         let error = |reason: String| SettingsError::File { path: path.to_owned(), reason };
         let text = match std::fs::read_to_string(path) {
@@ -118,7 +118,7 @@ impl Found {
         let table: toml::Table = text
             .parse()
             .map_err(|e: toml::de::Error| error(e.to_string().trim_end().to_owned()))?;
-        let mut found = Self::default();
+        let mut sources = Self::default();
         for (name, value) in table {
             let origin = format!("{}: {name}", path.display());
             if !NAMES.contains(&name.as_str()) {
@@ -137,12 +137,12 @@ impl Found {
             };
             if name == "runs" {
                 let beside = path.parent().unwrap_or(Path::new(""));
-                found.runs = Some(beside.join(runs_path(text.into(), &origin)?));
+                sources.runs = Some(beside.join(runs_path(text.into(), &origin)?));
             } else {
-                found.values.insert(name, (text, origin));
+                sources.values.insert(name, (text, origin));
             }
         }
-        Ok(found)
+        Ok(sources)
     }
 
     pub(super) fn add_variables(
