@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::choice::UnknownName;
+use crate::choice::{UnknownName, choices};
 use crate::experiment::Configuration;
 
 /// What one timed sample means. Latencies of different protocols are different quantities: nothing
@@ -27,20 +27,22 @@ pub struct Protocol {
     pub cache: Cache,
 }
 
-/// Whose time a launch takes. On a GPU both are recorded of every launch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Clock {
-    /// The host's monotonic clock, from before the launch to after the synchronisation. On a GPU the
-    /// recording of the event behind the launch is in it, which an empty launch takes, too.
-    Host,
-    /// The device's, between events before and after the launch.
-    ///
-    /// The stream is empty when the first event is recorded, so the device waits for the host to
-    /// submit the launch, and for each further kernel of a plan of several: a short launch takes as
-    /// long as submitting it. That is recorded, too, and says where the device's time is its own.
-    /// In `throughput`, submitting overlaps with the launch before.
-    Device,
+choices! {
+    /// Whose time a launch takes. On a GPU both are recorded of every launch.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Clock: "clock" {
+        /// The host's monotonic clock, from before the launch to after the synchronisation. On a GPU
+        /// this includes recording the event behind the launch, as an empty launch does.
+        Host = "host",
+        /// The device's, between events before and after the launch.
+        ///
+        /// The stream is empty when the first event is recorded, so the device waits for the host to
+        /// submit the launch, and for each further kernel of a plan of several: a short launch takes
+        /// as long as submitting it. The time to submit is recorded, too, and shows where the
+        /// device's time is its own. In `throughput`, submitting overlaps with the launch before.
+        Device = "device",
+    }
 }
 
 /// The step of a device's clock, in nanoseconds: events of CUDA have "a resolution of around 0.5
@@ -48,26 +50,30 @@ pub enum Clock {
 /// says.
 pub const EVENT_STEP_NS: f64 = 500.0;
 
-/// What is in the caches when a sample begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Cache {
-    /// What the launch before left.
-    Warm,
-    /// Nothing of the tensors in the device's last-level cache: it is overwritten before.
-    Cold,
+choices! {
+    /// What is in the caches when a sample begins.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Cache: "cache" {
+        /// What the launch before left.
+        Warm = "warm",
+        /// Nothing of the tensors in the device's last-level cache: it is overwritten before.
+        Cold = "cold",
+    }
 }
 
-/// How many launches a configuration gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    /// 2,000 launches each, as both studies (paper, section 4.1).
-    Paper,
-    /// As many as the median's interval needs, between a floor and a cap, within the time budget.
-    Standard,
-    /// Ten launches of the first, middle and last configuration of each line: does it run at all?
-    Smoke,
+choices! {
+    /// How many launches a configuration gets.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Profile: "profile" {
+        /// 2,000 launches each, as both studies (paper, section 4.1).
+        Paper = "paper",
+        /// As many as the median's interval needs, between a floor and a cap, within the time budget.
+        Standard = "standard",
+        /// Ten launches of the first, middle and last configuration of each line: does it run at all?
+        Smoke = "smoke",
+    }
 }
 
 /// When a configuration has been launched often enough. The model is nvbench's: stop when the
@@ -168,58 +174,7 @@ impl FromStr for Protocol {
     }
 }
 
-impl fmt::Display for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Host => "host",
-            Self::Device => "device",
-        })
-    }
-}
-
-impl FromStr for Clock {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        match text {
-            "host" => Ok(Self::Host),
-            "device" => Ok(Self::Device),
-            _ => Err(UnknownName::new("clock", "`host` or `device`")),
-        }
-    }
-}
-
-impl fmt::Display for Cache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Warm => "warm",
-            Self::Cold => "cold",
-        })
-    }
-}
-
-impl FromStr for Cache {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        match text {
-            "warm" => Ok(Self::Warm),
-            "cold" => Ok(Self::Cold),
-            _ => Err(UnknownName::new("cache", "`warm` or `cold`")),
-        }
-    }
-}
-
 impl Profile {
-    /// As settings name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Paper => "paper",
-            Self::Standard => "standard",
-            Self::Smoke => "smoke",
-        }
-    }
-
     /// How many launches.
     pub fn stopping_rule(self) -> StoppingRule {
         match self {
@@ -264,23 +219,6 @@ impl Profile {
                 chosen.into_iter().map(|index| line[index].clone())
             })
             .collect()
-    }
-}
-
-impl fmt::Display for Profile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Profile {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        [Self::Paper, Self::Standard, Self::Smoke]
-            .into_iter()
-            .find(|profile| profile.name() == text)
-            .ok_or_else(|| UnknownName::new("profile", "`paper`, `standard` or `smoke`"))
     }
 }
 

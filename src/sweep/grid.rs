@@ -3,12 +3,9 @@
 //! Both are full products of their axes, so an index says by arithmetic which configuration it is,
 //! and nothing holds a list of them.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::choice::UnknownName;
+use crate::choice::choices;
 use crate::shape::ConvShape;
 
 /// Heights and widths, in pixels.
@@ -17,16 +14,18 @@ const SIDES: [u32; 10] = [1, 2, 4, 8, 16, 32, 64, 96, 128, 256];
 /// Sides of the kernels: 1 to so many.
 const KERNELS: u32 = 14;
 
-/// A grid of convolutions, by the name of who describes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Grid {
-    /// The replication's published code: square inputs, 31 numbers of channels, 134,540
-    /// configurations.
-    Published,
-    /// The paper's text: every height with every width, 32 numbers of channels, 1,433,600
-    /// configurations.
-    Paper,
+choices! {
+    /// A grid of convolutions, by the name of who describes it.
+    #[derive(Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Grid: "grid" {
+        /// The replication's published code: square inputs, 31 numbers of channels, 134,540
+        /// configurations.
+        Published = "published",
+        /// The paper's text: every height with every width, 32 numbers of channels, 1,433,600
+        /// configurations.
+        Paper = "paper",
+    }
 }
 
 /// Where a configuration lies on the grid's axes, each from 0.
@@ -45,17 +44,6 @@ pub struct Place {
 }
 
 impl Grid {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Published, Self::Paper];
-
-    /// As the command line and records name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Published => "published",
-            Self::Paper => "paper",
-        }
-    }
-
     /// Numbers of channels on each of the two axes: 31 or 32.
     pub fn channel_values(self) -> u32 {
         match self {
@@ -146,23 +134,6 @@ impl Grid {
             _ if i < 9 + fifties => 100 + 50 * (i - 9),
             _ => 1600 << (i - 9 - fifties),
         }
-    }
-}
-
-impl fmt::Display for Grid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Grid {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|grid| grid.name() == text)
-            .ok_or_else(|| UnknownName::new("grid", "`published` or `paper`"))
     }
 }
 

@@ -11,6 +11,7 @@ use super::grid::Grid;
 use super::order::Shard;
 use super::{Sweep, SweepError, SweepPlan, WARM_UP_LAUNCHES};
 use crate::backend::{Backend, BackendError};
+use crate::choice::choices;
 use crate::environment::Platform;
 use crate::protocol::{Cache, Protocol};
 use crate::record::Session;
@@ -31,22 +32,13 @@ pub struct SweepRequest {
     pub part_interval: Duration,
 }
 
-/// What a time of a sweep means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SweepProtocol {
-    /// Launches back to back, one time for all of them, as in the published code.
-    Throughput,
-    /// Launches one by one.
-    Latency,
-}
-
-impl SweepProtocol {
-    /// `throughput` or `latency`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Throughput => "throughput",
-            Self::Latency => "latency",
-        }
+choices! {
+    /// What a time of a sweep means.
+    pub enum SweepProtocol: "protocol" {
+        /// Launches back to back, one time for all of them, as in the published code.
+        Throughput = "throughput",
+        /// Launches one by one.
+        Latency = "latency",
     }
 }
 
