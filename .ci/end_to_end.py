@@ -73,7 +73,7 @@ def interrupted_series(work):
     process.wait()
     first = runs_in(runs)[0]
     output = run(command, env=env)
-    check("series: going on, 1 of 2 runs are measured" in output, "a killed series goes on")
+    check("series: continuing, 1 of 2 runs are measured" in output, "a killed series continues")
     folders = runs_in(runs)
     records = [header(folder) for folder in folders]
     check(folders[0] == first and len(folders) == 2

@@ -19,13 +19,6 @@ fn imported() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn help_says_what_each_command_takes() {
-    let help = ["fit", "evaluate"].map(|command| stdout(&alpha_flops(&[command, "--help"])));
-    insta::assert_snapshot!(help.join("\n────\n"));
-    insta::assert_snapshot!("help_import", stdout(&alpha_flops(&["import", "asperti", "--help"])));
-}
-
-#[test]
 fn fit_evaluate_and_import_work_together() {
     let (directory, dataset) = imported();
     let coefficients = directory.path().join("coefficients.json");

@@ -52,9 +52,3 @@ fn what_is_no_target_and_no_run_is_named() {
     let error = stderr_of_failure(&alpha_flops(&["archive", folder, folder, "--into", folder]));
     assert_eq!(error.matches("run.json").count(), 2, "each is named: {error}");
 }
-
-#[test]
-fn the_help_says_what_they_take() {
-    let help = ["archive", "history"].map(|command| stdout(&alpha_flops(&[command, "--help"])));
-    insta::assert_snapshot!(help.join("\n────\n"));
-}

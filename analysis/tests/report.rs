@@ -315,12 +315,6 @@ fn the_summary_of_a_small_dataset_fits_80_columns_and_reads_like_this() {
 }
 
 #[test]
-fn the_reports_help_names_every_option() {
-    let output = alpha_flops(&["--help".as_ref()]);
-    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
-}
-
-#[test]
 fn coefficients_of_elsewhere_are_named_as_such() {
     let cpu = made_up(&[Experiment::B], Resolution::Original, "Test CPU");
     let note = |coefficients: Coefficients, measured: &Dataset| {

@@ -1,4 +1,4 @@
-//! The commands, one file each: its arguments, as `--help` shows them, and what it does with them.
+//! The commands, one file each: its arguments, whose doc comments are its `--help`, and its `run`.
 
 pub mod archive;
 pub mod compare;

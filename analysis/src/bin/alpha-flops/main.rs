@@ -1,5 +1,5 @@
-//! The `alpha-flops` command: finds the command that is asked for, and says how it ended. Nothing is
-//! computed here.
+//! The `alpha-flops` binary: dispatches to a command and turns its result into an exit status. Nothing
+//! is computed here.
 
 use std::process::ExitCode;
 
@@ -19,9 +19,9 @@ use commands::{
     report, selftest, sweep, uncertainty, variance,
 };
 
-/// What FLOPs hide: fits α-FLOPs to measured convolutions and judges it.
+/// Measure convolutions, fit α-FLOPs to their latencies, and evaluate the fit
 #[derive(Parser)]
-#[command(name = "alpha-flops", version, about)]
+#[command(name = "alpha-flops", version, max_term_width = 80, after_help = EXIT_STATUS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,17 +46,24 @@ enum Command {
     Variance(variance::VarianceArgs),
 }
 
-/// How a command ended, as the exit status says it. Clap's own, for arguments that it cannot read, is 2.
+/// The exit statuses, for users; clap itself exits with 2.
+const EXIT_STATUS: &str = "\
+Exit status:
+   0  Success
+   1  Error, or a part of the work failed; from `compare`: something got slower
+   2  Unusable arguments; from `compare` and `selftest`: any error
+   3  From `sweep`: the sweep has ended, and some configurations failed
+  75  From `sweep`: the device was lost; repeat the command to continue";
+
+/// The exit status of a command; see [`EXIT_STATUS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Success = 0,
-    /// It went wrong, or a part of it did; of `compare`: something is slower.
     Failure = 1,
-    /// `compare` and `selftest`, whatever went wrong: 1 would say that something is slower.
+    /// Not 1, which would say that something got slower.
     NotComparable = 2,
-    /// The sweep has ended and some configurations failed: repeated, it has nothing to do.
     SomeFailed = 3,
-    /// The device was lost: the same command continues. It is the system's `EX_TEMPFAIL`.
+    /// `EX_TEMPFAIL` of sysexits.h.
     DeviceLost = 75,
 }
 
@@ -80,7 +87,7 @@ fn main() -> ExitCode {
             _ => Exit::Failure,
         };
         if lost == Some(true) {
-            // the device has work that never ends, for which the process would wait at its end
+            // the device has work that never ends, and a normal exit would wait for it
             leave_without_waiting(exit as u8);
         }
         exit
@@ -107,7 +114,7 @@ fn run(command: &Command) -> Result<Exit> {
     }
 }
 
-/// Says what went wrong, and what caused it where that is not said yet.
+/// Prints an error with those of its causes that its text does not contain already.
 pub(crate) fn complain(error: &Error) {
     let mut message = format!("error: {error}");
     for cause in error.chain().skip(1).map(ToString::to_string) {

@@ -1,5 +1,5 @@
-//! What commands print: results on standard output, everything else on standard error. A reader that
-//! has gone away (`| head`) is no error.
+//! Output of the commands: results go to standard output, everything else to standard error. A closed
+//! pipe (`| head`) is not an error.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::values::choice;
 use crate::{Context, Exit, Result};
 
-/// The form of a result.
+/// How a result is printed. Every command offers [`Format::Table`], and says which others it offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Table,
@@ -20,6 +20,13 @@ pub enum Format {
 }
 
 impl Format {
+    /// For commands whose result is in files.
+    pub const SUMMARY: [Self; 2] = [Self::Table, Self::Json];
+    /// For commands whose result is a table.
+    pub const TABULAR: [Self; 3] = [Self::Table, Self::Csv, Self::Json];
+    /// For commands whose result may go into a pull request.
+    pub const ALL: [Self; 4] = [Self::Table, Self::Markdown, Self::Csv, Self::Json];
+
     fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
@@ -28,42 +35,23 @@ impl Format {
             Self::Json => "json",
         }
     }
+
+    fn help(self) -> &'static str {
+        match self {
+            Self::Table => "Text for the terminal",
+            Self::Markdown => "Markdown for a pull request",
+            Self::Csv => "CSV with a header and units in the column names",
+            Self::Json => "JSON with stable field names",
+        }
+    }
 }
 
-/// Formats of commands whose result is in files.
-pub fn summary_formats() -> impl TypedValueParser<Value = Format> {
-    choice(
-        Format::name,
-        [(Format::Table, "A summary for people"), (Format::Json, "JSON with stable field names")],
-    )
+/// A parser for the formats that a command offers.
+pub fn formats<const N: usize>(offered: [Format; N]) -> impl TypedValueParser<Value = Format> {
+    choice(Format::name, offered.map(|format| (format, format.help())))
 }
 
-/// Formats of commands whose result is a table.
-pub fn table_formats() -> impl TypedValueParser<Value = Format> {
-    choice(
-        Format::name,
-        [
-            (Format::Table, "Aligned text for people"),
-            (Format::Csv, "Comma-separated values with a header, units in the names"),
-            (Format::Json, "JSON with stable field names"),
-        ],
-    )
-}
-
-/// Formats of commands whose result may go into a pull request.
-pub fn comparison_formats() -> impl TypedValueParser<Value = Format> {
-    choice(
-        Format::name,
-        [
-            (Format::Table, "A summary for people"),
-            (Format::Markdown, "The summary for a pull request"),
-            (Format::Csv, "One row a group and a configuration"),
-            (Format::Json, "JSON with stable field names"),
-        ],
-    )
-}
-
-/// Prints a result whose `value` is JSON, and which is `table` to people.
+/// Prints `value` as JSON, or `table` in any other format.
 pub fn print_table(format: Format, table: &Table, value: &impl Serialize) -> Result<Exit> {
     print(&match format {
         Format::Table => table.to_text(),
@@ -73,7 +61,7 @@ pub fn print_table(format: Format, table: &Table, value: &impl Serialize) -> Res
     })
 }
 
-/// Prints a result whose `value` is JSON, and which is `summary` to people.
+/// Prints `value` as JSON, or else `summary`.
 pub fn print_summary(format: Format, summary: &str, value: &impl Serialize) -> Result<Exit> {
     if format == Format::Json { print(&json(value)?) } else { print(summary) }
 }
@@ -82,7 +70,7 @@ pub fn json(value: &impl Serialize) -> Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
-/// Writes to standard output; once that is done, a command may have succeeded.
+/// Writes to standard output. Returns [`Exit::Success`], as most commands end with this.
 pub fn print(text: &str) -> Result<Exit> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -93,7 +81,7 @@ pub fn print(text: &str) -> Result<Exit> {
     }
 }
 
-/// Writes a line to standard error. Where that is closed, there is nobody to tell.
+/// Writes a line to standard error. If that fails, there is nowhere to report it.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

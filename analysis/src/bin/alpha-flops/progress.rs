@@ -1,4 +1,4 @@
-//! Progress of what takes long, on standard error.
+//! Progress bars, on standard error.
 
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::say;
 
-/// Measures a sweep, with a bar.
+/// Measures a sweep and shows its progress.
 pub fn measure(sweep: &mut Sweep, backend: &mut dyn Backend) -> Result<SweepStatus, SweepError> {
     say_what_is_swept(sweep);
     let (bar, mut said) = (bar(sweep), Instant::now());
@@ -43,15 +43,15 @@ fn say_what_is_swept(sweep: &Sweep) {
     let visited = sweep.counts().visited();
     if visited > 0 {
         let (folder, all) = (sweep.folder().display(), plan.configurations());
-        say(&format!("continuing {folder}: {visited} of {all} configurations are visited"));
+        say(&format!("continuing {folder}: {visited} of {all} configurations are already visited"));
     }
     for damaged in &sweep.damaged {
         say(&format!("measured again: {damaged}"));
     }
 }
 
-/// A bar on standard error, where that is a terminal. It draws when something is done: a thread of
-/// its own would disturb what is measured.
+/// A bar, if standard error is a terminal. It is drawn when a configuration is done: a thread of its own
+/// would disturb the measurement.
 fn bar(sweep: &Sweep) -> ProgressBar {
     let target = if stderr().is_terminal() {
         ProgressDrawTarget::stderr_with_hz(2)
@@ -68,7 +68,7 @@ fn bar(sweep: &Sweep) -> ProgressBar {
     bar
 }
 
-/// Where there is no terminal for the bar, a line now and then.
+/// Without a terminal for the bar, a line is printed this often.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
 fn show(bar: &ProgressBar, said: &mut Instant, progress: Progress<'_>) {
@@ -76,7 +76,7 @@ fn show(bar: &ProgressBar, said: &mut Instant, progress: Progress<'_>) {
         return;
     }
     let counts = progress.counts;
-    // skipping takes no time: counted in, it would hide how fast measuring goes
+    // of the measured ones only: skipping takes no time, and would hide how fast measuring is
     let rate = counts.measured as f64 / counts.used_s.max(f64::MIN_POSITIVE);
     let left = progress
         .time_left

@@ -1,14 +1,15 @@
-//! Values of arguments, read from the command line.
+//! Parsers for the values of arguments.
 
 use std::time::Duration;
 
 use alpha_flops_analysis::model::{FlopConvention, GroupCoefficients, KernelTerm, Objective};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-/// As settings have it: none is a budget, too.
+/// A time budget; `None` is unlimited. (An alias, because clap takes a plain `Option` for an optional
+/// argument.)
 pub type Budget = Option<Duration>;
 
-/// One of `values`, each with what help says of it.
+/// A parser for one of `values`, each with its help text.
 pub fn choice<T, const N: usize>(
     name: fn(T) -> &'static str,
     values: [(T, &'static str); N],
@@ -27,8 +28,11 @@ pub fn kernel_terms() -> impl TypedValueParser<Value = KernelTerm> {
     choice(
         KernelTerm::name,
         [
-            (KernelTerm::Area, "`S_K = ln(K·K) + 1`, by the kernel's area: the original study"),
-            (KernelTerm::Side, "`S_K = ln(K) + 1`, by the kernel's side: the replication"),
+            (
+                KernelTerm::Area,
+                "`S_K = ln(K·K) + 1`, from the kernel's area, as in the original study",
+            ),
+            (KernelTerm::Side, "`S_K = ln(K) + 1`, from the kernel's side, as in the replication"),
         ],
     )
 }
@@ -39,11 +43,11 @@ pub fn flop_conventions() -> impl TypedValueParser<Value = FlopConvention> {
         [
             (
                 FlopConvention::Macs,
-                "A multiply–add counts once: `H·W·K²·C_in·C_out / 10⁶`, as both studies' code computes",
+                "One per multiply–add: `H·W·K²·C_in·C_out / 10⁶`, as in both studies' code",
             ),
             (
                 FlopConvention::TwoPerMac,
-                "A multiply–add counts twice: `2·H·W·K²·C_in·C_out / 10⁶`, as the paper states",
+                "Two per multiply–add: `2·H·W·K²·C_in·C_out / 10⁶`, as stated in the paper",
             ),
         ],
     )
@@ -55,13 +59,13 @@ pub fn objectives() -> impl TypedValueParser<Value = Objective> {
         [
             (
                 Objective::Absolute,
-                "Squares of `T̂ − T`, in milliseconds, as both studies do: the longest decide",
+                "Error in milliseconds, `T̂ − T`, as in both studies; long convolutions dominate",
             ),
             (
                 Objective::Relative,
-                "Squares of `T̂/T − 1`: all count alike, but estimates too low are punished less",
+                "Relative error, `T̂/T − 1`; penalises estimates that are too low less",
             ),
-            (Objective::Log, "Squares of `ln T̂ − ln T`: half and double are equally wrong"),
+            (Objective::Log, "Logarithmic error, `ln T̂ − ln T`; half and double are equally wrong"),
         ],
     )
 }

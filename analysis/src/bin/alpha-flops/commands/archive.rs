@@ -6,19 +6,20 @@ use clap::Args;
 use crate::output::print;
 use crate::{Exit, Result, complain};
 
-/// Keep finished runs, each as a dataset with its environment, in the folder of their target
+/// Add finished runs to the archive, which has one folder per target
 ///
-/// A run that is there already, is not sound, or was measured on another backend or device than the
-/// rest of the folder is refused; the others go on, and the exit status is 1.
+/// The archive keeps each run as a dataset with its environment. A run is refused if it is archived
+/// already, is damaged, or was measured on another backend or device than the rest of the folder. The
+/// other runs are still added, and the exit status is 1.
 #[derive(Args)]
 pub struct ArchiveArgs {
-    /// Runs' folders
+    /// Folders of runs
     #[arg(required = true, value_name = "RECORD")]
     records: Vec<PathBuf>,
-    /// The folder of targets [default: target-data in this workspace]
+    /// Folder of the archive [default: target-data in this workspace]
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
-    /// The target's name [default: made of backend and device, e.g. cpu-amd-epyc-2-threads]
+    /// Target's name [default: from backend and device, such as cpu-amd-epyc-2-threads]
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
 }

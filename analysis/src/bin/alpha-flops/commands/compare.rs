@@ -4,50 +4,51 @@ use alpha_flops_analysis::archive;
 use alpha_flops_analysis::compare::{self, CompareError, Options, sides};
 use clap::Args;
 
-use crate::output::{Format, comparison_formats, json, print};
+use crate::output::{Format, formats, json, print};
 use crate::values::parse_percent;
 use crate::{Exit, Result};
 
-/// Say which configurations an update made slower or faster, by how much, and how sure that is
+/// Compare two sets of runs and list the configurations that got slower or faster
 ///
-/// `compare BEFORE AFTER` compares two runs, `compare B1 B2 B3 --after A1 A2 A3` several a side, which
-/// say what runs differ by. Of one run a side, archived runs of equal circumstances do (see `archive`);
-/// where there are none, nothing is called more than a candidate.
+/// `compare BEFORE AFTER` compares two runs. `compare B1 B2 B3 --after A1 A2 A3` compares several runs
+/// per side; how much they differ within a side shows the noise between runs. With one run per side, the
+/// noise is estimated from archived runs in the same environment (see `archive`); without those, changes
+/// are only candidates.
 ///
-/// The exit status is 0 where nothing is shown to be slower and measured to be so by more than the
-/// threshold, 1 where something is or can no longer be computed, 2 where the runs are not comparable,
-/// cannot be read, or the result cannot be written.
+/// The exit status is 0 if nothing was shown to be slower by more than the threshold, 1 if something
+/// was, or fails now and did not before, and 2 if the runs are not comparable or cannot be read, or the
+/// result cannot be written.
 #[derive(Args)]
 pub struct CompareArgs {
-    /// Runs' folders, or archived runs' .csv, before the update; without --after, one before and one
-    /// after
+    /// Runs before the update: their folders, or .csv files of archived runs. Without --after: one run
+    /// before and one run after the update
     #[arg(required = true, value_name = "BEFORE")]
     before: Vec<PathBuf>,
-    /// The same after it
+    /// Runs after the update
     #[arg(long, num_args = 1.., value_name = "AFTER")]
     after: Vec<PathBuf>,
-    /// Changes up to this are as good as none
+    /// Largest change that does not matter
     #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = parse_percent)]
     threshold: f64,
-    /// Share of wrong ones among what is called slower or faster, at most, in expectation
+    /// False discovery rate: the largest expected share of false alarms among the changes
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = parse_percent)]
     fdr: f64,
-    /// The i-th runs before and after were measured one after the other: what both share cancels. Of
-    /// five pairs three changes or more are confirmed together, of seven a single one
+    /// Treat the i-th runs of both sides as a pair, measured one after the other: what they share
+    /// cancels. Five pairs can confirm three or more changes, seven pairs a single one
     #[arg(long)]
     paired: bool,
-    /// Where runs have other configurations, compare those of all
+    /// Compare only the configurations that all runs have, where the runs differ in them
     #[arg(long)]
     common: bool,
-    /// Of one run a side: the archived runs that say what runs differ by [default: those of the
-    /// device in target-data]
+    /// Archived runs to estimate the noise between runs from, if there is one run per side [default:
+    /// those of the device in target-data]
     #[arg(long, value_name = "TARGET")]
     history: Option<PathBuf>,
-    /// Also write comparison.csv, comparison.json, comparison.md and figures to a directory
+    /// Also write comparison.csv, comparison.json, comparison.md and figures to this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What to print
-    #[arg(long, value_parser = comparison_formats(), default_value = "table")]
+    /// Output format; `csv` has one row per group and configuration
+    #[arg(long, value_parser = formats(Format::ALL), default_value = "table")]
     format: Format,
 }
 
@@ -78,7 +79,7 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
     if let (Some(path), true) = (args.history.clone(), history.is_empty()) {
         let reason = match before.len() + after.len() {
             2 => "no two archived runs of one kind have the same protocol and configurations",
-            _ => "only one run a side is judged by archived ones",
+            _ => "archived runs are used only with one run per side",
         };
         return Err(CompareError::History { path, reason }.into());
     }

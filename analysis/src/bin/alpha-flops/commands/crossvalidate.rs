@@ -4,23 +4,25 @@ use clap::Args;
 use clap::builder::TypedValueParser;
 
 use super::data::DataArgs;
-use crate::output::{Format, print_table, table_formats};
+use crate::output::{Format, formats, print_table};
 use crate::values::choice;
 use crate::{Context, Exit, Result};
 
-/// Predict left-out parts of a dataset from the rest, by every objective, with and without T₀
+/// Predict left-out parts of a dataset from the rest, with every variant of the fit
+///
+/// The variants are the objectives of `fit`, each with and without the constant time T₀.
 #[derive(Args)]
 pub struct CrossvalidateArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// What is left out together
+    /// What to leave out at a time
     #[arg(long, value_parser = parts())]
     leave_out: LeaveOut,
-    /// Only these experiments of the dataset; may be repeated
+    /// Use only this experiment of the dataset; may be repeated
     #[arg(long, value_name = "NAME")]
     experiment: Vec<String>,
-    /// What to print
-    #[arg(long, value_parser = table_formats(), default_value = "table")]
+    /// Output format
+    #[arg(long, value_parser = formats(Format::TABULAR), default_value = "table")]
     format: Format,
 }
 
@@ -28,11 +30,11 @@ fn parts() -> impl TypedValueParser<Value = LeaveOut> {
     choice(
         LeaveOut::name,
         [
-            (LeaveOut::Experiment, "An experiment: shapes of another kind"),
-            (LeaveOut::Series, "A line of an experiment"),
+            (LeaveOut::Experiment, "One experiment: predicts shapes of another kind"),
+            (LeaveOut::Series, "One line of an experiment's figure"),
             (
                 LeaveOut::Fold,
-                "A tenth of the configurations, chosen by their id: shapes between those known",
+                "A tenth of the configurations, chosen by id: predicts shapes between known ones",
             ),
         ],
     )

@@ -1,4 +1,4 @@
-//! What several commands take: the data and the fit.
+//! Arguments that several commands share: the data, and the variant of the fit.
 
 use std::path::{Path, PathBuf};
 
@@ -13,33 +13,32 @@ use clap::Args;
 use crate::values::{flop_conventions, kernel_terms, objectives};
 use crate::{Context, Result};
 
-// What is fitted, and by which conventions. No doc comment: it would become that of the command.
+// No doc comment: it would become the help of the command.
 #[derive(Args)]
 pub struct DataArgs {
-    /// A run's folder, or a dataset (.csv or .parquet)
+    /// Folder of a run, or dataset (.csv or .parquet)
     #[arg(value_name = "RUN|DATASET")]
     pub dataset: PathBuf,
-    /// How S_K is computed
+    /// Definition of S_K
     #[arg(long, value_parser = kernel_terms())]
     pub s_k: KernelTerm,
-    /// How FLOPs, in millions, are counted
+    /// How FLOPs are counted, in millions
     #[arg(long, value_parser = flop_conventions())]
     pub flops: FlopConvention,
 }
 
-// Which fit.
 #[derive(Args)]
 pub struct VariantArgs {
-    /// What the fit makes small
+    /// Residual to minimise (the sum of its squares)
     #[arg(long, value_parser = objectives(), default_value_t)]
     pub objective: Objective,
-    /// Also fit T₀ ≥ 0 (ms), a time that every convolution takes: T = T₀ + final · α · FLOPs
+    /// Also fit a constant time T₀ ≥ 0 (ms): T = T₀ + final · α · FLOPs
     #[arg(long)]
     pub constant: bool,
 }
 
 impl DataArgs {
-    /// Of a Parquet dataset, which may have millions of rows, only the columns that a fit needs.
+    /// Reads what a fit needs: of a Parquet file, which may have millions of rows, only some columns.
     pub fn sample(&self) -> Result<Sample> {
         let Self { dataset: path, s_k, flops } = self;
         if path.extension().is_some_and(|extension| extension == "parquet") && path.is_file() {
@@ -49,7 +48,6 @@ impl DataArgs {
         Sample::of(&dataset, *s_k, *flops).with_context(|| format!("cannot fit {}", path.display()))
     }
 
-    /// The variant of the fit that is asked for.
     pub fn fit(
         &self,
         sample: &Sample,
@@ -62,13 +60,14 @@ impl DataArgs {
     }
 }
 
-/// Published coefficients by name, or those of a file.
+/// The published coefficients of that name, or those in the file of that name.
 pub fn coefficients(name: &str) -> Result<Coefficients> {
     match name {
         "published-t2000" => Ok(Coefficients::published_t2000()),
         "published-rtx4090" => Ok(Coefficients::published_rtx4090()),
         file => Coefficients::read(Path::new(file)).context(
-            "--coefficients takes `published-t2000`, `published-rtx4090` or a coefficients file",
+            "--coefficients expects `published-t2000`, `published-rtx4090` or a file written by \
+             `fit --out`",
         ),
     }
 }

@@ -5,22 +5,22 @@ use alpha_flops_analysis::metrics;
 use clap::Args;
 
 use super::data::coefficients;
-use crate::output::{Format, print_table, table_formats};
+use crate::output::{Format, formats, print_table};
 use crate::{Exit, Result};
 
-/// Compare the estimates of coefficients with the latencies of a dataset
+/// Compare the latencies that coefficients predict with those of a dataset
 ///
-/// Errors are given over all configurations, per experiment and per line of its figure.
+/// Prints errors over all configurations, per experiment, and per line of its figure.
 #[derive(Args)]
 pub struct EvaluateArgs {
-    /// A run's folder, or a dataset (.csv or .parquet)
+    /// Folder of a run, or dataset (.csv or .parquet)
     #[arg(value_name = "RUN|DATASET")]
     dataset: PathBuf,
-    /// `published-t2000`, `published-rtx4090`, or a file that `fit --out` has written
+    /// `published-t2000`, `published-rtx4090`, or a file written by `fit --out`
     #[arg(long, value_name = "NAME|FILE")]
     coefficients: String,
-    /// What to print
-    #[arg(long, value_parser = table_formats(), default_value = "table")]
+    /// Output format
+    #[arg(long, value_parser = formats(Format::TABULAR), default_value = "table")]
     format: Format,
 }
 

@@ -2,20 +2,20 @@ use alpha_flops::experiment::{Experiment, Resolution};
 use alpha_flops_analysis::suite;
 use clap::Args;
 
-use crate::output::{Format, print_table, table_formats};
+use crate::output::{Format, formats, print_table};
 use crate::{Exit, Result};
 
 /// List the configurations of the experiments
 #[derive(Args)]
 pub struct ExperimentsArgs {
-    /// `full` (9,105 configurations, as the replication measured) or `original` (591)
+    /// `original` (591 configurations) or `full` (9,105, as in the replication)
     #[arg(long, default_value = "original")]
     resolution: Resolution,
-    /// Only these experiments, A to G; may be repeated
+    /// Only this experiment, for example A; may be repeated
     #[arg(long, value_name = "LETTER")]
     experiment: Vec<Experiment>,
-    /// What to print
-    #[arg(long, value_parser = table_formats(), default_value = "table")]
+    /// Output format
+    #[arg(long, value_parser = formats(Format::TABULAR), default_value = "table")]
     format: Format,
 }
 

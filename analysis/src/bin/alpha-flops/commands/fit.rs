@@ -6,28 +6,29 @@ use alpha_flops_analysis::model::GroupCoefficients;
 use clap::Args;
 
 use super::data::{DataArgs, VariantArgs};
-use crate::output::{Format, json, print_table, table_formats};
+use crate::output::{Format, formats, json, print_table};
 use crate::values::parse_start;
 use crate::{Exit, Result};
 
-/// Fit α-FLOPs to a dataset, K = 1 and K > 1 apart
+/// Fit α-FLOPs to a dataset, separately for K = 1 and K > 1
 ///
-/// Least squares, on milliseconds unless --objective says otherwise, with β, γ and final within 0 to 2.
-/// Coefficients mean nothing without their conventions, so both have to be chosen and are stored with
-/// them. Of a Parquet file only the columns that the fit needs are read and checked.
+/// The fit is by least squares, in milliseconds unless --objective says otherwise, with β, γ and final
+/// between 0 and 2. Coefficients mean nothing without their conventions (--s-k and --flops), so both are
+/// required, and are stored with the coefficients. Only the columns that the fit needs are read from a
+/// Parquet file and checked.
 #[derive(Args)]
 pub struct FitArgs {
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
     variant: VariantArgs,
-    /// One more place to search from; the optimum does not depend on it [default: 0.01,0.8,0.3]
+    /// Additional starting point; the optimum does not depend on it [default: 0.01,0.8,0.3]
     #[arg(long, value_name = "β,γ,final", value_parser = parse_start)]
     start: Option<GroupCoefficients>,
-    /// What to print
-    #[arg(long, value_parser = table_formats(), default_value = "table")]
+    /// Output format
+    #[arg(long, value_parser = formats(Format::TABULAR), default_value = "table")]
     format: Format,
-    /// Write the coefficients, as JSON, to a file that `evaluate --coefficients` takes
+    /// Write the coefficients to a JSON file, for `evaluate --coefficients`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }

@@ -4,36 +4,37 @@ use alpha_flops_analysis::history::History;
 use alpha_flops_analysis::{archive, plot};
 use clap::Args;
 
-use crate::output::{Format, json, print, table_formats};
+use crate::output::{Format, formats, json, print};
 use crate::{Context, Exit, Result};
 
-/// Show a target's runs over time: latencies against the first run, and steps with what changed then
+/// Show a target's archived runs over time, and the steps between them
 ///
-/// Runs by different protocols are shown apart. How much runs differ by chance is taken from those that
-/// were measured in equal environments (same device, driver, compiler and commit); where there are too
-/// few of them to tell a step from chance, that is said.
+/// Shows latencies relative to the first run, and for each step what changed in the environment. Runs
+/// with different protocols are shown separately. The noise between runs is estimated from runs in the
+/// same environment (device, driver, compiler and commit). The output says so if there are too few of
+/// them to tell a step from noise.
 #[derive(Args)]
 pub struct HistoryArgs {
-    /// A target's name in target-data, or its folder
+    /// Target's name in target-data, or its folder
     target: PathBuf,
-    /// What to print
-    #[arg(long, value_parser = table_formats(), default_value = "table")]
+    /// Output format
+    #[arg(long, value_parser = formats(Format::TABULAR), default_value = "table")]
     format: Format,
-    /// Also draw figures, as SVG and PNG, into a directory; it is created
+    /// Also write figures (SVG and PNG) to this folder; created if it is missing
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 pub fn run(args: &HistoryArgs) -> Result<Exit> {
     let folder = &archive::target(&args.target);
-    folder
-        .is_dir()
-        .then_some(())
-        .with_context(|| format!("{}: no such target; `archive` makes it", folder.display()))?;
+    folder.is_dir().then_some(()).with_context(|| {
+        format!("{}: no such target\nhint: `alpha-flops archive` creates targets", folder.display())
+    })?;
     let archived = archive::read(folder)?;
     let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
-    let history = History::of(&name, &archived)
-        .with_context(|| format!("no runs in {}; `archive` adds some", folder.display()))?;
+    let history = History::of(&name, &archived).with_context(|| {
+        format!("no runs in {}\nhint: add some with `alpha-flops archive`", folder.display())
+    })?;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
         for figure in plot::history::figures(&history) {

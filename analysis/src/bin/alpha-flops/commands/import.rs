@@ -1,4 +1,4 @@
-//! `import`, one file for each source.
+//! `import`: one file per source.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ mod asperti;
 mod criterion;
 mod sweep;
 
-/// Turn measurements into a dataset
+/// Convert measurements into a dataset
 #[derive(Subcommand)]
 pub enum ImportCommand {
     Criterion(criterion::ImportCriterionArgs),
@@ -29,7 +29,7 @@ pub fn run(command: &ImportCommand) -> Result<Exit> {
     }
 }
 
-/// Writes what was imported, and says what it lacks.
+/// Writes the dataset, and prints what it contains and what was left out.
 pub fn write(imported: &Imported, out: &Path, format: Format) -> Result<Exit> {
     imported.dataset.write(out)?;
     let summary = Summary::new(imported, out);

@@ -7,43 +7,43 @@ use alpha_flops_analysis::replicate::{self, series, series::Series};
 use alpha_flops_analysis::report::{self, Input, Report};
 use clap::Args;
 
-use crate::output::{Format, print_summary, say, summary_formats};
+use crate::output::{Format, formats, print_summary, say};
 use crate::values::{Budget, kernel_terms};
 use crate::{Context, Exit, Result, progress};
 
-/// Measure a sweep and experiments A–G, fit α-FLOPs to the sweep, judge it by A–G, and write figures,
-/// tables and answers
+/// Measure a sweep and experiments A–G, fit α-FLOPs, and write a report
 ///
-/// What is measured is set by ALPHA_FLOPS_… variables or bench.toml (see the README). An interrupted
-/// run resumes when the command is repeated.
+/// α-FLOPs is fitted to the sweep and evaluated on A–G. The report has figures, tables and answers to the
+/// research objectives RO1–RO3. ALPHA_FLOPS_… variables or bench.toml set what is measured and how (see
+/// docs/settings.md). Repeat the command to resume an interrupted run.
 #[derive(Args)]
 pub struct ReplicateArgs {
-    /// Where the report goes; by default `report` in the run's folder
+    /// Folder to write the report to [default: `report` in the run's folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Measure A–G so many times, each in processes of its own; the runs take turns with half as many
-    /// orders (seeds). The sweep is measured once, before; the report is of the first run. The time
-    /// budget is that of each run
+    /// Measure A–G N times, each time in a new process, with N/2 measuring orders (seeds) that take
+    /// turns. The sweep is measured once, before the runs; the report is about the first run. The time
+    /// budget applies to each run
     #[arg(long, value_name = "N", default_value = "1",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
-    /// Compare outputs of every configuration with a direct sum before measuring it
+    /// Compare the output of every configuration with a direct sum before measuring
     #[arg(long)]
     verify: bool,
-    /// What measuring the sweep may take, e.g. 90s or 2h [default: a quarter of the time budget of
-    /// A–G, in addition to it; without one, 60s]
+    /// Time for measuring the sweep, such as 90s or 2h [default: a quarter of the time budget of A–G,
+    /// in addition to it; 60s if A–G have none]
     #[arg(long, value_name = "TIME", value_parser = parse_budget)]
     sweep_budget: Option<Budget>,
-    /// Measure no sweep: α-FLOPs is fitted to A–G, and judged by what it was fitted to
+    /// Skip the sweep: fit α-FLOPs to A–G and evaluate it on the same data
     #[arg(long, conflicts_with = "sweep_budget")]
     no_sweep: bool,
-    /// How the fit computes S_K
+    /// Definition of S_K in the fit
     #[arg(long, value_parser = kernel_terms(), default_value_t = KernelTerm::Side)]
     s_k: KernelTerm,
-    /// What to print at the end; with `json` the progress goes to standard error
-    #[arg(long, value_parser = summary_formats(), default_value = "table")]
+    /// Output format; with `json`, progress goes to standard error
+    #[arg(long, value_parser = formats(Format::SUMMARY), default_value = "table")]
     format: Format,
-    /// Measure only configurations whose id matches, e.g. '^D/'
+    /// Measure only configurations whose id matches this regular expression, such as '^D/'
     filter: Option<String>,
 }
 
@@ -94,7 +94,7 @@ fn run_series(args: &ReplicateArgs, arguments: &[String]) -> Result<Exit> {
     let mut series = Series::open(args.runs as usize, arguments)?;
     if series.done_before > 0 {
         let (done, of) = (series.done_before, args.runs);
-        say(&format!("series: going on, {done} of {of} runs are measured"));
+        say(&format!("series: continuing, {done} of {of} runs are measured"));
     }
     let has_sweep = match series.runs().first() {
         Some(first) => replicate::kept_sweep(&first.run)?.is_some(),

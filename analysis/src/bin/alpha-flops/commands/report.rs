@@ -6,37 +6,37 @@ use alpha_flops_analysis::report::{self, Input};
 use clap::Args;
 
 use super::data::coefficients;
-use crate::output::{Format, print_summary, summary_formats};
+use crate::output::{Format, formats, print_summary};
 use crate::values::{flop_conventions, kernel_terms};
 use crate::{Exit, Result};
 
-/// Write figures, tables and the answers to RO1–RO3 for one or several datasets
+/// Write a report on datasets, with figures, tables and answers to RO1–RO3
 ///
-/// DIR gets report.md, report.json with the same content, and figures/ as SVG and PNG. Of several
-/// datasets, there are figures of each and figures with all of them side by side.
+/// Writes report.md, report.json (the same content) and figures/ (SVG and PNG) to the folder --out. For
+/// several datasets, there are figures of each and figures that show all of them side by side.
 #[derive(Args)]
 pub struct ReportArgs {
-    /// Runs' folders, or datasets (.csv or .parquet)
+    /// Folders of runs, or datasets (.csv or .parquet)
     #[arg(required = true, value_name = "RUN|DATASET")]
     inputs: Vec<PathBuf>,
-    /// The directory to write into; it is created
+    /// Folder to write to; created if it is missing
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// `fitted` (to each dataset itself: in-sample), `published-t2000`, `published-rtx4090`, or a
-    /// file that `fit --out` has written; may be repeated, the first decides RO3
+    /// Coefficients to evaluate: `fitted` (to each dataset itself, so in-sample), `published-t2000`,
+    /// `published-rtx4090`, or a file written by `fit --out`; may be repeated, the first decides RO3
     #[arg(long, value_name = "NAME|FILE", default_value = "fitted")]
     coefficients: Vec<String>,
-    /// Fit to these data, before all of --coefficients: a sweep's folder, or a dataset
+    /// Also fit to this sweep's folder or dataset; these coefficients come before --coefficients
     #[arg(long, value_name = "SWEEP|DATASET")]
     fit_to: Option<PathBuf>,
-    /// How what is fitted here computes S_K
+    /// Definition of S_K in fits made here
     #[arg(long, value_parser = kernel_terms(), default_value_t = KernelTerm::Side)]
     s_k: KernelTerm,
-    /// How what is fitted here counts FLOPs
+    /// How fits made here count FLOPs, in millions
     #[arg(long, value_parser = flop_conventions(), default_value_t = FlopConvention::Macs)]
     flops: FlopConvention,
-    /// What to print
-    #[arg(long, value_parser = summary_formats(), default_value = "table")]
+    /// Output format
+    #[arg(long, value_parser = formats(Format::SUMMARY), default_value = "table")]
     format: Format,
 }
 

@@ -5,29 +5,31 @@ use alpha_flops_analysis::selftest::measured::SelfTest;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use crate::output::{Format, comparison_formats, json, print};
+use crate::output::{Format, formats, json, print};
 use crate::values::parse_percent;
 use crate::{Exit, Result};
 
-/// Publish how often `compare` is wrong on a machine, and what it finds, by real runs of it
+/// Measure how often `compare` is wrong on a machine, and which slowdowns it finds
 ///
-/// Four runs or more of one machine and program, between which nothing changed, are divided into two sides
-/// in many ways. Whatever is called slower or faster is a false alarm; with known slowdowns of 0.5 to 10%
-/// put into one side, what is called slower is a find. Criterion's own verdicts on the same launches
-/// stand beside. The exit status is 2 where runs are not alike or cannot be read.
+/// Needs four or more runs of one program on one machine, between which nothing changed, and splits them
+/// into two sides in many ways. Whatever is called slower or faster is then a false alarm. Known
+/// slowdowns of 0.5 to 10% are inserted into one side, to see how many are found. Criterion's verdicts
+/// on the same launches are shown for comparison.
+///
+/// The exit status is 2 if the runs are of different kinds or cannot be read.
 #[derive(Args)]
 pub struct SelftestArgs {
-    /// Runs' folders
+    /// Folders of runs
     #[arg(required = true, value_name = "RECORD")]
     runs: Vec<PathBuf>,
-    /// Changes up to this are as good as none
+    /// Largest change that does not matter
     #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = parse_percent)]
     threshold: f64,
-    /// Share of wrong ones among what is called slower or faster, as asked for
+    /// False discovery rate that `compare` is asked for
     #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = parse_percent)]
     fdr: f64,
-    /// What to print
-    #[arg(long, value_parser = comparison_formats(), default_value = "table")]
+    /// Output format
+    #[arg(long, value_parser = formats(Format::ALL), default_value = "table")]
     format: Format,
 }
 

@@ -16,42 +16,42 @@ use crate::{Context, Exit, Result, progress};
 
 mod merge;
 
-/// Measure a grid of convolutions for the regression, as far as a time budget goes
+/// Measure the grid of convolutions that α-FLOPs is fitted to, within a time budget
 ///
-/// Where and how the convolutions run is set by ALPHA_FLOPS_BACKEND, _THREADS, _DEVICE and the like
-/// (see the README); _PROTOCOL, _LAUNCHES, _SEED and _TIME_BUDGET are of `replicate` alone. Stopped
-/// at any moment, the same command continues.
+/// ALPHA_FLOPS_BACKEND, _THREADS, _DEVICE and similar variables set where and how the convolutions run
+/// (see docs/settings.md); _PROTOCOL, _LAUNCHES, _SEED and _TIME_BUDGET apply to `replicate` only.
+/// Repeat the command to continue a sweep that was stopped, at whatever moment.
 ///
-/// The exit status is 3 where the sweep has ended and some configurations failed, 75 where the device
-/// was lost and the same command continues.
+/// The exit status is 3 if the sweep has ended and some configurations failed, and 75 if the device was
+/// lost; then repeat the command to continue.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct SweepArgs {
     #[command(subcommand)]
     command: Option<SweepCommand>,
-    /// `published` (134,540 configurations, the published code's) or `paper` (1,433,600)
+    /// `published` (134,540 configurations, as in the published code) or `paper` (1,433,600)
     #[arg(long, required = true)]
     grid: Option<Grid>,
-    /// What measuring may take, e.g. 90s or 2h; with less time than the grid needs, what is measured
-    /// is a balanced sample [default: none]
+    /// Time for measuring, such as 90s or 2h; if the grid needs more, a balanced sample of it is
+    /// visited [default: none]
     #[arg(long, value_name = "TIME", value_parser = parse_budget)]
     budget: Option<Budget>,
-    /// Launches of each configuration, after ten to warm up
+    /// Launches per configuration, after ten warm-up launches
     #[arg(long, default_value = "50")]
     launches: NonZeroU32,
-    /// `throughput`: launches back to back and their mean; `latency`: one by one and their median
+    /// How launches are timed
     #[arg(long, value_parser = protocols(), default_value = "throughput")]
     protocol: SweepProtocol,
-    /// Measure only the i-th of n parts, from 1: for several machines or devices
+    /// Measure only part i of n, counted from 1, to share the grid between machines or devices
     #[arg(long, value_name = "i/n", default_value = "1/1")]
     shard: Shard,
-    /// Decides the order, and the tensors; equal for all shards
+    /// Seed of the order and of the tensors; must be equal for all shards
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The sweep's folder; it is created, or continued
+    /// Folder of the sweep; created, or continued if it exists
     #[arg(long, value_name = "DIR", required = true)]
     out: Option<PathBuf>,
-    /// Time after which what was measured is written: what a killed sweep loses at most
+    /// How often measurements are written; a killed sweep loses no more than this
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_budget, hide = true)]
     part_interval: Budget,
 }
@@ -67,9 +67,9 @@ fn protocols() -> impl TypedValueParser<Value = SweepProtocol> {
         [
             (
                 SweepProtocol::Throughput,
-                "Launches back to back, one time for all of them, as in the published code",
+                "Back to back, with one time for all, as in the published code; gives their mean",
             ),
-            (SweepProtocol::Latency, "Launches one by one"),
+            (SweepProtocol::Latency, "One by one; gives their median"),
         ],
     )
 }
@@ -78,10 +78,7 @@ pub fn run(args: &SweepArgs) -> Result<Exit> {
     if let Some(SweepCommand::Merge(args)) = &args.command {
         return merge::run(args);
     }
-    let (grid, out) = args
-        .grid
-        .zip(args.out.as_ref())
-        .context("--grid and --out say what to measure, and where to keep it")?;
+    let (grid, out) = args.grid.zip(args.out.as_ref()).context("--grid and --out are required")?;
     let request = SweepRequest {
         grid,
         seed: args.seed,

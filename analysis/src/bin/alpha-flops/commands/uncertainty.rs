@@ -2,24 +2,26 @@ use alpha_flops_analysis::fit::{PUBLISHED_START, intervals};
 use clap::Args;
 
 use super::data::{DataArgs, VariantArgs};
-use crate::output::{Format, print_table, table_formats};
+use crate::output::{Format, formats, print_table};
 use crate::{Exit, Result};
 
-/// Give 95% intervals of fitted parameters in three ways, and say which to believe
+/// Compute 95% confidence intervals of the fitted parameters
+///
+/// There are three kinds, asymptotic, profile and bootstrap; the output says which to trust.
 #[derive(Args)]
 pub struct UncertaintyArgs {
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
     variant: VariantArgs,
-    /// Bootstrap samples
+    /// Number of bootstrap samples
     #[arg(long, default_value_t = 999)]
     refits: usize,
-    /// Decides which configurations they draw
+    /// Seed of the bootstrap samples
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What to print
-    #[arg(long, value_parser = table_formats(), default_value = "table")]
+    /// Output format
+    #[arg(long, value_parser = formats(Format::TABULAR), default_value = "table")]
     format: Format,
 }
 

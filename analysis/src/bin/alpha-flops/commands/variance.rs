@@ -3,24 +3,25 @@ use std::path::PathBuf;
 use alpha_flops_analysis::variance::Variance;
 use clap::Args;
 
-use crate::output::{Format, json, print, table_formats};
+use crate::output::{Format, formats, json, print};
 use crate::{Exit, Result};
 
-/// Say how launches vary: spread, outliers, dependence, drift, modes, warm-up, the clock's step
+/// Show how launches and runs vary
 ///
-/// The interval of each median allows for launches that depend on each other, or is marked as not
-/// trustworthy. Of several runs of the same kind, also how much of their differences is the measuring
-/// order (runs with the same seed have the same one), the run, and chance within it.
+/// Shows spread, outliers, autocorrelation, drift, modes, warm-up and the timer's step of every
+/// configuration. The confidence interval of each median allows for launches that depend on each other,
+/// or is marked as not trustworthy. For several runs of the same kind, it also splits their differences
+/// into components: measuring order (runs with the same seed share one), run, and launches within a run.
 #[derive(Args)]
 pub struct VarianceArgs {
-    /// Runs' folders
+    /// Folders of runs
     #[arg(required = true, value_name = "RECORD")]
     records: Vec<PathBuf>,
-    /// Also write variance.csv, variance.json and figures (SVG and PNG) to a directory
+    /// Also write variance.csv, variance.json and figures (SVG and PNG) to this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What to print; `csv` has one row a configuration and run
-    #[arg(long, value_parser = table_formats(), default_value = "table")]
+    /// Output format; `csv` has one row per configuration and run
+    #[arg(long, value_parser = formats(Format::TABULAR), default_value = "table")]
     format: Format,
 }
 

@@ -3,19 +3,19 @@ use std::path::PathBuf;
 use alpha_flops_analysis::import::asperti;
 use clap::Args;
 
-use crate::output::{Format, summary_formats};
+use crate::output::{Format, formats};
 use crate::{Exit, Result};
 
-/// The original study's data.pickle (Asperti et al. 2021); no code in it is executed
+/// Import data.pickle of the original study (Asperti et al. 2021), without executing code in it
 #[derive(Args)]
 pub struct ImportAspertiArgs {
-    /// data.pickle, from GitHub asperti/alpha_flops_dataset
+    /// data.pickle from https://github.com/asperti/alpha_flops_dataset
     file: PathBuf,
-    /// The dataset to write, .csv or .parquet
+    /// Dataset to write (.csv or .parquet)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// What to print
-    #[arg(long, value_parser = summary_formats(), default_value = "table")]
+    /// Output format
+    #[arg(long, value_parser = formats(Format::SUMMARY), default_value = "table")]
     format: Format,
 }
 

@@ -3,25 +3,25 @@ use std::path::PathBuf;
 use alpha_flops_analysis::import::criterion;
 use clap::Args;
 
-use crate::output::{Format, summary_formats};
+use crate::output::{Format, formats};
 use crate::{Exit, Result};
 
-/// A run of this project's benchmarks, out of criterion's files
+/// Import a run of the benchmarks from criterion's files
 ///
-/// Benchmarks whose files are cut, mixed or not of this run are left out, each with its reason; the
-/// exit status is then 1.
+/// Benchmarks whose files are truncated, inconsistent or from another run are left out. Each is listed
+/// with the reason, and the exit status is 1.
 #[derive(Args)]
 pub struct ImportCriterionArgs {
-    /// The run's folder, as `cargo bench` names it at its end
+    /// Folder of the run, which `cargo bench` prints at its end
     run: PathBuf,
-    /// The dataset to write, .csv or .parquet
+    /// Dataset to write (.csv or .parquet)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Also write the run's settings and environment, as JSON
+    /// Also write the run's settings and environment to this JSON file
     #[arg(long, value_name = "FILE")]
     environment: Option<PathBuf>,
-    /// What to print
-    #[arg(long, value_parser = summary_formats(), default_value = "table")]
+    /// Output format
+    #[arg(long, value_parser = formats(Format::SUMMARY), default_value = "table")]
     format: Format,
 }
 

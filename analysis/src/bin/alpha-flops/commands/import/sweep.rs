@@ -3,19 +3,19 @@ use std::path::PathBuf;
 use alpha_flops_analysis::import::sweep;
 use clap::Args;
 
-use crate::output::{Format, summary_formats};
+use crate::output::{Format, formats};
 use crate::{Exit, Result};
 
-/// A sweep's folder, as a dataset to fit to
+/// Import a sweep, to fit α-FLOPs to it
 #[derive(Args)]
 pub struct ImportSweepArgs {
-    /// The folder, ended or not
+    /// Folder of the sweep, which need not be finished
     sweep: PathBuf,
-    /// The dataset to write, .csv or .parquet
+    /// Dataset to write (.csv or .parquet)
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// What to print
-    #[arg(long, value_parser = summary_formats(), default_value = "table")]
+    /// Output format
+    #[arg(long, value_parser = formats(Format::SUMMARY), default_value = "table")]
     format: Format,
 }
 

@@ -8,15 +8,16 @@ use crate::commands::import;
 use crate::output::{Format, print};
 use crate::{Exit, Result};
 
-/// Join all shards of a sweep
+/// Merge the shards of a sweep
 ///
-/// They must agree on grid, seed, protocol, kind of machine and versions, and each must be there once.
+/// The shards must agree on grid, seed, protocol, kind of machine and versions, and each must be there
+/// exactly once.
 #[derive(Args)]
 pub struct SweepMergeArgs {
-    /// The shards' folders, in any order
+    /// Folders of the shards, in any order
     #[arg(required = true, value_name = "DIR")]
     shards: Vec<PathBuf>,
-    /// The new folder, or a dataset to write (.csv or .parquet)
+    /// New folder, or dataset to write (.csv or .parquet)
     #[arg(long, value_name = "DIR|FILE")]
     out: PathBuf,
 }
