@@ -11,7 +11,7 @@ use crate::dataset::{Dataset, Observation, Provenance};
 use crate::fit::{FitError, PUBLISHED_START, Sample, Variant, fit_variant};
 use crate::metrics::{Errors, errors};
 use crate::model::{FlopConvention, KernelTerm, Objective};
-use crate::table::{Column, Table};
+use crate::table::{Format, Table};
 
 /// How many folds [`LeaveOut::Fold`] makes.
 pub const FOLDS: u64 = 10;
@@ -193,29 +193,32 @@ impl CrossValidation {
             LeaveOut::Series => "series",
             LeaveOut::Fold => "tenths",
         };
-        let mut table = Table::new(
-            format!("Predictions of left-out {what}, fitted on the rest"),
-            [
-                Column::text("objective", "objective"),
-                Column::text("constant", "T₀"),
-                Column::text("left_out", "left out"),
-                Column::number("n", "n", ""),
-                Column::number("rmse_ms", "RMSE", "ms"),
-                Column::number("mape_percent", "MAPE", "%"),
-                Column::number("bias_ms", "bias", "ms"),
-            ],
-        );
-        for variant in &self.variants {
-            table.push(row(variant, "all", variant.errors.as_ref()));
-        }
+        let mut rows: Vec<(&VariantErrors, &str, Option<&Errors>)> = Vec::new();
+        rows.extend(self.variants.iter().map(|variant| (variant, "all", variant.errors.as_ref())));
         let parts = |variant: &VariantErrors| variant.parts.len();
         for index in 0..self.variants.iter().map(parts).max().unwrap_or(0) {
             for variant in &self.variants {
                 let PartErrors { left_out, errors } = &variant.parts[index];
-                table.push(row(variant, left_out, errors.as_ref()));
+                rows.push((variant, left_out, errors.as_ref()));
             }
         }
-        table.set_provenance(&self.provenance);
+        let title = format!("Predictions of left-out {what}, fitted on the rest");
+        let mut table = Table::with_rows(title, &rows)
+            .text("objective", |(variant, ..)| variant.objective)
+            .text(("constant", "T₀"), |(variant, ..)| if variant.constant { "yes" } else { "no" })
+            .text(("left_out", "left out"), |(_, left_out, _)| left_out)
+            .number("n", Format::Exact, |(.., errors)| Some(errors.as_ref()?.n as f64))
+            .number(("rmse_ms", "RMSE (ms)"), Format::Decimals(4), |(.., errors)| {
+                Some(errors.as_ref()?.rmse_ms)
+            })
+            .number(("mape_percent", "MAPE (%)"), Format::Decimals(2), |(.., errors)| {
+                Some(errors.as_ref()?.mape_percent)
+            })
+            .number(("bias_ms", "bias (ms)"), Format::Signed(4), |(.., errors)| {
+                Some(errors.as_ref()?.bias_ms)
+            })
+            .build()
+            .with_provenance(&self.provenance);
         table.note(format!("S_K = {}, FLOPs = {}", self.s_k.formula(), self.flops));
         table.note("`absolute` without T₀ is the published form");
         if let Some(variant) = self.variants.iter().find(|variant| variant.not_predicted > 0) {
@@ -227,19 +230,6 @@ impl CrossValidation {
         }
         table
     }
-}
-
-fn row(variant: &VariantErrors, left_out: &str, errors: Option<&Errors>) -> [String; 7] {
-    let number = |value: fn(&Errors) -> String| errors.map_or_else(String::new, value);
-    [
-        variant.objective.to_string(),
-        if variant.constant { "yes" } else { "no" }.to_owned(),
-        left_out.to_owned(),
-        number(|e| e.n.to_string()),
-        number(|e| format!("{:.4}", e.rmse_ms)),
-        number(|e| format!("{:.2}", e.mape_percent)),
-        number(|e| format!("{:+.4}", e.bias_ms)),
-    ]
 }
 
 #[cfg(test)]

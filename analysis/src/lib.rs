@@ -7,6 +7,7 @@ pub mod criterion_json;
 pub mod crossvalidate;
 pub mod dataset;
 pub mod fit;
+pub mod grouping;
 pub mod history;
 pub mod import;
 pub mod metrics;

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::dataset::{Dataset, Observation, Provenance};
 use crate::model::{Coefficients, FlopConvention, KernelTerm};
-use crate::table::{Column, Table};
+use crate::table::{Format, Table};
 
 /// Errors of estimates against measurements, each over `n` configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -215,27 +215,31 @@ fn grouped(
 impl Evaluation {
     /// One row per experiment and line, and one overall.
     pub fn table(&self) -> Table {
-        let mut table = Table::new(
-            format!("Estimates against measurements, coefficients: {}", self.coefficients),
-            [
-                Column::text("experiment", "experiment"),
-                Column::text("series", "series"),
-                Column::number("n", "n", ""),
-                Column::number("rmse_ms", "RMSE", "ms"),
-                Column::number("nrmse_range_percent", "NRMSE by range", "%"),
-                Column::number("mape_percent", "MAPE", "%"),
-                Column::number("bias_ms", "bias", "ms"),
-            ],
-        );
-        table.push(row("all", "all", &self.overall));
+        let mut rows = vec![("all", "all", &self.overall)];
         for experiment in &self.per_experiment {
-            table.push(row(&experiment.experiment, "all", &experiment.errors));
+            rows.push((&experiment.experiment, "all", &experiment.errors));
             for line in self.per_series.iter().filter(|l| l.experiment == experiment.experiment) {
                 let series = line.series.as_deref().unwrap_or_default();
-                table.push(row(&line.experiment, series, &line.errors));
+                rows.push((&line.experiment, series, &line.errors));
             }
         }
-        table.set_provenance(&self.provenance);
+        let title = format!("Estimates against measurements, coefficients: {}", self.coefficients);
+        let mut table = Table::with_rows(title, &rows)
+            .text("experiment", |(experiment, ..)| experiment)
+            .text("series", |(_, series, _)| series)
+            .count("n", |(.., errors)| errors.n)
+            .number(("rmse_ms", "RMSE (ms)"), Format::Decimals(4), |(.., errors)| errors.rmse_ms)
+            .number(
+                ("nrmse_range_percent", "NRMSE by range (%)"),
+                Format::Decimals(2),
+                |(.., errors)| errors.nrmse_range_percent,
+            )
+            .number(("mape_percent", "MAPE (%)"), Format::Decimals(2), |(.., errors)| {
+                errors.mape_percent
+            })
+            .number(("bias_ms", "bias (ms)"), Format::Signed(4), |(.., errors)| errors.bias_ms)
+            .build()
+            .with_provenance(&self.provenance);
         table.note(format!("S_K = {}, FLOPs = {}", self.s_k.formula(), self.flops));
         table.note(
             "NRMSE: RMSE ÷ (largest − smallest measured); bias: mean of estimate − measured, above \
@@ -253,18 +257,6 @@ impl Evaluation {
         }
         table
     }
-}
-
-fn row(experiment: &str, series: &str, errors: &Errors) -> Vec<String> {
-    vec![
-        experiment.to_owned(),
-        series.to_owned(),
-        errors.n.to_string(),
-        format!("{:.4}", errors.rmse_ms),
-        errors.nrmse_range_percent.map_or_else(String::new, |percent| format!("{percent:.2}")),
-        format!("{:.2}", errors.mape_percent),
-        format!("{:+.4}", errors.bias_ms),
-    ]
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use serde::Serialize;
 
-use crate::table::{Column, Table};
+use crate::table::Table;
 
 /// One configuration, as listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,33 +57,18 @@ pub fn list(experiments: &[Experiment], resolution: Resolution) -> Vec<Listed> {
 /// The list as a table, with each experiment's question below it.
 pub fn table(experiments: &[Experiment], resolution: Resolution) -> Table {
     let listed = list(experiments, resolution);
-    let mut table = Table::new(
-        format!("{} configurations at {resolution} resolution", listed.len()),
-        [
-            Column::text("experiment", "experiment"),
-            Column::text("series", "series"),
-            Column::text("id", "id"),
-            Column::number("height", "height", ""),
-            Column::number("width", "width", ""),
-            Column::number("in_channels", "in_channels", ""),
-            Column::number("out_channels", "out_channels", ""),
-            Column::number("kernel", "kernel", ""),
-            Column::number("macs", "macs", ""),
-        ],
-    );
-    for row in &listed {
-        table.push([
-            row.experiment.to_string(),
-            row.series.clone(),
-            row.id.clone(),
-            row.height.to_string(),
-            row.width.to_string(),
-            row.in_channels.to_string(),
-            row.out_channels.to_string(),
-            row.kernel.to_string(),
-            row.macs.to_string(),
-        ]);
-    }
+    let title = format!("{} configurations at {resolution} resolution", listed.len());
+    let mut table = Table::with_rows(title, &listed)
+        .text("experiment", |row| row.experiment)
+        .text("series", |row| &row.series)
+        .text("id", |row| &row.id)
+        .count("height", |row| row.height)
+        .count("width", |row| row.width)
+        .count("in_channels", |row| row.in_channels)
+        .count("out_channels", |row| row.out_channels)
+        .count("kernel", |row| row.kernel)
+        .count("macs", |row| row.macs)
+        .build();
     for experiment in experiments {
         let x = experiment.variable.label;
         table.note(format!("{experiment}, against {x}: {}", experiment.question));

@@ -1,29 +1,45 @@
 //! Tables as data, and as text, Markdown and CSV. Nothing is computed here.
+//!
+//! A column is declared once, with its heading, its format and the value that it takes from a row:
+//!
+//! ```
+//! use alpha_flops_analysis::table::{Format, Table};
+//!
+//! let errors = [("A", 27, 8.701), ("B", 120, 3.804)];
+//! let table = Table::with_rows("Errors by experiment", &errors)
+//!     .text("experiment", |row| row.0)
+//!     .count("n", |row| row.1)
+//!     .number(("rmse_ms", "RMSE (ms)"), Format::Decimals(2), |row| row.2)
+//!     .build();
+//! assert_eq!(table.to_csv(), "experiment,n,rmse_ms\nA,27,8.70\nB,120,3.80\n");
+//! ```
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use crate::dataset::Provenance;
 
-/// Which side of its column a cell keeps to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alignment {
-    /// Words.
-    Left,
-    /// Numbers.
-    Right,
+/// What stands above a column: a title for people with its unit in parentheses, and a key for CSV
+/// with its unit as a suffix.
+///
+/// A single text is both; a pair is `(key, title)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heading {
+    key: String,
+    title: String,
 }
 
-/// One column.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
-    /// Stable name for CSV, with the unit in it: `rmse_ms`.
-    pub key: String,
-    /// Heading for people, without the unit: `RMSE`.
-    pub title: String,
-    /// Unit, or empty.
-    pub unit: String,
-    /// Which side cells keep to.
-    pub alignment: Alignment,
+/// How a number is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// With as many digits as tell it from all other numbers.
+    Exact,
+    /// With so many decimals.
+    Decimals(usize),
+    /// The same, with a sign above 0, too.
+    Signed(usize),
+    /// With so many significant digits and no zeros at the end, see [`rounded`].
+    Digits(i32),
 }
 
 /// A table with its title, notes and provenance.
@@ -31,37 +47,117 @@ pub struct Column {
 pub struct Table {
     title: String,
     columns: Vec<Column>,
-    rows: Vec<Vec<String>>,
     provenance: Option<Provenance>,
     notes: Vec<String>,
 }
 
+/// A table under construction: it has its rows, and gets its columns.
+#[derive(Debug)]
+pub struct Columns<'r, R> {
+    rows: &'r [R],
+    table: Table,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Column {
+    heading: Heading,
+    alignment: Alignment,
+    /// One a row; `None` where there is no value.
+    cells: Vec<Option<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Alignment {
+    Left,
+    Right,
+}
+
+impl From<&str> for Heading {
+    fn from(text: &str) -> Self {
+        (text, text).into()
+    }
+}
+
+impl From<(&str, &str)> for Heading {
+    fn from((key, title): (&str, &str)) -> Self {
+        Self { key: key.to_owned(), title: title.to_owned() }
+    }
+}
+
+impl Format {
+    fn apply(self, value: f64) -> String {
+        match self {
+            Self::Exact => value.to_string(),
+            Self::Decimals(decimals) => format!("{value:.decimals$}"),
+            Self::Signed(decimals) => format!("{value:+.decimals$}"),
+            Self::Digits(digits) => rounded(value, digits),
+        }
+    }
+}
+
+impl<'r, R> Columns<'r, R> {
+    /// Words, aligned to the left.
+    pub fn text<T: Display>(self, heading: impl Into<Heading>, value: impl Fn(&'r R) -> T) -> Self {
+        self.column(heading, Alignment::Left, |row| Some(value(row).to_string()))
+    }
+
+    /// Whole numbers.
+    pub fn count<T: Display>(
+        self,
+        heading: impl Into<Heading>,
+        value: impl Fn(&'r R) -> T,
+    ) -> Self {
+        self.column(heading, Alignment::Right, |row| Some(value(row).to_string()))
+    }
+
+    /// Numbers, all in one format; a missing one is `–` for people and empty in CSV.
+    pub fn number<N: Into<Option<f64>>>(
+        self,
+        heading: impl Into<Heading>,
+        format: Format,
+        value: impl Fn(&'r R) -> N,
+    ) -> Self {
+        self.column(heading, Alignment::Right, |row| {
+            value(row).into().map(|number| format.apply(number))
+        })
+    }
+
+    /// Numbers that are written by hand: intervals, errors, times in units of their own.
+    pub fn written<T: Into<Option<String>>>(
+        self,
+        heading: impl Into<Heading>,
+        value: impl Fn(&'r R) -> T,
+    ) -> Self {
+        self.column(heading, Alignment::Right, |row| value(row).into())
+    }
+
+    fn column(
+        mut self,
+        heading: impl Into<Heading>,
+        alignment: Alignment,
+        cell: impl Fn(&'r R) -> Option<String>,
+    ) -> Self {
+        let cells = self.rows.iter().map(cell).collect();
+        self.table.columns.push(Column { heading: heading.into(), alignment, cells });
+        self
+    }
+
+    /// The table with the columns so far.
+    pub fn build(self) -> Table {
+        self.table
+    }
+}
+
 impl Column {
-    /// A column of words.
-    pub fn text(key: &str, title: &str) -> Self {
-        Self {
-            key: key.into(),
-            title: title.into(),
-            unit: String::new(),
-            alignment: Alignment::Left,
-        }
+    /// A row's cell for people.
+    fn shown(&self, row: usize) -> &str {
+        self.cells[row].as_deref().unwrap_or("–")
     }
 
-    /// A column of numbers in `unit` (empty for counts and ratios).
-    pub fn number(key: &str, title: &str, unit: &str) -> Self {
-        Self {
-            key: key.into(),
-            title: title.into(),
-            unit: unit.into(),
-            alignment: Alignment::Right,
-        }
-    }
-
-    fn heading(&self) -> String {
-        match self.unit.as_str() {
-            "" => self.title.clone(),
-            unit => format!("{} ({unit})", self.title),
-        }
+    fn width(&self) -> usize {
+        let cells = (0..self.cells.len()).map(|row| self.shown(row));
+        let all = cells.chain([self.heading.title.as_str()]);
+        all.map(|text| text.chars().count()).max().unwrap_or(0)
     }
 
     fn pad(&self, text: &str, width: usize) -> String {
@@ -75,23 +171,17 @@ impl Column {
 }
 
 impl Table {
-    /// A table without rows.
-    pub fn new(title: impl Into<String>, columns: impl IntoIterator<Item = Column>) -> Self {
-        Self {
-            title: title.into(),
-            columns: columns.into_iter().collect(),
-            rows: Vec::new(),
-            provenance: None,
-            notes: Vec::new(),
-        }
+    /// A table of these rows, still without columns.
+    pub fn with_rows<R>(title: impl Into<String>, rows: &[R]) -> Columns<'_, R> {
+        let table =
+            Self { title: title.into(), columns: Vec::new(), provenance: None, notes: Vec::new() };
+        Columns { rows, table }
     }
 
-    /// Adds a row; missing cells stay empty, and cells beyond the last column are dropped.
-    pub fn push(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
-        let mut row: Vec<String> = cells.into_iter().map(Into::into).collect();
-        debug_assert_eq!(row.len(), self.columns.len(), "a row of `{}`", self.title);
-        row.resize(self.columns.len(), String::new());
-        self.rows.push(row);
+    /// States where the numbers come from: a line under the table, and columns of the CSV.
+    pub fn with_provenance(mut self, provenance: &Provenance) -> Self {
+        self.provenance = Some(provenance.clone());
+        self
     }
 
     /// Adds a line under the table.
@@ -99,38 +189,29 @@ impl Table {
         self.notes.push(note.into());
     }
 
-    /// States where the numbers come from: a line under the table, and columns of the CSV.
-    pub fn set_provenance(&mut self, provenance: &Provenance) {
-        self.provenance = Some(provenance.clone());
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.height() == 0
     }
 
-    /// The title.
-    pub fn title(&self) -> &str {
-        &self.title
-    }
-
-    /// The columns.
-    pub fn columns(&self) -> &[Column] {
-        &self.columns
-    }
-
-    /// The rows, each as long as the columns.
-    pub fn rows(&self) -> &[Vec<String>] {
-        &self.rows
+    fn height(&self) -> usize {
+        self.columns.first().map_or(0, |column| column.cells.len())
     }
 
     /// Aligned text: title, heading, rule, rows, provenance, notes.
     pub fn to_text(&self) -> String {
-        let widths = self.widths();
-        let line = |cells: &[String]| {
-            let cells = self.columns.iter().zip(cells).zip(&widths);
-            let padded: Vec<_> = cells.map(|((c, text), width)| c.pad(text, *width)).collect();
+        let widths: Vec<usize> = self.columns.iter().map(Column::width).collect();
+        let line = |cell: &dyn Fn(&Column) -> String| {
+            let cells = self.columns.iter().zip(&widths);
+            let padded: Vec<_> =
+                cells.map(|(column, width)| column.pad(&cell(column), *width)).collect();
             format!("{}\n", padded.join("  ").trim_end())
         };
         let rule = widths.iter().map(|width| "─".repeat(*width)).collect::<Vec<_>>().join("  ");
-        let mut text = format!("{}\n\n{}{rule}\n", self.title, line(&self.headings()));
-        for row in &self.rows {
-            text += &line(row);
+        let headings = line(&|column| column.heading.title.clone());
+        let mut text = format!("{}\n\n{headings}{rule}\n", self.title);
+        for row in 0..self.height() {
+            text += &line(&|column| column.shown(row).to_owned());
         }
         if self.provenance.is_some() || !self.notes.is_empty() {
             text.push('\n');
@@ -148,8 +229,9 @@ impl Table {
     /// A Markdown (GitHub) table with its title as a bold line and the rest as a list. Versions
     /// are left to the document around it.
     pub fn to_markdown(&self) -> String {
-        let line = |cells: &[String]| {
-            let cells: Vec<_> = cells.iter().map(|cell| escape_markdown(cell)).collect();
+        let line = |cell: &dyn Fn(&Column) -> String| {
+            let cells: Vec<_> =
+                self.columns.iter().map(|column| escape_markdown(&cell(column))).collect();
             format!("| {} |\n", cells.join(" | "))
         };
         let rule = self.columns.iter().map(|column| match column.alignment {
@@ -157,19 +239,18 @@ impl Table {
             Alignment::Right => "---:",
         });
         let mut text = format!("**{}**\n\n", escape_markdown(&self.title));
-        text += &line(&self.headings());
+        text += &line(&|column| column.heading.title.clone());
         text += &format!("|{}|\n", rule.collect::<Vec<_>>().join("|"));
-        for row in &self.rows {
-            text += &line(row);
+        for row in 0..self.height() {
+            text += &line(&|column| column.shown(row).to_owned());
         }
-        if self.provenance.is_some() || !self.notes.is_empty() {
+        let provenance = self.provenance.iter().map(Provenance::line);
+        let below: Vec<String> = provenance.chain(self.notes.iter().cloned()).collect();
+        if !below.is_empty() {
             text.push('\n');
         }
-        if let Some(provenance) = &self.provenance {
-            text += &format!("- {}\n", escape_markdown(&provenance.line()));
-        }
-        for note in &self.notes {
-            text += &format!("- {}\n", escape_markdown(note));
+        for line in below {
+            text += &format!("- {}\n", escape_markdown(&line));
         }
         text
     }
@@ -177,7 +258,6 @@ impl Table {
     /// CSV with the columns' keys as header and the provenance repeated in every row; title and
     /// notes have no place in it.
     pub fn to_csv(&self) -> String {
-        let keys = self.columns.iter().map(|column| column.key.as_str());
         let provenance = self.provenance.as_ref().map_or_else(Vec::new, |p| {
             vec![
                 ("source", p.source.as_str()),
@@ -187,26 +267,14 @@ impl Table {
                 ("protocol", &p.protocol),
             ]
         });
+        let keys = self.columns.iter().map(|column| column.heading.key.as_str());
         let mut text = csv_line(keys.chain(provenance.iter().map(|(name, _)| *name)));
-        for row in &self.rows {
-            let cells = row.iter().map(String::as_str);
+        for row in 0..self.height() {
+            let cells =
+                self.columns.iter().map(|column| column.cells[row].as_deref().unwrap_or(""));
             text += &csv_line(cells.chain(provenance.iter().map(|(_, value)| *value)));
         }
         text
-    }
-
-    fn headings(&self) -> Vec<String> {
-        self.columns.iter().map(Column::heading).collect()
-    }
-
-    fn widths(&self) -> Vec<usize> {
-        let mut widths: Vec<_> = self.headings().iter().map(|text| text.chars().count()).collect();
-        for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
-            }
-        }
-        widths
     }
 }
 
@@ -288,19 +356,19 @@ mod tests {
     use super::*;
 
     fn example() -> Table {
-        let mut table = Table::new(
-            "Parameters | by group",
-            [Column::text("series", "series"), Column::number("time_us", "β·time", "µs")],
-        );
-        table.push(["H×W = 2×2", "1.5"]);
-        table.push(["C, \"quoted\"", "1234.25"]);
-        table.set_provenance(&Provenance {
+        let rows = [("H×W = 2×2", Some(1.5)), ("C, \"quoted\"", Some(1234.25)), ("K", None)];
+        let provenance = Provenance {
             source: "a test".into(),
             backend: "cpu".into(),
             device: "two cores".into(),
             versions: "unknown".into(),
             protocol: "latency-warm".into(),
-        });
+        };
+        let mut table = Table::with_rows("Parameters | by group", &rows)
+            .text("series", |row| row.0)
+            .number(("time_us", "β·time (µs)"), Format::Exact, |row| row.1)
+            .build()
+            .with_provenance(&provenance);
         table.note("a|b");
         table
     }
@@ -314,6 +382,7 @@ mod tests {
         ───────────  ───────────
         H×W = 2×2            1.5
         C, "quoted"      1234.25
+        K                      –
 
         measured: two cores (cpu) · latency-warm · a test
         versions: unknown
@@ -330,10 +399,21 @@ mod tests {
         |---|---:|
         | H×W = 2×2 | 1.5 |
         | C, "quoted" | 1234.25 |
+        | K | – |
 
         - two cores (cpu) · latency-warm · a test
         - a\|b
         "#);
+    }
+
+    #[test]
+    fn what_is_missing_is_empty_in_csv() {
+        let csv = example().to_csv();
+        assert_eq!(
+            csv.lines().next().unwrap(),
+            "series,time_us,source,backend,device,versions,protocol"
+        );
+        assert_eq!(csv.lines().last().unwrap(), "K,,a test,cpu,two cores,unknown,latency-warm");
     }
 
     #[test]
@@ -376,10 +456,10 @@ mod tests {
         fn csv_reads_back_cell_for_cell(
             rows in prop::collection::vec(prop::collection::vec("[a-z,\"\n×β ]{0,8}", 2), 0..6)
         ) {
-            let mut table = Table::new("t", [Column::text("a", "A"), Column::text("b", "B")]);
-            for row in &rows {
-                table.push(row.clone());
-            }
+            let table = Table::with_rows("t", &rows)
+                .text(("a", "A"), |row| &row[0])
+                .text(("b", "B"), |row| &row[1])
+                .build();
             let csv = table.to_csv();
             let mut reader = csv::Reader::from_reader(csv.as_bytes());
             prop_assert_eq!(reader.headers().unwrap(), vec!["a", "b"]);

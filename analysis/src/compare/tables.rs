@@ -3,7 +3,7 @@
 use super::judge::Verdict;
 use super::{Change, Comparison, Effect, GroupChange, Method, NotCompared};
 use crate::circumstances::Difference;
-use crate::table::{Column, Table, wrapped};
+use crate::table::{Columns, Format, Table, wrapped};
 use alpha_flops::units::Nanoseconds;
 
 /// Rows of the longest lists in a summary.
@@ -55,63 +55,32 @@ impl Comparison {
 
     /// One row a configuration compared, with the groups' rows first.
     pub fn to_csv(&self) -> String {
-        let mut table = Table::new(
-            "comparison",
-            [
-                Column::text("experiment", "experiment"),
-                Column::text("series", "series"),
-                Column::text("id", "id"),
-                Column::number("x", "x", ""),
-                Column::number("configurations", "configurations", ""),
-                Column::number("median_before_ns", "median before", "ns"),
-                Column::number("median_after_ns", "median after", "ns"),
-                Column::number("ratio", "ratio", ""),
-                Column::number("ratio_low", "low", ""),
-                Column::number("ratio_high", "high", ""),
-                Column::number("p_different", "p", ""),
-                Column::text("verdict", "verdict"),
-                Column::text("beyond_threshold", "beyond the threshold"),
-                Column::text("cause", "cause"),
-                Column::text("runs_before", "runs before"),
-                Column::text("runs_after", "runs after"),
-                Column::text("versions_before", "versions before"),
-            ],
-        );
         let [before, after] = &self.sides;
-        let origin =
-            [before.runs.join(" "), after.runs.join(" "), before.provenance.versions.clone()];
-        for group in &self.groups {
-            let place = [group.experiment.clone(), group.series.clone().unwrap_or_default()];
-            let size = group.configurations.to_string();
-            let blank = String::new;
-            let measured = [blank(), blank(), size, blank(), blank()];
-            let effect = effect_cells(&group.effect);
-            table.push(
-                place
-                    .into_iter()
-                    .chain(measured)
-                    .chain(effect)
-                    .chain([blank()])
-                    .chain(origin.clone()),
-            );
-        }
-        for change in &self.configurations {
-            let place = [change.experiment.clone(), change.series.clone()];
-            let [median_before, median_after] = change.median_ns.map(|ns| ns.to_string());
-            let measured =
-                [change.id.clone(), change.x.to_string(), "1".into(), median_before, median_after];
-            let effect = effect_cells(&change.effect);
-            table.push(
-                place
-                    .into_iter()
-                    .chain(measured)
-                    .chain(effect)
-                    .chain([causes(change)])
-                    .chain(origin.clone()),
-            );
-        }
-        table.set_provenance(&after.provenance);
-        table.to_csv()
+        let groups = self.groups.iter().map(CsvRow::from);
+        let rows: Vec<CsvRow<'_>> =
+            groups.chain(self.configurations.iter().map(CsvRow::from)).collect();
+        let interval = |row: &CsvRow<'_>, end: usize| Some(row.effect.interval?[end]);
+        Table::with_rows("comparison", &rows)
+            .text("experiment", |row| row.experiment)
+            .text("series", |row| row.series)
+            .text("id", |row| row.id)
+            .number("x", Format::Exact, |row| row.x)
+            .count("configurations", |row| row.configurations)
+            .number("median_before_ns", Format::Exact, |row| Some(row.median_ns?[0]))
+            .number("median_after_ns", Format::Exact, |row| Some(row.median_ns?[1]))
+            .number("ratio", Format::Exact, |row| row.effect.ratio)
+            .number("ratio_low", Format::Exact, |row| interval(row, 0))
+            .number("ratio_high", Format::Exact, |row| interval(row, 1))
+            .number("p_different", Format::Exact, |row| row.effect.p_different)
+            .text("verdict", |row| row.effect.verdict.name())
+            .text("beyond_threshold", |row| row.effect.beyond_threshold)
+            .text("cause", |row| &row.cause)
+            .text("runs_before", |_| before.runs.join(" "))
+            .text("runs_after", |_| after.runs.join(" "))
+            .text("versions_before", |_| &before.provenance.versions)
+            .build()
+            .with_provenance(&after.provenance)
+            .to_csv()
     }
 
     /// Whether something is slower, in a few words.
@@ -226,62 +195,100 @@ impl Comparison {
     }
 
     fn verdicts(&self) -> Table {
-        let mut table = Table::new(
-            "Configurations by verdict",
-            [
-                Column::text("verdict", "verdict"),
-                Column::number("configurations", "configurations", ""),
-                Column::number("beyond", &format!("beyond {}", percent_of(self.threshold)), ""),
-            ],
-        );
         let candidates = self.method == Method::WithinRuns;
         let of_method = |verdict: &Verdict| match verdict {
             Verdict::Undecided => true,
             Verdict::CandidateSlower | Verdict::CandidateFaster => candidates,
             Verdict::Slower | Verdict::Faster | Verdict::Same => !candidates,
         };
-        for verdict in VERDICTS.into_iter().filter(of_method) {
-            let of = || self.configurations.iter().filter(|c| c.effect.verdict == verdict);
-            let beyond = of().filter(|c| c.effect.beyond_threshold).count();
-            table.push([verdict.name().to_owned(), of().count().to_string(), beyond.to_string()]);
-        }
-        table
+        let verdicts: Vec<Verdict> = VERDICTS.into_iter().filter(of_method).collect();
+        let of = |verdict: &Verdict| {
+            let verdict = *verdict;
+            self.configurations.iter().map(|c| &c.effect).filter(move |e| e.verdict == verdict)
+        };
+        let beyond = format!("beyond {}", percent_of(self.threshold));
+        Table::with_rows("Configurations by verdict", &verdicts)
+            .text("verdict", |verdict| verdict.name())
+            .count("configurations", |verdict| of(verdict).count())
+            .count(("beyond", beyond.as_str()), |verdict| {
+                of(verdict).filter(|effect| effect.beyond_threshold).count()
+            })
+            .build()
     }
 
     /// All and each experiment; and each series that is shown to have changed.
     fn experiments(&self) -> Table {
-        let mut table = Table::new(
-            "Groups: geometric mean of their configurations' ratios",
-            [
-                Column::text("group", "group"),
-                Column::number("n", "n", ""),
-                Column::number("change_percent", "change", "%"),
-                Column::number("interval_percent", "95% interval", "%"),
-                Column::text("verdict", "verdict"),
-            ],
-        );
         let is_shown =
             |group: &&GroupChange| group.series.is_none() || group.effect.verdict.is_change();
-        for group in self.groups.iter().filter(is_shown) {
-            let name = match &group.series {
-                Some(series) => format!("{}, {series}", group.experiment),
-                None => group.experiment.clone(),
-            };
-            table.push([
-                name,
-                group.configurations.to_string(),
-                change_of(group.effect.ratio),
-                interval_of(&group.effect),
-                group.effect.verdict.name().to_owned(),
-            ]);
-        }
-        let series = self.groups.iter().filter(|group| group.series.is_some());
-        let unchanged = series.filter(|group| !group.effect.verdict.is_change()).count();
+        let shown: Vec<&GroupChange> = self.groups.iter().filter(is_shown).collect();
+        let groups =
+            Table::with_rows("Groups: geometric mean of their configurations' ratios", &shown)
+                .text("group", |group| match &group.series {
+                    Some(series) => format!("{}, {series}", group.experiment),
+                    None => group.experiment.clone(),
+                })
+                .count("n", |group| group.configurations);
+        let mut table = with_change(groups, |group| &group.effect)
+            .text("verdict", |group| group.effect.verdict.name())
+            .build();
+        let unchanged = self.groups.len() - shown.len();
         if unchanged > 0 {
             table.note(format!("{unchanged} series without a shown change are left out"));
         }
         table
     }
+}
+
+/// A row of the CSV: a group or a configuration.
+struct CsvRow<'a> {
+    experiment: &'a str,
+    series: &'a str,
+    id: &'a str,
+    x: Option<f64>,
+    configurations: usize,
+    median_ns: Option<[f64; 2]>,
+    effect: &'a Effect,
+    cause: String,
+}
+
+impl<'a> From<&'a GroupChange> for CsvRow<'a> {
+    fn from(group: &'a GroupChange) -> Self {
+        Self {
+            experiment: &group.experiment,
+            series: group.series.as_deref().unwrap_or_default(),
+            id: "",
+            x: None,
+            configurations: group.configurations,
+            median_ns: None,
+            effect: &group.effect,
+            cause: String::new(),
+        }
+    }
+}
+
+impl<'a> From<&'a Change> for CsvRow<'a> {
+    fn from(change: &'a Change) -> Self {
+        Self {
+            experiment: &change.experiment,
+            series: &change.series,
+            id: &change.id,
+            x: Some(change.x),
+            configurations: 1,
+            median_ns: Some(change.median_ns),
+            effect: &change.effect,
+            cause: causes(change),
+        }
+    }
+}
+
+/// The columns for people of a ratio.
+fn with_change<'r, R>(
+    columns: Columns<'r, R>,
+    effect: impl Fn(&'r R) -> &'r Effect,
+) -> Columns<'r, R> {
+    columns
+        .written("change (%)", |row| change_of(effect(row).ratio))
+        .written("95% interval (%)", |row| interval_of(effect(row)))
 }
 
 fn most_changed(changed: &[&Change], slower: bool) -> Option<Table> {
@@ -297,30 +304,17 @@ fn most_changed(changed: &[&Change], slower: bool) -> Option<Table> {
     // a column that says the same in every row would only make the table wide
     let cause = causes(shown[0]);
     let is_shared = shown.iter().all(|change| causes(change) == cause);
-    let mut columns = vec![
-        Column::text("id", "configuration"),
-        Column::number("before", "before", ""),
-        Column::number("after", "after", ""),
-        Column::number("change_percent", "change", "%"),
-        Column::number("interval_percent", "95% interval", "%"),
-    ];
-    columns.extend((!is_shared).then(|| Column::text("cause", "cause")));
-    let mut table = Table::new(title, columns);
-    for change in shown {
-        let [before, after] = change.median_ns.map(|ns| Nanoseconds(ns).to_string());
-        let mut cells = vec![
-            change.id.clone(),
-            before,
-            after,
-            change_of(change.effect.ratio),
-            interval_of(&change.effect),
-        ];
-        cells.extend((!is_shared).then(|| causes(change)));
-        table.push(cells);
+    let median = |change: &Change, side: usize| Nanoseconds(change.median_ns[side]).to_string();
+    let columns = Table::with_rows(title, shown)
+        .text("configuration", |change| &change.id)
+        .written("before", |change| median(change, 0))
+        .written("after", |change| median(change, 1));
+    let columns = with_change(columns, |change| &change.effect);
+    if !is_shared {
+        return Some(columns.text("cause", |change| causes(change)).build());
     }
-    if is_shared {
-        table.note(format!("cause, of each: {cause}"));
-    }
+    let mut table = columns.build();
+    table.note(format!("cause, of each: {cause}"));
     Some(table)
 }
 
@@ -328,19 +322,13 @@ fn not_compared(rows: &[NotCompared]) -> Option<Table> {
     let mut lost: Vec<&NotCompared> = rows.iter().collect();
     lost.sort_by_key(|not| !not.lost);
     let first = lost.first()?;
-    let mut table = Table::new(
-        format!("Not compared: {}", rows.len()),
-        [
-            Column::text("id", "configuration"),
-            Column::number("before", "runs before", ""),
-            Column::number("after", "runs after", ""),
-            Column::text("reason", "reason"),
-        ],
-    );
-    for not in lost.iter().take(WORST) {
-        let [before, after] = not.measured.map(|n| n.to_string());
-        table.push([not.id.clone(), before, after, not.reason.clone()]);
-    }
+    let shown = &lost[..lost.len().min(WORST)];
+    let mut table = Table::with_rows(format!("Not compared: {}", rows.len()), shown)
+        .text("configuration", |not| &not.id)
+        .count("runs before", |not| not.measured[0])
+        .count("runs after", |not| not.measured[1])
+        .text("reason", |not| &not.reason)
+        .build();
     if rows.len() > WORST {
         table.note(format!("{} more", rows.len() - WORST));
     }
@@ -385,18 +373,6 @@ impl Method {
             ),
         }
     }
-}
-
-fn effect_cells(effect: &Effect) -> [String; 6] {
-    let or_empty = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
-    [
-        effect.ratio.to_string(),
-        or_empty(effect.interval.map(|interval| interval[0])),
-        or_empty(effect.interval.map(|interval| interval[1])),
-        or_empty(effect.p_different),
-        effect.verdict.name().to_owned(),
-        effect.beyond_threshold.to_string(),
-    ]
 }
 
 fn causes(change: &Change) -> String {

@@ -68,7 +68,7 @@ use super::sample::GroupSample;
 use super::variant::{Position, VariantProblem};
 use super::{Fit, GroupFit, Sample};
 use crate::model::KernelGroup;
-use crate::table::{Column, Table, rounded};
+use crate::table::{Format, Table, rounded};
 
 /// Low and high end.
 pub type Interval = [f64; 2];
@@ -308,33 +308,18 @@ fn believe(row: &Intervals, scattered: bool, at_bound: bool) -> (Method, &'stati
 
 /// A row per parameter.
 pub fn table(fit: &Fit, intervals: &[Intervals]) -> Table {
-    let mut table = Table::new(
-        "95% intervals of the fitted parameters",
-        [
-            Column::text("group", "group"),
-            Column::text("parameter", "parameter"),
-            Column::number("estimate", "estimate", ""),
-            Column::number("asymptotic", "asymptotic", ""),
-            Column::number("profile", "profile", ""),
-            Column::number("bootstrap", "bootstrap", ""),
-            Column::text("believed", "believed"),
-        ],
-    );
     let ends = |[low, high]: Interval| format!("{} … {}", rounded(low, 4), rounded(high, 4));
-    let absent = |interval: Option<Interval>| interval.map_or_else(String::new, ends);
-    for row in intervals {
-        table.push([
-            row.group.to_string(),
-            row.parameter.to_owned(),
-            rounded(row.estimate, 5),
-            absent(row.asymptotic),
-            ends(row.profile),
-            absent(row.bootstrap),
-            row.believed.to_string(),
-        ]);
-    }
+    let mut table = Table::with_rows("95% intervals of the fitted parameters", intervals)
+        .text("group", |row| row.group)
+        .text("parameter", |row| row.parameter)
+        .number("estimate", Format::Digits(5), |row| row.estimate)
+        .written("asymptotic", |row| row.asymptotic.map(ends))
+        .written("profile", |row| ends(row.profile))
+        .written("bootstrap", |row| row.bootstrap.map(ends))
+        .text("believed", |row| row.believed)
+        .build();
     if let Some(fitted_on) = &fit.coefficients.fitted_on {
-        table.set_provenance(&fitted_on.provenance);
+        table = table.with_provenance(&fitted_on.provenance);
     }
     let mut reasons: Vec<(Method, &str)> = Vec::new();
     for reason in intervals.iter().map(|row| (row.believed, row.reason)) {

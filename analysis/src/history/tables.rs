@@ -5,7 +5,8 @@ use std::fmt::Display;
 use jiff::Timestamp;
 
 use super::{History, HistoryRun, Ratio, Step, Steps, Timeline, Trend};
-use crate::table::{Column, Table};
+use crate::grouping::distinct;
+use crate::table::{Columns, Format, Table};
 
 impl History {
     /// Tables of every timeline, each with what it was measured by.
@@ -34,9 +35,8 @@ impl Timeline {
     }
 
     /// A table that says where its numbers come from, and first of all if they are none.
-    fn table(&self, title: String, columns: impl IntoIterator<Item = Column>) -> Table {
-        let mut table = Table::new(title, columns);
-        table.set_provenance(&self.provenance);
+    fn finished<R>(&self, columns: Columns<'_, R>) -> Table {
+        let mut table = columns.build().with_provenance(&self.provenance);
         if let Some(warning) = self.provenance.warning() {
             table.note(warning);
         }
@@ -44,25 +44,15 @@ impl Timeline {
     }
 
     fn runs_table(&self, target: &str) -> Table {
-        let mut table = self.table(
-            format!("History of {target}, {}: runs", self.provenance.protocol),
-            [
-                Column::number("run", "run", ""),
-                Column::text("run_id", "id"),
-                Column::text("commit", "commit"),
-                Column::number("environment", "environment", ""),
-                Column::number("configurations", "configurations", ""),
-            ],
+        let title = format!("History of {target}, {}: runs", self.provenance.protocol);
+        let mut table = self.finished(
+            Table::with_rows(title, &self.runs)
+                .count("run", |run| run.number)
+                .text("id", |run| &run.run_id)
+                .text("commit", |run| &run.commit)
+                .count("environment", |run| run.environment)
+                .count("configurations", |run| run.configurations),
         );
-        for run in &self.runs {
-            table.push([
-                run.number.to_string(),
-                run.run_id.clone(),
-                run.commit.clone(),
-                run.environment.to_string(),
-                run.configurations.to_string(),
-            ]);
-        }
         table.note("runs in one environment have equal devices, drivers, compilers and sources");
         for run in &self.runs {
             if !run.changes.is_empty() {
@@ -76,63 +66,45 @@ impl Timeline {
     }
 
     fn ratios_table(&self) -> Table {
-        let run = [Column::number("run", "run", ""), Column::text("date", "date")];
-        let experiments = self
-            .trends
-            .iter()
-            .map(|trend| Column::number(&trend.experiment, &trend.experiment, ""));
-        let mut table = self.table(
-            "Latency against the first run: geometric mean of ratios of medians".to_owned(),
-            run.into_iter().chain(experiments),
-        );
-        for (index, HistoryRun { number, started, .. }) in self.runs.iter().enumerate() {
-            let ratios = self.trends.iter().map(|trend| match &trend.ratios[index] {
-                Some(ratio) => format!("{:.3}", ratio.ratio),
-                None => "–".to_owned(),
+        let title = "Latency against the first run: geometric mean of ratios of medians";
+        let mut columns = Table::with_rows(title, &self.runs)
+            .count("run", |run| run.number)
+            .text("date", |run| date(run.started));
+        for trend in &self.trends {
+            columns = columns.number(trend.experiment.as_str(), Format::Decimals(3), |run| {
+                Some(trend.ratios[run.number - 1]?.ratio)
             });
-            let run = [number.to_string(), date(*started)];
-            table.push(run.into_iter().chain(ratios));
         }
+        let mut table = self.finished(columns);
         table.note("over the configurations that both runs have; above 1 is slower");
         table
     }
 
     fn steps_table(&self) -> Table {
-        let mut table = self.table(
-            "Steps in those series".to_owned(),
-            [
-                Column::text("experiment", "experiment"),
-                Column::number("configurations", "configurations", ""),
-                Column::number("run_to_run_sd_percent", "run-to-run sd", "%"),
-                Column::number("least_step_percent", "least step found", "%"),
-                Column::text("steps", "steps"),
-            ],
-        );
-        let mut reasons: Vec<String> = Vec::new();
-        for trend in &self.trends {
-            let (least, steps) = match &trend.steps {
-                Steps::TooFew { reason } => {
-                    if !reasons.contains(reason) {
-                        reasons.push(reason.clone());
+        let mut table = self.finished(
+            Table::with_rows("Steps in those series", &self.trends)
+                .text("experiment", |trend| &trend.experiment)
+                .written("configurations", configurations)
+                .number("run-to-run sd (%)", Format::Decimals(2), |trend| {
+                    Some(100.0 * trend.noise?.sd)
+                })
+                .number("least step found (%)", Format::Decimals(1), |trend| match trend.steps {
+                    Steps::Searched { least_percent, .. } => Some(least_percent),
+                    Steps::TooFew { .. } => None,
+                })
+                .text("steps", |trend| match &trend.steps {
+                    Steps::TooFew { .. } => "too few runs".to_owned(),
+                    Steps::Searched { found, .. } if found.is_empty() => "none".to_owned(),
+                    Steps::Searched { found, .. } => {
+                        found.iter().map(step_text).collect::<Vec<_>>().join("; ")
                     }
-                    ("–".to_owned(), "too few runs".to_owned())
-                }
-                Steps::Searched { found, least_percent } => {
-                    let found: Vec<String> = found.iter().map(step_text).collect();
-                    let none = "none".to_owned();
-                    let steps = if found.is_empty() { none } else { found.join("; ") };
-                    (format!("{least_percent:.1}"), steps)
-                }
-            };
-            let sd = trend.noise.map_or("–".to_owned(), |n| format!("{:.2}", 100.0 * n.sd));
-            let [least_n, most_n] = configurations(trend);
-            let n = match least_n == most_n {
-                true => most_n.to_string(),
-                false => format!("{least_n} to {most_n}"),
-            };
-            table.push([trend.experiment.clone(), n, sd, least, steps]);
-        }
-        for reason in reasons {
+                }),
+        );
+        let reasons = self.trends.iter().filter_map(|trend| match &trend.steps {
+            Steps::TooFew { reason } => Some(reason.as_str()),
+            Steps::Searched { .. } => None,
+        });
+        for reason in distinct(reasons) {
             table.note(format!("no steps were looked for: {reason}"));
         }
         self.note_steps(&mut table);
@@ -165,43 +137,30 @@ impl Timeline {
 
     /// A row for each run and experiment.
     fn long_table(&self) -> Table {
-        let mut table = self.table(
-            "History".to_owned(),
-            [
-                Column::number("run", "run", ""),
-                Column::text("run_id", "id"),
-                Column::text("started", "started"),
-                Column::text("commit", "commit"),
-                Column::number("environment", "environment", ""),
-                Column::text("experiment", "experiment"),
-                Column::number("configurations", "configurations", ""),
-                Column::number("ratio", "ratio", ""),
-                Column::number("ratio_low", "low", ""),
-                Column::number("ratio_high", "high", ""),
-                Column::number("step_ratio", "step", ""),
-            ],
-        );
-        for trend in &self.trends {
-            for (run, ratio) in self.runs.iter().zip(&trend.ratios) {
-                let Some(Ratio { ratio, interval, configurations }) = ratio else { continue };
-                let or_empty =
-                    |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
-                table.push([
-                    run.number.to_string(),
-                    run.run_id.clone(),
-                    run.started.to_string(),
-                    run.commit.clone(),
-                    run.environment.to_string(),
-                    trend.experiment.clone(),
-                    configurations.to_string(),
-                    ratio.to_string(),
-                    or_empty(interval.map(|(low, _)| low)),
-                    or_empty(interval.map(|(_, high)| high)),
-                    or_empty(trend.step_at(run.number).map(|step| step.ratio)),
-                ]);
-            }
-        }
-        table
+        let rows: Vec<(&HistoryRun, &Trend, Ratio)> = self
+            .trends
+            .iter()
+            .flat_map(|trend| {
+                let runs = self.runs.iter().zip(&trend.ratios);
+                runs.filter_map(move |(run, ratio)| Some((run, trend, (*ratio)?)))
+            })
+            .collect();
+        self.finished(
+            Table::with_rows("History", &rows)
+                .count("run", |(run, ..)| run.number)
+                .text("run_id", |(run, ..)| &run.run_id)
+                .text("started", |(run, ..)| run.started)
+                .text("commit", |(run, ..)| &run.commit)
+                .count("environment", |(run, ..)| run.environment)
+                .text("experiment", |(_, trend, _)| &trend.experiment)
+                .count("configurations", |(.., ratio)| ratio.configurations)
+                .number("ratio", Format::Exact, |(.., ratio)| ratio.ratio)
+                .number("ratio_low", Format::Exact, |(.., ratio)| Some(ratio.interval?.0))
+                .number("ratio_high", Format::Exact, |(.., ratio)| Some(ratio.interval?.1))
+                .number("step_ratio", Format::Exact, |(run, trend, _)| {
+                    Some(trend.step_at(run.number)?.ratio)
+                }),
+        )
     }
 }
 
@@ -215,10 +174,11 @@ impl Trend {
     }
 }
 
-/// Fewest and most of any run.
-fn configurations(trend: &Trend) -> [usize; 2] {
+/// Of its runs: `591`, or `27 to 591`.
+fn configurations(trend: &Trend) -> String {
     let counts = || trend.ratios.iter().flatten().map(|ratio| ratio.configurations);
-    [counts().min().unwrap_or(0), counts().max().unwrap_or(0)]
+    let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+    if least == most { most.to_string() } else { format!("{least} to {most}") }
 }
 
 /// `run 6: ×1.052 (1.041 to 1.063)`.

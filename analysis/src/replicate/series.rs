@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Finished, Measured, ReplicateError, bench, runs};
 use crate::dataset::Provenance;
-use crate::table::{Column, Table};
+use crate::table::Table;
 
 /// The first seed where the settings name none: series before and after a change measure in the same
 /// orders.
@@ -228,28 +228,16 @@ impl fmt::Display for Next {
 
 /// The runs of a series with their folders.
 pub fn table(runs: &[SeriesRun], provenance: &Provenance) -> Table {
-    let mut table = Table::new(
-        "Runs of this series",
-        [
-            Column::number("run", "run", ""),
-            Column::number("seed", "seed of its order", ""),
-            Column::number("measured", "measured", ""),
-            Column::number("not_measured", "not measured", ""),
-            Column::text("folder", "folder"),
-        ],
-    );
-    for (number, run) in (1..).zip(runs) {
-        table.push([
-            number.to_string(),
-            run.seed.to_string(),
-            run.measured.to_string(),
-            run.not_measured.to_string(),
-            run.run.display().to_string(),
-        ]);
-    }
+    let rows: Vec<(usize, &SeriesRun)> = (1..).zip(runs).collect();
     let source = format!("{} runs, the first {}", runs.len(), provenance.source);
-    table.set_provenance(&Provenance { source, ..provenance.clone() });
-    table
+    Table::with_rows("Runs of this series", &rows)
+        .count("run", |(number, _)| number)
+        .count("seed of its order", |(_, run)| run.seed)
+        .count("measured", |(_, run)| run.measured)
+        .count("not measured", |(_, run)| run.not_measured)
+        .text("folder", |(_, run)| run.run.display())
+        .build()
+        .with_provenance(&Provenance { source, ..provenance.clone() })
 }
 
 /// Commands that go on from the runs, ready to be copied.

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use super::{FigureFiles, JudgedCoefficients, Report, Setting, TargetReport, Variance};
 use crate::fit::intervals;
-use crate::model::GroupCoefficients;
 use crate::objectives::{AgainstRawFlops, Answer, Elasticity, EqualFlops, Slope};
-use crate::table::{Column, Table, rounded};
+use crate::table::{Format, Table};
+
+const RATIO: Format = Format::Decimals(3);
+const PERCENT: Format = Format::Decimals(2);
 
 impl Report {
     /// The content of `report.md`: links to figures are relative to it.
@@ -98,31 +100,27 @@ impl TargetReport {
     }
 
     /// A table with its provenance as Markdown; nothing where it has no rows.
-    fn finished(&self, mut table: Table) -> String {
-        table.set_provenance(&self.provenance);
-        if table.rows().is_empty() { String::new() } else { table.to_markdown() + "\n" }
+    fn finished(&self, table: Table) -> String {
+        if table.is_empty() {
+            return String::new();
+        }
+        table.with_provenance(&self.provenance).to_markdown() + "\n"
     }
 
     fn environment(&self) -> String {
         let p = &self.provenance;
-        let mut table = Table::new(
-            "Where the latencies come from",
-            [Column::text("name", "name"), Column::text("value", "value")],
-        );
-        for (name, value) in [
-            ("source", &p.source),
+        let measured = self.configurations.to_string();
+        let mut rows = vec![
+            ("source", p.source.as_str()),
             ("backend", &p.backend),
             ("device", &p.device),
             ("versions", &p.versions),
             ("protocol", &p.protocol),
-            ("configurations measured", &self.configurations.to_string()),
-        ] {
-            table.push([name, value.as_str()]);
-        }
-        for setting in self.environment.iter().filter(|setting| !self.is_in_provenance(setting)) {
-            table.push([&setting.name, &setting.value]);
-        }
-        table.to_markdown() + "\n"
+            ("configurations measured", &measured),
+        ];
+        let settings = self.environment.iter().filter(|setting| !self.is_in_provenance(setting));
+        rows.extend(settings.map(|Setting { name, value }| (name.as_str(), value.as_str())));
+        names_and_values("Where the latencies come from", &rows).to_markdown() + "\n"
     }
 
     /// Whether a setting of the run says again what the provenance has said.
@@ -143,15 +141,17 @@ impl TargetReport {
         if self.skipped.is_empty() {
             return String::new();
         }
-        let mut table = Table::new(
-            format!("Skipped configurations: {}", self.skipped.len()),
-            [Column::text("id", "configuration"), Column::text("reason", "reason")],
-        );
-        for skipped in &self.skipped {
-            table.push([&skipped.id, &skipped.reason]);
-        }
+        let title = format!("Skipped configurations: {}", self.skipped.len());
+        let table = Table::with_rows(title, &self.skipped)
+            .text("configuration", |skipped| &skipped.id)
+            .text("reason", |skipped| &skipped.reason)
+            .build();
         table.to_markdown() + "\n"
     }
+}
+
+fn names_and_values(title: &str, rows: &[(&str, &str)]) -> Table {
+    Table::with_rows(title, rows).text("name", |row| row.0).text("value", |row| row.1).build()
 }
 
 fn answer<T>(heading: &str, answer: &Answer<T>) -> String {
@@ -159,96 +159,56 @@ fn answer<T>(heading: &str, answer: &Answer<T>) -> String {
 }
 
 fn equal_flops(groups: &[EqualFlops]) -> Table {
-    let mut table = Table::new(
-        "Largest ÷ smallest at equal nominal FLOPs",
-        [
-            Column::text("experiment", "experiment"),
-            Column::text("group", "group"),
-            Column::number("n", "n", ""),
-            Column::number("latency_ratio", "latency", ""),
-            Column::number("macs_ratio", "multiply–adds", ""),
-            Column::number("latency_per_mac_ratio", "latency per multiply–add", ""),
-            Column::number(
-                "latency_per_mac_on_image_ratio",
-                "latency per multiply–add on the image",
-                "",
-            ),
-        ],
-    );
-    for group in groups {
-        table.push([
-            group.experiment.clone(),
-            group.group.clone(),
-            group.n.to_string(),
-            format!("{:.3}", group.latency_ratio),
-            format!("{:.3}", group.macs_ratio),
-            format!("{:.3}", group.latency_per_mac_ratio),
-            format!("{:.3}", group.latency_per_mac_on_image_ratio),
-        ]);
-    }
+    let mut table = Table::with_rows("Largest ÷ smallest at equal nominal FLOPs", groups)
+        .text("experiment", |group| &group.experiment)
+        .text("group", |group| &group.group)
+        .count("n", |group| group.n)
+        .number("latency", RATIO, |group| group.latency_ratio)
+        .number("multiply–adds", RATIO, |group| group.macs_ratio)
+        .number("latency per multiply–add", RATIO, |group| group.latency_per_mac_ratio)
+        .number("latency per multiply–add on the image", RATIO, |group| {
+            group.latency_per_mac_on_image_ratio
+        })
+        .build();
     table.note("multiply–adds differ by the rounding of 300/K (B) and R/K (C) alone");
     table
 }
 
 fn elasticities(lines: &[Elasticity]) -> Table {
-    let mut table = Table::new(
-        "Slopes of log–log regression lines",
-        [
-            Column::text("experiment", "experiment"),
-            Column::text("series", "series"),
-            Column::text("of", "of"),
-            Column::number("n", "n", ""),
-            Column::number("slope", "slope [95% interval]", ""),
-            Column::number("slope_on_image", "slope, on the image", ""),
-        ],
-    );
     let interval = |s: Slope| format!("{:+.2} [{:+.2}, {:+.2}]", s.slope, s.low, s.high);
-    for line in lines {
-        table.push([
-            line.experiment.clone(),
-            line.series.clone(),
-            line.of.clone(),
-            line.n.to_string(),
-            interval(line.nominal),
-            line.on_image.map_or_else(|| "–".to_owned(), interval),
-        ]);
-    }
+    let mut table = Table::with_rows("Slopes of log–log regression lines", lines)
+        .text("experiment", |line| &line.experiment)
+        .text("series", |line| &line.series)
+        .text("of", |line| &line.of)
+        .count("n", |line| line.n)
+        .written("slope [95% interval]", |line| interval(line.nominal))
+        .written("slope, on the image", |line| line.on_image.map(interval))
+        .build();
     table.note("intervals take deviations from the line as independent: a guide, no proof");
     table
 }
 
 fn against_raw_flops(rows: &[AgainstRawFlops], in_sample: bool) -> Table {
-    let mut table = Table::new(
-        "α-FLOPs against raw FLOPs with one factor",
-        [
-            Column::text("experiment", "experiment"),
-            Column::number("n", "n", ""),
-            Column::number("alpha_rmse_ms", "RMSE α-FLOPs", "ms"),
-            Column::number("raw_rmse_ms", "RMSE raw FLOPs", "ms"),
-            Column::number("alpha_line_nrmse_percent", "NRMSE α-FLOPs", "% of a line's range"),
-            Column::number("raw_line_nrmse_percent", "NRMSE raw FLOPs", "% of a line's range"),
-            Column::number("alpha_nrmse_percent", "NRMSE α-FLOPs", "% of the whole range"),
-            Column::number("raw_nrmse_percent", "NRMSE raw FLOPs", "% of the whole range"),
-            Column::number("alpha_mape_percent", "MAPE α-FLOPs", "%"),
-            Column::number("raw_mape_percent", "MAPE raw FLOPs", "%"),
-        ],
-    );
-    let percent = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.2}"));
-    for row in rows {
-        let (alpha, raw) = (&row.alpha_flops, &row.raw_flops);
-        table.push([
-            row.experiment.clone(),
-            alpha.n.to_string(),
-            format!("{:.4}", alpha.rmse_ms),
-            format!("{:.4}", raw.rmse_ms),
-            percent(row.alpha_flops_line_nrmse_percent),
-            percent(row.raw_flops_line_nrmse_percent),
-            percent(alpha.nrmse_range_percent),
-            percent(raw.nrmse_range_percent),
-            percent(Some(alpha.mape_percent)),
-            percent(Some(raw.mape_percent)),
-        ]);
-    }
+    let mut table = Table::with_rows("α-FLOPs against raw FLOPs with one factor", rows)
+        .text("experiment", |row| &row.experiment)
+        .count("n", |row| row.alpha_flops.n)
+        .number("RMSE α-FLOPs (ms)", Format::Decimals(4), |row| row.alpha_flops.rmse_ms)
+        .number("RMSE raw FLOPs (ms)", Format::Decimals(4), |row| row.raw_flops.rmse_ms)
+        .number("NRMSE α-FLOPs (% of a line's range)", PERCENT, |row| {
+            row.alpha_flops_line_nrmse_percent
+        })
+        .number("NRMSE raw FLOPs (% of a line's range)", PERCENT, |row| {
+            row.raw_flops_line_nrmse_percent
+        })
+        .number("NRMSE α-FLOPs (% of the whole range)", PERCENT, |row| {
+            row.alpha_flops.nrmse_range_percent
+        })
+        .number("NRMSE raw FLOPs (% of the whole range)", PERCENT, |row| {
+            row.raw_flops.nrmse_range_percent
+        })
+        .number("MAPE α-FLOPs (%)", PERCENT, |row| row.alpha_flops.mape_percent)
+        .number("MAPE raw FLOPs (%)", PERCENT, |row| row.raw_flops.mape_percent)
+        .build();
     table.note("% of a line's range: of the median line");
     if in_sample {
         table.note(
@@ -280,68 +240,44 @@ impl JudgedCoefficients {
     /// What they were fitted to, where that is not what they are judged by.
     fn basis(&self) -> String {
         let Some(basis) = &self.basis else { return String::new() };
-        let mut table = Table::new(
-            "What the coefficients below were fitted to",
-            [Column::text("name", "name"), Column::text("value", "value")],
-        );
-        for Setting { name, value } in &basis.record {
-            table.push([name, value]);
-        }
+        let record = basis.record.iter();
+        let rows: Vec<(&str, &str)> =
+            record.map(|Setting { name, value }| (name.as_str(), value.as_str())).collect();
+        let table = names_and_values("What the coefficients below were fitted to", &rows);
         format!("Fitted to {}: {}.\n\n{}\n", basis.source, basis.sentence(), table.to_markdown())
     }
 
     /// Parameters of which no statistics are known.
     fn parameters(&self) -> Table {
         let sample = if self.in_sample { " (in-sample: fitted to these very data)" } else { "" };
-        let mut table = Table::new(
-            format!("Coefficients: {}{sample}", self.source),
-            [
-                Column::text("group", "group"),
-                Column::number("beta", "β", ""),
-                Column::number("gamma", "γ", ""),
-                Column::number("final", "final", "ms/MFLOP"),
-            ],
-        );
-        for (name, group) in [("K = 1", self.k_equal_1), ("K > 1", self.k_above_1)] {
-            let cells = |g: GroupCoefficients| g.named().map(|(_, value)| rounded(value, 9));
-            let absent = || ["–", "–", "–"].map(str::to_owned);
-            let [beta, gamma, scale] = group.map_or_else(absent, cells);
-            table.push([name.to_owned(), beta, gamma, scale]);
-        }
+        let groups = [("K = 1", self.k_equal_1), ("K > 1", self.k_above_1)];
+        let mut table = Table::with_rows(format!("Coefficients: {}{sample}", self.source), &groups)
+            .text("group", |(name, _)| name)
+            .number("β", Format::Digits(9), |(_, group)| Some(group.as_ref()?.beta))
+            .number("γ", Format::Digits(9), |(_, group)| Some(group.as_ref()?.gamma))
+            .number("final (ms/MFLOP)", Format::Digits(9), |(_, group)| {
+                Some(group.as_ref()?.final_scale)
+            })
+            .build();
         table.note(format!("S_K = {}, FLOPs = {}, in millions", self.s_k.formula(), self.flops));
         table
     }
 }
 
 fn variance(rows: &[Variance]) -> Table {
-    let mut table = Table::new(
-        "IQR ÷ median of a configuration's launches, over the configurations",
-        [
-            Column::text("experiment", "experiment"),
-            Column::number("n", "configurations", ""),
-            Column::number("median_percent", "IQR ÷ median: median", "%"),
-            Column::number("p95_percent", "95th percentile", "%"),
-            Column::number("worst_percent", "worst", "%"),
-            Column::text("worst_id", "worst configuration"),
-            Column::number("launches", "launches", ""),
-            Column::number("outliers_mild", "mild outliers", "launches"),
-            Column::number("outliers_severe", "severe outliers", "launches"),
-        ],
-    );
-    let count = |count: Option<u64>| count.map_or_else(|| "–".to_owned(), |n| n.to_string());
-    for row in rows {
-        table.push([
-            row.experiment.clone(),
-            row.n.to_string(),
-            format!("{:.2}", row.median_percent),
-            format!("{:.2}", row.p95_percent),
-            format!("{:.2}", row.worst.percent),
-            row.worst.id.clone(),
-            count(row.launches),
-            count(row.outliers_mild),
-            count(row.outliers_severe),
-        ]);
-    }
+    let count = |count: Option<u64>| count.map(|n| n.to_string());
+    let title = "IQR ÷ median of a configuration's launches, over the configurations";
+    let mut table = Table::with_rows(title, rows)
+        .text("experiment", |row| &row.experiment)
+        .count("configurations", |row| row.n)
+        .number("IQR ÷ median: median (%)", PERCENT, |row| row.median_percent)
+        .number("95th percentile (%)", PERCENT, |row| row.p95_percent)
+        .number("worst (%)", PERCENT, |row| row.worst.percent)
+        .text("worst configuration", |row| &row.worst.id)
+        .written("launches", |row| count(row.launches))
+        .written("mild outliers (launches)", |row| count(row.outliers_mild))
+        .written("severe outliers (launches)", |row| count(row.outliers_severe))
+        .build();
     table.note("outliers by Tukey's fences: mild beyond 1.5 IQR, severe beyond 3 IQR");
     table
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Report, TargetReport, Variance};
 use crate::objectives::AgainstRawFlops;
-use crate::table::{Column, Table, wrapped};
+use crate::table::{Format, Table, wrapped};
 
 impl Report {
     /// The answers, the errors and the spread in a few lines, and where the rest is.
@@ -37,57 +37,31 @@ impl TargetReport {
             text += &format!("\n{}", wrapped(label, sentence));
         }
         let tables = [errors(&o.ro3.numbers), spread(&self.variance)];
-        let shown = tables.iter().filter(|table| !table.rows().is_empty());
+        let shown = tables.iter().filter(|table| !table.is_empty());
         text + &shown.map(|table| format!("\n{}", table.to_text())).collect::<String>()
     }
 }
 
 fn errors(rows: &[AgainstRawFlops]) -> Table {
-    let mut table = Table::new(
-        "Errors of α-FLOPs and of raw FLOPs with one factor: RMSE, and NRMSE of the\nmedian line in \
-         percent of that line's range",
-        [
-            Column::text("experiment", "experiment"),
-            Column::number("n", "n", ""),
-            Column::number("alpha_rmse_ms", "α-FLOPs", "ms"),
-            Column::number("raw_rmse_ms", "raw FLOPs", "ms"),
-            Column::number("alpha_nrmse_percent", "α-FLOPs", "%"),
-            Column::number("raw_nrmse_percent", "raw FLOPs", "%"),
-        ],
-    );
-    let percent = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |v| format!("{v:.1}"));
-    for row in rows {
-        table.push([
-            row.experiment.clone(),
-            row.alpha_flops.n.to_string(),
-            format!("{:.3}", row.alpha_flops.rmse_ms),
-            format!("{:.3}", row.raw_flops.rmse_ms),
-            percent(row.alpha_flops_line_nrmse_percent),
-            percent(row.raw_flops_line_nrmse_percent),
-        ]);
-    }
-    table
+    let title = "Errors of α-FLOPs and of raw FLOPs with one factor: RMSE, and NRMSE of the\nmedian line in \
+                 percent of that line's range";
+    Table::with_rows(title, rows)
+        .text("experiment", |row| &row.experiment)
+        .count("n", |row| row.alpha_flops.n)
+        .number("α-FLOPs (ms)", Format::Decimals(3), |row| row.alpha_flops.rmse_ms)
+        .number("raw FLOPs (ms)", Format::Decimals(3), |row| row.raw_flops.rmse_ms)
+        .number("α-FLOPs (%)", Format::Decimals(1), |row| row.alpha_flops_line_nrmse_percent)
+        .number("raw FLOPs (%)", Format::Decimals(1), |row| row.raw_flops_line_nrmse_percent)
+        .build()
 }
 
 fn spread(rows: &[Variance]) -> Table {
-    let mut table = Table::new(
-        "Spread of launches: IQR ÷ median of a configuration, over configurations",
-        [
-            Column::text("experiment", "experiment"),
-            Column::number("n", "n", ""),
-            Column::number("median_percent", "median", "%"),
-            Column::number("p95_percent", "95th percentile", "%"),
-            Column::number("worst_percent", "worst", "%"),
-        ],
-    );
-    for row in rows {
-        table.push([
-            row.experiment.clone(),
-            row.n.to_string(),
-            format!("{:.1}", row.median_percent),
-            format!("{:.1}", row.p95_percent),
-            format!("{:.1}", row.worst.percent),
-        ]);
-    }
-    table
+    let title = "Spread of launches: IQR ÷ median of a configuration, over configurations";
+    Table::with_rows(title, rows)
+        .text("experiment", |row| &row.experiment)
+        .count("n", |row| row.n)
+        .number("median (%)", Format::Decimals(1), |row| row.median_percent)
+        .number("95th percentile (%)", Format::Decimals(1), |row| row.p95_percent)
+        .number("worst (%)", Format::Decimals(1), |row| row.worst.percent)
+        .build()
 }

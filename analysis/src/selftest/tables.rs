@@ -3,7 +3,10 @@
 use super::measured::{Judged, SelfTest};
 use super::{Power, Scenario};
 use crate::dataset::Provenance;
-use crate::table::{Column, Table};
+use crate::table::{Format, Table};
+
+/// Percents in the table of what is found.
+const WHOLE: Format = Format::Decimals(0);
 
 impl Scenario {
     /// In a few words.
@@ -42,9 +45,7 @@ impl SelfTest {
 
     /// The power as CSV, one row a way to decide, scenario and slowdown.
     pub fn to_csv(&self) -> String {
-        let mut table = power_by_row(&self.judges);
-        table.set_provenance(&self.provenance);
-        table.to_csv()
+        power_by_row(&self.judges).with_provenance(&self.provenance).to_csv()
     }
 
     fn tables(&self) -> [Table; 2] {
@@ -66,61 +67,39 @@ impl SelfTest {
 
 /// False alarms of each way to decide.
 pub fn false_alarms(judges: &[Judged]) -> Table {
-    let mut table = Table::new(
-        "False alarms: runs compared between which nothing changed",
-        [
-            Column::text("judge", "decided by"),
-            Column::number("comparisons", "comparisons", ""),
-            Column::number("with_any", "with any alarm", ""),
-            Column::number("configurations_mean", "false configurations", "mean"),
-            Column::number("configurations_percent", "of all", "%"),
-        ],
-    );
-    for Judged { judge, false_alarms, .. } in judges {
-        table.push([
-            judge.clone(),
-            false_alarms.comparisons.to_string(),
-            false_alarms.with_any.to_string(),
-            format!("{:.1}", false_alarms.configurations_mean),
-            format!("{:.2}", 100.0 * false_alarms.configurations_share),
-        ]);
-    }
-    table
+    Table::with_rows("False alarms: runs compared between which nothing changed", judges)
+        .text("decided by", |judged| &judged.judge)
+        .count("comparisons", |judged| judged.false_alarms.comparisons)
+        .count("with any alarm", |judged| judged.false_alarms.with_any)
+        .number("false configurations (mean)", Format::Decimals(1), |judged| {
+            judged.false_alarms.configurations_mean
+        })
+        .number("of all (%)", Format::Decimals(2), |judged| {
+            100.0 * judged.false_alarms.configurations_share
+        })
+        .build()
 }
 
 /// What each way to decide finds, side by side.
 pub fn power(judges: &[Judged], provenance: &Provenance) -> Table {
-    let mut columns = vec![Column::text("scenario", "slowed"), Column::number("by", "by", "")];
+    let cases: Vec<usize> = (0..judges.first().map_or(0, |judged| judged.power.len())).collect();
+    let of = |judged: &'_ Judged, case: &usize| judged.power[*case].clone();
+    let case = |case: &usize| of(&judges[0], case);
+    let title = "Power: percent of slowed configurations, and of series, called slower";
+    let mut columns = Table::with_rows(title, &cases)
+        .text("slowed", |at| case(at).scenario.name())
+        .written("by", |at| percent(case(at).slowdown));
     for (number, judged) in (1..).zip(judges) {
-        columns.push(Column::number(&format!("found_{number}"), &format!("[{number}] found"), ""));
+        columns =
+            columns.number(&*format!("[{number}] found"), WHOLE, |at| 100.0 * of(judged, at).found);
         if judged.has_groups() {
-            columns.push(Column::number(&format!("series_{number}"), "series", ""));
+            columns = columns.number("series", WHOLE, |at| {
+                of(judged, at).group_found.map(|share| 100.0 * share)
+            });
         }
-        columns.push(Column::number(&format!("wrong_{number}"), "wrong", ""));
+        columns = columns.number("wrong", WHOLE, |at| 100.0 * of(judged, at).wrong);
     }
-    let mut table = Table::new(
-        "Power: percent of slowed configurations, and of series, called slower",
-        columns,
-    );
-    let rows = judges.first().map_or(0, |judged| judged.power.len());
-    for row in 0..rows {
-        let mut cells = Vec::new();
-        for judged in judges {
-            let Power { scenario, slowdown, found, group_found, wrong, .. } = &judged.power[row];
-            if cells.is_empty() {
-                cells = vec![scenario.name().to_owned(), percent(*slowdown)];
-            }
-            cells.push(format!("{:.0}", 100.0 * found));
-            if judged.has_groups() {
-                cells.push(
-                    group_found.map_or("–".to_owned(), |share| format!("{:.0}", 100.0 * share)),
-                );
-            }
-            cells.push(format!("{:.0}", 100.0 * wrong));
-        }
-        table.push(cells);
-    }
-    table.set_provenance(provenance);
+    let mut table = columns.build().with_provenance(provenance);
     for (index, judged) in judges.iter().enumerate() {
         table.note(format!("[{}] {}", index + 1, judged.judge));
     }
@@ -131,32 +110,19 @@ pub fn power(judges: &[Judged], provenance: &Provenance) -> Table {
 }
 
 fn power_by_row(judges: &[Judged]) -> Table {
-    let mut table = Table::new(
-        "Power",
-        [
-            Column::text("judge", "decided by"),
-            Column::text("scenario", "slowed"),
-            Column::number("slowdown", "by", ""),
-            Column::number("comparisons", "comparisons", ""),
-            Column::number("found", "found", ""),
-            Column::number("series_found", "series found", ""),
-            Column::number("wrong", "wrong", ""),
-        ],
-    );
-    for Judged { judge, power, .. } in judges {
-        for power in power {
-            table.push([
-                judge.clone(),
-                power.scenario.name().to_owned(),
-                power.slowdown.to_string(),
-                power.comparisons.to_string(),
-                power.found.to_string(),
-                power.group_found.map(|share| share.to_string()).unwrap_or_default(),
-                power.wrong.to_string(),
-            ]);
-        }
-    }
-    table
+    let rows: Vec<(&str, &Power)> = judges
+        .iter()
+        .flat_map(|judged| judged.power.iter().map(|power| (judged.judge.as_str(), power)))
+        .collect();
+    Table::with_rows("Power", &rows)
+        .text("judge", |(judge, _)| judge)
+        .text("scenario", |(_, power)| power.scenario.name())
+        .number("slowdown", Format::Exact, |(_, power)| power.slowdown)
+        .count("comparisons", |(_, power)| power.comparisons)
+        .number("found", Format::Exact, |(_, power)| power.found)
+        .number("series_found", Format::Exact, |(_, power)| power.group_found)
+        .number("wrong", Format::Exact, |(_, power)| power.wrong)
+        .build()
 }
 
 fn percent(part: f64) -> String {

@@ -5,8 +5,8 @@ use alpha_flops::units::Nanoseconds;
 use super::components::Component;
 use super::flag::FlagKind;
 use super::interval::{LEAST_EFFECTIVE, LEAST_LAUNCHES};
-use super::{ConfigurationVariance, Variance};
-use crate::table::{Column, Table, rounded, wrapped};
+use super::{ConfigurationVariance, RunVariance, Variance};
+use crate::table::{Format, Table, rounded, wrapped};
 
 /// Configurations in the table of the worst.
 const WORST: usize = 10;
@@ -28,26 +28,17 @@ impl Variance {
             1 => String::new(),
             runs => format!(" of {runs} runs"),
         };
-        let mut table = Table::new(
+        let mut table = Table::with_rows(
             format!("How launches vary: spread over the configurations{runs}"),
-            [
-                Column::text("experiment", "experiment"),
-                Column::number("configurations", "n", ""),
-                Column::number("iqr_percent_median", "IQR/median", "%"),
-                Column::number("iqr_percent_p95", "95th percentile", "%"),
-                Column::number("effective_percent_median", "effective", "%"),
-            ],
-        );
-        for of in &self.experiments {
-            table.push([
-                of.experiment.clone(),
-                of.configurations.to_string(),
-                rounded(of.iqr_percent_median, 3),
-                rounded(of.iqr_percent_p95, 3),
-                format!("{:.0}", of.effective_percent_median),
-            ]);
-        }
-        table.set_provenance(&self.provenance);
+            &self.experiments,
+        )
+        .text("experiment", |of| &of.experiment)
+        .count("n", |of| of.configurations)
+        .number("IQR/median (%)", Format::Digits(3), |of| of.iqr_percent_median)
+        .number("95th percentile (%)", Format::Digits(3), |of| of.iqr_percent_p95)
+        .number("effective (%)", Format::Decimals(0), |of| of.effective_percent_median)
+        .build()
+        .with_provenance(&self.provenance);
         let not_measured: usize = self.runs.iter().map(|run| run.not_measured).sum();
         if not_measured > 0 {
             table.note(format!("not measured, because skipped or failed: {not_measured}"));
@@ -58,14 +49,12 @@ impl Variance {
 
     /// Flags by experiment.
     fn flags_table(&self) -> Table {
-        let flags = FlagKind::ALL.map(|kind| Column::number(kind.key(), kind.title(), ""));
-        let experiment = Column::text("experiment", "experiment");
-        let mut table =
-            Table::new("Configurations with a flag", std::iter::once(experiment).chain(flags));
-        for of in &self.experiments {
-            let flagged = of.flagged.iter().map(|(_, n)| n.to_string());
-            table.push(std::iter::once(of.experiment.clone()).chain(flagged));
+        let mut columns = Table::with_rows("Configurations with a flag", &self.experiments)
+            .text("experiment", |of| &of.experiment);
+        for (index, kind) in FlagKind::ALL.into_iter().enumerate() {
+            columns = columns.count(kind.title(), |of| of.flagged[index].1);
         }
+        let mut table = columns.build();
         table.note(format!(
             "doubtful: launches may count as fewer than {LEAST_EFFECTIVE} independent ones"
         ));
@@ -114,29 +103,15 @@ impl Variance {
     /// `None` of one run.
     fn components_table(&self) -> Option<Table> {
         let note = self.components_note.as_ref()?;
-        let columns = [
-            Column::text("experiment", "experiment"),
-            Column::number("configurations", "n", ""),
-            Column::number("orders", "orders", "%"),
-            Column::number("runs", "runs of an order", "%"),
-            Column::number("orders_and_runs", "both", "%"),
-            Column::number("within", "within runs", "%"),
-        ];
-        let mut table = Table::new(
-            "What medians differ by: standard deviations between … and within runs",
-            columns,
-        );
-        for of in &self.components {
-            let c = &of.components;
-            table.push([
-                of.experiment.clone(),
-                c.configurations.to_string(),
-                cell(c.orders),
-                cell(c.runs),
-                cell(c.orders_and_runs),
-                cell(Some(c.within)),
-            ]);
-        }
+        let title = "What medians differ by: standard deviations between … and within runs";
+        let mut table = Table::with_rows(title, &self.components)
+            .text("experiment", |of| &of.experiment)
+            .count("n", |of| of.components.configurations)
+            .written("orders (%)", |of| of.components.orders.map(percent))
+            .written("runs of an order (%)", |of| of.components.runs.map(percent))
+            .written("both (%)", |of| of.components.orders_and_runs.map(percent))
+            .written("within runs (%)", |of| percent(of.components.within))
+            .build();
         table.note(note.as_str());
         let truncated = |c: Option<Component>| c.is_some_and(|c| c.truncated);
         let all = self.components.iter().map(|of| of.components);
@@ -152,39 +127,37 @@ impl Variance {
 
     /// One row a configuration and run.
     pub fn csv_table(&self) -> Table {
-        let text = |key: &str| Column::text(key, key);
-        let number = |key: &str| Column::number(key, key, "");
-        let columns = ["run", "experiment", "series", "id"].map(text);
-        let numbers = NUMBERS.map(|(key, _)| number(key));
-        let texts = ["interval_doubt", "flags"].map(text);
-        let mut table = Table::new("Variance", columns.into_iter().chain(numbers).chain(texts));
-        for run in &self.runs {
-            for of in &run.configurations {
-                let names =
-                    [run.run.clone(), of.experiment.to_string(), of.series.clone(), of.id.clone()];
-                let numbers = NUMBERS.map(|(_, value)| {
-                    value(of).map_or_else(String::new, |value| value.to_string())
-                });
-                let doubt = match of.interval {
-                    Some(interval) => interval.doubt.map_or("", |doubt| doubt.key()),
-                    None => "no_interval",
-                };
-                let flags: Vec<&str> = of.flags.iter().map(|flag| flag.text.as_str()).collect();
-                let texts = [doubt.to_owned(), flags.join("; ")];
-                table.push(names.into_iter().chain(numbers).chain(texts));
-            }
+        let rows: Vec<(&RunVariance, &ConfigurationVariance)> = self
+            .runs
+            .iter()
+            .flat_map(|run| run.configurations.iter().map(move |of| (run, of)))
+            .collect();
+        let mut columns = Table::with_rows("Variance", &rows)
+            .text("run", |(run, _)| &run.run)
+            .text("experiment", |(_, of)| of.experiment)
+            .text("series", |(_, of)| &of.series)
+            .text("id", |(_, of)| &of.id);
+        for (key, value) in NUMBERS {
+            columns = columns.number(key, Format::Exact, |(_, of)| value(of));
         }
-        table.set_provenance(&self.provenance);
-        table
+        columns
+            .text("interval_doubt", |(_, of)| match of.interval {
+                Some(interval) => interval.doubt.map_or("", |doubt| doubt.key()),
+                None => "no_interval",
+            })
+            .text("flags", |(_, of)| {
+                of.flags.iter().map(|flag| flag.text.as_str()).collect::<Vec<_>>().join("; ")
+            })
+            .build()
+            .with_provenance(&self.provenance)
     }
 }
 
 /// A standard deviation; `<0` where it was cut off at 0.
-fn cell(component: Option<Component>) -> String {
-    match component {
-        None => "—".to_owned(),
-        Some(component) if component.truncated => "<0".to_owned(),
-        Some(component) => rounded(component.sd_percent, 3),
+fn percent(component: Component) -> String {
+    match component.truncated {
+        true => "<0".to_owned(),
+        false => rounded(component.sd_percent, 3),
     }
 }
 
