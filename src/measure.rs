@@ -207,25 +207,32 @@ struct Prepared<'a> {
     samples: usize,
 }
 
+/// Takes the sample `index`, warm-up included, as the protocol says.
+pub(crate) fn sample(
+    conv: &mut dyn PreparedConv,
+    protocol: Protocol,
+    index: usize,
+) -> Result<LaunchTime, MeasureError> {
+    if protocol.cache == Cache::Cold {
+        conv.flush_cache()?;
+    }
+    let time = conv.time(protocol.launches)?;
+    for (clock, latency_ns) in [(Clock::Host, Some(time.host_ns)), (Clock::Device, time.device_ns)]
+    {
+        if let Some(latency_ns) = latency_ns.filter(|ns| !(ns.is_finite() && *ns > 0.0)) {
+            return Err(MeasureError::Latency { sample: index, clock, latency_ns });
+        }
+    }
+    if protocol.clock == Clock::Device && time.device_ns.is_none() {
+        return Err(BackendError::Unsupported { what: "time launches by the device" }.into());
+    }
+    Ok(time)
+}
+
 impl Launcher for Prepared<'_> {
     fn sample(&mut self) -> Result<LaunchTime, MeasureError> {
-        if self.protocol.cache == Cache::Cold {
-            self.conv.flush_cache()?;
-        }
-        let time = self.conv.time(self.protocol.launches)?;
-        let sample = self.samples;
         self.samples += 1;
-        for (clock, latency_ns) in
-            [(Clock::Host, Some(time.host_ns)), (Clock::Device, time.device_ns)]
-        {
-            if let Some(latency_ns) = latency_ns.filter(|ns| !(ns.is_finite() && *ns > 0.0)) {
-                return Err(MeasureError::Latency { sample, clock, latency_ns });
-            }
-        }
-        if self.protocol.clock == Clock::Device && time.device_ns.is_none() {
-            return Err(BackendError::Unsupported { what: "time launches by the device" }.into());
-        }
-        Ok(time)
+        sample(self.conv, self.protocol, self.samples - 1)
     }
 
     fn device(&mut self) -> Result<Option<DeviceSample>, MeasureError> {

@@ -26,6 +26,8 @@ use serde::{Deserialize, Serialize};
 use crate::atomic_file::write_atomically;
 use crate::file_error::FileError;
 
+pub(crate) mod parquet;
+
 /// What a folder says about itself, in a file of its own.
 pub(crate) trait Header: Serialize + DeserializeOwned {
     /// The file's name.

@@ -2,25 +2,18 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use parquet::basic::Compression;
 use parquet::column::reader::get_typed_column_reader;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
-use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::parser::parse_message_type;
+use parquet::file::reader::{FileReader, RowGroupReader};
 
 use super::RunHeader;
 use crate::file_error::FileError;
 use crate::measure::SampleTimes;
 use crate::protocol::Clock;
-use crate::store;
+use crate::store::parquet::{FileWriter, damaged, open_parquet, write_column, write_parquet};
 
 /// One row a sample: configuration, position in its sequence from 0, times by both clocks.
 const SCHEMA: &str = "message launches {
@@ -42,32 +35,23 @@ pub(super) fn write(
     path: &Path,
     launches: impl Iterator<Item = (impl AsRef<str>, impl Borrow<SampleTimes>)>,
 ) -> Result<(), FileError> {
-    store::write::<RunHeader>(path, |out| write_parquet(out, launches).map_err(io::Error::other))
-}
-
-fn write_parquet(
-    out: &mut (dyn io::Write + Send),
-    launches: impl Iterator<Item = (impl AsRef<str>, impl Borrow<SampleTimes>)>,
-) -> Result<(), ParquetError> {
-    let schema = Arc::new(parse_message_type(SCHEMA)?);
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    let mut file = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
-    let mut rows = Rows::default();
-    for (id, times) in launches {
-        let times = times.borrow();
-        rows.ids.extend(std::iter::repeat_n(ByteArray::from(id.as_ref()), times.len()));
-        rows.launches.extend(0..times.len() as i32);
-        rows.host_ns.extend(&times.host_ns);
-        rows.device_ns.extend(&times.device_ns);
-        // a device has a clock or has none: all of a configuration's samples, or none
-        let defined = i16::from(!times.device_ns.is_empty());
-        rows.device_defined.extend(std::iter::repeat_n(defined, times.len()));
-        if rows.ids.len() >= ROW_GROUP_ROWS {
-            std::mem::take(&mut rows).write(&mut file)?;
+    write_parquet::<RunHeader>(path, SCHEMA, None, |file| {
+        let mut rows = Rows::default();
+        for (id, times) in launches {
+            let times = times.borrow();
+            rows.ids.extend(std::iter::repeat_n(ByteArray::from(id.as_ref()), times.len()));
+            rows.launches.extend(0..times.len() as i32);
+            rows.host_ns.extend(&times.host_ns);
+            rows.device_ns.extend(&times.device_ns);
+            // a device has a clock or has none: all of a configuration's samples, or none
+            let defined = i16::from(!times.device_ns.is_empty());
+            rows.device_defined.extend(std::iter::repeat_n(defined, times.len()));
+            if rows.ids.len() >= ROW_GROUP_ROWS {
+                std::mem::take(&mut rows).write(file)?;
+            }
         }
-    }
-    rows.write(&mut file)?;
-    file.close().map(drop)
+        rows.write(file)
+    })
 }
 
 /// Columns of a row group.
@@ -83,18 +67,15 @@ struct Rows {
 }
 
 impl Rows {
-    fn write<W: io::Write + Send>(
-        self,
-        file: &mut SerializedFileWriter<W>,
-    ) -> Result<(), ParquetError> {
+    fn write(self, file: &mut FileWriter<'_>) -> Result<(), ParquetError> {
         if self.ids.is_empty() {
             return Ok(());
         }
         let mut group = file.next_row_group()?;
-        write_column::<ByteArrayType, W>(&mut group, &self.ids, None)?;
-        write_column::<Int32Type, W>(&mut group, &self.launches, None)?;
-        write_column::<DoubleType, W>(&mut group, &self.host_ns, None)?;
-        write_column::<DoubleType, W>(&mut group, &self.device_ns, Some(&self.device_defined))?;
+        write_column::<ByteArrayType>(&mut group, &self.ids, None)?;
+        write_column::<Int32Type>(&mut group, &self.launches, None)?;
+        write_column::<DoubleType>(&mut group, &self.host_ns, None)?;
+        write_column::<DoubleType>(&mut group, &self.device_ns, Some(&self.device_defined))?;
         group.close().map(drop)
     }
 
@@ -132,18 +113,6 @@ impl Rows {
     }
 }
 
-fn write_column<T: DataType, W: io::Write + Send>(
-    group: &mut SerializedRowGroupWriter<'_, W>,
-    values: &[T::T],
-    defined: Option<&[i16]>,
-) -> Result<(), ParquetError> {
-    let mut column = group
-        .next_column()?
-        .ok_or_else(|| ParquetError::General("the schema has too few columns".to_owned()))?;
-    column.typed::<T>().write_batch(values, defined, None)?;
-    column.close()
-}
-
 /// `launches.parquet`, read one row group at a time. Each holds whole configurations, so that several
 /// threads may read several.
 #[derive(Debug)]
@@ -156,16 +125,8 @@ pub struct LaunchesFile {
 impl LaunchesFile {
     /// Opens what [`write`] wrote.
     pub(super) fn open(path: &Path) -> Result<Self, FileError> {
-        let damaged = |error| damaged(path, error);
-        let reader = Self::reader(path)?;
-        let expected = parse_message_type(SCHEMA).map_err(damaged)?;
+        let reader = open_parquet(path, SCHEMA)?;
         let metadata = reader.metadata();
-        if metadata.file_metadata().schema_descr().root_schema().get_fields()
-            != expected.get_fields()
-        {
-            let cause = "the columns are not id, launch, host_ns and device_ns";
-            return Err(FileError::read(path, cause));
-        }
         let rows_before = metadata.row_groups().iter().scan(0usize, |rows, group| {
             let before = *rows;
             *rows = rows.saturating_add(group.num_rows() as usize);
@@ -186,13 +147,13 @@ impl LaunchesFile {
     /// [`FileError`] where the group is not there, damaged, or a row not the next of its
     /// configuration.
     pub fn read(&self, group: usize) -> Result<Vec<(String, SampleTimes)>, FileError> {
-        let damaged = |error| damaged(&self.path, error);
+        let damaged = |error: ParquetError| damaged(&self.path, &error);
         let Some(rows_before) = self.rows_before.get(group) else {
             let cause = format!("no row group {group}, expected one below {}", self.groups());
             return Err(FileError::read(&self.path, cause));
         };
         // opened anew: clones of one `File` share the position they read from
-        let reader = Self::reader(&self.path)?;
+        let reader = open_parquet(&self.path, SCHEMA)?;
         let group = reader.get_row_group(group).map_err(damaged)?;
         let rows = Rows::read(group.as_ref()).map_err(damaged)?;
         rows.configurations().map_err(|(row, reason)| self.wrong_row(rows_before + row, &reason))
@@ -215,18 +176,9 @@ impl LaunchesFile {
         Ok(launches)
     }
 
-    fn reader(path: &Path) -> Result<SerializedFileReader<File>, FileError> {
-        let file = File::open(path).map_err(|error| FileError::read(path, error))?;
-        SerializedFileReader::new(file).map_err(|error| damaged(path, error))
-    }
-
     fn wrong_row(&self, row: usize, reason: &str) -> FileError {
         FileError::read(&self.path, format!("row {row}: {reason}"))
     }
-}
-
-fn damaged(path: &Path, error: ParquetError) -> FileError {
-    FileError::read(path, error).with_hint("it is damaged, or alpha-flops did not write it")
 }
 
 fn read_column<T: DataType>(
@@ -344,7 +296,8 @@ mod tests {
             assert!(error.contains("row 0: device_ns is"), "{error}");
         }
         assert!(
-            read(&folder.path().join("none")).unwrap_err().kind() == Some(io::ErrorKind::NotFound)
+            read(&folder.path().join("none")).unwrap_err().kind()
+                == Some(std::io::ErrorKind::NotFound)
         );
     }
     /// A thousand launches by both clocks, told apart by `first_ns`.

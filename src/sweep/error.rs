@@ -6,7 +6,6 @@ use thiserror::Error;
 
 use crate::backend::BackendError;
 use crate::file_error::FileError;
-use crate::protocol::Clock;
 use crate::shape::ConvShape;
 
 /// Why a sweep cannot go on, or be read. What was kept before is safe.
@@ -48,18 +47,6 @@ pub enum SweepError {
     /// The backend computes something else than a convolution.
     #[error("{0}; nothing was measured: times of wrong results mean nothing, please report it")]
     Wrong(BackendError),
-    /// A time means nothing.
-    #[error(
-        "{shape}: a launch took {got_ns} ns by the {clock}'s clock, expected a finite time above 0"
-    )]
-    Time {
-        /// What was launched.
-        shape: ConvShape,
-        /// Which clock.
-        clock: Clock,
-        /// What it said.
-        got_ns: f64,
-    },
     /// Sweeps that do not belong together.
     #[error("cannot merge: {0}")]
     Merge(String),

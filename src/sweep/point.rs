@@ -3,8 +3,6 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
 use super::SURELY_FREE;
 use super::error::SweepError;
 use super::measure::Sweep;
@@ -12,8 +10,8 @@ use super::plan::SweepPlan;
 use super::rows::{PointOutcome, Skip, Spread, SweepPoint};
 use crate::backend::cudnn::GpuError;
 use crate::backend::{Backend, BackendError, LaunchTime, PreparedConv};
-use crate::measure::{SampleTimes, exceeds};
-use crate::protocol::{Cache, Clock, Protocol};
+use crate::measure::{MeasureError, SampleTimes, exceeds, sample};
+use crate::protocol::{Clock, Protocol};
 use crate::shape::ConvShape;
 use crate::statistics::Summary;
 
@@ -75,20 +73,24 @@ impl Sweep {
         let shape = plan.grid.shape(self.order.index(position));
         let mut lost = None;
         let deaths = self.store.header.deaths(ordinal);
-        let tried = match deaths < MOST_DEATHS {
-            true => self.try_measure(shape, backend),
-            false => Err(SampleError::Deadly { deaths }),
-        };
-        let outcome = match tried {
-            Ok(outcome) => outcome,
-            Err(SampleError::Backend(error)) if error.is_out_of_memory() => {
-                PointOutcome::Skipped { reason: Skip::Memory, detail: error.to_string() }
-            }
-            Err(error) => {
+        let outcome = if deaths >= MOST_DEATHS {
+            let detail = format!(
+                "{deaths} processes ended while they measured it, without saying why: not tried again"
+            );
+            PointOutcome::Failed { detail }
+        } else {
+            self.try_measure(shape, backend).unwrap_or_else(|error| {
                 let detail = error.to_string();
-                lost = loss(backend, shape, &detail);
-                PointOutcome::Failed { detail }
-            }
+                match error {
+                    MeasureError::Backend(error) if error.is_out_of_memory() => {
+                        PointOutcome::Skipped { reason: Skip::Memory, detail }
+                    }
+                    _ => {
+                        lost = loss(backend, shape, &detail);
+                        PointOutcome::Failed { detail }
+                    }
+                }
+            })
         };
         let took = clock.elapsed();
         self.budget.spend(took);
@@ -103,7 +105,7 @@ impl Sweep {
         &mut self,
         shape: ConvShape,
         backend: &mut dyn Backend,
-    ) -> Result<PointOutcome, SampleError> {
+    ) -> Result<PointOutcome, MeasureError> {
         let plan = &self.store.header.plan;
         if let Some(expected_s) = self.most().and_then(|most| self.rates.hopeless_s(shape, most)) {
             let detail = self.too_long(expected_s);
@@ -131,7 +133,7 @@ impl Sweep {
         for _ in 1..plan.warm_up_launches {
             conv.launch()?;
         }
-        times_of(conv.as_mut(), plan, shape)
+        times_of(conv.as_mut(), plan)
     }
 
     /// What one configuration may take; `None` without a budget.
@@ -148,17 +150,6 @@ impl Sweep {
     }
 }
 
-/// Why a configuration has no time.
-#[derive(Debug, Error)]
-enum SampleError {
-    #[error(transparent)]
-    Backend(#[from] BackendError),
-    #[error(transparent)]
-    Time(#[from] SweepError),
-    #[error("{deaths} processes ended while they measured it, without saying why: not tried again")]
-    Deadly { deaths: usize },
-}
-
 /// The end of the sweep, if the device did not survive it.
 fn loss(backend: &mut dyn Backend, shape: ConvShape, reason: &str) -> Option<SweepError> {
     let error = backend.check().err()?;
@@ -166,25 +157,11 @@ fn loss(backend: &mut dyn Backend, shape: ConvShape, reason: &str) -> Option<Swe
     Some(SweepError::DeviceLost { shape, reason: reason.to_owned(), hangs })
 }
 
-fn times_of(
-    conv: &mut dyn PreparedConv,
-    plan: &SweepPlan,
-    shape: ConvShape,
-) -> Result<PointOutcome, SampleError> {
-    let Protocol { clock, launches: batch, cache } = plan.protocol;
+fn times_of(conv: &mut dyn PreparedConv, plan: &SweepPlan) -> Result<PointOutcome, MeasureError> {
+    let Protocol { clock, launches: batch, .. } = plan.protocol;
     let mut times = SampleTimes::default();
-    for _ in 0..plan.launches.get() / batch {
-        if cache == Cache::Cold {
-            conv.flush_cache()?;
-        }
-        let time = conv.time(batch)?;
-        for (clock, got_ns) in [(Clock::Host, Some(time.host_ns)), (Clock::Device, time.device_ns)]
-        {
-            if let Some(got_ns) = got_ns.filter(|ns| !(ns.is_finite() && *ns > 0.0)) {
-                return Err(SweepError::Time { shape, clock, got_ns }.into());
-            }
-        }
-        times.push(time);
+    for index in 0..plan.launches.get() / batch {
+        times.push(sample(conv, plan.protocol, index as usize)?);
     }
     let Some(by_clock) = Summary::from_latencies(times.by(clock)) else {
         return Err(BackendError::Unsupported { what: "time launches by the device" }.into());

@@ -1,24 +1,17 @@
 //! A part of a sweep as Parquet: what became of each of its configurations, in the order measured.
 
-use std::fs::File;
-use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
-use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::file::reader::FileReader;
 use parquet::record::{Field, Row as Record};
-use parquet::schema::parser::parse_message_type;
 
 use super::SweepHeader;
 use crate::file_error::FileError;
 use crate::shape::ConvShape;
-use crate::store;
+use crate::store::parquet::{GroupWriter, damaged, open_parquet, write_column, write_parquet};
 
 /// One row a configuration visited. Times are of a launch, in nanoseconds: with `throughput` the
 /// mean over the launches back to back, with `latency` the median of single ones; quartiles are of
@@ -141,42 +134,24 @@ impl PointOutcome {
 
 /// Writes a part of the sweep `sweep_id`, whole or not at all.
 pub(super) fn write(path: &Path, sweep_id: &str, points: &[SweepPoint]) -> Result<(), FileError> {
-    store::write::<SweepHeader>(path, |out| {
-        write_parquet(out, sweep_id, points).map_err(io::Error::other)
+    let id = KeyValue::new(SWEEP_ID.to_owned(), sweep_id.to_owned());
+    write_parquet::<SweepHeader>(path, SCHEMA, Some(vec![id]), |file| {
+        let mut columns = Columns { group: file.next_row_group()?, points };
+        columns.shapes()?;
+        columns.outcomes()?;
+        columns.required::<DoubleType>(|point| point.wall_s)?;
+        columns.required::<Int32Type>(|point| point.session as i32)?;
+        columns.group.close().map(drop)
     })
 }
 
-fn write_parquet(
-    out: &mut (dyn io::Write + Send),
-    sweep_id: &str,
-    points: &[SweepPoint],
-) -> Result<(), ParquetError> {
-    let schema = Arc::new(parse_message_type(SCHEMA)?);
-    let id = KeyValue::new(SWEEP_ID.to_owned(), sweep_id.to_owned());
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_key_value_metadata(Some(vec![id]))
-        .build();
-    let mut file = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
-    write_columns(Columns { group: file.next_row_group()?, points })?;
-    file.close().map(drop)
-}
-
-fn write_columns<W: io::Write + Send>(mut columns: Columns<'_, W>) -> Result<(), ParquetError> {
-    columns.shapes()?;
-    columns.outcomes()?;
-    columns.required::<DoubleType>(|point| point.wall_s)?;
-    columns.required::<Int32Type>(|point| point.session as i32)?;
-    columns.group.close().map(drop)
-}
-
 /// Writes the columns of [`SCHEMA`], one after the other.
-struct Columns<'a, W: io::Write + Send> {
-    group: SerializedRowGroupWriter<'a, W>,
+struct Columns<'a, 'b> {
+    group: GroupWriter<'a, 'b>,
     points: &'a [SweepPoint],
 }
 
-impl<W: io::Write + Send> Columns<'_, W> {
+impl Columns<'_, '_> {
     fn shapes(&mut self) -> Result<(), ParquetError> {
         self.required::<Int64Type>(|point| point.position.into())?;
         let dimensions: [fn(&ConvShape) -> usize; 5] = [
@@ -231,7 +206,7 @@ impl<W: io::Write + Send> Columns<'_, W> {
         value: impl Fn(&SweepPoint) -> T::T,
     ) -> Result<(), ParquetError> {
         let values: Vec<T::T> = self.points.iter().map(value).collect();
-        self.column::<T>(&values, None)
+        write_column::<T>(&mut self.group, &values, None)
     }
 
     /// An absent value is a definition level of 0.
@@ -242,20 +217,7 @@ impl<W: io::Write + Send> Columns<'_, W> {
         let all: Vec<Option<T::T>> = self.points.iter().map(value).collect();
         let levels: Vec<i16> = all.iter().map(|value| i16::from(value.is_some())).collect();
         let values: Vec<T::T> = all.into_iter().flatten().collect();
-        self.column::<T>(&values, Some(&levels))
-    }
-
-    fn column<T: DataType>(
-        &mut self,
-        values: &[T::T],
-        levels: Option<&[i16]>,
-    ) -> Result<(), ParquetError> {
-        let mut column = self
-            .group
-            .next_column()?
-            .ok_or_else(|| ParquetError::General("the schema has too few columns".to_owned()))?;
-        column.typed::<T>().write_batch(values, levels, None)?;
-        column.close()
+        write_column::<T>(&mut self.group, &values, Some(&levels))
     }
 }
 
@@ -271,14 +233,9 @@ impl SweepPoint {
 /// Reads what [`write`] wrote for the sweep `sweep_id`.
 pub(super) fn read(path: &Path, sweep_id: &str) -> Result<Vec<SweepPoint>, FileError> {
     let wrong = |cause: String| FileError::read(path, cause);
-    let damaged = |error: ParquetError| wrong(format!("damaged: {error}"));
-    let file = File::open(path).map_err(|error| FileError::read(path, error))?;
-    let reader = SerializedFileReader::new(file).map_err(damaged)?;
+    let damaged = |error: ParquetError| damaged(path, &error);
+    let reader = open_parquet(path, SCHEMA)?;
     let metadata = reader.metadata().file_metadata();
-    let expected = parse_message_type(SCHEMA).map_err(damaged)?;
-    if metadata.schema_descr().root_schema().get_fields() != expected.get_fields() {
-        return Err(wrong("the columns are not those of a part of a sweep".to_owned()));
-    }
     let ids = metadata.key_value_metadata().into_iter().flatten();
     let found = ids.filter(|pair| pair.key == SWEEP_ID).find_map(|pair| pair.value.as_deref());
     if found != Some(sweep_id) {
