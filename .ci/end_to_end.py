@@ -366,6 +366,69 @@ def original_study(work):
           "the report of the original data names its GPU")
 
 
+def alone(work):
+    """The program by itself: no cargo, no Rust, no checkout."""
+    folder = work / "alone"
+    folder.mkdir()
+    shutil.copy(BINARY, folder)
+    clean = ["env", "-i", "PATH=/nonexistent", "ALPHA_FLOPS_PROFILE=smoke",
+             "ALPHA_FLOPS_BACKEND=cpu", "./alpha-flops"]
+
+    def by_itself(*arguments, expect=0):
+        return run([*clean, *arguments], expect=expect, cwd=folder)
+
+    listed = by_itself("bench", "--list").splitlines()
+    check(sum(line.endswith(": benchmark") for line in listed) == 69,
+          "the program alone lists the configurations of its profile")
+    check("Usage: alpha-flops bench" in by_itself("bench", "--help"), "it has help on `bench`")
+    check("refused" in by_itself("bench", "--quick", expect=1)
+          and "unexpected argument" in by_itself("bench", "--quik", expect=2),
+          "and refuses what `cargo bench` does")
+    output = by_itself("replicate", "--sweep-budget", "3s", "^[AF]/")
+    runs = folder / "alpha-flops-runs"
+    [measured] = runs_in(runs)
+    check(header(measured)["status"] == "finished" and (measured / "report/report.md").exists()
+          and str(measured / "report") in output,
+          "it measures, replays and reports, in ./alpha-flops-runs")
+    by_itself("bench", "--save-baseline", "before", "^F/.*out=10_")
+    output = by_itself("bench", "--baseline", "before", "^F/.*out=10_")
+    check("change:" in output and len(list((runs / "criterion/F").glob("*/before"))) == 3,
+          "baselines are beside the runs")
+    by_itself("sweep", "--grid", "published", "--budget", "3s", "--out", "sweep")
+    by_itself("import", "sweep", "sweep", "--out", "sweep.csv")
+    by_itself("import", "criterion", measured, "--out", "run.csv")
+    by_itself("fit", "sweep.csv", "--s-k", "side", "--flops", "macs")
+    by_itself("report", "run.csv", "--fit-to", "sweep.csv", "--out", "report")
+    check((folder / "report/report.md").exists(), "and analyses")
+    check("--into" in by_itself("archive", measured, expect=1)
+          and "target-data" in by_itself("history", "a-target", expect=1),
+          "without a checkout, archives are asked for")
+    by_itself("archive", measured, "--into", "archive")
+    [target] = (folder / "archive").iterdir()
+    by_itself("history", target)
+
+
+def other_than_utf_8(work):
+    """Paths that are not UTF-8 work, or are refused before anything is measured."""
+    garbled = os.fsdecode(b"\xff")
+    folder = work / garbled
+    folder.mkdir()
+    env = {**SMOKE, "ALPHA_FLOPS_RUNS": f"runs-{garbled}", "CRITERION_HOME": f"home-{garbled}"}
+    run([BINARY, "replicate", "--sweep-budget", "3s", "^[AF]/"], env=env, cwd=folder)
+    [measured] = runs_in(folder / f"runs-{garbled}")
+    check((measured / "report/report.md").exists() and (measured / "sweep").is_dir()
+          and len(list((folder / f"home-{garbled}/F").glob("*/new/sample.json"))) > 3,
+          "the main job works in folders whose names are not UTF-8")
+    run([BINARY, "import", "criterion", measured, "--out", f"{garbled}.csv"], cwd=folder)
+    run([BINARY, "sweep", "--grid", "published", "--budget", "2s", "--out", f"sweep-{garbled}"],
+        env=env, cwd=folder)
+    run([BINARY, "import", "sweep", f"sweep-{garbled}", "--out", "sweep.parquet"], cwd=folder)
+    run([BINARY, "report", f"{garbled}.csv", "--out", f"report-{garbled}"], cwd=folder)
+    output = run([BINARY, "replicate", "--runs", "2", "^A/"], env=env, cwd=folder, expect=1)
+    check("not UTF-8" in output and len(runs_in(folder / f"runs-{garbled}")) == 1,
+          "a series is refused there before anything is measured")
+
+
 def sweeps(work):
     env = {**SMOKE, "ALPHA_FLOPS_BACKEND": "cpu"}
     shards = [work / "shard-1", work / "shard-2"]
@@ -404,6 +467,8 @@ def main():
         unwritable_and_full(bench, work)
         original_study(work)
         sweeps(work)
+        alone(work)
+        other_than_utf_8(work)
         criterion_cost(bench, work)
 
 

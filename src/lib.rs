@@ -12,6 +12,7 @@
 //! statistics          quantiles, fences, intervals of latencies
 //! host                this machine's memory and clock
 //! backend             prepares a convolution and launches it
+//! workspace           where results go, in a checkout and elsewhere
 //! settings            what this run is asked to do
 //! selection           which backend it gets, and why
 //! environment         on what it does it
@@ -21,9 +22,11 @@
 //! record              a run on disk
 //! run                 every configuration, in a random order, resumable
 //! sweep               a grid for the regression, as far as a time budget goes
+//! bench               the experiments as criterion benchmarks: a run, replayed by criterion
 //! ```
 //!
-//! The benchmarks hand what was measured to criterion; the analysis crate takes it from there.
+//! The analysis crate takes it from there. `bench` is a default feature: without it, the library
+//! needs neither criterion nor clap.
 
 // what tests and benches include names the library as they do
 #[cfg(test)]
@@ -31,6 +34,8 @@ extern crate self as alpha_flops;
 
 pub mod atomic_file;
 pub mod backend;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod budget;
 mod choice;
 pub mod environment;
@@ -50,3 +55,4 @@ pub mod statistics;
 mod store;
 pub mod sweep;
 pub mod units;
+pub mod workspace;

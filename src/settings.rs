@@ -14,6 +14,7 @@ use crate::choice::UnknownName;
 use crate::experiment::{Experiment, Resolution};
 use crate::protocol::{Profile, Protocol, StoppingRule};
 use crate::units::Bytes;
+use crate::workspace;
 
 mod sources;
 
@@ -84,33 +85,18 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Requested {
     sources: Sources,
-    default_runs: PathBuf,
-}
-
-/// Cargo's target directory, as far as this program can tell: where it was built.
-pub fn target_directory() -> PathBuf {
-    if let Some(target) = std::env::var_os("CARGO_TARGET_DIR") {
-        // records name paths below it, and are read from elsewhere
-        return std::path::absolute(&target).unwrap_or_else(|_| target.into());
-    }
-    let program = std::env::current_exe().unwrap_or_default();
-    let profile = |name: &std::ffi::OsStr| name == "release" || name == "debug";
-    let built = program.ancestors().find(|path| path.file_name().is_some_and(profile));
-    match built.and_then(Path::parent) {
-        Some(target) => target.to_owned(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
-    }
+    /// `None`: where this workspace keeps them.
+    default_runs: Option<PathBuf>,
 }
 
 impl Requested {
-    /// What is asked for in this workspace: by this process's environment, `bench.toml` beside
-    /// `Cargo.toml`, and runs under cargo's target directory.
+    /// What is asked for by this process's environment and by [`workspace::bench_toml`], with runs
+    /// in [`workspace::runs`] by default.
     ///
     /// # Errors
     /// As [`Requested::load`].
     pub fn from_workspace() -> Result<Self, SettingsError> {
-        let toml = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench.toml");
-        Self::load(std::env::vars_os(), &toml, &target_directory().join("alpha-flops"))
+        Self::read(std::env::vars_os(), &workspace::bench_toml(), None)
     }
 
     /// Reads the environment and the file at `toml` (which need not exist).
@@ -122,9 +108,17 @@ impl Requested {
         toml: &Path,
         default_runs: &Path,
     ) -> Result<Self, SettingsError> {
+        Self::read(variables, toml, Some(default_runs.to_owned()))
+    }
+
+    fn read(
+        variables: impl Iterator<Item = (OsString, OsString)>,
+        toml: &Path,
+        default_runs: Option<PathBuf>,
+    ) -> Result<Self, SettingsError> {
         let mut sources = Sources::in_file(toml)?;
         sources.add_variables(variables)?;
-        let requested = Self { sources, default_runs: default_runs.to_owned() };
+        let requested = Self { sources, default_runs };
         // whatever the backend will be, what cannot be read is known now
         requested.sources.backend_settings(BackendKind::Cpu)?;
         requested.sources.backend_settings(BackendKind::Cudnn)?;
@@ -151,7 +145,8 @@ impl Requested {
 
     /// Folder that holds one folder a run.
     pub fn runs(&self) -> PathBuf {
-        self.sources.runs.clone().unwrap_or_else(|| self.default_runs.clone())
+        let set = self.sources.runs.clone().or_else(|| self.default_runs.clone());
+        set.unwrap_or_else(workspace::runs)
     }
 
     /// The settings in force with that backend.

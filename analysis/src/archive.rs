@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use alpha_flops::file_error::FileError;
 use alpha_flops::record::{Comparable, FinishedRun, RunHeader};
+use alpha_flops::workspace;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -148,15 +149,12 @@ pub enum ArchiveError {
     },
 }
 
-/// `target-data` in this workspace.
-pub fn root() -> PathBuf {
-    let analysis = Path::new(env!("CARGO_MANIFEST_DIR"));
-    analysis.parent().unwrap_or(analysis).join("target-data")
-}
-
-/// The folder of a target, by its path or by its name in [`root`].
+/// The folder of a target, by its path or, in a checkout, by its name in `target-data`.
 pub fn target(target: &Path) -> PathBuf {
-    if target.is_dir() { target.to_owned() } else { root().join(target) }
+    match workspace::archive() {
+        Some(targets) if !target.is_dir() => targets.join(target),
+        _ => target.to_owned(),
+    }
 }
 
 /// The name of a run's target: backend and device in small letters and digits, anything else one

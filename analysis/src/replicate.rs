@@ -1,4 +1,4 @@
-//! The main job: measure a short sweep, then A–G with `cargo bench`, and hand both on.
+//! The main job: measure a short sweep, then A–G in a process of their own, and hand both on.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use alpha_flops::backend::Backend;
+use alpha_flops::bench::FINISHED_RUN;
 use alpha_flops::file_error::FileError;
 use alpha_flops::settings::{Requested, Settings, SettingsError};
 use alpha_flops::sweep::grid::Grid;
@@ -55,21 +56,16 @@ pub enum ReplicateError {
     /// The sweep cannot be begun, or not be read again.
     #[error(transparent)]
     Sweep(#[from] SweepError),
-    /// The folder of runs cannot be written.
+    /// The folder of runs cannot be used.
     #[error(transparent)]
     Runs(FileError),
-    /// Cargo could not be started.
-    #[error("cannot start {program}: {source}; the benchmarks are built and run by cargo")]
-    Cargo {
-        /// What was to be started.
-        program: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The benchmarks ended without a finished run.
+    /// The process that measures could not be started.
+    #[error("cannot start `alpha-flops bench`: {0}")]
+    Start(std::io::Error),
+    /// The process that measures ended without a finished run.
     #[error(
-        "`cargo bench` ended with {status} and no finished run in {runs}; what it measured is \
-         kept, and the same command resumes"
+        "the measurement ended with {status} before the run in {runs} was finished; what it \
+         measured is kept, and the same command resumes"
     )]
     Unfinished {
         /// How it ended.
@@ -146,19 +142,18 @@ fn runs() -> Result<PathBuf, ReplicateError> {
     Ok(runs)
 }
 
-/// Runs the benchmarks in a process of their own, with `arguments` for them, and finds the run
-/// that they have finished. What they print goes to standard error if standard output is for
-/// something else.
+/// Runs `alpha-flops bench` with these arguments, in a process of its own, and finds the run that it
+/// has finished. Its results go to standard error if standard output is for something else.
 ///
 /// # Errors
-/// [`ReplicateError`] where the benchmarks cannot be started or finish no run.
+/// [`ReplicateError`] where the process cannot be started or finishes no run.
 pub fn measure(arguments: &[String], to_stderr: bool) -> Result<Measured, ReplicateError> {
     let runs = runs()?;
     let finished = Finished::new(&runs);
     bench(&runs, &finished, arguments, None, to_stderr)
 }
 
-/// Runs the benchmarks, with `seed` instead of what the settings say.
+/// Runs `alpha-flops bench`, with `seed` instead of what the settings say.
 fn bench(
     runs: &Path,
     finished: &Finished,
@@ -166,49 +161,58 @@ fn bench(
     seed: Option<u64>,
     to_stderr: bool,
 ) -> Result<Measured, ReplicateError> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let program = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
-    let status = Command::new(&program)
-        .current_dir(workspace)
-        .args(["bench", "--quiet", "--package", "alpha-flops", "--bench", "experiments", "--"])
-        .args(arguments)
-        // settings are those of this process, wherever it was started
-        .env("ALPHA_FLOPS_RUNS", runs)
-        .env("FINISHED_RUN_OF_ALPHA_FLOPS", &finished.file)
-        .envs(seed.map(|seed| ("ALPHA_FLOPS_SEED", seed.to_string())))
-        .stdout(if to_stderr { Stdio::from(std::io::stderr()) } else { Stdio::inherit() })
-        .status()
-        .map_err(|source| ReplicateError::Cargo { program, source })?;
+    let start = || {
+        Command::new(std::env::current_exe()?)
+            .arg("bench")
+            .args(arguments)
+            .env("ALPHA_FLOPS_RUNS", runs)
+            .env(FINISHED_RUN, &finished.file)
+            .envs(seed.map(|seed| ("ALPHA_FLOPS_SEED", seed.to_string())))
+            .stdout(if to_stderr { Stdio::from(std::io::stderr()) } else { Stdio::inherit() })
+            .status()
+    };
+    let status = start().map_err(ReplicateError::Start)?;
     match finished.run() {
         Some(run) => Ok(Measured { run, complete: status.success() }),
         None => Err(ReplicateError::Unfinished { status, runs: runs.to_owned() }),
     }
 }
 
-/// The file in which the benchmarks leave the folder of the run that they have finished. Other runs
-/// may be written beside it meanwhile, so nothing less tells which one it is.
+/// The file in which `alpha-flops bench` leaves the folder of the run that it has finished. Other
+/// runs may be written beside it meanwhile, so nothing less tells which one it is.
 struct Finished {
     file: PathBuf,
-    /// Whether it is of this process alone.
+    /// Whether the file belongs to this process alone.
     temporary: bool,
 }
 
 impl Finished {
     fn new(runs: &Path) -> Self {
         let file = runs.join(format!(".finished-{}", std::process::id()));
-        // of a process that had this number before
+        // left by a process that had this number before
         let _ = std::fs::remove_file(&file);
         Self { file, temporary: true }
     }
 
-    /// One that outlives this process.
+    /// A file that outlives this process.
     fn at(file: PathBuf) -> Self {
         Self { file, temporary: false }
     }
 
     fn run(&self) -> Option<PathBuf> {
-        std::fs::read_to_string(&self.file).ok().map(|path| PathBuf::from(path.trim_end()))
+        path_from_bytes(std::fs::read(&self.file).ok()?)
     }
+}
+
+#[cfg(unix)]
+fn path_from_bytes(path: Vec<u8>) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    Some(std::ffi::OsString::from_vec(path).into())
+}
+
+#[cfg(not(unix))]
+fn path_from_bytes(path: Vec<u8>) -> Option<PathBuf> {
+    String::from_utf8(path).ok().map(PathBuf::from)
 }
 
 impl Drop for Finished {

@@ -22,7 +22,7 @@ fn write(target: &Path, header: &RunHeader, dataset: &Dataset) {
 
 #[test]
 fn what_was_archived_by_hand_is_where_the_command_would_put_it() {
-    let folder = root().join("cpu-amd-epyc-2-threads");
+    let folder = workspace::archive().unwrap().join("cpu-amd-epyc-2-threads");
     let archived = read(&folder).unwrap();
     assert!(archived.len() >= 2, "sweeps and figures beside them are no runs");
     for run in &archived {

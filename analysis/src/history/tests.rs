@@ -1,4 +1,5 @@
 use alpha_flops::experiment::{Experiment, Resolution};
+use alpha_flops::workspace;
 use std::sync::LazyLock;
 
 use super::steps::normal;
@@ -9,7 +10,7 @@ use crate::plot;
 
 /// A header as a run of this project has it, to be changed.
 static HEADER: LazyLock<RunHeader> = LazyLock::new(|| {
-    let folder = archive::root().join("cpu-amd-epyc-2-threads");
+    let folder = workspace::archive().unwrap().join("cpu-amd-epyc-2-threads");
     archive::read_run(&folder.join("2026-11-25t13-02-46z-46de.csv")).unwrap().header
 });
 

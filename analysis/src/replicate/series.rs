@@ -18,6 +18,7 @@ use alpha_flops::selection::{Selected, select};
 use alpha_flops::settings::Requested;
 use alpha_flops::sweep::request::PrepareError;
 use alpha_flops::units::format_duration;
+use alpha_flops::workspace;
 use serde::{Deserialize, Serialize};
 
 use super::{Finished, Measured, ReplicateError, bench, runs};
@@ -98,6 +99,12 @@ impl Series {
     /// [`ReplicateError`] where there is no backend, or the folder of runs cannot be written.
     pub fn open(number: usize, arguments: &[String]) -> Result<Self, ReplicateError> {
         let folder = runs()?;
+        if folder.to_str().is_none() {
+            // the names of its runs' folders are kept and printed as JSON
+            let error = FileError::new("measure a series in", &folder, "the path is not UTF-8");
+            let hint = "set ALPHA_FLOPS_RUNS to a folder whose path is UTF-8";
+            return Err(ReplicateError::Runs(error.with_hint(hint)));
+        }
         let requested = Requested::from_workspace()?;
         let Selected { settings, backend, .. } = select(&requested).map_err(PrepareError::from)?;
         let first = settings.seed.unwrap_or(FIRST_SEED);
@@ -243,10 +250,10 @@ pub fn table(runs: &[SeriesRun], provenance: &Provenance) -> Table {
 /// Commands that go on from the runs, ready to be copied.
 pub fn next_commands(runs: &[SeriesRun]) -> String {
     let folders: Vec<String> = runs.iter().map(|run| quoted(&run.run)).collect();
-    let folders = folders.join(" ");
+    let (folders, program) = (folders.join(" "), workspace::program());
     format!(
-        "next:\n  cargo analyze variance {folders}\n  cargo analyze compare {folders} --after AFTER…\n  \
-         cargo analyze archive {folders}\n"
+        "next:\n  {program} variance {folders}\n  {program} compare {folders} --after AFTER…\n  \
+         {program} archive {folders}\n"
     )
 }
 

@@ -1,6 +1,7 @@
 //! The commands, one file each: its arguments, whose doc comments are its `--help`, and its `run`.
 
 pub mod archive;
+pub mod bench;
 pub mod compare;
 pub mod crossvalidate;
 mod data;

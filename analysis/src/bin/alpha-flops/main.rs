@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use alpha_flops::bench::run_as_criterion;
 use alpha_flops::host::leave_without_waiting;
 use alpha_flops::sweep::SweepError;
 use anyhow::Error;
@@ -15,7 +16,7 @@ mod progress;
 mod values;
 
 use commands::{
-    archive, compare, crossvalidate, evaluate, experiments, fit, history, import, replicate,
+    archive, bench, compare, crossvalidate, evaluate, experiments, fit, history, import, replicate,
     report, selftest, sweep, uncertainty, variance,
 };
 
@@ -30,6 +31,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Replicate(replicate::ReplicateArgs),
+    Bench(bench::BenchArgs),
     Experiments(experiments::ExperimentsArgs),
     Fit(fit::FitArgs),
     Evaluate(evaluate::EvaluateArgs),
@@ -74,6 +76,9 @@ impl Exit {
 }
 
 fn main() -> ExitCode {
+    if let Some(status) = run_as_criterion() {
+        return status;
+    }
     let Cli { command } = Cli::parse();
     let exit = run(&command).unwrap_or_else(|error| {
         complain(&error);
@@ -98,6 +103,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<Exit> {
     match command {
         Command::Replicate(args) => replicate::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Experiments(args) => experiments::run(args),
         Command::Fit(args) => fit::run(args),
         Command::Evaluate(args) => evaluate::run(args),

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
 
+use alpha_flops::workspace;
 use alpha_flops_analysis::archive;
 use clap::Args;
 
 use crate::output::print;
-use crate::{Exit, Result, complain};
+use crate::{Context, Exit, Result, complain};
 
 /// Add finished runs to the archive, which has one folder per target
 ///
@@ -16,7 +17,7 @@ pub struct ArchiveArgs {
     /// Folders of runs
     #[arg(required = true, value_name = "RECORD")]
     records: Vec<PathBuf>,
-    /// Folder of the archive [default: target-data in this workspace]
+    /// Folder of the archive [default: target-data in the checkout]
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
     /// Target's name [default: from backend and device, such as cpu-amd-epyc-2-threads]
@@ -25,7 +26,10 @@ pub struct ArchiveArgs {
 }
 
 pub fn run(args: &ArchiveArgs) -> Result<Exit> {
-    let root = args.into.clone().unwrap_or_else(archive::root);
+    let root = args.into.clone().or_else(workspace::archive).context(
+        "which folder of targets? there is no target-data outside a checkout of alpha-flops\n\
+         hint: name the folder with --into DIR",
+    )?;
     let mut exit = Exit::Success;
     for record in &args.records {
         match archive::add(record, &root, args.target.as_deref()) {

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use alpha_flops::workspace;
 use alpha_flops_analysis::archive;
 use alpha_flops_analysis::compare::{self, CompareError, Options, sides};
 use clap::Args;
@@ -66,10 +67,11 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
     let [before, after] = sides::read(before, after)?;
     let history = match (before.as_slice(), after.as_slice(), &args.history) {
         ([before], [after], named) => {
-            let own = archive::root().join(archive::target_name(&before.header));
             let folder = match named {
                 Some(target) => Some(archive::target(target)),
-                None => own.is_dir().then_some(own),
+                None => workspace::archive()
+                    .map(|targets| targets.join(archive::target_name(&before.header)))
+                    .filter(|own| own.is_dir()),
             };
             folder.map(|folder| sides::history(&folder, before, after)).transpose()?
         }

@@ -28,7 +28,11 @@ pub struct HistoryArgs {
 pub fn run(args: &HistoryArgs) -> Result<Exit> {
     let folder = &archive::target(&args.target);
     folder.is_dir().then_some(()).with_context(|| {
-        format!("{}: no such target\nhint: `alpha-flops archive` creates targets", folder.display())
+        format!(
+            "{}: no such target\nhint: name a folder that `alpha-flops archive` has created; a name alone is \
+             looked for in the target-data of a checkout",
+            folder.display()
+        )
     })?;
     let archived = archive::read(folder)?;
     let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();

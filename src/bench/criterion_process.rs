@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::time::Instant;
 
-use alpha_flops::experiment::Configuration;
-use alpha_flops::file_error::FileError;
-use alpha_flops::record::{RunFolder, hinted};
-use alpha_flops::settings::{BackendKind, target_directory};
+use crate::experiment::Configuration;
+use crate::file_error::FileError;
+use crate::record::{RunFolder, hinted};
+use crate::settings::BackendKind;
+use crate::workspace;
 
-use crate::arguments::{Arguments, Mode};
-use crate::{AnyError, console};
+use super::arguments::{Arguments, Mode};
+use super::{AnyError, console};
 
 /// Set for the child alone.
 const ROLE: &str = "CRITERION_ROLE_OF_ALPHA_FLOPS";
@@ -58,17 +59,26 @@ fn start(command: &mut Command) -> std::io::Result<(Child, Option<ChildStdin>)> 
 
 /// Criterion, as this process starts it.
 pub struct Criterion<'a> {
-    /// What the command line asks for.
     pub arguments: &'a Arguments,
-    /// The backend that was chosen.
-    pub backend: BackendKind,
+    /// The chosen backend: defaults depend on it, and children must have the same.
+    backend: BackendKind,
+    runs: &'a Path,
 }
 
-impl Criterion<'_> {
+impl<'a> Criterion<'a> {
+    pub fn new(arguments: &'a Arguments, backend: BackendKind, runs: &'a Path) -> Self {
+        Self { arguments, backend, runs }
+    }
+
     /// Where criterion works unless a run has a folder for it.
     fn home(&self) -> PathBuf {
-        let shared = self.arguments.shared_home.clone();
-        shared.unwrap_or_else(|| target_directory().join("criterion"))
+        let set = self.arguments.criterion_home.clone();
+        set.unwrap_or_else(|| workspace::criterion_home(self.runs))
+    }
+
+    /// Where results of several runs meet, if this run shares any.
+    pub fn shared_home(&self) -> Option<PathBuf> {
+        self.arguments.shares_baselines().then(|| self.home())
     }
 
     fn child(&self, role: &OsStr, home: &Path) -> Result<Command, AnyError> {

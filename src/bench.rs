@@ -1,15 +1,17 @@
-//! Experiments A–G as criterion benchmarks: each experiment a group, each configuration a
-//! benchmark, each criterion sample exactly one launch.
+//! Experiments A–G as criterion benchmarks: each experiment is a group, each configuration a
+//! benchmark, each criterion sample exactly one launch. `cargo bench` and `alpha-flops bench` are
+//! this module.
 //!
 //! Measuring and criterion's statistics are two steps, in two processes:
 //!
 //! 1. this process measures every selected configuration and keeps the raw launches in a run
 //!    folder, so the device never idles in a bootstrap and a killed run resumes;
-//! 2. a child process (the same binary) is criterion: its benchmarks replay the raw launches one by
-//!    one, so `sample.json` equals them. Its standard error passes through this process, which
-//!    drops the one warning that single launches make inevitable.
+//! 2. a child process (the same program) is criterion: its benchmarks replay the raw launches one
+//!    by one, so `sample.json` equals them. This process passes on the child's standard error
+//!    without the one warning that single launches make inevitable.
 //!
-//! `--list`, `--test`, `--profile-time` and `--load-baseline` are criterion alone, keeping nothing.
+//! For `--list`, `--test`, `--profile-time` and `--load-baseline` there is only the child, and
+//! nothing is kept.
 
 mod arguments;
 mod baselines;
@@ -17,57 +19,69 @@ mod benchmarks;
 mod console;
 mod criterion_process;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use alpha_flops::atomic_file::write_atomically;
-use alpha_flops::environment::Platform;
-use alpha_flops::experiment::Configuration;
-use alpha_flops::host::leave_without_waiting;
-use alpha_flops::measure::does_not_fit;
-use alpha_flops::record::{RunFolder, RunPlan, Session};
-use alpha_flops::run::{Run, RunError};
-use alpha_flops::selection::{Selected, select};
-use alpha_flops::settings::{Requested, Settings};
+use crate::atomic_file::write_atomically;
+use crate::environment::Platform;
+use crate::experiment::Configuration;
+use crate::host::leave_without_waiting;
+use crate::measure::does_not_fit;
+use crate::record::{RunFolder, RunPlan, Session};
+use crate::run::{Run, RunError};
+use crate::selection::{Selected, select};
+use crate::settings::{Requested, Settings};
 
 use arguments::{Arguments, Mode};
 use criterion_process::Criterion;
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Names the file that gets the path of the run's folder once it is finished: a program that starts
-/// the benchmarks learns from it which run was theirs.
-const FINISHED_RUN: &str = "FINISHED_RUN_OF_ALPHA_FLOPS";
+/// Environment variable that names a file. When the run has finished, the file gets the path of its
+/// folder, as the system's bytes: a program that starts the benchmarks learns which run was theirs.
+pub const FINISHED_RUN: &str = "FINISHED_RUN_OF_ALPHA_FLOPS";
 
-fn main() -> ExitCode {
-    let result = match criterion_process::role() {
-        Some(role) => {
-            criterion_process::end_with_parent();
-            benchmarks::run_criterion(role)
-        }
-        None => run(),
-    };
-    result.unwrap_or_else(|error| {
-        console::error(&error);
-        if let Some(RunError::DeviceLost { hangs: true, .. }) = error.downcast_ref() {
-            leave_without_waiting(1);
-        }
-        ExitCode::FAILURE
-    })
+/// Is criterion, if this process was started to be: the first thing that a program which calls
+/// [`run`] must do, since criterion reads the command line by itself.
+pub fn run_as_criterion() -> Option<ExitCode> {
+    let role = criterion_process::role()?;
+    criterion_process::end_with_parent();
+    Some(benchmarks::run_criterion(role).unwrap_or_else(|error| fail(error.as_ref())))
 }
 
-fn run() -> Result<ExitCode, AnyError> {
-    let arguments = Arguments::parse()?;
+/// Measures, lists or compares the experiments as the arguments say, and reports on standard output
+/// and standard error. `program` is how help and usage call this program.
+///
+/// Without `--bench` among the arguments, which `cargo bench` adds, each configuration is launched
+/// once, as by `cargo test --benches`. `--help` and unknown flags end the process, as clap does.
+pub fn run(program: &'static str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    try_run(program, arguments).unwrap_or_else(|error| fail(error.as_ref()))
+}
+
+fn fail(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    console::error(error);
+    if let Some(RunError::DeviceLost { hangs: true, .. }) = error.downcast_ref() {
+        leave_without_waiting(1);
+    }
+    ExitCode::FAILURE
+}
+
+fn try_run(
+    program: &'static str,
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<ExitCode, AnyError> {
+    let arguments = Arguments::parse(program, arguments)?;
     let requested = Requested::from_workspace()?;
     let selected = select(&requested)?;
-    // defaults depend on the backend: children must have the same
-    let criterion = Criterion { arguments: &arguments, backend: selected.settings.backend.kind() };
+    let runs = requested.runs();
+    let criterion = Criterion::new(&arguments, selected.settings.backend.kind(), &runs);
     match arguments.mode {
-        Mode::Measure => measure(&criterion, selected, &requested.runs()),
+        Mode::Measure => measure(&criterion, selected, &runs),
         Mode::Launch => launch(&criterion, selected),
         Mode::Compare => {
             let configurations = criterion.filter(configurations(&selected.settings))?;
-            baselines::check_stored(&arguments, &configurations)?;
+            baselines::check_stored(&criterion, &configurations)?;
             criterion.run_alone()
         }
         Mode::List => {
@@ -86,7 +100,7 @@ fn launch(criterion: &Criterion<'_>, selected: Selected) -> Result<ExitCode, Any
             console::warn(&format!("{} skipped: {reason}", configuration.id()));
         }
     }
-    // its threads, or its memory, would stand in the way of those of the child
+    // the child needs its cores and its memory
     drop(backend);
     criterion.run_alone()
 }
@@ -106,13 +120,13 @@ fn measure(
 
     let selected = criterion.filter(configurations(&settings))?;
     let plan = RunPlan::new(&settings, platform, &selected);
-    baselines::check(criterion.arguments, &selected, backend.as_ref(), &plan)?;
+    baselines::check(criterion, &selected, backend.as_ref(), &plan)?;
     let mut run = Run::open(runs, plan, selected, session)?;
     console::opened(&run);
     let mut progress = console::progress(&run);
     run.measure(backend.as_mut(), &mut |event| progress.show(&event))?;
     progress.finish();
-    // the device is free, and its memory, while criterion computes
+    // its memory is free while criterion computes
     drop(backend);
 
     replay(criterion, &mut run.folder)?;
@@ -123,23 +137,21 @@ fn measure(
     Ok(console::finished(&run))
 }
 
-/// Lets criterion have the launches of the run, in a folder of the run's own.
+/// Hands the launches of the run to criterion, in a folder of the run's own.
 fn replay(criterion: &Criterion<'_>, folder: &mut RunFolder) -> Result<(), AnyError> {
-    let arguments = criterion.arguments;
     let home = folder.path().join("criterion");
-    // an interrupted criterion leaves cut files behind: begin again
+    // an interrupted criterion leaves partial files behind: begin again
     if home.exists() {
         std::fs::remove_dir_all(&home)
             .map_err(|error| format!("{}: cannot be removed: {error}", home.display()))?;
     }
-    folder.set_criterion("criterion".into(), arguments.baseline())?;
-    baselines::bring_in(arguments, folder, &home)?;
+    folder.set_criterion("criterion".into(), criterion.arguments.baseline())?;
+    baselines::bring_in(criterion, folder, &home)?;
     criterion.replay(folder, &home)?;
-    baselines::mark(arguments, folder, &home)?;
-    baselines::hand_out(arguments, folder, &home)
+    baselines::mark(criterion, folder, &home)?;
+    baselines::hand_out(criterion, folder, &home)
 }
 
-/// Writes the absolute path of the run's folder to `file`, byte by byte as the system has it.
 fn announce(folder: &Path, file: &Path) -> Result<(), AnyError> {
     let folder = std::path::absolute(folder)?;
     write_atomically(file, |out| out.write_all(folder.as_os_str().as_encoded_bytes()))

@@ -4,19 +4,19 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use alpha_flops::backend::{Backend, BackendError, PreparedConv};
-use alpha_flops::experiment::{Configuration, Experiment};
-use alpha_flops::measure::does_not_fit;
-use alpha_flops::record::{read_part, read_plan};
-use alpha_flops::selection::select;
-use alpha_flops::settings::{BackendRequest, Requested, Settings};
-use alpha_flops::shape::ConvShape;
-use alpha_flops::units::Nanoseconds;
+use crate::backend::{Backend, BackendError, PreparedConv};
+use crate::experiment::{Configuration, Experiment};
+use crate::measure::does_not_fit;
+use crate::record::{read_part, read_plan};
+use crate::selection::select;
+use crate::settings::{BackendRequest, Requested, Settings};
+use crate::shape::ConvShape;
+use crate::units::Nanoseconds;
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 
-use crate::criterion_process::Role;
-use crate::{AnyError, configurations, console};
+use super::criterion_process::Role;
+use super::{AnyError, configurations, console};
 
 /// Bootstrap resamples: 42 ms a benchmark of 2,000 samples, where criterion's default takes 4 s.
 /// Its intervals are not what is reported here, so their noise (3% of their width) costs nothing.

@@ -6,13 +6,13 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use alpha_flops::backend::LaunchTime;
-use alpha_flops::environment::Platform;
-use alpha_flops::record::{ConfigurationRecord, Outcome, Session};
-use alpha_flops::run::{MOST_ATTEMPTS, Run, RunEvent};
-use alpha_flops::settings::Settings;
-use alpha_flops::statistics::Summary;
-use alpha_flops::units::Nanoseconds;
+use crate::backend::LaunchTime;
+use crate::environment::Platform;
+use crate::record::{ConfigurationRecord, Outcome, Session};
+use crate::run::{MOST_ATTEMPTS, Run, RunEvent};
+use crate::settings::Settings;
+use crate::statistics::Summary;
+use crate::units::Nanoseconds;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Says what went wrong, and why.

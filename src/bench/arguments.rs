@@ -1,37 +1,33 @@
 //! Criterion's command line, understood as far as measuring depends on it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use alpha_flops::settings::target_directory;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use thiserror::Error;
 
 /// What the command line asks for.
 #[derive(Debug)]
 pub struct Arguments {
-    /// Whether launches are measured and kept.
     pub mode: Mode,
-    /// Compare outputs with a direct sum before measuring.
+    /// Whether outputs are compared with a direct sum before measuring.
     pub verify: bool,
     /// Criterion's own arguments, as given.
     pub for_criterion: Vec<String>,
-    /// The filter and what goes with it, for a `--list` of what it selects.
+    /// The filter and the flags that go with it, for a `--list` of what it selects.
     pub filter: Vec<String>,
-    /// Absolute path of the criterion home where results of several runs meet, if there is one.
-    pub shared_home: Option<PathBuf>,
-    /// The name given with `--save-baseline`.
+    /// `CRITERION_HOME`, as an absolute path.
+    pub criterion_home: Option<PathBuf>,
     pub save_baseline: Option<String>,
     /// The name given with `--baseline`, which every configuration must have.
     pub baseline_needed: Option<String>,
     /// The name given with `--baseline` or `--baseline-lenient`.
     pub compared_baseline: Option<String>,
-    /// The name given with `--load-baseline`.
     pub load_baseline: Option<String>,
-    /// Whether criterion's own account of each benchmark is wanted.
+    /// Whether criterion's own report of each benchmark is shown.
     pub show_criterion: bool,
 }
 
-/// Who launches.
+/// Who launches convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// This process, keeping a record.
@@ -46,37 +42,27 @@ pub enum Mode {
 }
 
 /// A command line that cannot be followed.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ArgumentError {
-    /// A flag that would corrupt records.
     #[error("{flag} is refused: {reason}")]
-    Refused {
-        /// The flag, with its value where that is the trouble.
-        flag: String,
-        /// Why.
-        reason: &'static str,
-    },
-    /// An argument that neither clap nor criterion can read.
+    Refused { flag: String, reason: &'static str },
+    /// An argument that neither clap nor criterion can read; positions count from 1.
     #[error("argument {position}, `{lossy}`, is not UTF-8")]
-    NotUtf8 {
-        /// Counted from 1.
-        position: usize,
-        /// The argument, as far as it can be shown.
-        lossy: String,
-    },
+    NotUtf8 { position: usize, lossy: String },
 }
 
 fn refused(flag: impl Into<String>, reason: &'static str) -> ArgumentError {
     ArgumentError::Refused { flag: flag.into(), reason }
 }
 
-/// Flags that take the number of launches, or what a launch is, out of the profile's hands.
+/// Flags that take the number of launches, or what a launch is, out of the profile's hands: name,
+/// whether it takes a value, and why it is refused.
 const REFUSED: [(&str, bool, &str); 6] = [
     (
         "quick",
         false,
-        "it stores two batches of launches over the record of every configuration; use \
-         ALPHA_FLOPS_PROFILE=smoke to be quick",
+        "it replaces the record of every configuration by two batches of launches; for a quick \
+         run, set ALPHA_FLOPS_PROFILE=smoke",
     ),
     (
         "sample-size",
@@ -86,43 +72,42 @@ const REFUSED: [(&str, bool, &str); 6] = [
     (
         "measurement-time",
         true,
-        "with it criterion batches launches, and the spread of single ones is lost; set \
+        "with it criterion batches launches, and the spread of single launches is lost; set \
          ALPHA_FLOPS_TIME_BUDGET",
     ),
-    ("warm-up-time", true, "a configuration is warmed up until its times are steady"),
-    ("discard-baseline", false, "the record is made from what it would discard"),
+    ("warm-up-time", true, "each configuration is warmed up until its times are steady"),
+    ("discard-baseline", false, "the record is made from the files it would discard"),
     (
         "plotting-backend",
         true,
-        "criterion's plots cost 11 files a configuration; `cargo analyze report` draws the figures",
+        "criterion's plots take 11 files per configuration; `alpha-flops report` draws the figures",
     ),
 ];
 
-/// Bootstrap resamples that criterion may be asked for.
+/// The largest number of bootstrap resamples that criterion may be asked for.
 const MOST_RESAMPLES: u64 = 1_000_000;
 
-/// Names of criterion's own folders: a baseline of that name overwrites them with cut files.
+/// Names of criterion's own folders: a baseline of that name would overwrite them with partial
+/// files.
 const RESERVED: [&str; 4] = ["new", "base", "change", "report"];
 
 impl Arguments {
-    /// Reads the command line of this process.
-    ///
-    /// `--help` and unknown flags end the process, as clap does.
+    /// Reads what follows the program's name, which is `program` in help and usage. `--help` and
+    /// unknown flags end the process.
     ///
     /// # Errors
     /// [`ArgumentError`] for arguments that are not UTF-8 and flags that would corrupt a record.
-    pub fn parse() -> Result<Self, ArgumentError> {
-        let given = given()?;
-        let name = std::iter::once("cargo bench");
-        let matches = command().get_matches_from(name.chain(given.iter().map(String::as_str)));
+    pub fn parse(
+        program: &'static str,
+        given: impl Iterator<Item = OsString>,
+    ) -> Result<Self, ArgumentError> {
+        let given = utf_8(given)?;
+        let with_program = std::iter::once(program).chain(given.iter().map(String::as_str));
+        let matches = command(program).get_matches_from(with_program);
         check_flags(&matches)?;
         check_baseline_names(&matches)?;
         let value = |name: &str| matches.get_one::<String>(name).cloned();
-        let save_baseline = value("save-baseline");
         let compared_baseline = value("baseline").or_else(|| value("baseline-lenient"));
-        let load_baseline = value("load-baseline");
-        let names_baseline =
-            compared_baseline.is_some() || save_baseline.is_some() || load_baseline.is_some();
         let mut filter: Vec<String> = value("FILTER").into_iter().collect();
         filter.extend(matches.get_flag("exact").then(|| "--exact".to_owned()));
         filter.extend(matches.get_flag("ignored").then(|| "--ignored".to_owned()));
@@ -131,31 +116,38 @@ impl Arguments {
             verify: matches.get_flag("verify"),
             for_criterion: given.into_iter().filter(|argument| argument != "--verify").collect(),
             filter,
-            shared_home: shared_home(names_baseline)?,
-            save_baseline,
+            criterion_home: criterion_home()?,
+            save_baseline: value("save-baseline"),
             baseline_needed: value("baseline"),
             show_criterion: compared_baseline.is_some() || matches.get_flag("verbose"),
             compared_baseline,
-            load_baseline,
+            load_baseline: value("load-baseline"),
         })
     }
 
-    /// Name under which criterion will keep the measurements of this run.
+    /// The name under which criterion will keep the measurements of this run.
     pub fn baseline(&self) -> &str {
         self.save_baseline.as_deref().unwrap_or("new")
     }
+
+    /// Whether results of this run go to, or are compared with, those of other runs.
+    pub fn shares_baselines(&self) -> bool {
+        self.criterion_home.is_some()
+            || self.save_baseline.is_some()
+            || self.compared_baseline.is_some()
+            || self.load_baseline.is_some()
+    }
 }
 
-fn given() -> Result<Vec<String>, ArgumentError> {
-    let arguments = std::env::args_os().enumerate().skip(1);
-    arguments
-        .map(|(position, argument)| {
-            argument.into_string().map_err(|argument| {
-                let lossy = argument.to_string_lossy().into_owned();
-                ArgumentError::NotUtf8 { position, lossy }
-            })
+fn utf_8(given: impl Iterator<Item = OsString>) -> Result<Vec<String>, ArgumentError> {
+    let numbered = (1..).zip(given);
+    let text = numbered.map(|(position, argument)| {
+        argument.into_string().map_err(|argument| {
+            let lossy = argument.to_string_lossy().into_owned();
+            ArgumentError::NotUtf8 { position, lossy }
         })
-        .collect()
+    });
+    text.collect()
 }
 
 /// As criterion decides, and in its order.
@@ -177,19 +169,18 @@ fn mode(matches: &ArgMatches) -> Mode {
 
 fn check_flags(matches: &ArgMatches) -> Result<(), ArgumentError> {
     for (flag, takes_value, reason) in REFUSED {
-        let present = if takes_value {
-            matches.get_one::<String>(flag).is_some()
-        } else {
-            matches.get_flag(flag)
+        let present = match takes_value {
+            true => matches.get_one::<String>(flag).is_some(),
+            false => matches.get_flag(flag),
         };
         if present {
             return Err(refused(format!("--{flag}"), reason));
         }
     }
-    // what is no number at all is for criterion to explain
+    // criterion explains what is not a number
     let resamples = matches.get_one::<String>("nresamples").and_then(|text| text.parse().ok());
     if resamples.is_some_and(|resamples: u64| resamples > MOST_RESAMPLES) {
-        let reason = "expected at most 1000000: more take hours after everything is measured";
+        let reason = "expected at most 1000000: more would take hours after the measurement";
         return Err(refused("--nresamples", reason));
     }
     if std::env::var_os("CARGO_CRITERION_PORT").is_some() {
@@ -222,44 +213,70 @@ fn check_baseline_names(matches: &ArgMatches) -> Result<(), ArgumentError> {
     Ok(())
 }
 
-/// Where a baseline is named, it is kept in the home that criterion's users know.
-fn shared_home(names_baseline: bool) -> Result<Option<PathBuf>, ArgumentError> {
-    let Some(set) = std::env::var_os("CRITERION_HOME") else {
-        return Ok(names_baseline.then(|| target_directory().join("criterion")));
-    };
-    // the child and later readers may stand elsewhere
-    let absolute = std::path::absolute(set);
-    absolute.map(Some).map_err(|_| refused("CRITERION_HOME", "expected a path, got nothing"))
+fn criterion_home() -> Result<Option<PathBuf>, ArgumentError> {
+    // later readers may be started in another folder
+    let home = std::env::var_os("CRITERION_HOME").map(std::path::absolute).transpose();
+    home.map_err(|_| refused("CRITERION_HOME", "expected a path, got nothing"))
 }
 
-fn command() -> Command {
+fn command(program: &'static str) -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     let value = |name: &'static str| Arg::new(name).long(name).value_name("VALUE");
     let refused = REFUSED.map(|(name, takes_value, _)| {
         if takes_value { value(name) } else { flag(name) }.hide(true)
     });
-    Command::new("cargo bench")
-        .bin_name("cargo bench --")
+    Command::new(program)
+        .bin_name(program)
         .display_name("alpha-flops")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Measures experiments A–G; what and how much is set by ALPHA_FLOPS_… variables or bench.toml")
-        .arg(Arg::new("FILTER").help("Regular expression: measure only ids that match, e.g. '^D/'"))
+        .about(
+            "Measure experiments A–G; ALPHA_FLOPS_… variables or bench.toml set what and how much",
+        )
+        .arg(Arg::new("FILTER").help(
+            "Measure only configurations whose id matches this regular expression, e.g. '^D/'",
+        ))
         .arg(flag("exact").help("Measure only the configuration whose id is FILTER"))
-        .arg(flag("verify").help("Compare outputs of every configuration with a direct sum first"))
-        .arg(flag("list").help("List the configurations, measure nothing"))
-        .arg(value("format").help("With --list: `pretty` or `terse`"))
-        .arg(flag("test").help("Prepare, verify and launch each configuration once, keep nothing"))
-        .arg(value("profile-time").help("Launch each configuration for so many seconds, keep nothing"))
-        .arg(value("save-baseline").short('s').help("Keep the measurements under a name, in target/criterion"))
-        .arg(value("baseline").short('b').help("Compare with the measurements kept under a name"))
-        .arg(value("baseline-lenient").help("The same, where there are any"))
-        .arg(value("load-baseline").help("Compare two baselines, measure nothing"))
-        .arg(flag("verbose").short('v').help("Show criterion's own account of each benchmark, too"))
-        .arg(value("color").short('c').alias("colour").help("As criterion has it"))
-        .args(["nresamples", "noise-threshold", "confidence-level", "significance-level", "output-format"]
-            .map(|name| value(name).help("As criterion has it")))
+        .arg(
+            flag("verify")
+                .help("Compare the outputs of every configuration with a direct sum first"),
+        )
+        .arg(flag("list").help("List the configurations and measure nothing"))
+        .arg(value("format").help("Format of --list: `pretty` or `terse`"))
+        .arg(
+            flag("test")
+                .help("Prepare, verify and launch each configuration once and keep nothing"),
+        )
+        .arg(
+            value("profile-time")
+                .help("Launch each configuration for this many seconds and keep nothing"),
+        )
+        .arg(
+            value("save-baseline")
+                .short('s')
+                .help("Keep the measurements as a baseline of this name"),
+        )
+        .arg(value("baseline").short('b').help("Compare with the baseline of this name"))
+        .arg(
+            value("baseline-lenient")
+                .help("Compare with the baseline of this name where it exists"),
+        )
+        .arg(value("load-baseline").help("Compare two baselines and measure nothing"))
+        .arg(flag("verbose").short('v').help("Also show criterion's own report of each benchmark"))
+        .arg(value("color").short('c').alias("colour").help("Passed on to criterion"))
+        .args(
+            [
+                "nresamples",
+                "noise-threshold",
+                "confidence-level",
+                "significance-level",
+                "output-format",
+            ]
+            .map(|name| value(name).help("Passed on to criterion")),
+        )
         .arg(flag("noplot").short('n').hide(true))
-        .args(["bench", "ignored", "quiet", "nocapture", "show-output", "include-ignored"]
-            .map(|name| flag(name).hide(true)))
+        .args(
+            ["bench", "ignored", "quiet", "nocapture", "show-output", "include-ignored"]
+                .map(|name| flag(name).hide(true)),
+        )
         .args(refused)
 }

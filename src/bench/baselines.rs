@@ -1,33 +1,39 @@
-//! Baselines outlive runs: they are kept in a home that runs share.
+//! Baselines outlive runs: they are kept in a folder that runs share.
 //!
-//! Criterion itself always works in a run's own folder, so that no later run can overwrite what the
-//! record of this one rests on. What is compared with is copied there before it begins, and what it
-//! made is copied to the shared home afterwards.
+//! Criterion itself always works in a run's own folder, so that no later run can overwrite the files
+//! that the record of this one is made from. The baseline to compare with is copied there before
+//! criterion begins, and criterion's results are copied to the shared folder afterwards.
 
 use std::fs;
 use std::path::Path;
 
-use alpha_flops::atomic_file::write_atomically;
-use alpha_flops::backend::Backend;
-use alpha_flops::experiment::Configuration;
-use alpha_flops::measure::does_not_fit;
-use alpha_flops::record::{Comparable, RunFolder, RunPlan};
+use crate::atomic_file::write_atomically;
+use crate::backend::Backend;
+use crate::experiment::Configuration;
+use crate::measure::does_not_fit;
+use crate::record::{Comparable, RunFolder, RunPlan};
 
-use crate::AnyError;
-use crate::arguments::Arguments;
+use super::AnyError;
+use super::arguments::Arguments;
+use super::criterion_process::Criterion;
 
-/// Beside criterion's files of a benchmark: what their times may be compared with.
+/// The file beside criterion's files of a benchmark that says what their times may be compared with.
 const COMPARABLE: &str = "alpha-flops.json";
 
-/// Whether everything that will be measured has the baseline, of comparable times; criterion would
-/// look for it only when everything is measured, and compares anything.
+/// Checks that everything that will be measured has the baseline, of comparable times. Criterion
+/// itself would look for it only after the measurement, and compares anything.
 pub fn check(
-    arguments: &Arguments,
+    criterion: &Criterion<'_>,
     selected: &[Configuration],
     backend: &dyn Backend,
     plan: &RunPlan,
 ) -> Result<(), AnyError> {
-    if let (Some(home), Some(name)) = (&arguments.shared_home, &arguments.compared_baseline) {
+    let (Some(home), Arguments { baseline_needed, compared_baseline, .. }) =
+        (criterion.shared_home(), criterion.arguments)
+    else {
+        return Ok(());
+    };
+    if let Some(name) = compared_baseline {
         for id in selected.iter().map(Configuration::id) {
             let baseline = home.join(&id).join(name);
             if baseline.is_dir() {
@@ -35,9 +41,7 @@ pub fn check(
             }
         }
     }
-    let (Some(home), Some(name)) = (&arguments.shared_home, &arguments.baseline_needed) else {
-        return Ok(());
-    };
+    let Some(name) = baseline_needed else { return Ok(()) };
     let missing = selected.iter().find(|configuration| {
         does_not_fit(backend, configuration, &plan.settings).is_none()
             && !home.join(configuration.id()).join(name).is_dir()
@@ -45,7 +49,7 @@ pub fn check(
     match missing {
         Some(configuration) => Err(format!(
             "{} has no baseline `{name}` in {}; measure one first with `--save-baseline {name}`, \
-             or compare where there is one with `--baseline-lenient {name}`",
+             or compare only what has one with `--baseline-lenient {name}`",
             configuration.id(),
             home.display()
         )
@@ -54,11 +58,13 @@ pub fn check(
     }
 }
 
-/// Whether two baselines in the shared home, `--load-baseline` and the one that it is compared
-/// with, are of comparable times.
-pub fn check_stored(arguments: &Arguments, selected: &[Configuration]) -> Result<(), AnyError> {
-    let names = (&arguments.load_baseline, &arguments.compared_baseline);
-    let (Some(home), (Some(loaded), Some(name))) = (&arguments.shared_home, names) else {
+/// Checks that two stored baselines, `--load-baseline` and the one that it is compared with, are of
+/// comparable times.
+pub fn check_stored(criterion: &Criterion<'_>, selected: &[Configuration]) -> Result<(), AnyError> {
+    let Arguments { load_baseline, compared_baseline, .. } = criterion.arguments;
+    let (Some(home), Some(loaded), Some(name)) =
+        (criterion.shared_home(), load_baseline, compared_baseline)
+    else {
         return Ok(());
     };
     for id in selected.iter().map(Configuration::id) {
@@ -92,19 +98,19 @@ fn read_comparable(baseline: &Path) -> Result<Comparable, AnyError> {
         .map_err(|error| {
             let path = path.display();
             format!(
-                "{path}: {error}; what this baseline is of is not known, so nothing is compared \
-                 with it: measure it again with `--save-baseline`"
+                "{path}: {error}; without this file nothing can be compared with the baseline: \
+                 measure it again with `--save-baseline`"
             )
             .into()
         })
 }
 
-/// Says of everything that criterion keeps of this run what it may be compared with.
-pub fn mark(arguments: &Arguments, run: &RunFolder, own: &Path) -> Result<(), AnyError> {
+/// Notes beside everything that criterion keeps of this run what it may be compared with.
+pub fn mark(criterion: &Criterion<'_>, run: &RunFolder, own: &Path) -> Result<(), AnyError> {
     let plan = &run.header().plan;
     let comparable = serde_json::to_vec(&plan.comparable())?;
     for id in &plan.ids {
-        for name in ["new", arguments.baseline()] {
+        for name in ["new", criterion.arguments.baseline()] {
             let folder = own.join(id).join(name);
             if folder.is_dir() {
                 write_atomically(&folder.join(COMPARABLE), |out| out.write_all(&comparable))?;
@@ -114,22 +120,22 @@ pub fn mark(arguments: &Arguments, run: &RunFolder, own: &Path) -> Result<(), An
     Ok(())
 }
 
-/// Copies the baseline to compare with from the shared home to `own`, where it is there.
-pub fn bring_in(arguments: &Arguments, run: &RunFolder, own: &Path) -> Result<(), AnyError> {
-    let (Some(home), Some(name)) = (&arguments.shared_home, &arguments.compared_baseline) else {
-        return Ok(());
-    };
-    copy_of_each(run, home, own, name)
+/// Copies the baseline to compare with, where there is one, from the shared home to `own`.
+pub fn bring_in(criterion: &Criterion<'_>, run: &RunFolder, own: &Path) -> Result<(), AnyError> {
+    match (criterion.shared_home(), &criterion.arguments.compared_baseline) {
+        (Some(home), Some(name)) => copy_of_each(run, &home, own, name),
+        _ => Ok(()),
+    }
 }
 
-/// Copies what criterion made of this run from `own` to the shared home, where there is one.
-pub fn hand_out(arguments: &Arguments, run: &RunFolder, own: &Path) -> Result<(), AnyError> {
-    let Some(home) = &arguments.shared_home else { return Ok(()) };
-    copy_of_each(run, own, home, "new")?;
-    match &arguments.save_baseline {
-        Some(name) => copy_of_each(run, own, home, name),
-        None => Ok(()),
+/// Copies what criterion made of this run from `own` to the shared home, if this run shares any.
+pub fn hand_out(criterion: &Criterion<'_>, run: &RunFolder, own: &Path) -> Result<(), AnyError> {
+    let Some(home) = criterion.shared_home() else { return Ok(()) };
+    let saved = criterion.arguments.save_baseline.as_deref();
+    for name in std::iter::once("new").chain(saved) {
+        copy_of_each(run, own, &home, name)?;
     }
+    Ok(())
 }
 
 /// Copies the folder `name` of every configuration of the run that has one.
