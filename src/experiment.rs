@@ -214,8 +214,13 @@ impl Configuration {
     /// `D/h=100_w=640_in=150_out=100_k=3`: unique among all experiments, and criterion's benchmark
     /// id.
     pub fn id(&self) -> String {
-        format!("{}/{}", self.experiment, self.shape)
+        configuration_id(self.experiment, &self.shape)
     }
+}
+
+/// The id of a configuration of any experiment, one of other people's included.
+pub fn configuration_id(experiment: impl fmt::Display, shape: &ConvShape) -> String {
+    format!("{experiment}/{shape}")
 }
 
 impl fmt::Display for Experiment {

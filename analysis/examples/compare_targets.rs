@@ -11,11 +11,11 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example that prints")]
 
-use alpha_flops_analysis::compare::judge::{Answers, Grouping};
-use alpha_flops_analysis::compare::noise::LnMedians;
+use alpha_flops_analysis::compare::grouping::{Grouping, LnMedians};
+use alpha_flops_analysis::compare::hypothesis_tests::{Decisions, Levels};
 use alpha_flops_analysis::selftest::measured::{Asked, Judged};
 use alpha_flops_analysis::selftest::{
-    FalseAlarms, Found, Power, Runs, Scenario, Slowed, Split, tables,
+    Detection, Division, FalseAlarms, Power, Scenario, Slowed, UnchangedRuns, tables,
 };
 use alpha_flops_analysis::simulate::{Simulation, Truth};
 use rayon::prelude::*;
@@ -27,7 +27,7 @@ fn main() {
     let mut number = |default| numbers.next().and_then(Result::ok).unwrap_or(default);
     let (pairs, of_criterion) = (number(200), number(1));
     let simulation = Simulation::new(Truth::default());
-    let split = Split {
+    let split = Division {
         before: (0..A_SIDE).collect(),
         after: (A_SIDE..2 * A_SIDE).collect(),
         history: Vec::new(),
@@ -48,7 +48,7 @@ fn main() {
                 all.into_par_iter().map(|index| simulation.launches(run, index, 1.0)).collect()
             };
             let first = pair * 2 * A_SIDE as u64;
-            Asked::of(&runs, &of(first), &of(first + A_SIDE as u64), pair)
+            Asked::new(&runs, &of(first), &of(first + A_SIDE as u64), pair)
         })
         .collect();
     let runs = simulated(&simulation, 0);
@@ -68,7 +68,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Ten runs between which nothing changed.
-fn simulated(simulation: &Simulation, pair: u64) -> Runs {
+fn simulated(simulation: &Simulation, pair: u64) -> UnchangedRuns {
     let configurations = simulation.configurations();
     let runs = (0..2 * A_SIDE as u64).map(|run| pair * 2 * A_SIDE as u64 + run);
     let ln_medians: Vec<LnMedians> = runs
@@ -77,30 +77,29 @@ fn simulated(simulation: &Simulation, pair: u64) -> Runs {
             all.map(|index| Some(median(simulation.launches(run, index, 1.0)).ln())).collect()
         })
         .collect();
-    Runs {
+    UnchangedRuns {
         grouping: Grouping::new(
             configurations.iter().map(|c| (c.experiment.name, c.series.as_str())),
         ),
         x: configurations.iter().map(|c| f64::from(c.x)).collect(),
         ln_medians,
         floors: vec![0.0; configurations.len()],
-        threshold: 0.02,
-        false_discovery_rate: 0.05,
+        levels: Levels { threshold: 0.02, false_discovery_rate: 0.05 },
     }
 }
 
 #[derive(Default)]
 struct Results {
-    unchanged: Vec<Answers>,
-    found: Vec<Vec<Found>>,
-    hundred: Vec<Found>,
-    series: Vec<Found>,
+    unchanged: Vec<Decisions>,
+    found: Vec<Vec<Detection>>,
+    hundred: Vec<Detection>,
+    series: Vec<Detection>,
 }
 
 impl Results {
-    fn add(&mut self, runs: &Runs, split: &Split, seed: u64) {
+    fn add(&mut self, runs: &UnchangedRuns, split: &Division, seed: u64) {
         let find = |slowed: &Slowed, slowdown: f64| {
-            Found::of(
+            Detection::of(
                 &runs.compare(split, &slowed.configurations, slowdown),
                 slowed,
                 &runs.grouping,
@@ -123,9 +122,9 @@ impl Results {
         }
     }
 
-    fn judged(&self, runs: &Runs) -> Judged {
+    fn judged(&self, runs: &UnchangedRuns) -> Judged {
         let power = runs.tried().into_iter().enumerate().map(|(row, (scenario, slowdown))| {
-            let found: Vec<Found> = self.found.iter().map(|found| found[row]).collect();
+            let found: Vec<Detection> = self.found.iter().map(|found| found[row]).collect();
             Power::of(scenario, slowdown, &found)
         });
         Judged {

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use alpha_flops::experiment::{Configuration, Resolution};
 use alpha_flops::statistics::{quantile, sorted};
-use alpha_flops_analysis::recorded::Recorded;
+use alpha_flops_analysis::run::Run;
 use alpha_flops_analysis::simulate::{Simulation, Truth};
 use clap::Parser;
 use rayon::prelude::*;
@@ -102,8 +102,8 @@ fn write(arguments: &Write) -> Result<(), Box<dyn Error>> {
 
 fn read(run: &Path) -> Result<String, String> {
     let of_run = || {
-        let recorded = Recorded::open(run)?;
-        recorded.map_launches(|_, ns| (ns.len(), quantile(&sorted(ns), 0.5)))
+        let run = Run::open(run)?;
+        run.map_launches(|_, ns| (ns.len(), quantile(&sorted(ns), 0.5)))
     };
     let found = of_run().map_err(|error| error.to_string())?;
     let launches: usize = found.iter().map(|(launches, _)| launches).sum();

@@ -9,32 +9,25 @@
 //! The environment is written first. Where that is interrupted there is an environment alone, which
 //! readers pass over and the same command completes.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use alpha_flops::file_error::FileError;
-use alpha_flops::record::{Comparable, FinishedRun, RunHeader};
+use alpha_flops::record::{Comparable, RunHeader};
 use alpha_flops::workspace;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::dataset::{Dataset, DatasetError};
-use crate::import::criterion::{self, ImportError, Imported};
-use crate::recorded::provenance;
+use crate::dataset::{Dataset, DatasetError, Observation, Provenance};
+use crate::import::Imported;
+use crate::import::criterion::{self, ImportError};
+use crate::run::{Missing, Run, Status, provenance};
 
 mod environment;
 
-/// A run as it is archived.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Archived {
-    /// What `run.json` said, without the configurations' outcomes.
-    pub header: RunHeader,
-    /// Its latencies.
-    pub dataset: Dataset,
-    /// The file of the dataset.
-    pub path: PathBuf,
-}
+pub use environment::write as write_environment;
 
 /// A run just archived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -170,41 +163,39 @@ pub(crate) fn slug(text: &str) -> String {
     words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")
 }
 
-/// Archives the finished run in the folder `run` under `root`, in the folder of its target or of
-/// that name: both files, or an environment that readers pass over.
+/// Archives the finished run in a folder under `root`, in the folder of its target or of that name: both
+/// files, or an environment that readers pass over.
 ///
 /// # Errors
 /// [`ArchiveError`] where the run is not sound or already there, or the target is of another backend
 /// or device.
-pub fn add(run: &Path, root: &Path, target: Option<&str>) -> Result<Added, ArchiveError> {
-    let finished = FinishedRun::open(run).map_err(|source| ImportError::Record { source })?;
-    let header = finished.header;
+pub fn add(folder: &Path, root: &Path, target: Option<&str>) -> Result<Added, ArchiveError> {
+    let run = Run::open(folder)?;
     let name = match target {
         Some(name) => checked(name)?,
-        None => target_name(&header),
+        None => target_name(&run.header),
     };
     let says_so = name.contains("stand-in") || name.contains("simulated");
-    let provenance = provenance(&header);
-    if provenance.is_stand_in() && !says_so {
-        return Err(ArchiveError::NoDevice { run: run.to_owned(), device: provenance.device });
+    let Provenance { device, .. } = &run.dataset.provenance;
+    if run.dataset.provenance.is_stand_in() && !says_so {
+        return Err(ArchiveError::NoDevice { run: run.path, device: device.clone() });
     }
-    let Imported { dataset, rejected, not_measured, .. } = criterion::read(run)?;
-    if let Some(first) = rejected.first() {
-        let (id, reason) = (first.id.clone(), first.reason.clone());
-        let (run, rejected) = (run.to_owned(), rejected.len());
-        return Err(ArchiveError::Unsound { run, rejected, id, reason });
+    let Imported { dataset, rejected, not_measured, .. } = criterion::import(&run)?;
+    if let Some(Missing { id, reason, .. }) = rejected.first() {
+        let (id, reason, rejected) = (id.clone(), reason.clone(), rejected.len());
+        return Err(ArchiveError::Unsound { run: run.path, rejected, id, reason });
     }
     let target = root.join(name);
-    check_place(run, &header, &dataset, &target)?;
+    check_place(&run, &target)?;
     fs::create_dir_all(&target).map_err(|error| FileError::create(&target, error))?;
-    let path = target.join(format!("{}.csv", header.run_id));
-    criterion::write_environment(run, &environment_of(&path))?;
+    let path = target.join(format!("{}.csv", run.header.run_id));
+    write_environment(&run.header, &environment_of(&path))?;
     dataset.write(&path)?;
     Ok(Added {
         path,
         configurations: dataset.observations.len(),
         not_measured: not_measured.len(),
-        place: provenance.place(),
+        place: dataset.provenance.place(),
     })
 }
 
@@ -220,25 +211,20 @@ fn checked(name: &str) -> Result<String, ArchiveError> {
 }
 
 /// Whether a run may stand beside those of `target`, which need not exist.
-fn check_place(
-    run: &Path,
-    header: &RunHeader,
-    dataset: &Dataset,
-    target: &Path,
-) -> Result<(), ArchiveError> {
+fn check_place(run: &Run, target: &Path) -> Result<(), ArchiveError> {
     let archived = if target.exists() { read(target)? } else { Vec::new() };
-    let own = header.plan.comparable();
+    let own = run.header.plan.comparable();
     for other in archived {
-        let is_same = other.header.run_id == header.run_id
-            || other.dataset.observations == dataset.observations;
+        let is_same = other.header.run_id == run.header.run_id
+            || other.dataset.observations == run.dataset.observations;
         if is_same {
-            return Err(ArchiveError::Already { run: run.to_owned(), path: other.path });
+            return Err(ArchiveError::Already { run: run.path.clone(), path: other.path });
         }
         // runs of other protocols are of the same target, and told apart by whoever reads them
         let others = Comparable { method: own.method.clone(), ..other.header.plan.comparable() };
         let differences = own.differences(&others);
         if !differences.is_empty() {
-            let (run, target) = (run.to_owned(), target.to_owned());
+            let (run, target) = (run.path.clone(), target.to_owned());
             return Err(ArchiveError::Foreign { run, target, differences });
         }
     }
@@ -250,7 +236,7 @@ fn check_place(
 ///
 /// # Errors
 /// [`ArchiveError`] where the folder cannot be read, or one of the runs not; it names the file.
-pub fn read(target: &Path) -> Result<Vec<Archived>, ArchiveError> {
+pub fn read(target: &Path) -> Result<Vec<Run>, ArchiveError> {
     let error = |error| FileError::read(target, error);
     let mut archived = Vec::new();
     for entry in fs::read_dir(target).map_err(error)? {
@@ -271,7 +257,7 @@ pub fn read(target: &Path) -> Result<Vec<Archived>, ArchiveError> {
 /// # Errors
 /// [`ArchiveError`] where there is no environment beside it, one of the two is not what this code
 /// writes, or they are of different runs.
-pub fn read_run(csv: &Path) -> Result<Archived, ArchiveError> {
+pub fn read_run(csv: &Path) -> Result<Run, ArchiveError> {
     let environment = environment_of(csv);
     if !environment.is_file() {
         return Err(ArchiveError::NoEnvironment { path: csv.to_owned(), expected: environment });
@@ -292,7 +278,14 @@ pub fn read_run(csv: &Path) -> Result<Archived, ArchiveError> {
             return Err(ArchiveError::Mismatch { path: csv.to_owned(), what, got, expected });
         }
     }
-    Ok(Archived { header, dataset, path: csv.to_owned() })
+    let measured: HashSet<String> = dataset.observations.iter().map(Observation::id).collect();
+    let missing = header.plan.ids.iter().filter(|id| !measured.contains(*id));
+    let missing = missing.map(|id| Missing {
+        id: id.clone(),
+        status: Status::SkippedOrFailed,
+        reason: "not in the archived dataset: skipped, or failed".to_owned(),
+    });
+    Ok(Run { path: csv.to_owned(), missing: missing.collect(), header, dataset })
 }
 
 /// `<run id>.environment.json` beside `<run id>.csv`.

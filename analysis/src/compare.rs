@@ -1,36 +1,49 @@
-//! Did an update make it slower? Two sides of runs compared, configuration by configuration and group
-//! by group, with the share of false alarms under control.
+//! Did an update make it slower? Two sides of runs compared, configuration by configuration and group by
+//! group, with the false discovery rate under control.
 //!
-//! [`sides`] reads the runs and refuses what is not comparable, [`judge`] decides by [`noise`] and
-//! [`contrast`], [`cause`] says what the records know of why; here they meet.
+//! ```text
+//! sides                  which runs may be compared, and what differs between them
+//! aligned                the same configurations in all runs, in one order
+//! grouping               all, each experiment, each series
+//! contrast               a ratio with its error, and p values of one and of many
+//! moderated_variance     how much runs differ when nothing has changed
+//! estimate               the contrast of every configuration and group
+//! permutation            the same contrasts where the sides mean nothing
+//! hypothesis_tests       verdicts
+//! cause                  what the records know of why
+//! ```
 
-use std::path::Path;
+use std::collections::HashMap;
 
-use alpha_flops::atomic_file::write_texts;
-use alpha_flops::file_error::FileError;
+use alpha_flops::statistics::sorted;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::circumstances::Difference;
 use crate::dataset::Provenance;
-use crate::plot;
-use crate::recorded::provenance_of_all;
+use crate::differences::Difference;
+use crate::run::{Measurement, Run, Status, provenance_of_all};
+use crate::variance::dependence::Dependence;
+use crate::variance::interval::log_median_error;
 
+pub(crate) mod aligned;
 pub mod cause;
 pub mod contrast;
 mod error;
-pub mod judge;
-pub mod noise;
-pub(crate) mod relabel;
+pub mod estimate;
+pub mod grouping;
+pub mod hypothesis_tests;
+pub mod moderated_variance;
+pub(crate) mod permutation;
 pub mod sides;
 pub mod tables;
 
+use aligned::{Aligned, Row, rows};
 use cause::{Cause, causes};
 use contrast::Contrast;
 pub use error::CompareError;
-use judge::{Answer, Answers, Design, Grouping, Question, Verdict};
-use noise::LnMedians;
-use sides::{Measured, Run};
+use estimate::{Design, Samples};
+use grouping::{LnMedians, mean};
+use hypothesis_tests::{Decision, Decisions, Levels, Verdict, test};
 
 /// Of the fields of a comparison as JSON.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -177,197 +190,152 @@ pub struct NotCompared {
     pub reason: String,
 }
 
-/// Compares two sides. Of one run each, archived runs of equal circumstances (`history`, in groups) say
-/// what runs differ by; without any, nothing is called more than a candidate.
+/// Compares two sides. With one run per side, archived runs measured in the same environment (`history`,
+/// in groups) tell how runs differ; without any, nothing is called more than a candidate.
 ///
 /// # Errors
-/// [`CompareError`] where the sides are not comparable.
+/// [`CompareError`] where launches are damaged, or the sides are not comparable.
 pub fn compare(
     before: &[Run],
     after: &[Run],
     history: &[Vec<Run>],
     options: Options,
 ) -> Result<Comparison, CompareError> {
+    let runs: Vec<&Run> = before.iter().chain(after).collect();
+    let has_history = history.iter().any(|runs| runs.len() > 1);
+    let ln_errors = ln_median_errors(&runs, runs.len() == 2 && !has_history)?;
     sides::check(before, after, options.common)?;
     if options.paired && (before.len() != after.len() || before.len() < 2) {
         return Err(CompareError::NotPaired { before: before.len(), after: after.len() });
     }
-    let (compared, not_compared) = pair_up(before, after);
+    let (compared, not): (Vec<Row<'_>>, _) = rows(&runs).into_iter().partition(|row| {
+        let (before, after) = row.runs.split_at(before.len());
+        [before, after].iter().all(|side| side.iter().any(Option::is_some))
+    });
+    let not_compared = not_compared(&not, before, after);
     if compared.is_empty() {
         let reason = not_compared.first().map(|n| format!("{}: {}", n.id, n.reason));
         return Err(CompareError::Nothing { reason: reason.unwrap_or_default() });
     }
     let differences = sides::differences(before, after);
-    let answered = answer(before, after, history, options, &compared);
-    let ln_threshold = options.threshold.ln_1p();
-    let changes = compared
-        .iter()
-        .zip(&answered.answers.configurations)
-        .map(|(pair, answer)| Change::new(pair, answer, ln_threshold, &differences));
-    let groups = answered.grouping.groups().iter().zip(&answered.answers.groups);
+    let Aligned { grouping, mut ln_medians, floors, .. } = Aligned::new(&compared, &runs);
+    let ln_medians_after = ln_medians.split_off(before.len());
+    let history = of_history(&compared, history);
+    let within = ln_errors.map(|errors| {
+        [0, 1].map(|run| -> Vec<Option<f64>> {
+            compared.iter().map(|row| errors[run].get(row.id).copied()).collect()
+        })
+    });
+    let design = match &within {
+        Some([before, after]) => Design::WithinRuns([before, after]),
+        None if runs.len() == 2 => Design::History(&history),
+        None if options.paired => Design::Paired,
+        None => Design::Independent,
+    };
+    let samples = Samples {
+        grouping: &grouping,
+        before: &ln_medians,
+        after: &ln_medians_after,
+        floors: &floors,
+        design,
+    };
+    let Options { threshold, false_discovery_rate, .. } = options;
+    let decisions = test(&samples, Levels { threshold, false_discovery_rate });
+    let ln_threshold = threshold.ln_1p();
+    let groups = grouping.groups().iter().zip(&decisions.groups);
+    let configurations = compared.iter().zip(&decisions.configurations);
     Ok(Comparison {
         schema_version: SCHEMA_VERSION,
-        sides: [before, after].map(Side::of),
-        method: answered.method,
-        relabellings: answered.answers.relabellings,
-        unconfirmed: answered.answers.unconfirmed,
-        threshold: options.threshold,
-        false_discovery_rate: options.false_discovery_rate,
+        sides: [before, after].map(Side::new),
+        method: Method::new(&samples, &decisions),
+        relabellings: decisions.permutations,
+        unconfirmed: decisions.unconfirmed,
+        threshold,
+        false_discovery_rate,
         groups: groups
-            .map(|(group, answer)| GroupChange {
+            .map(|(group, decision)| GroupChange {
                 experiment: group.experiment.clone(),
                 series: group.series.clone(),
                 configurations: group.members.len(),
-                effect: Effect::of_answer(answer, ln_threshold),
+                effect: Effect::new(decision, f64::NAN, ln_threshold),
             })
             .collect(),
-        configurations: changes.collect(),
+        configurations: configurations
+            .map(|(row, decision)| {
+                let sides = row.runs.split_at(before.len());
+                Change::new(row.id, sides, decision, ln_threshold, &differences)
+            })
+            .collect(),
         differences,
         not_compared,
     })
 }
 
-/// One configuration in all runs of both sides.
-struct Pair<'a> {
-    id: &'a str,
-    sides: [Vec<Option<&'a Measured>>; 2],
+/// Decodes the launches of every run, which checks them. If errors are `wanted`, returns the standard error
+/// of each configuration's ln median from the launches alone, by run; that takes as long as all the
+/// rest.
+fn ln_median_errors(
+    runs: &[&Run],
+    wanted: bool,
+) -> Result<Option<Vec<HashMap<String, f64>>>, CompareError> {
+    let errors: Vec<HashMap<String, f64>> = runs
+        .par_iter()
+        .map(|run| {
+            let errors = run.map_launches(|record, latencies_ns| {
+                let ordered = if wanted { sorted(latencies_ns) } else { return None };
+                let dependence = Dependence::of(latencies_ns, &ordered);
+                Some((record.id.clone(), log_median_error(&ordered, &dependence)?))
+            })?;
+            Ok(errors.into_iter().flatten().collect())
+        })
+        .collect::<Result<_, CompareError>>()?;
+    Ok(wanted.then_some(errors))
 }
 
-impl<'a> Pair<'a> {
-    fn of(&self, side: usize) -> Vec<&'a Measured> {
-        self.sides[side].iter().copied().flatten().collect()
-    }
+/// The medians of archived runs, in groups.
+fn of_history(compared: &[Row<'_>], history: &[Vec<Run>]) -> Vec<Vec<LnMedians>> {
+    let ln_medians = |run: &Run| -> LnMedians {
+        let measured = run.measurements();
+        compared.iter().map(|row| Some(measured.get(row.id)?.median_ns.ln())).collect()
+    };
+    history.iter().map(|runs| runs.iter().map(ln_medians).collect()).collect()
 }
 
-/// Configurations of the first run's plan, measured on both sides and not.
-fn pair_up<'a>(before: &'a [Run], after: &'a [Run]) -> (Vec<Pair<'a>>, Vec<NotCompared>) {
-    let mut compared = Vec::new();
-    let mut not_compared = Vec::new();
-    let ids = before.first().map_or(&[][..], |run| &run.header.plan.ids);
-    for id in ids {
-        let sides =
-            [before, after].map(|runs| runs.iter().map(|run| run.measured.get(id)).collect());
-        let pair = Pair { id, sides };
-        let measured = [0, 1].map(|side| pair.of(side).len());
-        if measured.iter().all(|n| *n > 0) {
-            compared.push(pair);
-            continue;
-        }
-        let mut reasons = before.iter().chain(after).filter_map(|run| run.not_measured.get(id));
-        let failed = after.iter().all(|run| run.not_measured.get(id).is_some_and(|n| n.failed));
-        not_compared.push(NotCompared {
-            id: id.clone(),
-            measured,
-            lost: measured[0] > 0 && failed,
-            reason: reasons.next().map_or_else(
-                || "not in the plan of every run".to_owned(),
-                |not_measured| not_measured.reason.clone(),
-            ),
-        });
-    }
-    (compared, not_compared)
-}
-
-/// Runs in the form that is judged: configurations and their medians in one order.
-pub(crate) struct Aligned {
-    /// The configurations' ids.
-    pub(crate) ids: Vec<String>,
-    /// Where they belong.
-    pub(crate) grouping: Grouping,
-    /// The independent variable of each.
-    pub(crate) x: Vec<f64>,
-    /// A run each.
-    pub(crate) ln_medians: Vec<LnMedians>,
-    /// Variances of ln median that the clock's resolution alone makes.
-    pub(crate) floors: Vec<f64>,
-}
-
-impl Aligned {
-    /// What all runs measured, in the first one's order.
-    pub(crate) fn complete(runs: &[&Run]) -> Self {
-        let ids = runs.first().map_or(&[][..], |run| &run.header.plan.ids);
-        let is_complete = |id: &&String| runs.iter().all(|run| run.measured.contains_key(*id));
-        Self::of(runs, ids.iter().filter(is_complete).cloned().collect())
-    }
-
-    /// These configurations, each measured in one of the runs at least.
-    fn of(runs: &[&Run], ids: Vec<String>) -> Self {
-        let first: Vec<&Measured> =
-            ids.iter().filter_map(|id| runs.iter().find_map(|run| run.measured.get(id))).collect();
-        let floor = |id: &String| {
-            let measured = runs.iter().filter_map(|run| Some((run, run.measured.get(id)?)));
-            measured.map(|(run, m)| run.resolution_variance(m.median_ns)).fold(0.0, f64::max)
+/// What became of the configurations that were not measured on both sides.
+fn not_compared(rows: &[Row<'_>], before: &[Run], after: &[Run]) -> Vec<NotCompared> {
+    let missing: Vec<HashMap<&str, (Status, &str)>> = before
+        .iter()
+        .chain(after)
+        .map(|run| {
+            let missing = run.missing.iter();
+            missing.map(|m| (m.id.as_str(), (m.status, m.reason.as_str()))).collect()
+        })
+        .collect();
+    let not_compared = |row: &Row<'_>| {
+        let (runs_before, runs_after) = row.runs.split_at(before.len());
+        let measured = [runs_before, runs_after].map(|runs| runs.iter().flatten().count());
+        let failed = |run: &HashMap<&str, (Status, &str)>| {
+            run.get(row.id).is_some_and(|(status, _)| *status == Status::Failed)
         };
-        Self {
-            grouping: Grouping::new(
-                first.iter().map(|m| (m.experiment.as_str(), m.series.as_str())),
-            ),
-            x: first.iter().map(|m| m.x).collect(),
-            ln_medians: runs
-                .iter()
-                .map(|run| ln_medians(run, ids.iter().map(String::as_str)))
-                .collect(),
-            floors: ids.iter().map(floor).collect(),
-            ids,
+        let mut reasons = missing.iter().filter_map(|run| run.get(row.id));
+        NotCompared {
+            id: row.id.to_owned(),
+            measured,
+            lost: measured[0] > 0 && missing[before.len()..].iter().all(failed),
+            reason: reasons
+                .next()
+                .map_or("not in the plan of every run", |(_, reason)| reason)
+                .to_owned(),
         }
-    }
-}
-
-fn ln_medians<'a>(run: &Run, ids: impl Iterator<Item = &'a str>) -> LnMedians {
-    ids.map(|id| Some(run.measured.get(id)?.median_ns.ln())).collect()
-}
-
-struct Answered {
-    grouping: Grouping,
-    answers: Answers,
-    method: Method,
-}
-
-fn answer(
-    before: &[Run],
-    after: &[Run],
-    history: &[Vec<Run>],
-    options: Options,
-    compared: &[Pair<'_>],
-) -> Answered {
-    let ids: Vec<String> = compared.iter().map(|pair| pair.id.to_owned()).collect();
-    let runs: Vec<&Run> = before.iter().chain(after).collect();
-    let Aligned { grouping, ln_medians: mut of_before, floors, .. } = Aligned::of(&runs, ids);
-    let of_after = of_before.split_off(before.len());
-    let ln_medians = |runs: &[Run]| -> Vec<LnMedians> {
-        runs.iter().map(|run| ln_medians(run, compared.iter().map(|pair| pair.id))).collect()
     };
-    let history: Vec<Vec<LnMedians>> = history.iter().map(|runs| ln_medians(runs)).collect();
-    let known = history.iter().any(|runs| runs.len() > 1);
-    let within = [before, after].map(|runs| {
-        let se = |pair: &Pair<'_>| runs[0].measured.get(pair.id)?.ln_se;
-        compared.iter().map(se).collect::<Vec<Option<f64>>>()
-    });
-    let design = match (before.len(), after.len()) {
-        (1, 1) if known => Design::History(&history),
-        (1, 1) => Design::WithinRuns([&within[0], &within[1]]),
-        _ if options.paired => Design::Paired,
-        _ => Design::Independent,
-    };
-    let answers = Question {
-        grouping: &grouping,
-        before: &of_before,
-        after: &of_after,
-        floors: &floors,
-        design,
-        threshold: options.threshold,
-        false_discovery_rate: options.false_discovery_rate,
-    }
-    .answer();
-    let method = Method::of(design, runs.len(), &answers, &grouping);
-    Answered { grouping, answers, method }
+    rows.iter().map(not_compared).collect()
 }
 
 impl Method {
-    fn of(design: Design<'_>, runs: usize, answers: &Answers, grouping: &Grouping) -> Self {
-        let Some(noise) = &answers.noise else { return Self::WithinRuns };
-        let typical_sd = noise.typical_sd(grouping);
-        match design {
+    fn new(samples: &Samples<'_>, decisions: &Decisions) -> Self {
+        let Some(variances) = &decisions.variances else { return Self::WithinRuns };
+        let typical_sd = variances.typical_sd(samples.grouping);
+        match samples.design {
             Design::History(groups) => Self::History {
                 runs: groups.iter().map(Vec::len).sum(),
                 groups: groups.len(),
@@ -375,9 +343,10 @@ impl Method {
             },
             Design::WithinRuns(_) => Self::WithinRuns,
             Design::Independent | Design::Paired => {
-                let paired = matches!(design, Design::Paired);
-                let df = if paired { runs / 2 - 1 } else { runs - 2 } as f64;
-                let prior_df = noise.prior.df.is_finite().then_some(noise.prior.df);
+                let paired = matches!(samples.design, Design::Paired);
+                let (before, after) = (samples.before.len(), samples.after.len());
+                let df = if paired { before - 1 } else { before + after - 2 } as f64;
+                let prior_df = variances.prior.df.is_finite().then_some(variances.prior.df);
                 Self::BetweenRuns { paired, df, prior_df, typical_sd }
             }
         }
@@ -386,23 +355,21 @@ impl Method {
 
 impl Change {
     fn new(
-        pair: &Pair<'_>,
-        answer: &Answer,
+        id: &str,
+        (before, after): (&[Option<Measurement<'_>>], &[Option<Measurement<'_>>]),
+        decision: &Decision,
         ln_threshold: f64,
         differences: &[Difference],
     ) -> Self {
-        let [before, after] = [0, 1].map(|side| pair.of(side));
+        let [before, after] =
+            [before, after].map(|runs| runs.iter().copied().flatten().collect::<Vec<_>>());
         let median_ns = [&before, &after].map(|runs| {
-            let ln = runs.iter().map(|m| m.median_ns.ln());
-            noise::mean(ln).map_or(f64::NAN, f64::exp)
+            mean(runs.iter().map(|measured| measured.median_ns.ln())).map_or(f64::NAN, f64::exp)
         });
-        let effect = match answer.contrast {
-            Some(_) => Effect::of_answer(answer, ln_threshold),
-            None => Effect::unknown(median_ns[1] / median_ns[0], ln_threshold),
-        };
-        let first = before[0];
+        let effect = Effect::new(decision, median_ns[1] / median_ns[0], ln_threshold);
+        let first = before[0].observation;
         Self {
-            id: pair.id.to_owned(),
+            id: id.to_owned(),
             experiment: first.experiment.clone(),
             series: first.series.clone(),
             x: first.x,
@@ -422,30 +389,15 @@ impl Change {
 }
 
 impl Effect {
-    fn of_answer(answer: &Answer, ln_threshold: f64) -> Self {
-        match answer.contrast {
-            Some(contrast) => Self::of_contrast(contrast, answer.verdict, ln_threshold),
-            None => Self::unknown(f64::NAN, ln_threshold),
-        }
-    }
-
-    fn of_contrast(contrast: Contrast, verdict: Verdict, ln_threshold: f64) -> Self {
+    /// `ratio` is that of the medians, to be shown where its error is unknown.
+    fn new(decision: &Decision, ratio: f64, ln_threshold: f64) -> Self {
+        let ln_ratio = decision.contrast.map_or(ratio.ln(), |contrast| contrast.ln_ratio);
         Self {
-            ratio: contrast.ln_ratio.exp(),
-            interval: Some(contrast.interval()),
-            p_different: Some(contrast.p_different()),
-            verdict,
-            beyond_threshold: contrast.ln_ratio.abs() > ln_threshold,
-        }
-    }
-
-    fn unknown(ratio: f64, ln_threshold: f64) -> Self {
-        Self {
-            ratio,
-            interval: None,
-            p_different: None,
-            verdict: Verdict::Undecided,
-            beyond_threshold: ratio.ln().abs() > ln_threshold,
+            ratio: decision.contrast.map_or(ratio, |contrast| contrast.ln_ratio.exp()),
+            interval: decision.contrast.as_ref().map(Contrast::interval),
+            p_different: decision.contrast.as_ref().map(Contrast::p_different),
+            verdict: decision.verdict,
+            beyond_threshold: ln_ratio.abs() > ln_threshold,
         }
     }
 
@@ -456,7 +408,7 @@ impl Effect {
 }
 
 impl Side {
-    fn of(runs: &[Run]) -> Self {
+    fn new(runs: &[Run]) -> Self {
         let ids: Vec<String> = runs.iter().map(|run| run.header.run_id.clone()).collect();
         let loads = runs
             .iter()
@@ -467,7 +419,7 @@ impl Side {
             None => Some([load, load]),
         };
         Self {
-            provenance: provenance_of_all(&runs.iter().map(|run| &run.header).collect::<Vec<_>>()),
+            provenance: provenance_of_all(runs),
             runs: ids,
             load_average: loads.fold(None, range),
         }
@@ -475,26 +427,6 @@ impl Side {
 }
 
 impl Comparison {
-    /// Writes the comparison as CSV, JSON and Markdown, and its figures, into a directory, which is
-    /// created.
-    ///
-    /// # Errors
-    /// [`CompareError`] where that fails.
-    pub fn write(&self, directory: &Path) -> Result<(), CompareError> {
-        let failed = |error| FileError::create(directory, error);
-        std::fs::create_dir_all(directory).map_err(failed)?;
-        let json = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))? + "\n";
-        let texts = [
-            ("comparison.csv", self.to_csv()),
-            ("comparison.json", json),
-            ("comparison.md", self.to_markdown()),
-        ];
-        write_texts(directory, &texts)?;
-        let figures = plot::compare::figures(self);
-        figures.par_iter().try_for_each(|figure| plot::write(figure, directory))?;
-        Ok(())
-    }
-
     /// Whether anything is slower beyond the threshold, or was computed before and fails after.
     pub fn has_regression(&self) -> bool {
         self.configurations.iter().any(Change::is_regression)

@@ -109,7 +109,7 @@ impl Id {
 
 /// A folder in which criterion keeps a benchmark.
 #[derive(Debug)]
-pub struct Found {
+pub struct BenchmarkFolder {
     /// `<home>/<group>/<benchmark>/<baseline>`.
     pub folder: PathBuf,
     /// The id its `benchmark.json` gives, or why that cannot be read.
@@ -120,14 +120,14 @@ pub struct Found {
 ///
 /// # Errors
 /// [`CriterionError::File`] where `home` itself cannot be listed.
-pub fn benchmarks(home: &Path, baseline: &str) -> Result<Vec<Found>, CriterionError> {
+pub fn benchmarks(home: &Path, baseline: &str) -> Result<Vec<BenchmarkFolder>, CriterionError> {
     let mut found = Vec::new();
     for group in folders(home)? {
         for benchmark in folders(&group)? {
             let folder = benchmark.join(baseline);
             if folder.is_dir() {
                 let id = Id::read(&folder).map(|id| id.full_id);
-                found.push(Found { folder, id });
+                found.push(BenchmarkFolder { folder, id });
             }
         }
     }

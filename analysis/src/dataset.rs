@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::backend::device::{SIMULATED, SIMULATED_BACKEND, STAND_IN, STAND_IN_BACKEND};
+use alpha_flops::experiment::configuration_id;
 use alpha_flops::file_error::FileError;
 use alpha_flops::shape::ConvShape;
+use alpha_flops::statistics::Summary;
 use alpha_flops::units::Nanoseconds;
 use thiserror::Error;
 
@@ -277,7 +279,26 @@ impl Dataset {
     }
 }
 
+impl From<&Summary> for Latency {
+    fn from(summary: &Summary) -> Self {
+        Self {
+            median_ns: Some(summary.median_ns),
+            mean_ns: Some(summary.mean_ns),
+            q1_ns: Some(summary.q1_ns),
+            q3_ns: Some(summary.q3_ns),
+            launches: Some(summary.launches),
+            outliers_mild: Some(summary.outliers_mild),
+            outliers_severe: Some(summary.outliers_severe),
+        }
+    }
+}
+
 impl Observation {
+    /// `D/h=100_w=640_in=150_out=100_k=3`, as runs name it.
+    pub fn id(&self) -> String {
+        configuration_id(&self.experiment, &self.shape)
+    }
+
     /// The latency that fits and evaluations use: the median, or the mean where only that is known.
     /// Importers guarantee that there is one, finite and positive.
     pub fn typical(&self) -> Option<Nanoseconds> {

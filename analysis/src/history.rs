@@ -13,10 +13,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::archive::Archived;
-use crate::circumstances::{Difference, differences};
 use crate::dataset::{Dataset, Provenance};
-use crate::recorded::provenance;
+use crate::differences::{Difference, differences};
+use crate::run::{Run, provenance};
 
 pub mod steps;
 pub(crate) mod tables;
@@ -134,8 +133,8 @@ pub struct Step {
 
 impl History {
     /// Of archived runs, oldest first; `None` where there are none.
-    pub fn of(target: &str, archived: &[Archived]) -> Option<Self> {
-        let mut groups: Vec<(Comparable, Vec<&Archived>)> = Vec::new();
+    pub fn of(target: &str, archived: &[Run]) -> Option<Self> {
+        let mut groups: Vec<(Comparable, Vec<&Run>)> = Vec::new();
         for run in archived {
             let comparable = run.header.plan.comparable();
             match groups.iter_mut().find(|(other, _)| *other == comparable) {
@@ -150,7 +149,7 @@ impl History {
 
 impl Timeline {
     /// Of runs that can be compared, oldest first.
-    fn of(archived: &[&Archived]) -> Option<Self> {
+    fn of(archived: &[&Run]) -> Option<Self> {
         let environments = environments(archived);
         let runs: Vec<HistoryRun> = (0..archived.len())
             .map(|index| history_run(archived, index, environments[index]))
@@ -174,7 +173,7 @@ impl Timeline {
     }
 }
 
-fn provenance_of(archived: &[&Archived]) -> Option<Provenance> {
+fn provenance_of(archived: &[&Run]) -> Option<Provenance> {
     let last = archived.last()?;
     let (oldest, newest) = (provenance(&archived.first()?.header), provenance(&last.header));
     let one_of = |first: String, last: String, between: &str| match first == last {
@@ -194,9 +193,9 @@ fn provenance_of(archived: &[&Archived]) -> Option<Provenance> {
 }
 
 /// The number, from 0, of each run's environment.
-fn environments(archived: &[&Archived]) -> Vec<usize> {
+fn environments(archived: &[&Run]) -> Vec<usize> {
     let mut kinds = Vec::new();
-    let number = |run: &&Archived| {
+    let number = |run: &&Run| {
         let kind = run.header.plan.platform.kind();
         kinds.iter().position(|other| *other == kind).unwrap_or_else(|| {
             kinds.push(kind);
@@ -206,8 +205,8 @@ fn environments(archived: &[&Archived]) -> Vec<usize> {
     archived.iter().map(number).collect()
 }
 
-fn history_run(archived: &[&Archived], index: usize, environment: usize) -> HistoryRun {
-    let Archived { header, dataset, .. } = archived[index];
+fn history_run(archived: &[&Run], index: usize, environment: usize) -> HistoryRun {
+    let Run { header, dataset, .. } = archived[index];
     let before: Option<&RunHeader> = index.checked_sub(1).map(|before| &archived[before].header);
     HistoryRun {
         number: index + 1,

@@ -10,13 +10,28 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::dataset::{Dataset, DatasetError, Provenance};
+use crate::run::Missing;
 
 pub mod asperti;
 pub mod criterion;
+mod environment;
 mod pickle;
 pub mod sweep;
 
-use criterion::{ImportError, Imported, NotMeasured, Rejected};
+use criterion::ImportError;
+
+/// Measurements to analyse, with what is known beside them.
+#[derive(Debug)]
+pub struct Imported {
+    /// The configurations that were measured and whose files are sound.
+    pub dataset: Dataset,
+    /// Benchmarks left out because a file of theirs is damaged.
+    pub rejected: Vec<Missing>,
+    /// Configurations that were skipped, or that failed.
+    pub not_measured: Vec<Missing>,
+    /// The environment, as names and values to show.
+    pub environment: Vec<(String, String)>,
+}
 
 /// What an import made, and what it left out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,9 +43,9 @@ pub struct Summary {
     /// Where they come from.
     pub provenance: Provenance,
     /// Benchmarks left out because a file of theirs is not sound.
-    pub rejected: Vec<Rejected>,
+    pub rejected: Vec<Missing>,
     /// Configurations that the run itself skipped, or that failed.
-    pub not_measured: Vec<NotMeasured>,
+    pub not_measured: Vec<Missing>,
 }
 
 impl Summary {
@@ -52,11 +67,8 @@ impl fmt::Display for Summary {
         let Self { out, configurations, provenance, rejected, not_measured } = self;
         let device = &provenance.device;
         writeln!(f, "{}: {configurations} configurations on {device}", out.display())?;
-        for NotMeasured { id, status, reason } in not_measured {
-            writeln!(f, "{status} {id}: {reason}")?;
-        }
-        for Rejected { id, reason } in rejected {
-            writeln!(f, "left out {id}: {reason}")?;
+        for missing in not_measured.iter().chain(rejected) {
+            writeln!(f, "{missing}")?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use alpha_flops::sweep::{Sweep, SweepError};
 use thiserror::Error;
 
 use crate::import;
-use crate::import::criterion::Imported;
+use crate::import::Imported;
 
 pub mod series;
 

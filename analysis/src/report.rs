@@ -12,7 +12,7 @@ use crate::dataset::{Dataset, Provenance};
 use crate::fit::Fit;
 use crate::fit::intervals::Intervals;
 use crate::fit::region::Region;
-use crate::import::criterion::Imported;
+use crate::import::Imported;
 use crate::metrics::{Evaluation, evaluate};
 use crate::model::{Coefficients, FlopConvention, GroupCoefficients, KernelTerm};
 use crate::objectives::{Objectives, answer};

@@ -10,9 +10,10 @@ use alpha_flops::random::random_bits;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::compare::judge::{Answer, Answers, Design, Grouping, Question, Verdict};
-use crate::compare::noise::LnMedians;
-use crate::compare::relabel::divisions;
+use crate::compare::estimate::{Design, Samples};
+use crate::compare::grouping::{Grouping, LnMedians};
+use crate::compare::hypothesis_tests::{Decision, Decisions, Levels, Verdict, test};
+use crate::compare::permutation::divisions;
 
 pub mod criterion;
 pub mod measured;
@@ -20,7 +21,7 @@ pub mod tables;
 
 /// Runs between which nothing changed.
 #[derive(Clone, Debug)]
-pub struct Runs {
+pub struct UnchangedRuns {
     /// The configurations.
     pub grouping: Grouping,
     /// The independent variable of each.
@@ -29,15 +30,13 @@ pub struct Runs {
     pub ln_medians: Vec<LnMedians>,
     /// Variances of ln median that the clock's resolution alone makes.
     pub floors: Vec<f64>,
-    /// Changes up to this part are as good as none.
-    pub threshold: f64,
-    /// Share of wrong ones among what is called changed, as asked for.
-    pub false_discovery_rate: f64,
+    /// What is tested for, and how surely.
+    pub levels: Levels,
 }
 
 /// One way to compare the runs with each other, by their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Split {
+pub struct Division {
     /// Taken as measured before.
     pub before: Vec<usize>,
     /// Taken as measured after.
@@ -107,21 +106,21 @@ pub struct Power {
     pub wrong: f64,
 }
 
-impl Runs {
+impl UnchangedRuns {
     /// Divisions into two sides as equal as can be; at most as many as are tried for confirming.
-    pub fn halves(&self) -> Vec<Split> {
+    pub fn halves(&self) -> Vec<Division> {
         let n = self.ln_medians.len();
         let observed = [(0..n / 2).collect(), (n / 2..n).collect()];
         let all = std::iter::once(observed).chain(divisions(n / 2, n - n / 2));
-        all.map(|[before, after]| Split { before, after, history: Vec::new() }).collect()
+        all.map(|[before, after]| Division { before, after, history: Vec::new() }).collect()
     }
 
     /// Every two runs compared with each other, with all others as their history.
-    pub fn pairs(&self) -> Vec<Split> {
+    pub fn pairs(&self) -> Vec<Division> {
         let n = self.ln_medians.len();
         let pairs = (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b)));
         pairs
-            .map(|(a, b)| Split {
+            .map(|(a, b)| Division {
                 before: vec![a],
                 after: vec![b],
                 history: (0..n).filter(|run| *run != a && *run != b).collect(),
@@ -130,7 +129,7 @@ impl Runs {
     }
 
     /// What is said of a split, with some configurations slowed down after.
-    pub fn compare(&self, split: &Split, slowed: &[usize], slowdown: f64) -> Answers {
+    pub fn compare(&self, split: &Division, slowed: &[usize], slowdown: f64) -> Decisions {
         let of = |runs: &[usize]| -> Vec<LnMedians> {
             runs.iter().map(|run| self.ln_medians[*run].clone()).collect()
         };
@@ -145,16 +144,14 @@ impl Runs {
             true => Design::Independent,
             false => Design::History(&history),
         };
-        Question {
+        let samples = Samples {
             grouping: &self.grouping,
             before: &before,
             after: &after,
             floors: &self.floors,
             design,
-            threshold: self.threshold,
-            false_discovery_rate: self.false_discovery_rate,
-        }
-        .answer()
+        };
+        test(&samples, self.levels)
     }
 
     /// The scenarios that these configurations allow: not all have series.
@@ -190,24 +187,24 @@ impl Runs {
     }
 
     /// False alarms over some splits.
-    pub fn false_alarms(&self, splits: &[Split]) -> FalseAlarms {
+    pub fn false_alarms(&self, splits: &[Division]) -> FalseAlarms {
         let answers = splits.par_iter().map(|split| self.compare(split, &[], 0.0));
         FalseAlarms::of(&answers.collect::<Vec<_>>())
     }
 
     /// What is found of each slowdown in each scenario, over some splits evenly chosen.
-    pub fn power(&self, splits: &[Split]) -> Vec<Power> {
+    pub fn power(&self, splits: &[Division]) -> Vec<Power> {
         let every = splits.len().div_ceil(MOST_FOR_POWER).max(1);
-        let splits: Vec<(u64, &Split)> = (1..).zip(splits.iter().step_by(every)).collect();
+        let splits: Vec<(u64, &Division)> = (1..).zip(splits.iter().step_by(every)).collect();
         self.tried()
             .into_iter()
             .map(|(scenario, slowdown)| {
-                let of_split = |(seed, split): &(u64, &Split)| {
+                let of_split = |(seed, split): &(u64, &Division)| {
                     let slowed = self.slowed(scenario, *seed);
                     let answers = self.compare(split, &slowed.configurations, slowdown);
-                    Found::of(&answers, &slowed, &self.grouping)
+                    Detection::of(&answers, &slowed, &self.grouping)
                 };
-                let found: Vec<Found> = splits.par_iter().map(of_split).collect();
+                let found: Vec<Detection> = splits.par_iter().map(of_split).collect();
                 Power::of(scenario, slowdown, &found)
             })
             .collect()
@@ -216,9 +213,10 @@ impl Runs {
 
 impl FalseAlarms {
     /// Of comparisons in which nothing had changed.
-    pub fn of(comparisons: &[Answers]) -> Self {
-        let called =
-            |answers: &[Answer]| answers.iter().filter(|answer| answer.verdict.is_change()).count();
+    pub fn of(comparisons: &[Decisions]) -> Self {
+        let called = |answers: &[Decision]| {
+            answers.iter().filter(|answer| answer.verdict.is_change()).count()
+        };
         let counted = comparisons.iter().map(|a| (called(&a.configurations), called(&a.groups)));
         let of_each = comparisons.first().map_or(1, |answers| answers.configurations.len());
         Self::counted(&counted.collect::<Vec<_>>(), of_each)
@@ -239,7 +237,7 @@ impl FalseAlarms {
 
 /// What one comparison finds of a slowdown.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Found {
+pub struct Detection {
     /// Share of the slowed configurations called slower.
     pub share: f64,
     /// Whether their series was called slower, where there is one.
@@ -248,13 +246,13 @@ pub struct Found {
     pub wrong: f64,
 }
 
-impl Found {
+impl Detection {
     /// Of a comparison with something slowed down.
-    pub fn of(answers: &Answers, slowed: &Slowed, grouping: &Grouping) -> Self {
+    pub fn of(answers: &Decisions, slowed: &Slowed, grouping: &Grouping) -> Self {
         let mut is_slowed = vec![false; answers.configurations.len()];
         slowed.configurations.iter().for_each(|index| is_slowed[*index] = true);
         let truly = |index: &usize| is_slowed[*index];
-        let right = |answer: &Answer| answer.verdict == Verdict::Slower;
+        let right = |answer: &Decision| answer.verdict == Verdict::Slower;
         let found =
             (0..is_slowed.len()).filter(truly).filter(|i| right(&answers.configurations[*i]));
         let found = found.count();
@@ -278,7 +276,7 @@ impl Found {
 
 impl Power {
     /// Over comparisons of one scenario and slowdown.
-    pub fn of(scenario: Scenario, slowdown: f64, found: &[Found]) -> Self {
+    pub fn of(scenario: Scenario, slowdown: f64, found: &[Detection]) -> Self {
         let n = found.len().max(1) as f64;
         let groups: Vec<bool> = found.iter().filter_map(|found| found.group).collect();
         let groups_found = groups.iter().filter(|found| **found).count() as f64;

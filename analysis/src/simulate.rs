@@ -26,7 +26,7 @@ use rand_xoshiro::rand_core::SeedableRng;
 use rayon::prelude::*;
 
 use crate::dataset::Provenance;
-use crate::recorded::provenance;
+use crate::run::provenance;
 
 /// What is true of simulated runs. A launch of a configuration takes
 ///

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::dataset::Provenance;
 use crate::plot::{self, PlotError};
-use crate::recorded::{Recorded, RecordedError, clock_step_ns, provenance_of_all};
+use crate::run::{Run, clock_step_ns, provenance_of_all};
 
 pub mod components;
 pub mod dependence;
@@ -166,9 +166,6 @@ pub struct Sequence {
 /// Why there is nothing to say.
 #[derive(Debug, Error)]
 pub enum VarianceError {
-    /// A record cannot be used.
-    #[error(transparent)]
-    Recorded(#[from] RecordedError),
     /// None of its configurations was measured.
     #[error("{path}: none of {configurations} configurations was measured")]
     NothingMeasured {
@@ -195,7 +192,7 @@ pub enum VarianceError {
         /// The run.
         run: String,
     },
-    /// Files cannot be written.
+    /// A run cannot be read, or files cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
     /// A figure cannot be drawn or written.
@@ -215,8 +212,7 @@ impl Variance {
     /// # Errors
     /// As [`Variance::of`], and where a record cannot be opened.
     pub fn read(folders: &[PathBuf]) -> Result<Self, VarianceError> {
-        let records =
-            folders.iter().map(|path| Recorded::open(path)).collect::<Result<Vec<_>, _>>()?;
+        let records = folders.iter().map(|path| Run::open(path)).collect::<Result<Vec<_>, _>>()?;
         Self::of(&records)
     }
 
@@ -241,28 +237,28 @@ impl Variance {
     /// # Errors
     /// [`VarianceError`] where records or launches are damaged, nothing was measured, or the runs
     /// differ in what they measured.
-    pub fn of(records: &[Recorded]) -> Result<Self, VarianceError> {
+    pub fn of(records: &[Run]) -> Result<Self, VarianceError> {
         check_comparable(records)?;
         let worst = worst(records);
         let (mut runs, mut sequences) = (Vec::new(), Vec::new());
         for record in records {
             let of_run = record.map_launches(|configuration, latencies_ns| {
-                let key = (record.header().run_id.as_str(), configuration.id.as_str());
+                let key = (record.header.run_id.as_str(), configuration.id.as_str());
                 let kept = worst.contains(&key).then(|| latencies_ns.to_vec());
-                (ConfigurationVariance::of(record.header(), configuration, latencies_ns), kept)
+                (ConfigurationVariance::of(&record.header, configuration, latencies_ns), kept)
             })?;
             let mut configurations = Vec::with_capacity(of_run.len());
             for (variance, kept) in of_run {
                 let Some(variance) = variance else { continue };
                 sequences.extend(kept.map(|latencies_ns| Sequence {
                     id: variance.id.clone(),
-                    run: record.header().run_id.clone(),
+                    run: record.header.run_id.clone(),
                     iqr_percent: variance.iqr_percent,
                     latencies_ns,
                 }));
                 configurations.push(variance);
             }
-            let RunHeader { run_id, seed, configurations: all, .. } = record.header();
+            let RunHeader { run_id, seed, configurations: all, .. } = &record.header;
             let not_measured = all.len() - configurations.len();
             runs.push(RunVariance {
                 run: run_id.clone(),
@@ -274,9 +270,7 @@ impl Variance {
         sequences.sort_by(|a, b| b.iqr_percent.total_cmp(&a.iqr_percent));
         let squares = squares(&runs);
         Ok(Self {
-            provenance: provenance_of_all(
-                &records.iter().map(Recorded::header).collect::<Vec<&RunHeader>>(),
-            ),
+            provenance: provenance_of_all(records),
             experiments: by_experiment(&runs),
             components: pooled(&squares),
             components_note: (runs.len() > 1).then(|| components_note(&runs)),
@@ -290,17 +284,17 @@ impl Variance {
     }
 }
 
-fn check_comparable(records: &[Recorded]) -> Result<(), VarianceError> {
+fn check_comparable(records: &[Run]) -> Result<(), VarianceError> {
     let first = records.first().ok_or(VarianceError::NoRecords)?;
-    let path = |record: &Recorded| record.path().display().to_string();
+    let path = |record: &Run| record.path.display().to_string();
     for (index, record) in records.iter().enumerate() {
-        let (header, plan) = (record.header(), first.header().plan.comparable());
+        let (header, plan) = (&record.header, first.header.plan.comparable());
         let differences = plan.differences(&header.plan.comparable()).join("; ");
         if !differences.is_empty() {
             let (path, first) = (path(record), path(first));
             return Err(VarianceError::NotComparable { path, first, differences });
         }
-        if records[..index].iter().any(|other| other.header().run_id == header.run_id) {
+        if records[..index].iter().any(|other| other.header.run_id == header.run_id) {
             let run = header.run_id.clone();
             return Err(VarianceError::Repeated { path: path(record), run });
         }
@@ -315,12 +309,12 @@ fn check_comparable(records: &[Recorded]) -> Result<(), VarianceError> {
 /// Run and configuration of those with the largest IQR/median, as the records sum them up: known
 /// before launches are read, so that only theirs are kept. Those with fewer than [`LEAST_LAUNCHES`] come
 /// after all others: in a few launches there is little to see.
-fn worst(records: &[Recorded]) -> Vec<(&str, &str)> {
+fn worst(records: &[Run]) -> Vec<(&str, &str)> {
     let mut measured: Vec<(&Summary, (&str, &str))> = Vec::new();
     for record in records {
-        for configuration in &record.header().configurations {
+        for configuration in &record.header.configurations {
             if let Outcome::Measured { summary, .. } = &configuration.outcome {
-                let key = (record.header().run_id.as_str(), configuration.id.as_str());
+                let key = (record.header.run_id.as_str(), configuration.id.as_str());
                 measured.push((summary, key));
             }
         }

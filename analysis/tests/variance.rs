@@ -17,7 +17,7 @@ use alpha_flops::settings::{BackendSettings, Settings};
 use alpha_flops::statistics::{Summary, median_interval_ranks, quantile, sorted};
 use alpha_flops::units::Bytes;
 use alpha_flops_analysis::plot;
-use alpha_flops_analysis::recorded::Recorded;
+use alpha_flops_analysis::run::Run;
 use alpha_flops_analysis::variance::components::{RunMedian, Squares};
 use alpha_flops_analysis::variance::dependence::{Dependence, autocorrelation};
 use alpha_flops_analysis::variance::drift::{mann_kendall, theil_sen};
@@ -200,7 +200,7 @@ fn outcome(launches: &[f64]) -> Outcome {
 }
 
 fn variance(runs: &[PathBuf]) -> Result<Variance, VarianceError> {
-    let records: Vec<Recorded> = runs.iter().map(|path| Recorded::open(path).unwrap()).collect();
+    let records: Vec<Run> = runs.iter().map(|path| Run::open(path).unwrap()).collect();
     Variance::of(&records)
 }
 

@@ -123,8 +123,11 @@ pub struct LaunchesFile {
 }
 
 impl LaunchesFile {
-    /// Opens what [`write`] wrote.
-    pub(super) fn open(path: &Path) -> Result<Self, FileError> {
+    /// Opens the `launches.parquet` of a finished run.
+    ///
+    /// # Errors
+    /// [`FileError`] where it is missing or not what this code writes.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
         let reader = open_parquet(path, SCHEMA)?;
         let metadata = reader.metadata();
         let rows_before = metadata.row_groups().iter().scan(0usize, |rows, group| {

@@ -1,8 +1,10 @@
-//! Environments of archived runs, of every schema that any of them has.
+//! Environments of archived runs: written in the present schema, read in every schema that any of them
+//! has.
 
 use std::fs;
 use std::path::Path;
 
+use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::file_error::FileError;
 use alpha_flops::record::{RunHeader, RunStatus, SCHEMA_VERSION};
 use serde_json::{Value, json};
@@ -12,6 +14,20 @@ use super::ArchiveError;
 /// The schema before GPUs: the CPU's threads and algorithm are settings like others, and the protocol
 /// stands beside them.
 const BEFORE_GPUS: u64 = 1;
+
+/// Writes what a dataset leaves out of a run, and a reader of it may ask for: settings, platform,
+/// conditions and order, as `run.json` has them, without the configurations' outcomes.
+///
+/// # Errors
+/// [`ArchiveError::File`], which names the file.
+pub fn write(header: &RunHeader, to: &Path) -> Result<(), ArchiveError> {
+    let header = RunHeader { configurations: Vec::new(), ..header.clone() };
+    write_atomically(to, |out| {
+        serde_json::to_writer_pretty(&mut *out, &header)?;
+        writeln!(out)
+    })?;
+    Ok(())
+}
 
 /// Reads `<run id>.environment.json`.
 pub fn read(path: &Path) -> Result<RunHeader, ArchiveError> {

@@ -4,7 +4,7 @@ use super::*;
 use crate::import::criterion::tests::SmallRun;
 
 /// A small run, archived in a folder of its own, which goes with it.
-fn archived() -> (SmallRun, tempfile::TempDir, Archived) {
+fn archived() -> (SmallRun, tempfile::TempDir, Run) {
     let (run, root) = (SmallRun::write(), tempfile::tempdir().unwrap());
     let added = add(&run.folder, root.path(), Some("small")).unwrap();
     let archived = read_run(&added.path).unwrap();
@@ -42,7 +42,7 @@ fn an_archived_run_reads_back_as_it_was_measured() {
     let (run, root, archived) = archived();
     let imported = criterion::read(&run.folder).unwrap();
     assert_eq!(archived.dataset, imported.dataset);
-    let header = FinishedRun::open(&run.folder).unwrap().header;
+    let header = Run::open(&run.folder).unwrap().header;
     assert_eq!(archived.header, RunHeader { configurations: Vec::new(), ..header });
     assert_eq!(read(&root.path().join("small")).unwrap(), [archived]);
 }

@@ -6,8 +6,8 @@ use std::fmt;
 use alpha_flops::backend::device::{DeviceStates, Range};
 use serde::Serialize;
 
-use super::sides::Measured;
-use crate::circumstances::Difference;
+use crate::differences::Difference;
+use crate::run::Measurement;
 
 /// Something recorded that may explain a change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -53,8 +53,8 @@ const CLOCK_TOLERANCE: f64 = 0.01;
 /// What may explain that a configuration became slower, or else faster, given what was recorded of it in
 /// the runs of each side and what differs between the sides; never empty.
 pub fn causes(
-    before: &[&Measured],
-    after: &[&Measured],
+    before: &[Measurement<'_>],
+    after: &[Measurement<'_>],
     differences: &[Difference],
     is_slower: bool,
 ) -> Vec<Cause> {
@@ -83,54 +83,58 @@ pub fn causes(
     causes
 }
 
-fn plan(before: &[&Measured], after: &[&Measured]) -> Option<Cause> {
+fn plan(before: &[Measurement<'_>], after: &[Measurement<'_>]) -> Option<Cause> {
     let runs = || before.iter().chain(after);
     // an archived run does not know it
     let knows_workspace = runs().all(|measured| measured.workspace.is_some());
-    let described = |measured: &&Measured| match measured.workspace {
-        Some(bytes) if knows_workspace && bytes.0 > 0 => {
-            format!("{} with {bytes}", measured.algorithm)
+    let described = |measured: &Measurement<'_>| {
+        let algorithm = measured.observation.algorithm.as_deref().unwrap_or("unknown");
+        match measured.workspace {
+            Some(bytes) if knows_workspace && bytes.0 > 0 => format!("{algorithm} with {bytes}"),
+            _ => algorithm.to_owned(),
         }
-        _ => measured.algorithm.clone(),
     };
-    let plans = |runs: &[&Measured]| runs.iter().map(described).collect::<BTreeSet<_>>();
+    let plans = |runs: &[Measurement<'_>]| runs.iter().map(described).collect::<BTreeSet<_>>();
     let (before, after) = (plans(before), plans(after));
     let join = |plans: BTreeSet<String>| plans.into_iter().collect::<Vec<_>>().join(" or ");
     (before != after).then(|| Cause::PlanChanged { before: join(before), after: join(after) })
 }
 
-fn throttled(before: &[&Measured], after: &[&Measured], is_slower: bool) -> Option<Cause> {
-    let known = |runs: &[&Measured]| -> Vec<DeviceStates> {
-        let states = runs.iter().filter_map(|measured| measured.device.clone());
+fn throttled(
+    before: &[Measurement<'_>],
+    after: &[Measurement<'_>],
+    is_slower: bool,
+) -> Option<Cause> {
+    fn known<'a>(runs: &[Measurement<'a>]) -> Vec<&'a DeviceStates> {
+        let states = runs.iter().filter_map(|measured| measured.device);
         states.filter(|states| states.throttle_reasons.is_some()).collect()
-    };
-    let slow = |runs: &[DeviceStates]| -> Vec<DeviceStates> {
-        runs.iter().filter(|states| states.is_throttled()).cloned().collect()
-    };
+    }
+    let slow =
+        |runs: &[&'_ DeviceStates]| runs.iter().filter(|states| states.is_throttled()).count();
     let (before, after) = (known(before), known(after));
     let (slow_before, slow_after) = (slow(&before), slow(&after));
     // shares compared without division; none where a side knows nothing
-    let shares = (slow_before.len() * after.len(), slow_after.len() * before.len());
+    let shares = (slow_before * after.len(), slow_after * before.len());
     if shares.0 == shares.1 || (shares.1 > shares.0) != is_slower {
         return None;
     }
-    let states = slow_before.iter().chain(&slow_after);
-    let reasons: BTreeSet<String> = states.flat_map(DeviceStates::throttle_words).collect();
+    let states = before.iter().chain(&after).filter(|states| states.is_throttled());
+    let reasons: BTreeSet<String> = states.flat_map(|states| states.throttle_words()).collect();
     Some(Cause::Throttled {
-        before: [slow_before.len(), before.len()],
-        after: [slow_after.len(), after.len()],
+        before: [slow_before, before.len()],
+        after: [slow_after, after.len()],
         reasons: reasons.into_iter().collect(),
     })
 }
 
 fn clock(
     name: &str,
-    before: &[&Measured],
-    after: &[&Measured],
+    before: &[Measurement<'_>],
+    after: &[Measurement<'_>],
     of: fn(&DeviceStates) -> Option<Range>,
 ) -> Option<Cause> {
-    let range = |runs: &[&Measured]| {
-        let ranges = runs.iter().filter_map(|measured| of(measured.device.as_ref()?));
+    let range = |runs: &[Measurement<'_>]| {
+        let ranges = runs.iter().filter_map(|measured| of(measured.device?));
         ranges.reduce(|a, b| Range { min: a.min.min(b.min), max: a.max.max(b.max) })
     };
     let middle = |range: Range| f64::from(range.min) + f64::from(range.max);
@@ -162,30 +166,48 @@ impl fmt::Display for Cause {
 
 #[cfg(test)]
 mod tests {
+    use alpha_flops::shape::ConvShape;
     use alpha_flops::units::Bytes;
 
     use super::*;
+    use crate::dataset::{Latency, Observation};
 
-    fn measured(algorithm: &str, sm_clock_mhz: Option<[u32; 2]>, reasons: u64) -> Measured {
-        Measured {
-            experiment: "D".to_owned(),
-            series: "C_in = 50".to_owned(),
-            x: 1.0,
-            median_ns: 1e5,
-            ln_se: None,
-            algorithm: algorithm.to_owned(),
-            workspace: Some(Bytes(0)),
-            device: sm_clock_mhz.map(|[min, max]| DeviceStates {
-                samples: 2,
-                sm_clock_mhz: Some(Range { min, max }),
-                throttle_reasons: Some(reasons),
-                ..DeviceStates::default()
-            }),
+    #[derive(Clone)]
+    struct Measured {
+        observation: Observation,
+        workspace: Option<Bytes>,
+        device: Option<DeviceStates>,
+    }
+
+    impl Measured {
+        fn measurement(&self) -> Measurement<'_> {
+            let Self { observation, workspace, device } = self;
+            let (workspace, device) = (*workspace, device.as_ref());
+            Measurement { observation, median_ns: 1e5, workspace, device }
         }
     }
 
+    fn measured(algorithm: &str, sm_clock_mhz: Option<[u32; 2]>, reasons: u64) -> Measured {
+        let observation = Observation {
+            experiment: "D".to_owned(),
+            series: "C_in = 50".to_owned(),
+            x: 1.0,
+            shape: ConvShape::new(4, 4, 50, 50, 3).unwrap(),
+            latency: Latency { median_ns: Some(1e5), ..Latency::default() },
+            algorithm: Some(algorithm.to_owned()),
+        };
+        let device = sm_clock_mhz.map(|[min, max]| DeviceStates {
+            samples: 2,
+            sm_clock_mhz: Some(Range { min, max }),
+            throttle_reasons: Some(reasons),
+            ..DeviceStates::default()
+        });
+        Measured { observation, workspace: Some(Bytes(0)), device }
+    }
+
     fn words(before: &[Measured], after: &[Measured], differences: &[Difference]) -> String {
-        let [before, after] = [before, after].map(|runs| runs.iter().collect::<Vec<_>>());
+        let [before, after] =
+            [before, after].map(|runs| runs.iter().map(Measured::measurement).collect::<Vec<_>>());
         let causes = causes(&before, &after, differences, true);
         causes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     }

@@ -6,8 +6,6 @@ use alpha_flops::file_error::FileError;
 use thiserror::Error;
 
 use crate::archive::ArchiveError;
-use crate::plot::PlotError;
-use crate::recorded::RecordedError;
 
 /// Why sides cannot be compared.
 #[derive(Debug, Error)]
@@ -20,7 +18,7 @@ pub enum CompareError {
     },
     /// A record is not sound.
     #[error(transparent)]
-    Recorded(#[from] RecordedError),
+    File(#[from] FileError),
     /// An archived run, or the history, is not sound.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -73,12 +71,6 @@ pub enum CompareError {
         /// Runs after.
         after: usize,
     },
-    /// The comparison cannot be written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A figure cannot be drawn or written.
-    #[error(transparent)]
-    Plot(#[from] PlotError),
     /// A folder of archived runs was named, and is of no use.
     #[error("--history {}: {reason}", path.display())]
     History {

@@ -1,8 +1,8 @@
 //! A comparison in words and tables. Nothing is computed here but counts.
 
-use super::judge::Verdict;
+use super::hypothesis_tests::Verdict;
 use super::{Change, Comparison, Effect, GroupChange, Method, NotCompared};
-use crate::circumstances::Difference;
+use crate::differences::Difference;
 use crate::table::{Columns, Format, Table, wrapped};
 use alpha_flops::units::Nanoseconds;
 

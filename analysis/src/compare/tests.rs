@@ -2,8 +2,10 @@ use alpha_flops::random::random_bits;
 use serde::Deserialize;
 
 use super::contrast::{Contrast, benjamini_hochberg};
-use super::judge::{Answers, Design, Grouping, Question, Verdict};
-use super::noise::{LnMedians, Noise, trigamma};
+use super::estimate::{Design, Samples};
+use super::grouping::{Grouping, LnMedians};
+use super::hypothesis_tests::{Decisions, Levels, Verdict, test};
+use super::moderated_variance::{RunVariances, trigamma};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -46,11 +48,10 @@ fn ask(
     before: &[LnMedians],
     after: &[LnMedians],
     design: Design<'_>,
-) -> Answers {
+) -> Decisions {
     let floors = vec![1e-14; grouping.len()];
-    let (threshold, false_discovery_rate) = (0.02, 0.05);
-    Question { grouping, before, after, floors: &floors, design, threshold, false_discovery_rate }
-        .answer()
+    let samples = Samples { grouping, before, after, floors: &floors, design };
+    test(&samples, Levels { threshold: 0.02, false_discovery_rate: 0.05 })
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn tests_between_runs_agree_with_scipy() {
     let (before, after) = (runs(&golden.before), runs(&golden.after));
     let grouping = grouping(&golden.sizes);
     let answers = ask(&grouping, &before, &after, Design::Independent);
-    let prior = answers.noise.as_ref().unwrap().prior;
+    let prior = answers.variances.as_ref().unwrap().prior;
     assert!(close(prior.value, golden.prior[0], 1e-9) && close(prior.df, golden.prior[1], 1e-7));
     for (index, answer) in answers.configurations.iter().enumerate() {
         let contrast = answer.contrast.unwrap();
@@ -253,7 +254,7 @@ fn missing_measurements_leave_the_others_alone_and_make_no_verdicts() {
     assert_eq!(answers.configurations[1].contrast, None);
     assert_eq!(answers.configurations[1].verdict, Verdict::Undecided);
     assert!(answers.groups.iter().all(|answer| answer.contrast.is_some()));
-    let nothing = Noise::estimate(&[&before[..1]], &grouping, &[1e-9; 20], None);
+    let nothing = RunVariances::estimate(&[&before[..1]], &grouping, &[1e-9; 20], None);
     assert_eq!(nothing, None);
 }
 

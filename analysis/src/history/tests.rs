@@ -25,7 +25,7 @@ struct Made {
     seed: u64,
 }
 
-fn run(made: &Made) -> Archived {
+fn run(made: &Made) -> Run {
     let Made { day, commit, factor, sd, seed } = *made;
     let mut header = HEADER.clone();
     header.run_id = format!("2026-{:02}-{:02}t12-00-00z-5eed", 1 + day / 28, 1 + day % 28);
@@ -52,11 +52,11 @@ fn run(made: &Made) -> Archived {
     }
     let dataset = Dataset { provenance: provenance(&header), observations };
     let path = format!("{}.csv", header.run_id).into();
-    Archived { header, dataset, path }
+    Run { header, dataset, path, missing: Vec::new() }
 }
 
 /// Runs a day, so many of them by each commit and so much slower.
-fn history(levels: &[(&'static str, usize, f64)], sd: f64, seed: u64) -> Vec<Archived> {
+fn history(levels: &[(&'static str, usize, f64)], sd: f64, seed: u64) -> Vec<Run> {
     let each = levels.iter().flat_map(|&(commit, runs, factor)| vec![(commit, factor); runs]);
     each.enumerate()
         .map(|(day, (commit, factor))| {
@@ -65,7 +65,7 @@ fn history(levels: &[(&'static str, usize, f64)], sd: f64, seed: u64) -> Vec<Arc
         .collect()
 }
 
-fn timeline(runs: &[Archived]) -> Timeline {
+fn timeline(runs: &[Run]) -> Timeline {
     let mut timelines = History::of("a target", runs).unwrap().timelines;
     assert_eq!(timelines.len(), 1);
     timelines.remove(0)
@@ -129,8 +129,8 @@ fn a_step_of_five_percent_is_found_where_the_runs_of_an_experiment_differ_by_one
 }
 
 /// The trends alone, with penalties that many histories share.
-fn trends_of(runs: &[Archived], penalties: &mut Penalties) -> Vec<Trend> {
-    let runs: Vec<&Archived> = runs.iter().collect();
+fn trends_of(runs: &[Run], penalties: &mut Penalties) -> Vec<Trend> {
+    let runs: Vec<&Run> = runs.iter().collect();
     let environments = environments(&runs);
     let described: Vec<HistoryRun> =
         (0..runs.len()).map(|index| history_run(&runs, index, environments[index])).collect();

@@ -10,8 +10,9 @@ use alpha_flops::record::Comparable;
 use alpha_flops::sweep::merge;
 use alpha_flops::sweep::{Counts, PointOutcome, SweepError, SweepFolder, SweepHeader, SweepPoint};
 
-use super::criterion::{Imported, NotMeasured};
+use super::Imported;
 use crate::dataset::{Dataset, Latency, Observation, Provenance};
+use crate::run::{Missing, Status};
 
 /// Skipped and failed configurations that are named one by one: of a large sweep there are hundreds
 /// of thousands, and the sweep's parts have them all.
@@ -52,9 +53,9 @@ fn import(header: &SweepHeader, folders: &[SweepFolder]) -> Result<Imported, Swe
         })?;
     }
     if left_out > 0 {
-        not_measured.push(NotMeasured {
+        not_measured.push(Missing {
             id: format!("{left_out} more"),
-            status: "skipped or failed".to_owned(),
+            status: Status::SkippedOrFailed,
             reason: "the sweep's parts name each with its reason".to_owned(),
         });
     }
@@ -68,20 +69,16 @@ fn import(header: &SweepHeader, folders: &[SweepFolder]) -> Result<Imported, Swe
 }
 
 /// What was measured, or why nothing was.
-fn observation(visit: &SweepPoint, clock: Clock) -> Result<Observation, NotMeasured> {
-    let missing = |status: &str, reason: &str| NotMeasured {
-        id: visit.shape.to_string(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-    };
+fn observation(visit: &SweepPoint, clock: Clock) -> Result<Observation, Missing> {
+    let missing = |status, reason: String| Missing { id: visit.shape.to_string(), status, reason };
     let (algorithm, launches, host_ns, device_ns, spread) = match &visit.outcome {
         PointOutcome::Measured { algorithm, launches, host_ns, device_ns, spread } => {
             (algorithm, *launches, *host_ns, *device_ns, *spread)
         }
         PointOutcome::Skipped { reason, detail } => {
-            return Err(missing("skipped", &format!("{}: {detail}", reason.name())));
+            return Err(missing(Status::Skipped, format!("{}: {detail}", reason.name())));
         }
-        PointOutcome::Failed { detail } => return Err(missing("failed", detail)),
+        PointOutcome::Failed { detail } => return Err(missing(Status::Failed, detail.clone())),
     };
     let by_clock = match clock {
         Clock::Host => Some(host_ns),

@@ -7,7 +7,7 @@ use crate::dataset::{Dataset, Observation};
 use crate::fit::intervals::{Intervals, intervals};
 use crate::fit::region::{Region, regions};
 use crate::fit::{Fit, FitError, PUBLISHED_START, Sample, fit_sample};
-use crate::import::criterion::Imported;
+use crate::import::Imported;
 use crate::model::{FlopConvention, KernelGroup, KernelTerm};
 
 /// Refits behind the bootstrap intervals of a report.

@@ -42,7 +42,7 @@ impl Default for Rules {
 
 /// What criterion prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
+pub enum CriterionVerdict {
     /// "No change in performance detected."
     NoChange,
     /// "Change within noise threshold."
@@ -55,7 +55,7 @@ pub enum Verdict {
 
 /// A verdict with the numbers behind it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Comparison {
+pub struct CriterionComparison {
     /// Mean after over mean before, less 1.
     pub change: f64,
     /// Ends of the change's interval.
@@ -64,7 +64,7 @@ pub struct Comparison {
     /// varies.
     pub p_value: f64,
     /// What is made of them.
-    pub verdict: Verdict,
+    pub verdict: CriterionVerdict,
 }
 
 /// Compares launches before and after as criterion does; equal seeds give equal results. `None` where a
@@ -74,7 +74,7 @@ pub fn compare(
     after_ns: &[f64],
     rules: &Rules,
     seed: u64,
-) -> Option<Comparison> {
+) -> Option<CriterionComparison> {
     let usable = |ns: &[f64]| ns.len() > 1 && ns.iter().all(|ns| ns.is_finite() && *ns > 0.0);
     if !usable(before_ns) || !usable(after_ns) {
         return None;
@@ -85,17 +85,22 @@ pub fn compare(
     let tail = (1.0 - rules.confidence_level) / 2.0;
     let interval = (quantile(&changes, tail), quantile(&changes, 1.0 - tail));
     let change = mean(after_ns) / mean(before_ns) - 1.0;
-    Some(Comparison { change, interval, p_value, verdict: verdict(p_value, interval, rules) })
+    Some(CriterionComparison {
+        change,
+        interval,
+        p_value,
+        verdict: verdict(p_value, interval, rules),
+    })
 }
 
-fn verdict(p_value: f64, (low, high): (f64, f64), rules: &Rules) -> Verdict {
+fn verdict(p_value: f64, (low, high): (f64, f64), rules: &Rules) -> CriterionVerdict {
     // where p is not a number there is no change either
     let is_change = p_value < rules.significance_level;
     match is_change {
-        false => Verdict::NoChange,
-        true if high < -rules.noise_threshold => Verdict::Improved,
-        true if low > rules.noise_threshold => Verdict::Regressed,
-        true => Verdict::WithinNoise,
+        false => CriterionVerdict::NoChange,
+        true if high < -rules.noise_threshold => CriterionVerdict::Improved,
+        true if low > rules.noise_threshold => CriterionVerdict::Regressed,
+        true => CriterionVerdict::WithinNoise,
     }
 }
 

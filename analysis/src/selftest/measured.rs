@@ -1,21 +1,23 @@
 //! The self-test of a machine by its real runs, with criterion's own verdicts on the same launches.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::criterion::{self, Rules};
-use super::{FalseAlarms, Found, Power, Runs, Slowed, Split};
-use crate::compare::sides::{self, Run};
-use crate::compare::{Aligned, CompareError, Options};
+use super::criterion::{self, CriterionVerdict, Rules};
+use super::{Detection, Division, FalseAlarms, Power, Slowed, UnchangedRuns};
+use crate::compare::aligned::{Aligned, Row, rows};
+use crate::compare::hypothesis_tests::Levels;
+use crate::compare::{CompareError, sides};
 use crate::dataset::Provenance;
-use crate::recorded::{Recorded, provenance_of_all};
+use crate::run::{Run, provenance_of_all};
 
 /// Of the fields of a self-test as JSON.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Runs that two sides and their noise need.
+/// UnchangedRuns that two sides and their noise need.
 const LEAST_RUNS: usize = 4;
 
 /// Pairs of runs that criterion is asked about: it takes milliseconds a configuration.
@@ -52,17 +54,19 @@ pub struct Judged {
 }
 
 impl SelfTest {
-    /// Tests comparisons on runs of one machine; `on_step` is told the steps done, and of how many.
+    /// Tests comparisons on the runs of one machine, in these folders; `on_step` is told how many steps are
+    /// done, and of how many.
     ///
     /// # Errors
     /// [`CompareError`] where runs cannot be read, are not comparable, or are too few.
-    pub fn of(
+    pub fn new(
         folders: &[PathBuf],
-        options: Options,
+        levels: Levels,
         on_step: &dyn Fn(u64, u64),
     ) -> Result<Self, CompareError> {
-        if folders.len() < LEAST_RUNS {
-            return Err(CompareError::TooFew { runs: folders.len(), least: LEAST_RUNS });
+        let n = folders.len();
+        if n < LEAST_RUNS {
+            return Err(CompareError::TooFew { runs: n, least: LEAST_RUNS });
         }
         let archived = folders.iter().find(|path| path.extension().is_some_and(|e| e == "csv"));
         if let Some(path) = archived {
@@ -72,49 +76,40 @@ impl SelfTest {
         read.extend(rest);
         sides::check(&read[..1], &read[1..], false)?;
         sides::check_alike(&read, "the self-test")?;
-        let all = read.iter().collect::<Vec<&Run>>();
-        let aligned = Aligned::complete(&all);
-        if aligned.ids.is_empty() {
+        let all: Vec<&Run> = read.iter().collect();
+        let mut complete = rows(&all);
+        complete.retain(|row| row.runs.iter().all(Option::is_some));
+        if complete.is_empty() {
             let reason = "nor by all of these runs".to_owned();
             return Err(CompareError::Nothing { reason });
         }
-        let runs = Runs {
-            grouping: aligned.grouping,
-            x: aligned.x,
-            ln_medians: aligned.ln_medians,
-            floors: aligned.floors,
-            threshold: options.threshold,
-            false_discovery_rate: options.false_discovery_rate,
-        };
-        let n = read.len();
+        let Aligned { grouping, x, ln_medians, floors } = Aligned::new(&complete, &all);
+        let runs = UnchangedRuns { grouping, x, ln_medians, floors, levels };
         let pairs = (n / 2).min(CRITERION_PAIRS);
         let steps = 2 + pairs as u64;
         on_step(0, steps);
-        let mut judges =
-            vec![judged(&runs, &format!("compare, {} runs a side", sides_of(n)), &runs.halves())];
-        on_step(1, steps);
-        judges.push(judged(
-            &runs,
-            &format!("compare, 1 run a side and {} archived", n - 2),
-            &runs.pairs(),
-        ));
-        on_step(2, steps);
+        // criterion is asked first: it needs launches, and reading them checks them
+        all[2 * pairs..].par_iter().try_for_each(|run| run.map_launches(|_, _| ()).map(drop))?;
         let mut asked = Vec::new();
-        for pair in 0..pairs {
-            let of = |run: usize| launches(&folders[run], &aligned.ids);
-            asked.push(Asked::of(&runs, &of(2 * pair)?, &of(2 * pair + 1)?, pair as u64 + 1));
-            on_step(3 + pair as u64, steps);
+        for (seed, pair) in (1..).zip(all[..2 * pairs].chunks_exact(2)) {
+            let [before, after] = [launches(pair[0], &complete)?, launches(pair[1], &complete)?];
+            asked.push(Asked::new(&runs, &before, &after, seed));
+            on_step(seed, steps);
         }
-        judges.push(Asked::judged(&runs, &asked));
-        let ids: Vec<String> = read.iter().map(|run| run.header.run_id.clone()).collect();
+        let between_sides =
+            judged(&runs, &format!("compare, {} runs a side", sides_of(n)), &runs.halves());
+        on_step(steps - 1, steps);
+        let by_history =
+            judged(&runs, &format!("compare, 1 run a side and {} archived", n - 2), &runs.pairs());
+        on_step(steps, steps);
         Ok(Self {
             schema_version: SCHEMA_VERSION,
-            provenance: provenance_of_all(&all.iter().map(|run| &run.header).collect::<Vec<_>>()),
-            runs: ids,
+            provenance: provenance_of_all(&read),
+            runs: read.iter().map(|run| run.header.run_id.clone()).collect(),
             configurations: runs.grouping.len(),
-            threshold: options.threshold,
-            false_discovery_rate: options.false_discovery_rate,
-            judges,
+            threshold: levels.threshold,
+            false_discovery_rate: levels.false_discovery_rate,
+            judges: vec![between_sides, by_history, Asked::judged(&runs, &asked)],
         })
     }
 }
@@ -126,7 +121,7 @@ fn sides_of(runs: usize) -> String {
     }
 }
 
-fn judged(runs: &Runs, judge: &str, splits: &[Split]) -> Judged {
+fn judged(runs: &UnchangedRuns, judge: &str, splits: &[Division]) -> Judged {
     Judged {
         judge: judge.to_owned(),
         false_alarms: runs.false_alarms(splits),
@@ -135,24 +130,23 @@ fn judged(runs: &Runs, judge: &str, splits: &[Split]) -> Judged {
 }
 
 /// A run's launches of some configurations, in their order.
-fn launches(folder: &std::path::Path, ids: &[String]) -> Result<Vec<Vec<f64>>, CompareError> {
-    let recorded = Recorded::open(folder)?;
-    let all = recorded.map_launches(|record, ns| (record.id.clone(), ns.to_vec()))?;
-    let mut by_id: std::collections::HashMap<String, Vec<f64>> = all.into_iter().collect();
-    Ok(ids.iter().map(|id| by_id.remove(id).unwrap_or_default()).collect())
+fn launches(run: &Run, rows: &[Row<'_>]) -> Result<Vec<Vec<f64>>, CompareError> {
+    let all = run.map_launches(|record, ns| (record.id.clone(), ns.to_vec()))?;
+    let mut by_id: HashMap<String, Vec<f64>> = all.into_iter().collect();
+    Ok(rows.iter().map(|row| by_id.remove(row.id).unwrap_or_default()).collect())
 }
 
 /// Criterion's verdicts on one pair of runs.
 pub struct Asked {
     /// By configuration, where nothing changed.
-    unchanged: Vec<Option<criterion::Verdict>>,
+    unchanged: Vec<Option<CriterionVerdict>>,
     /// Of each scenario and slowdown.
-    found: Vec<Found>,
+    found: Vec<Detection>,
 }
 
 impl Asked {
     /// Asks criterion about all configurations of two runs, and about those that scenarios slow down.
-    pub fn of(runs: &Runs, before: &[Vec<f64>], after: &[Vec<f64>], seed: u64) -> Self {
+    pub fn new(runs: &UnchangedRuns, before: &[Vec<f64>], after: &[Vec<f64>], seed: u64) -> Self {
         let ask = |index: usize, factor: f64| {
             let slowed: Vec<f64> = after[index].iter().map(|ns| ns * factor).collect();
             let verdict = criterion::compare(&before[index], &slowed, &Rules::default(), seed);
@@ -170,12 +164,12 @@ impl Asked {
     }
 
     /// Over all pairs.
-    pub fn judged(runs: &Runs, asked: &[Self]) -> Judged {
+    pub fn judged(runs: &UnchangedRuns, asked: &[Self]) -> Judged {
         let called = |asked: &Self| asked.unchanged.iter().filter(|v| is_change(v)).count();
         let counted: Vec<_> = asked.iter().map(|asked| (called(asked), 0)).collect();
         let of_each = asked.first().map_or(1, |asked| asked.unchanged.len());
         let power = runs.tried().into_iter().enumerate().map(|(row, (scenario, slowdown))| {
-            let found: Vec<Found> = asked.iter().map(|asked| asked.found[row]).collect();
+            let found: Vec<Detection> = asked.iter().map(|asked| asked.found[row]).collect();
             Power::of(scenario, slowdown, &found)
         });
         Judged {
@@ -186,23 +180,23 @@ impl Asked {
     }
 }
 
-fn is_change(verdict: &Option<criterion::Verdict>) -> bool {
-    matches!(verdict, Some(criterion::Verdict::Improved | criterion::Verdict::Regressed))
+fn is_change(verdict: &Option<CriterionVerdict>) -> bool {
+    matches!(verdict, Some(CriterionVerdict::Improved | CriterionVerdict::Regressed))
 }
 
 /// What criterion finds of a slowdown, given its verdicts on the slowed configurations and on all others.
 fn found(
-    unchanged: &[Option<criterion::Verdict>],
+    unchanged: &[Option<CriterionVerdict>],
     slowed: &Slowed,
-    verdicts: &[Option<criterion::Verdict>],
-) -> Found {
-    let right = verdicts.iter().filter(|v| **v == Some(criterion::Verdict::Regressed)).count();
+    verdicts: &[Option<CriterionVerdict>],
+) -> Detection {
+    let right = verdicts.iter().filter(|v| **v == Some(CriterionVerdict::Regressed)).count();
     let called = verdicts.iter().filter(|v| is_change(v)).count();
     let mut is_slowed = vec![false; unchanged.len()];
     slowed.configurations.iter().for_each(|index| is_slowed[*index] = true);
     let others = unchanged.iter().zip(is_slowed).filter(|(_, is_slowed)| !is_slowed);
     let wrong = others.filter(|(v, _)| is_change(v)).count() + called - right;
-    Found {
+    Detection {
         share: right as f64 / verdicts.len().max(1) as f64,
         group: None,
         wrong: wrong as f64 / (wrong + right).max(1) as f64,

@@ -2,7 +2,7 @@ use std::num::NonZeroU32;
 
 use super::*;
 use crate::dataset::NOT_MEASURED;
-use crate::recorded::{Recorded, provenance};
+use crate::run::{Run, provenance};
 
 fn small(truth: Truth) -> Simulation {
     Simulation::new(Truth { resolution: Resolution::Original, ..truth })
@@ -95,17 +95,17 @@ fn a_simulated_run_reads_back_and_says_that_nothing_was_measured() {
     simulation
         .write_run(&folder, 4, |c| if c.experiment == Experiment::D { 1.5 } else { 1.0 })
         .unwrap();
-    let recorded = Recorded::open(&folder).unwrap();
-    let found = recorded.map_launches(|record, ns| (record.id.clone(), ns.to_vec())).unwrap();
+    let run = Run::open(&folder).unwrap();
+    let found = run.map_launches(|record, ns| (record.id.clone(), ns.to_vec())).unwrap();
     let expected = simulation.configurations().iter().enumerate().map(|(index, c)| {
         let factor = if c.experiment == Experiment::D { 1.5 } else { 1.0 };
         (c.id(), simulation.launches(4, index, factor))
     });
     assert!(found == expected.collect::<Vec<_>>(), "other launches, or in another order");
-    let provenance = provenance(recorded.header());
+    let provenance = provenance(&run.header);
     assert_eq!(provenance.warning(), Some(NOT_MEASURED));
     assert_eq!(provenance.place(), "simulated (no device)");
-    let settings = &recorded.header().plan.settings;
+    let settings = &run.header.plan.settings;
     assert_eq!(settings.launches, NonZeroU32::new(20));
     assert_eq!(settings.protocol.to_string(), "host-latency-warm");
     let error = simulation.write_run(&folder, 4, |_| 1.0).unwrap_err().to_string();

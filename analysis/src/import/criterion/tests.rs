@@ -10,7 +10,7 @@ use alpha_flops::environment::Platform;
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use alpha_flops::measure::{SampleTimes, Stopped, WarmUp, WarmUpEnd};
 use alpha_flops::protocol::{Profile, Protocol};
-use alpha_flops::record::{Part, RunFolder, RunPlan};
+use alpha_flops::record::{Part, RunFolder, RunPlan, Session};
 use alpha_flops::settings::{BackendSettings, Settings};
 use alpha_flops::units::Bytes;
 use criterion::{Criterion, SamplingMode, Throughput};

@@ -38,17 +38,17 @@ fn launches(run: u64, factor: f64) -> Vec<f64> {
 }
 
 /// Launches before and after, and what a person would expect to read.
-fn pairs() -> [(&'static str, Vec<f64>, Vec<f64>, Verdict); 5] {
+fn pairs() -> [(&'static str, Vec<f64>, Vec<f64>, CriterionVerdict); 5] {
     let pair = |name, run: u64, factor, verdict| {
         (name, launches(2 * run, 1.0), launches(2 * run + 1, factor), verdict)
     };
-    let mut shorter = pair("fewer", 4, 1.05, Verdict::Regressed);
+    let mut shorter = pair("fewer", 4, 1.05, CriterionVerdict::Regressed);
     shorter.2.truncate(41);
     [
-        pair("equal", 0, 1.0, Verdict::NoChange),
-        pair("little", 1, 1.006, Verdict::WithinNoise),
-        pair("faster", 2, 0.97, Verdict::Improved),
-        pair("slower", 3, 1.03, Verdict::Regressed),
+        pair("equal", 0, 1.0, CriterionVerdict::NoChange),
+        pair("little", 1, 1.006, CriterionVerdict::WithinNoise),
+        pair("faster", 2, 0.97, CriterionVerdict::Improved),
+        pair("slower", 3, 1.03, CriterionVerdict::Regressed),
         shorter,
     ]
 }
@@ -85,7 +85,7 @@ fn criterion_compares() {
 }
 
 /// What criterion says of each pair: `p` to two places, and its verdict.
-fn said(home: &Path) -> HashMap<String, (f64, Verdict)> {
+fn said(home: &Path) -> HashMap<String, (f64, CriterionVerdict)> {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["selftest::criterion::tests::criterion_compares", "--exact", "--ignored"])
         .args(["--nocapture", "--test-threads=1"])
@@ -95,10 +95,10 @@ fn said(home: &Path) -> HashMap<String, (f64, Verdict)> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}");
     let verdicts = [
-        ("No change in performance detected.", Verdict::NoChange),
-        ("Change within noise threshold.", Verdict::WithinNoise),
-        ("Performance has improved.", Verdict::Improved),
-        ("Performance has regressed.", Verdict::Regressed),
+        ("No change in performance detected.", CriterionVerdict::NoChange),
+        ("Change within noise threshold.", CriterionVerdict::WithinNoise),
+        ("Performance has improved.", CriterionVerdict::Improved),
+        ("Performance has regressed.", CriterionVerdict::Regressed),
     ];
     let (mut name, mut p_value, mut said) = (String::new(), f64::NAN, HashMap::new());
     for line in text.lines() {
@@ -136,7 +136,7 @@ fn criterion_itself_says_the_same() {
         let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let change = &file["mean"];
         let bound = |end: &str| change["confidence_interval"][end].as_f64().unwrap();
-        let ours: Vec<Comparison> =
+        let ours: Vec<CriterionComparison> =
             (0..30).map(|seed| compare(&before, &after, &RULES, seed).unwrap()).collect();
         assert_eq!(change["point_estimate"].as_f64(), Some(ours[0].change), "{name}");
         assert_like(bound("lower_bound"), ours.iter().map(|c| c.interval.0), 0.0, name);
@@ -156,12 +156,12 @@ fn launches_that_cannot_be_compared_have_no_verdict() {
         assert_eq!(compare(bad, &good, &rules, 0), None, "{bad:?}");
     }
     let same = compare(&[5.0; 20], &[5.0; 20], &rules, 0).unwrap();
-    assert!(same.p_value.is_nan() && same.verdict == Verdict::NoChange, "{same:?}");
+    assert!(same.p_value.is_nan() && same.verdict == CriterionVerdict::NoChange, "{same:?}");
     let faster = compare(&[5.0; 20], &[4.0; 20], &rules, 0).unwrap();
-    assert_eq!(faster.verdict, Verdict::Improved);
+    assert_eq!(faster.verdict, CriterionVerdict::Improved);
     assert_eq!(faster.interval, (faster.change, faster.change));
     let none = compare(&good, &good, &Rules { resamples: 0, ..rules }, 0).unwrap();
-    assert_eq!(none.verdict, Verdict::NoChange);
+    assert_eq!(none.verdict, CriterionVerdict::NoChange);
 }
 
 proptest! {

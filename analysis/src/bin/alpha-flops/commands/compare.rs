@@ -1,8 +1,10 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use alpha_flops::atomic_file::write_texts;
+use alpha_flops::file_error::FileError;
 use alpha_flops::workspace;
-use alpha_flops_analysis::archive;
-use alpha_flops_analysis::compare::{self, CompareError, Options, sides};
+use alpha_flops_analysis::compare::{self, CompareError, Comparison, Options, sides};
+use alpha_flops_analysis::{archive, plot};
 use clap::Args;
 
 use crate::output::{Format, formats, json, print};
@@ -87,7 +89,7 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
     }
     let comparison = compare::compare(&before, &after, &history, options)?;
     if let Some(out) = &args.out {
-        comparison.write(out)?;
+        write(&comparison, out)?;
     }
     print(&match args.format {
         Format::Table => comparison.summary(),
@@ -96,4 +98,17 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
         Format::Json => json(&comparison)?,
     })?;
     Ok(Exit::success_if(!comparison.has_regression()))
+}
+
+/// Writes the comparison as CSV, JSON and Markdown, and its figures, into a directory, which is created.
+fn write(comparison: &Comparison, out: &Path) -> Result<()> {
+    std::fs::create_dir_all(out).map_err(|error| FileError::create(out, error))?;
+    let texts = [
+        ("comparison.csv", comparison.to_csv()),
+        ("comparison.json", json(comparison)?),
+        ("comparison.md", comparison.to_markdown()),
+    ];
+    write_texts(out, &texts)?;
+    plot::compare::figures(comparison).iter().try_for_each(|figure| plot::write(figure, out))?;
+    Ok(())
 }

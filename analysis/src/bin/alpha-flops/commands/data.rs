@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use alpha_flops_analysis::fit::{Fit, Sample, Variant, fit_variant};
-use alpha_flops_analysis::import::criterion::Imported;
+use alpha_flops_analysis::import::Imported;
 use alpha_flops_analysis::import::load;
 use alpha_flops_analysis::model::{
     Coefficients, FlopConvention, GroupCoefficients, KernelTerm, Objective,

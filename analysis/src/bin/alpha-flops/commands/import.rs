@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use alpha_flops_analysis::import::Imported;
 use alpha_flops_analysis::import::Summary;
-use alpha_flops_analysis::import::criterion::Imported;
 use clap::Subcommand;
 
 use crate::output::{Format, print_summary};

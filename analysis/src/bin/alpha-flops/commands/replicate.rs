@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use alpha_flops::settings::parse_budget;
-use alpha_flops_analysis::import::criterion::{self, Imported};
+use alpha_flops_analysis::import::{Imported, criterion};
 use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
 use alpha_flops_analysis::replicate::{self, series, series::Series};
 use alpha_flops_analysis::report::{self, Input, Report};

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use alpha_flops_analysis::compare::Options;
+use alpha_flops_analysis::compare::hypothesis_tests::Levels;
 use alpha_flops_analysis::selftest::measured::SelfTest;
 use clap::Args;
 use indicatif::ProgressBar;
@@ -34,14 +34,9 @@ pub struct SelftestArgs {
 }
 
 pub fn run(args: &SelftestArgs) -> Result<Exit> {
-    let options = Options {
-        threshold: args.threshold,
-        false_discovery_rate: args.fdr,
-        paired: false,
-        common: false,
-    };
+    let levels = Levels { threshold: args.threshold, false_discovery_rate: args.fdr };
     let bar = ProgressBar::new(0);
-    let test = SelfTest::of(&args.runs, options, &|done, of| {
+    let test = SelfTest::new(&args.runs, levels, &|done, of| {
         bar.set_length(of);
         bar.set_position(done);
     });

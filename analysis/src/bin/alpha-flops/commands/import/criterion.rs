@@ -1,6 +1,8 @@
 use std::path::PathBuf;
 
+use alpha_flops_analysis::archive;
 use alpha_flops_analysis::import::criterion;
+use alpha_flops_analysis::run::Run;
 use clap::Args;
 
 use crate::output::{Format, formats};
@@ -26,9 +28,10 @@ pub struct ImportCriterionArgs {
 }
 
 pub fn run(args: &ImportCriterionArgs) -> Result<Exit> {
-    let imported = criterion::read(&args.run)?;
+    let run = Run::open(&args.run)?;
+    let imported = criterion::import(&run)?;
     if let Some(path) = &args.environment {
-        criterion::write_environment(&args.run, path)?;
+        archive::write_environment(&run.header, path)?;
     }
     super::write(&imported, &args.out, args.format)
 }

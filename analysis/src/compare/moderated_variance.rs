@@ -21,14 +21,11 @@
 use alpha_flops::statistics::{quantile, sorted};
 use statrs::function::gamma::digamma;
 
-use super::judge::Grouping;
-
-/// Of each configuration, a run's ln of the median latency in ns; `None` where it has none.
-pub type LnMedians = Vec<Option<f64>>;
+use super::grouping::{Grouping, LnMedians, mean};
 
 /// A variance that was estimated.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Variance {
+pub struct EstimatedVariance {
     /// Of natural logarithms.
     pub value: f64,
     /// Degrees of freedom of the estimate; infinite where it is known.
@@ -47,11 +44,11 @@ pub struct Prior {
 
 /// What runs of equal circumstances differ by.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Noise {
+pub struct RunVariances {
     /// Of each experiment, the variance of what its configurations share in a run.
-    pub common: Vec<Variance>,
+    pub common: Vec<EstimatedVariance>,
     /// Of each configuration, the moderated variance of what it shares with no other.
-    pub own: Vec<Variance>,
+    pub own: Vec<EstimatedVariance>,
     /// What the latter were shrunk towards.
     pub prior: Prior,
 }
@@ -63,7 +60,7 @@ const ENOUGH_TO_SHARE: usize = 8;
 /// Degrees of freedom under which what runs share is too uncertain for Satterthwaite's formula.
 const FEW: f64 = 4.0;
 
-impl Noise {
+impl RunVariances {
     /// From groups of runs, those of a group under equal circumstances. `floors` are variances that the
     /// clock's resolution alone makes, of each configuration; variances are shrunk towards `prior`, or
     /// what is found where there is none. `None` where no group has two runs.
@@ -84,33 +81,35 @@ impl Noise {
             deviations.add_to(grouping, &mut own, &mut common);
         }
         let df = df as f64;
-        let common = common.into_iter().map(|sum| Variance { value: sum / df, df }).collect();
-        let sample: Vec<Variance> =
+        let common =
+            common.into_iter().map(|sum| EstimatedVariance { value: sum / df, df }).collect();
+        let sample: Vec<EstimatedVariance> =
             own.iter().zip(floors).map(|(sum, floor)| sum.variance(*floor)).collect();
         let prior = prior.unwrap_or_else(|| Prior::of(&sample));
         let own = sample.iter().map(|sample| prior.moderate(*sample)).zip(floors);
-        let own = own.map(|(v, floor)| Variance { value: v.value.max(*floor), ..v }).collect();
+        let own =
+            own.map(|(v, floor)| EstimatedVariance { value: v.value.max(*floor), ..v }).collect();
         Some(Self { common, own, prior })
     }
 
-    /// Variance of one run's value of a configuration, with the degrees of freedom of a sum of two
+    /// EstimatedVariance of one run's value of a configuration, with the degrees of freedom of a sum of two
     /// estimates (Satterthwaite 1946).
     ///
     /// With two runs a side, what they share is often estimated far too small by chance, and 8% of
     /// comparisons without a change raised an alarm where 5% were promised; so under four degrees its
     /// own are taken, the least that the sum can have.
-    pub fn of(&self, configuration: usize, experiment: usize) -> Variance {
+    pub fn of(&self, configuration: usize, experiment: usize) -> EstimatedVariance {
         let (common, own) = (self.common[experiment], self.own[configuration]);
         let value = common.value + own.value;
         if common.value > 0.0 && common.df < FEW {
-            return Variance { value, df: common.df };
+            return EstimatedVariance { value, df: common.df };
         }
         if [common, own].iter().any(|v| v.value > 0.0 && v.df == 0.0) {
-            return Variance { value, df: 0.0 };
+            return EstimatedVariance { value, df: 0.0 };
         }
-        let part = |v: Variance| if v.df > 0.0 { v.value * v.value / v.df } else { 0.0 };
+        let part = |v: EstimatedVariance| if v.df > 0.0 { v.value * v.value / v.df } else { 0.0 };
         let df = value * value / (part(common) + part(own));
-        Variance { value, df: if df.is_nan() { 0.0 } else { df } }
+        EstimatedVariance { value, df: if df.is_nan() { 0.0 } else { df } }
     }
 
     /// Standard deviation of ln median from run to run of the configuration in the middle.
@@ -129,9 +128,9 @@ struct Sum {
 }
 
 impl Sum {
-    fn variance(self, floor: f64) -> Variance {
+    fn variance(self, floor: f64) -> EstimatedVariance {
         let value = if self.df > 0.0 { self.squares / self.df } else { 0.0 };
-        Variance { value: value.max(floor), df: self.df }
+        EstimatedVariance { value: value.max(floor), df: self.df }
     }
 }
 
@@ -194,14 +193,9 @@ fn shared(deviations: &mut [f64]) -> f64 {
     *deviations.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
-pub(super) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (sum, n) = values.fold((0.0, 0usize), |(sum, n), value| (sum + value, n + 1));
-    (n > 0).then(|| sum / n as f64)
-}
-
 impl Prior {
     /// By the moments of the logarithms of sample variances (Smyth 2004, section 6.2).
-    pub fn of(sample: &[Variance]) -> Self {
+    pub fn of(sample: &[EstimatedVariance]) -> Self {
         let usable = || sample.iter().filter(|v| v.df > 0.0 && v.value > 0.0);
         let deviations: Vec<(f64, f64)> = usable()
             .map(|v| (v.value.ln() - digamma(v.df / 2.0) + (v.df / 2.0).ln(), trigamma(v.df / 2.0)))
@@ -221,16 +215,16 @@ impl Prior {
         Self { value: (mean + digamma(half) - half.ln()).exp(), df: 2.0 * half }
     }
 
-    fn moderate(self, sample: Variance) -> Variance {
+    fn moderate(self, sample: EstimatedVariance) -> EstimatedVariance {
         if self.df.is_infinite() {
-            return Variance { value: self.value, df: self.df };
+            return EstimatedVariance { value: self.value, df: self.df };
         }
         let df = self.df + sample.df;
         let value = match df > 0.0 {
             true => (self.df * self.value + sample.df * sample.value) / df,
             false => self.value,
         };
-        Variance { value, df }
+        EstimatedVariance { value, df }
     }
 }
 

@@ -1,72 +1,70 @@
-//! A check of the model by the data: what the same tests say of the same runs where sides mean nothing.
+//! The permutation test: what the same t test finds in the same runs when the sides mean nothing.
 //!
-//! Student's t takes what runs differ by as normal. Where a configuration is at one of two speeds in a
-//! whole run, it is not: with many such configurations, in some the slow runs happen to be all on one
-//! side, and t is sure. But then others are so in every other division of the runs into two sides, and
-//! those divisions can be tried: Tusher, Tibshirani and Chu's estimate of the false discovery rate
-//! (2001) is the mean number of configurations found in them, over the number found. Those found are
-//! left out of the count, since their change would be taken for noise (Xie, Pan and Khodursky 2005).
+//! Student's t assumes that runs differ normally. A configuration that has two speeds, and keeps one of
+//! them during a whole run, doesn't: among many such configurations there are some whose slow runs
+//! happen to be all on one side, and t is sure of a change. But then other configurations look the same in
+//! every other division of the runs into two sides, and those divisions can be tried. The estimate of
+//! the false discovery rate is that of Tusher, Tibshirani and Chu (2001): the mean number of
+//! configurations found in the other divisions, over the number found in the observed one.
+//! Configurations found in the observed one are left out of that count, because their change would be taken
+//! for noise (Xie, Pan and Khodursky 2005).
 
 use std::collections::HashSet;
 
 use alpha_flops::random::random_bits;
 use rayon::prelude::*;
 
-use super::judge::{Contrasts, Design, Question};
-use super::noise::{LnMedians, Prior};
+use super::estimate::{Contrasts, Design, Samples};
+use super::grouping::LnMedians;
+use super::moderated_variance::Prior;
 
-/// Divisions that are tried at most.
+/// The most divisions that are tried.
 const MOST: usize = 200;
-/// Runs up to which all divisions are listed.
+/// With up to this many runs, all divisions are listed.
 const LISTED: usize = 16;
 
-impl Question<'_> {
-    /// The contrasts of other divisions of the same runs, or of other pairs of the history; none where
-    /// there is no other. Variances are shrunk towards the `prior` of the observed one: with another,
-    /// p values of equal differences would differ.
-    pub(super) fn relabelled(&self, prior: Option<Prior>) -> Vec<Contrasts> {
-        let divided = |before: Vec<LnMedians>, after: Vec<LnMedians>| {
-            Question { before: &before, after: &after, ..*self }.contrasts(prior)
-        };
-        let all: Vec<&LnMedians> = self.before.iter().chain(self.after).collect();
-        let pick = |runs: &[usize]| runs.iter().map(|run| all[*run].clone()).collect();
-        match self.design {
-            Design::WithinRuns(_) => Vec::new(),
-            Design::Independent => divisions(self.before.len(), self.after.len())
-                .par_iter()
-                .map(|[before, after]| divided(pick(before), pick(after)))
-                .collect(),
-            Design::Paired => exchanges(self.before.len())
-                .par_iter()
-                .map(|[before, after]| divided(pick(before), pick(after)))
-                .collect(),
-            Design::History(groups) => thinned(pairs(groups))
-                .into_par_iter()
-                .map(|(group, [a, b])| {
-                    // judged by the others, as the two sides are: of a deviation that is part of the
-                    // noise it is judged by, no p value can be small
-                    let mut rest = groups.to_vec();
-                    let mut index = 0..;
-                    rest[group].retain(|_| index.next().is_none_or(|run| run != a && run != b));
-                    let [before, after] = [a, b].map(|run| vec![groups[group][run].clone()]);
-                    let design = Design::History(&rest);
-                    Question { before: &before, after: &after, design, ..*self }.contrasts(prior)
-                })
-                .collect(),
-        }
+/// The contrasts of other divisions of the same runs, or of other pairs of the history; none where there is
+/// no other. Variances are shrunk towards the `prior` of the observed division, so that equal
+/// differences have equal p values.
+pub(super) fn permuted(samples: &Samples<'_>, prior: Option<Prior>) -> Vec<Contrasts> {
+    let divided = |before: Vec<LnMedians>, after: Vec<LnMedians>| {
+        Samples { before: &before, after: &after, ..*samples }.contrasts(prior)
+    };
+    let all: Vec<&LnMedians> = samples.before.iter().chain(samples.after).collect();
+    let pick = |runs: &[usize]| runs.iter().map(|run| all[*run].clone()).collect();
+    let pick_both = |divisions: Vec<[Vec<usize>; 2]>| {
+        divisions.par_iter().map(|[before, after]| divided(pick(before), pick(after))).collect()
+    };
+    match samples.design {
+        Design::WithinRuns(_) => Vec::new(),
+        Design::Independent => pick_both(divisions(samples.before.len(), samples.after.len())),
+        Design::Paired => pick_both(exchanges(samples.before.len())),
+        Design::History(groups) => thinned(pairs(groups))
+            .into_par_iter()
+            .map(|(group, [a, b])| {
+                // tested against the others only, as the two sides are: a deviation that is part of the
+                // noise it is tested against never has a small p value
+                let mut rest = groups.to_vec();
+                let mut index = 0..;
+                rest[group].retain(|_| index.next().is_none_or(|run| run != a && run != b));
+                let [before, after] = [a, b].map(|run| vec![groups[group][run].clone()]);
+                let design = Design::History(&rest);
+                Samples { before: &before, after: &after, design, ..*samples }.contrasts(prior)
+            })
+            .collect(),
     }
 }
 
-/// How many independent ones the other divisions are worth: as many as they are, which is what makes a test
-/// by relabelling exact; of a history, as many pairs as share no run.
-pub(super) fn worth(design: Design<'_>, others: usize) -> usize {
+/// How many independent permutations there are: all of them, which makes a permutation test exact; for a
+/// history, as many as it has pairs without a run in common.
+pub(super) fn independent_permutations(design: Design<'_>, permutations: usize) -> usize {
     match design {
-        Design::History(groups) => others.min(groups.iter().map(|runs| runs.len() / 2).sum()),
-        _ => others,
+        Design::History(groups) => permutations.min(groups.iter().map(|runs| runs.len() / 2).sum()),
+        _ => permutations,
     }
 }
 
-/// Every two runs of a group, by its number and theirs, where others remain.
+/// Every two runs of a group, as the group's number and theirs, provided that enough runs remain.
 fn pairs(groups: &[Vec<LnMedians>]) -> Vec<(usize, [usize; 2])> {
     let spare: usize = groups.iter().map(|runs| runs.len().saturating_sub(1)).sum();
     // a pair takes two degrees of freedom away, or the one that a group of two has
@@ -78,7 +76,7 @@ fn pairs(groups: &[Vec<LnMedians>]) -> Vec<(usize, [usize; 2])> {
     groups.iter().enumerate().flat_map(of_group).collect()
 }
 
-/// Runs before and after, by number, in each division other than the observed one.
+/// Every division of the runs other than the observed one: the numbers of the runs before and after.
 pub(crate) fn divisions(before: usize, after: usize) -> Vec<[Vec<usize>; 2]> {
     let n = before + after;
     let divided = |is_before: &dyn Fn(usize) -> bool| {
@@ -89,21 +87,21 @@ pub(crate) fn divisions(before: usize, after: usize) -> Vec<[Vec<usize>; 2]> {
         return drawn(before, n);
     }
     let observed = (1u32 << before) - 1;
-    // of two sides of a size, the other way round is the same division
+    // with two sides of one size, swapping them gives the same division
     let is_new = |mask: &u32| before != after || mask & 1 == 1;
     let masks = (0..1u32 << n).filter(|mask| mask.count_ones() as usize == before);
     let masks = masks.filter(|mask| *mask != observed).filter(is_new);
     thinned(masks.map(|mask| divided(&|run| mask >> run & 1 == 1)).collect())
 }
 
-/// Some of very many, each once: neither the observed division nor the same one the other way round.
+/// A random selection of very many divisions, each once: never the observed one, nor that one swapped.
 fn drawn(before: usize, n: usize) -> Vec<[Vec<usize>; 2]> {
     let mut seen = HashSet::from([(0..before).collect::<Vec<usize>>()]);
     if 2 * before == n {
         seen.insert((before..n).collect());
     }
     let mut divisions = Vec::new();
-    // of one run against many there are few, which are soon all drawn
+    // there are few of one run against many, and soon all are drawn
     for seed in 0..20 * MOST as u64 {
         let mut first: Vec<usize> = (0..n).collect();
         first.sort_by_key(|run| random_bits(seed, *run as u64));
@@ -121,8 +119,8 @@ fn drawn(before: usize, n: usize) -> Vec<[Vec<usize>; 2]> {
     divisions
 }
 
-/// The same where each run after belongs to one before: in each, other pairs are exchanged. The first
-/// never is, which would be another division the other way round.
+/// The same for paired runs: each division exchanges the runs of some pairs. The first pair is never
+/// exchanged, because that would be another division with its sides swapped.
 fn exchanges(pairs: usize) -> Vec<[Vec<usize>; 2]> {
     let exchanged = |is_exchanged: &dyn Fn(usize) -> bool| {
         let of = |side: usize| {
@@ -142,7 +140,7 @@ fn exchanges(pairs: usize) -> Vec<[Vec<usize>; 2]> {
     thinned(masks.map(|mask| exchanged(&|pair| mask >> pair & 1 == 1)).collect())
 }
 
-/// At most [`MOST`], evenly chosen.
+/// At most [`MOST`] of them, evenly spaced.
 fn thinned<T>(all: Vec<T>) -> Vec<T> {
     let n = all.len();
     let is_kept = |index: usize| index * MOST / n != (index + 1) * MOST / n;
@@ -150,20 +148,22 @@ fn thinned<T>(all: Vec<T>) -> Vec<T> {
     kept.filter(|(index, _)| n <= MOST || is_kept(*index)).map(|(_, item)| item).collect()
 }
 
-/// Which of those found still are, with `p` of the observed division and of the others. Confirmed are
-/// the ones up to the largest p for which the others find at most `rate` as many on average. One more
-/// is counted than they find: the nine others of three runs a side cannot show that something is rarer
-/// than one in ten, so with them at least four have to be found. That takes false alarms to come singly;
-/// where one disturbed run makes many at once, it is another division of many that would show it. The
-/// others are `worth` so many independent ones; by none, nothing is confirmed.
+/// Which of the changes found are confirmed, given their `p` in the observed division and in the others.
+///
+/// Confirmed are those up to the largest p at which the others find at most `rate` as many on average.
+/// One more is counted than they find: nine other divisions, those of three runs per side, cannot show
+/// that something is rarer than one in ten, so at least four changes have to be found there. This assumes
+/// that false alarms come singly; where one disturbed run causes many at once, it shows in one of
+/// many other divisions. Only `independent` of the others count as evidence; with none, nothing is
+/// confirmed.
 pub(super) fn confirmed(
     found: &[bool],
     p: &[f64],
     others: &[Vec<Option<f64>>],
-    worth: usize,
+    independent: usize,
     rate: f64,
 ) -> Vec<bool> {
-    if worth == 0 || others.is_empty() {
+    if independent == 0 || others.is_empty() {
         return vec![false; found.len()];
     }
     let mut cutoffs: Vec<f64> =
@@ -179,8 +179,8 @@ pub(super) fn confirmed(
     let is_rare = |(index, cutoff): &(usize, &f64)| {
         let found_in_each =
             by_chance.partition_point(|p| p <= *cutoff) as f64 / others.len() as f64;
-        let worth = worth as f64;
-        (found_in_each * worth + 1.0) / (worth + 1.0) <= rate * (index + 1) as f64
+        let n = independent as f64;
+        (found_in_each * n + 1.0) / (n + 1.0) <= rate * (index + 1) as f64
     };
     let limit = cutoffs.iter().enumerate().rfind(is_rare);
     let limit = limit.map_or(f64::NEG_INFINITY, |(_, p)| *p);

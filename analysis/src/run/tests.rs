@@ -8,11 +8,11 @@ use alpha_flops::record::write_finished;
 use super::*;
 use crate::simulate::{Simulation, Truth};
 
-struct Runs {
+struct Folder {
     directory: tempfile::TempDir,
 }
 
-impl Runs {
+impl Folder {
     fn new() -> Self {
         let runs = Self { directory: tempfile::tempdir().unwrap() };
         let truth = Truth { resolution: Resolution::Original, launches: 12, ..Truth::default() };
@@ -38,7 +38,7 @@ impl Runs {
         change(&mut configurations);
         let folder = self.path("changed");
         write_finished(&folder, sound.header, configurations.into_iter()).unwrap();
-        let result = Recorded::open(&folder).and_then(|run| run.map_launches(|_, ns| ns.len()));
+        let result = Run::open(&folder).and_then(|run| run.map_launches(|_, ns| ns.len()));
         fs::remove_dir_all(&folder).unwrap();
         result.map_or_else(|error| error.to_string(), |lengths| format!("{} sound", lengths.len()))
     }
@@ -46,11 +46,11 @@ impl Runs {
 
 #[test]
 fn results_are_in_the_suites_order_whatever_the_files_is() {
-    let runs = Runs::new();
+    let runs = Folder::new();
     assert_eq!(runs.error(|_| ()), "591 sound");
-    let sound = Recorded::open(&runs.path("sound")).unwrap();
+    let sound = Run::open(&runs.path("sound")).unwrap();
     let ids = sound.map_launches(|record, _| record.id.clone()).unwrap();
-    assert_eq!(ids, sound.header().plan.ids);
+    assert_eq!(ids, sound.header.plan.ids);
     // several threads at once
     let both = std::thread::scope(|scope| {
         let read = || sound.map_launches(|_, ns| ns.to_vec()).unwrap();
@@ -61,7 +61,7 @@ fn results_are_in_the_suites_order_whatever_the_files_is() {
 
 #[test]
 fn launches_and_records_that_contradict_each_other_are_refused_with_file_and_configuration() {
-    let runs = Runs::new();
+    let runs = Folder::new();
     let skipped = || Outcome::Skipped { reason: "too large".to_owned() };
     let clear = |times: &mut SampleTimes| *times = SampleTimes::default();
     let last = "A/h=1_w=2_in=100_out=50_k=1";
@@ -89,14 +89,14 @@ fn launches_and_records_that_contradict_each_other_are_refused_with_file_and_con
 
 #[test]
 fn launches_of_another_run_and_cut_or_missing_ones_are_refused() {
-    let runs = Runs::new();
+    let runs = Folder::new();
     let truth =
         Truth { resolution: Resolution::Original, launches: 12, seed: 9, ..Truth::default() };
     Simulation::new(truth).write_run(&runs.path("other"), 0, |_| 1.0).unwrap();
     let launches = |run: &str| runs.path(run).join("launches.parquet");
     fs::copy(launches("other"), launches("sound")).unwrap();
     let error = || {
-        let run = Recorded::open(&runs.path("sound")).unwrap();
+        let run = Run::open(&runs.path("sound")).unwrap();
         run.map_launches(|_, _| ()).unwrap_err().to_string()
     };
     assert!(error().contains("the two files are of different runs"), "{}", error());

@@ -1,0 +1,156 @@
+//! The environment of a run, in the order of a methods section.
+
+use alpha_flops::environment::Platform;
+use alpha_flops::record::{ConfigurationRecord, Outcome, RunHeader, Session};
+use alpha_flops::units::Nanoseconds;
+
+/// The environment of a run, as names and values.
+pub(super) fn of_run(header: &RunHeader) -> Vec<(String, String)> {
+    let (plan, platform) = (&header.plan, &header.plan.platform);
+    let mut lines = Lines::default();
+    let ended = header.ended.map_or_else(|| "unfinished".to_owned(), |time| time.to_string());
+    let resumed = header.sessions.len().saturating_sub(1);
+    lines.add("run", &header.run_id);
+    lines.add("started", header.started);
+    lines.add("ended", ended);
+    lines.add("interrupted and resumed", format!("{resumed} times"));
+    lines.add("settings", &plan.settings);
+    lines.add("protocol", plan.settings.protocol);
+    lines.add("seed", header.seed);
+    lines.add("backend", &platform.backend);
+    lines.add("device", &platform.device);
+    let verified =
+        |c: &&ConfigurationRecord| matches!(c.outcome, Outcome::Measured { verified: true, .. });
+    lines.add(
+        "outputs compared with direct sums",
+        match header.configurations.iter().filter(verified).count() {
+            0 => "of one configuration of each experiment".to_owned(),
+            verified => format!("of {verified} configurations"),
+        },
+    );
+    lines.add_gpu(header);
+    lines.add_host(platform);
+    lines.add_conditions(&header.sessions);
+    lines.add("compiler", format!("{} for {}", platform.rustc, platform.target));
+    lines.add("crates", platform.crates.join(", "));
+    lines.add("commit", &platform.git_commit);
+    lines.0
+}
+
+/// Names and values to show.
+#[derive(Default)]
+struct Lines(Vec<(String, String)>);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: impl ToString) {
+        self.0.push((name.to_owned(), value.to_string()));
+    }
+
+    /// A value that could not be read has been asked for all the same.
+    fn add_if_known(&mut self, name: &str, value: Option<impl ToString>) {
+        self.add(name, value.map_or_else(|| "not readable".to_owned(), |value| value.to_string()));
+    }
+
+    /// Of an interrupted run, the state at the start of each process.
+    fn add_of_each(&mut self, name: &str, sessions: &[Session], of: impl Fn(&Session) -> String) {
+        self.add(name, sessions.iter().map(of).collect::<Vec<_>>().join("; "));
+    }
+
+    fn add_gpu(&mut self, header: &RunHeader) {
+        let Some(gpu) = &header.plan.platform.gpu else { return };
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        self.add("GPU", format!("{} in slot {}", gpu.uuid, gpu.pci_bus_id));
+        self.add("compute capability", &gpu.compute_capability);
+        self.add("multiprocessors", gpu.multiprocessors);
+        self.add("level-2 cache", gpu.l2_cache);
+        self.add("device memory", gpu.memory);
+        self.add_if_known("driver", gpu.driver.as_ref());
+        self.add("CUDA of the driver", &gpu.cuda);
+        self.add("cuDNN", format!("{}, built with CUDA {}", gpu.cudnn, gpu.cudnn_cuda));
+        self.add_if_known("ECC", gpu.ecc.map(on_off));
+        self.add_if_known("persistence mode", gpu.persistence.map(on_off));
+        self.add_if_known("power limit", gpu.power_limit_w.map(|watts| format!("{watts} W")));
+        let variables: Vec<String> =
+            gpu.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if !variables.is_empty() {
+            self.add("variables of CUDA and cuDNN", variables.join(" "));
+        }
+        let bound = header.configurations.iter().filter(|c| c.outcome.is_bound_by_submission());
+        self.add(
+            "as short as submitting them",
+            match bound.count() {
+                0 => "no configuration".to_owned(),
+                n => format!(
+                    "{n} configurations: half of their time or more may be the device's waiting"
+                ),
+            },
+        );
+        if let Some(reason) = &gpu.nvml_missing {
+            self.add("clocks and throttling", format!("not recorded: {reason}"));
+            return;
+        }
+        let throttled: Vec<&ConfigurationRecord> =
+            header.configurations.iter().filter(|c| c.outcome.is_throttled()).collect();
+        self.add(
+            "throttled",
+            match throttled.first() {
+                None => "no configuration".to_owned(),
+                Some(first) => {
+                    format!("{} configurations, {} the first", throttled.len(), first.id)
+                }
+            },
+        );
+    }
+
+    fn add_host(&mut self, platform: &Platform) {
+        let cores = match platform.physical_cores {
+            Some(physical) => format!("{physical} physical, {} logical", platform.logical_cores),
+            None => format!("{} logical", platform.logical_cores),
+        };
+        if platform.gpu.is_some() {
+            self.add("CPU", &platform.cpu);
+        }
+        self.add("cores", cores);
+        if platform.gpu.is_none() {
+            let pinned = platform.pinned_cores.as_ref().map_or_else(
+                || "not pinned".to_owned(),
+                |cores| cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", "),
+            );
+            self.add("threads pinned to cores", pinned);
+            self.add("vector extensions", &platform.vector_extensions);
+        }
+        self.add("memory", platform.memory);
+        self.add("operating system", format!("{} (kernel {})", platform.os, platform.kernel));
+    }
+
+    fn add_conditions(&mut self, sessions: &[Session]) {
+        let unknown = || "not readable".to_owned();
+        self.add_of_each("memory available", sessions, |session| {
+            session.conditions.memory_available.map_or_else(unknown, |bytes| bytes.to_string())
+        });
+        self.add_of_each("frequency governor", sessions, |session| {
+            session.conditions.governor.clone().unwrap_or_else(unknown)
+        });
+        self.add_of_each("load average at start", sessions, |session| {
+            session.conditions.load_average.map_or_else(unknown, |load| format!("{load:.2}"))
+        });
+        self.add_of_each("timer resolution", sessions, |session| {
+            format!("{} ns", session.conditions.timer_resolution_ns)
+        });
+        self.add_of_each("timer overhead", sessions, |session| {
+            format!("{} ns", session.conditions.timer_overhead_ns)
+        });
+        self.add_of_each("empty launch", sessions, |Session { empty_launch, .. }| {
+            let host = format!("{} by the host", Nanoseconds(empty_launch.host_ns));
+            match empty_launch.device_ns {
+                Some(device_ns) => format!("{host}, {} by the device", Nanoseconds(device_ns)),
+                None => host,
+            }
+        });
+        if sessions.iter().any(|session| session.why_cpu.is_some()) {
+            self.add_of_each("why no GPU", sessions, |session| {
+                session.why_cpu.clone().unwrap_or_else(|| "the CPU was asked for".to_owned())
+            });
+        }
+    }
+}
