@@ -1,5 +1,5 @@
-//! Files that are either wholly there or not: a reader never sees half of one, whenever the writer
-//! was killed.
+//! Files that are written whole or not at all: a reader never sees half of one, whenever the writer was
+//! killed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -10,9 +10,9 @@ use crate::file_error::FileError;
 
 /// Creates or replaces the file at `path` with what `write` writes.
 ///
-/// The content goes to a temporary name in the same directory (a rename is atomic only within one
-/// file system), is flushed to the disk, and then takes the file's name. On any error the old file
-/// stays as it was and the temporary one is removed.
+/// The content goes to a temporary file in the same directory (a rename is atomic only within one file
+/// system), which is synced to the disk and then takes the file's name. On any error the old file stays
+/// as it was and the temporary one is removed.
 ///
 /// # Errors
 /// [`FileError`] with what the system or `write` said.
@@ -36,7 +36,7 @@ pub fn write_atomically(
 /// Writes texts into files of these names in a directory, each as [`write_atomically`] does.
 ///
 /// # Errors
-/// As [`write_atomically`]; the files before it are written then.
+/// As [`write_atomically`], for the first file that cannot be written; those before it are written.
 pub fn write_texts(directory: &Path, texts: &[(&str, String)]) -> Result<(), FileError> {
     texts.iter().try_for_each(|(name, text)| {
         write_atomically(&directory.join(name), |out| out.write_all(text.as_bytes()))

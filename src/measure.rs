@@ -1,4 +1,4 @@
-//! Times launches of one prepared convolution: warm-up, then single launches.
+//! Timing one prepared convolution: warm-up, then samples until the stopping rule is met.
 
 use std::time::{Duration, Instant};
 
@@ -17,21 +17,17 @@ mod memory;
 pub use memory::does_not_fit;
 pub(crate) use memory::exceeds;
 
-/// What was measured of one configuration.
+/// What was measured of one configuration; [`Outcome::Measured`](crate::record::Outcome::Measured) says
+/// what the fields mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "`Outcome::Measured` has the same fields")]
 pub struct Measurement {
-    /// What came before the first counted launch.
     pub warm_up: WarmUp,
-    /// Why there are no more launches.
     pub stopped: Stopped,
-    /// Half the median's 95% interval over the median, the clock's step included
-    /// ([`relative_median_interval`]); `None` for too few launches.
+    /// [`relative_median_interval`]; `None` for too few launches.
     pub relative_interval: Option<f64>,
-    /// The time of every sample, in the order taken.
     pub times: SampleTimes,
-    /// Median time that the host took to submit a launch, where that is not computing it.
     pub submission_ns: Option<f64>,
-    /// The device's states meanwhile, where it tells them.
     pub device: Option<DeviceStates>,
 }
 
@@ -41,13 +37,13 @@ pub struct Measurement {
 pub struct SampleTimes {
     /// By the host's clock.
     pub host_ns: Vec<f64>,
-    /// By the device's; empty for a device that has none.
+    /// By the device's clock; empty for a device without one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub device_ns: Vec<f64>,
 }
 
 impl SampleTimes {
-    /// Those by one clock: what a protocol's latencies are.
+    /// The times by one clock.
     pub fn by(&self, clock: Clock) -> &[f64] {
         match clock {
             Clock::Host => &self.host_ns,
@@ -55,17 +51,17 @@ impl SampleTimes {
         }
     }
 
-    /// How many samples.
+    /// Number of samples.
     pub fn len(&self) -> usize {
         self.host_ns.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.host_ns.is_empty()
     }
 
-    /// Takes one more sample in.
+    /// Adds a sample.
     pub(crate) fn push(&mut self, time: LaunchTime) {
         self.host_ns.push(time.host_ns);
         self.device_ns.extend(time.device_ns);
@@ -74,10 +70,9 @@ impl SampleTimes {
 
 /// Launches made to reach a steady state; their times are not part of any statistic.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say what they are")]
 pub struct WarmUp {
-    /// How many.
     pub launches: usize,
-    /// Why there are no more.
     pub ended: WarmUpEnd,
 }
 
@@ -87,9 +82,9 @@ pub struct WarmUp {
 pub enum WarmUpEnd {
     /// The times were steady, by [`WarmUpRule`].
     Steady,
-    /// They were not when the rule's time was over.
+    /// They were not steady when the rule's time was over.
     TimeLimit,
-    /// They were not when [`WARM_UP_SHARE`] of the configuration's time budget was used up.
+    /// They were not steady when [`WARM_UP_SHARE`] of the configuration's time budget was used up.
     BudgetShare,
 }
 
@@ -100,17 +95,17 @@ impl WarmUp {
     }
 }
 
-/// Largest part of a configuration's time budget that goes into warming up: what that takes, the
-/// counted launches lack.
+/// Largest part of a configuration's time budget that goes into warming up; the rest is for launches
+/// that count.
 pub const WARM_UP_SHARE: f64 = 0.2;
 
-/// Why a configuration has no more launches.
+/// Why no more launches of a configuration were counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stopped {
     /// The median's interval is as narrow as wanted.
     Precise,
-    /// As many as the profile makes at most.
+    /// There are as many as the profile allows.
     Cap,
     /// The configuration's share of the time budget is used up.
     Budget,
@@ -118,35 +113,30 @@ pub enum Stopped {
 
 /// Why a configuration has no measurement.
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say what the other fields are")]
 pub enum MeasureError {
     /// A launch failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// A launch took no time by a clock.
     #[error(
-        "sample {sample} took {latency_ns} ns by the {clock}'s clock, expected a finite time above \
-         0: the clock is at fault, measure the configuration again"
+        "sample {sample} took {latency_ns} ns by the {clock}'s clock, expected a finite time above 0"
     )]
     Latency {
-        /// Which sample, warm-up included, from 0.
+        /// From 0, warm-up included.
         sample: usize,
-        /// Which clock.
         clock: Clock,
-        /// What it said.
         latency_ns: f64,
     },
 }
 
 /// How one configuration is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Method {
-    /// What a sample means.
     pub protocol: Protocol,
-    /// When it is warm.
     pub warm_up: WarmUpRule,
-    /// When there are samples enough.
     pub stopping: StoppingRule,
-    /// What all of it may take, warm-up included.
+    /// The most time for all of it, warm-up included.
     pub allowance: Option<Duration>,
     /// Smallest step of the protocol's clock, in nanoseconds: no median of launches that take a few
     /// steps counts as precise.
@@ -178,20 +168,19 @@ impl Method {
     }
 }
 
-/// Warms up, then launches until `method`'s rule is met or its allowance used up.
+/// Warms up, then takes samples until `method`'s stopping rule is met or its allowance used up.
 ///
 /// # Errors
-/// [`MeasureError`] where a launch fails or a time is not finite and positive; nothing is kept of
-/// the configuration then.
+/// [`MeasureError`] where a launch fails or a time is not finite and positive.
 pub fn measure(conv: &mut dyn PreparedConv, method: &Method) -> Result<Measurement, MeasureError> {
     let protocol = method.protocol;
     let mut launcher = Prepared { conv, protocol, start: Instant::now(), samples: 0 };
     collect(&mut launcher, method)
 }
 
-/// Where samples and the time they take come from: what decides when to stop sees nothing else.
+/// Where samples and the time they take come from. The stopping rule sees nothing else, so that tests
+/// can script both.
 trait Launcher {
-    /// Takes a sample.
     fn sample(&mut self) -> Result<LaunchTime, MeasureError>;
     /// Reads the device's state.
     fn device(&mut self) -> Result<Option<DeviceSample>, MeasureError>;
@@ -207,7 +196,7 @@ struct Prepared<'a> {
     samples: usize,
 }
 
-/// Takes the sample `index`, warm-up included, as the protocol says.
+/// Takes a sample as the protocol says; `index` is its number for errors.
 pub(crate) fn sample(
     conv: &mut dyn PreparedConv,
     protocol: Protocol,

@@ -1,4 +1,4 @@
-//! What one timed launch means, and how many of them are enough.
+//! What a timed sample means, and how many are enough.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -10,25 +10,25 @@ use serde::{Deserialize, Serialize};
 use crate::choice::{UnknownName, choices};
 use crate::experiment::Configuration;
 
-/// What one timed sample means. Latencies of different protocols are different quantities: nothing
-/// compares them unasked.
+/// What one timed sample means. Latencies of different protocols are different quantities, and are
+/// compared only if the user asks for it.
 ///
 /// Its name says all of it: `host-latency-warm`, `device-latency-cold`, `device-throughput-50-warm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Protocol {
-    /// Whose time it is.
+    /// The clock that times it.
     pub clock: Clock,
-    /// Launches back to back in a sample. With 1, `latency`: synchronise, launch, synchronise. With
-    /// more, `throughput`: synchronise, launch them all, synchronise; the sample is the time over
-    /// their number.
+    /// Launches in a sample. With 1, `latency`: synchronise, launch, synchronise. With more,
+    /// `throughput`: synchronise, launch them all back to back, synchronise; the sample is the time
+    /// divided by their number.
     pub launches: NonZeroU32,
     /// What is in the caches when a sample begins.
     pub cache: Cache,
 }
 
 choices! {
-    /// Whose time a launch takes. On a GPU both are recorded of every launch.
+    /// The clock that times a launch. On a GPU, times by both are recorded for every launch.
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "lowercase")]
     pub enum Clock: "clock" {
@@ -46,8 +46,7 @@ choices! {
 }
 
 /// The step of a device's clock, in nanoseconds: events of CUDA have "a resolution of around 0.5
-/// microseconds" (driver API, `cuEventElapsedTime`). That of newer devices is finer, which nothing
-/// says.
+/// microseconds" (driver API, `cuEventElapsedTime`). That of newer devices is finer, but undocumented.
 pub const EVENT_STEP_NS: f64 = 500.0;
 
 choices! {
@@ -76,48 +75,48 @@ choices! {
     }
 }
 
-/// When a configuration has been launched often enough. The model is nvbench's: stop when the
-/// noise is small, but never before a floor and never after a cap or a time limit.
+/// When a configuration has enough samples. As in nvbench: when the noise is small, but never before a
+/// floor and never after a cap or a time limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StoppingRule {
-    /// Launches that are made whatever they cost; criterion accepts no fewer than 10.
+    /// Fewest samples, whatever they cost; criterion accepts no fewer than 10.
     pub floor: usize,
-    /// Launches after which the noise no longer matters.
+    /// Most samples, whatever the noise.
     pub cap: usize,
-    /// Stop when half the median's 95% interval, the clock's step included, is under this part of
+    /// Stop when half the median's 95% interval, the clock's step included, is below this part of
     /// the median ([`crate::statistics::relative_median_interval`]).
     pub relative_interval: Option<f64>,
-    /// Launches before that counts: intervals of fewer are narrow by chance too often.
+    /// Fewest samples to stop at for that reason: intervals of fewer are too often narrow by chance.
     pub judged_from: usize,
 }
 
-/// When a configuration is warm: two successive windows of launches have medians within a
-/// tolerance of each other, and so are the device's clocks at their ends: neither caches nor clocks
-/// are still moving the times.
+/// When a configuration is warm: the medians of two successive windows of launches are within a
+/// tolerance of each other, and so are the device's clock rates at their ends. Neither caches nor clock
+/// rates change the times any more.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WarmUpRule {
-    /// Launches in a window, at least.
+    /// Fewest launches in a window.
     pub window: usize,
-    /// Time that a window takes, at least: a GPU's clocks move over tens of milliseconds, in which
+    /// Least time that a window takes: a GPU's clock rate changes over tens of milliseconds, in which
     /// it makes thousands of small launches.
     pub window_time: Duration,
-    /// Largest relative difference of two successive windows' medians, and of the device's clocks
-    /// at their ends, where it tells them.
+    /// Largest relative difference of the medians of two successive windows, and of the device's clock
+    /// rates at their ends, if it tells them.
     pub tolerance: f64,
-    /// Give up (and record that the times were not steady) after this long, or earlier by
+    /// Give up, and record that the times were not steady, after this long, or earlier by
     /// [`crate::measure::WARM_UP_SHARE`].
     pub limit: Duration,
 }
 
 impl StoppingRule {
-    /// As many launches, neither more nor fewer.
+    /// Exactly so many samples.
     pub fn exactly(launches: usize) -> Self {
         Self { floor: launches, cap: launches, relative_interval: None, judged_from: launches }
     }
 }
 
 impl Protocol {
-    /// The CPU's: launches one by one, by the host's clock.
+    /// The CPU's protocol: launches one by one, timed by the host's clock.
     pub const HOST_LATENCY_WARM: Self =
         Self { clock: Clock::Host, launches: NonZeroU32::MIN, cache: Cache::Warm };
 
@@ -169,13 +168,13 @@ impl FromStr for Protocol {
             },
             _ => return Err(unknown()),
         };
-        // the one spelling that it is written in
+        // only the spelling that it is written in
         if protocol.to_string() == text { Ok(protocol) } else { Err(unknown()) }
     }
 }
 
 impl Profile {
-    /// How many launches.
+    /// How many samples a configuration gets.
     pub fn stopping_rule(self) -> StoppingRule {
         match self {
             Self::Paper => StoppingRule::exactly(2000),
@@ -189,7 +188,7 @@ impl Profile {
         }
     }
 
-    /// How long to warm up, on a device whose clocks follow the load within `window_time`.
+    /// How long to warm up on a device whose clock rates follow the load within `window_time`.
     pub fn warm_up_rule(self, window_time: Duration) -> WarmUpRule {
         match self {
             Self::Paper | Self::Standard => {
@@ -206,7 +205,7 @@ impl Profile {
         }
     }
 
-    /// The configurations this profile measures, out of one experiment's.
+    /// The configurations of an experiment that this profile measures.
     pub fn select(self, configurations: Vec<Configuration>) -> Vec<Configuration> {
         if self != Self::Smoke {
             return configurations;

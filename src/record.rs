@@ -1,16 +1,16 @@
-//! One run on disk: a folder with everything that was measured and under what circumstances.
+//! One run on disk: everything that was measured, and in what environment.
 //!
 //! ```text
 //! <runs>/<run id>/
-//!   run.json           header: schema, settings, platform, conditions, order; status and, once
-//!                      finished, every configuration's outcome (without raw launches)
+//!   run.json           header: schema, settings, platform, conditions, order; status and, once the
+//!                      run is finished, the outcome of every configuration (without raw launches)
 //!   launches.parquet   every sample: id, launch, host_ns, device_ns; written when the run finishes
 //!   criterion/         criterion's files of this run, and of no other
 //!   parts/             while unfinished: one file for each configuration, launches included
 //!   lock
 //! ```
 //!
-//! How it survives being killed is the [folder store](crate::store)'s: a run loses at most the
+//! The [folder store](crate::store) keeps it whole when a process is killed: a run loses at most the
 //! configuration in flight.
 
 use std::path::PathBuf;
@@ -50,30 +50,29 @@ pub struct Session {
     pub started: Timestamp,
     /// The machine's state then.
     pub conditions: Conditions,
-    /// What timing takes when nothing is launched.
+    /// The time of a launch that launches nothing: the cost of timing itself.
     pub empty_launch: LaunchTime,
-    /// Why it ran on the CPU, where it might have run on a GPU.
+    /// Why it ran on the CPU, where a GPU would have been used.
     pub why_cpu: Option<String>,
 }
 
 /// `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct RunHeader {
     /// [`SCHEMA_VERSION`] of the code that wrote it.
     pub schema_version: u32,
     /// The folder's name: start in UTC and four random digits.
     pub run_id: String,
-    /// Whether everything planned has an outcome.
     pub status: RunStatus,
     /// When the first process began.
     pub started: Timestamp,
     /// When the last configuration was done.
     pub ended: Option<Timestamp>,
-    /// Seed of the order within experiments and of the data.
+    /// Seed of the order within experiments and of the tensors.
     pub seed: u64,
-    /// What was asked for, where.
     pub plan: RunPlan,
-    /// The processes that worked on it: more than one where it was interrupted and resumed.
+    /// The processes that worked on it: several where it was interrupted and resumed.
     pub sessions: Vec<Session>,
     /// Criterion's home for this run, relative to the folder.
     pub criterion_home: PathBuf,
@@ -89,36 +88,33 @@ impl Header for RunHeader {
     const ELSEWHERE: &'static str = "set ALPHA_FLOPS_RUNS to a folder that can be written";
 }
 
-/// Whether a run is complete.
+/// Whether every planned configuration has an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum RunStatus {
-    /// Some planned configurations have no outcome yet.
     Unfinished,
-    /// Every planned configuration has one.
     Finished,
 }
 
-/// What became of one configuration.
+/// One configuration and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct ConfigurationRecord {
     /// `D/h=100_w=640_in=150_out=100_k=3`.
     pub id: String,
-    /// The experiment.
     pub experiment: Experiment,
-    /// Its line.
+    /// The line of the experiment's figure.
     pub series: String,
     /// Value of the independent variable.
     pub x: u32,
-    /// What was computed.
     pub shape: ConvShape,
-    /// When it was begun, the last time.
+    /// Start of the last attempt.
     pub started: Timestamp,
-    /// What preparing and measuring took that time, in seconds.
+    /// Time that preparing and measuring took in the last attempt, in seconds.
     pub wall_s: f64,
-    /// How often it was tried: more than once where the device was throttled, or failed.
+    /// More than 1 where the device was throttled, or failed.
     pub attempts: u32,
-    /// Measured, skipped or failed.
     pub outcome: Outcome,
 }
 
@@ -126,40 +122,33 @@ pub struct ConfigurationRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 #[expect(clippy::large_enum_variant, reason = "nearly all are measured")]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub enum Outcome {
-    /// It has launches.
     Measured {
-        /// The algorithm that ran.
         algorithm: String,
-        /// Which plan a library chose, and why none before it.
+        /// The plan that a library chose, and why it chose none of those before it.
         plan: Option<PlanRecord>,
-        /// Its scratch memory.
+        /// The algorithm's scratch memory.
         workspace_bytes: Bytes,
         /// Whether outputs were compared with a direct sum.
         verified: bool,
-        /// What came before the counted launches.
         warm_up: WarmUp,
-        /// Why there are no more launches.
+        /// Why no more launches were counted.
         stopped: Stopped,
         /// Half the median's 95% interval over the median, the clock's step included.
         relative_interval: Option<f64>,
-        /// Median time that the host took to submit a launch, where that is not computing it.
+        /// Median time that the host took to submit a launch, where submitting is not computing.
         submission_ns: Option<f64>,
-        /// The device's clocks and the like meanwhile, where it tells them.
+        /// Clocks, temperature and power while it was measured, where the device tells them.
         device: Option<DeviceStates>,
-        /// Their statistics.
         summary: Summary,
     },
-    /// It was not tried.
-    Skipped {
-        /// Why.
-        reason: String,
-    },
-    /// It was tried and has no result.
+    /// Not tried.
+    Skipped { reason: String },
+    /// Tried, without a result.
     Failed {
-        /// What happened.
         reason: String,
-        /// Whether the device could not be used any more after it.
+        /// Whether the device could no longer be used afterwards.
         device_lost: bool,
     },
 }
@@ -175,8 +164,8 @@ impl Outcome {
         }
     }
 
-    /// Whether the host took so long to submit a launch that the time by the device's clock may be
-    /// its waiting: more than half of it.
+    /// Whether the host took more than half of the median to submit a launch: the device's time may
+    /// then be time it waited for the host.
     pub fn is_bound_by_submission(&self) -> bool {
         match self {
             Self::Measured { submission_ns: Some(submission_ns), summary, .. } => {
@@ -189,26 +178,25 @@ impl Outcome {
 
 /// A file under `parts/`: an outcome with its launches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Part {
-    /// The run it belongs to.
     pub run_id: String,
     /// Position in the order measured.
     pub position: usize,
-    /// The outcome.
     pub record: ConfigurationRecord,
-    /// Every sample's times; none unless measured.
+    /// Empty unless the configuration was measured.
     pub times: SampleTimes,
 }
 
 impl Session {
-    /// Begun now.
+    /// A session that begins now.
     pub fn now(empty_launch: LaunchTime, why_cpu: Option<String>) -> Self {
         Self { started: now(), conditions: Conditions::now(), empty_launch, why_cpu }
     }
 }
 
 impl ConfigurationRecord {
-    /// A record of `configuration` with what became of it.
+    /// The record of an attempt at `configuration`.
     pub fn new(
         configuration: &Configuration,
         started: Timestamp,
@@ -229,7 +217,7 @@ impl ConfigurationRecord {
         }
     }
 
-    /// What preparing and measuring took, the last time.
+    /// Time that preparing and measuring took in the last attempt.
     pub(crate) fn took(&self) -> Duration {
         Duration::try_from_secs_f64(self.wall_s).unwrap_or_default()
     }

@@ -1,4 +1,5 @@
-//! A run: every planned configuration measured or accounted for, in a random order, resumable.
+//! A run of experiments A–G: configurations measured in a random order, resumed where a process was
+//! killed, and measured again where that may improve them.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,67 +21,68 @@ use crate::record::{
 use crate::settings::Settings;
 use crate::statistics::Summary;
 
-/// A run, ready to measure.
+/// A run that this process measures.
 pub struct Run {
-    /// Where it is kept.
+    /// Where it is recorded.
     pub folder: RunFolder,
-    /// What is measured, in the order measured.
+    /// The configurations in the order measured.
     pub order: Vec<Configuration>,
-    /// How many of them an interrupted process has already measured.
+    /// Number of configurations that have an outcome from an earlier process.
     pub done_before: usize,
-    /// Files of configurations that were damaged, and are measured again.
+    /// What is wrong with damaged parts: their configurations are measured again.
     pub damaged: Vec<String>,
 }
 
 /// What happened, for whoever shows progress.
 #[derive(Debug)]
 pub enum RunEvent<'a> {
-    /// Outputs of so many configurations agree with direct sums.
+    /// The outputs of so many configurations agree with direct sums.
     Verified(usize),
     /// A configuration is begun.
     Started(&'a Configuration),
     /// A configuration has an outcome, its first if [`ConfigurationRecord::attempts`] is 1.
     Done {
-        /// What became of it.
+        /// Its record.
         record: &'a ConfigurationRecord,
-        /// What the rest is expected to take, where anything is known yet.
+        /// The time that the rest should take, if that can be told already.
         time_left: Option<Duration>,
     },
 }
 
-/// Why a run cannot go on. What was measured before is kept.
+/// Why a run cannot go on. What was measured before is safe.
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say what the other fields are")]
 pub enum RunError {
     /// The record cannot be written or read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The filter or the selection leaves nothing.
     #[error("nothing to measure: no configuration of the chosen experiments passes the filter")]
     Empty,
     /// The backend computes something else than a convolution.
-    #[error("{0}; nothing was measured: times of wrong results mean nothing, please report it")]
+    #[error(
+        "{0}\nnothing was measured: times of wrong results mean nothing\n\
+         hint: report this as a bug of alpha-flops"
+    )]
     Wrong(BackendError),
     /// The device can no longer be used by this process.
     #[error(
-        "{reason}\n{id} is tried again last; what was measured is safe: repeat the command to resume"
+        "{reason}\n\
+         hint: repeat the command to resume: {id} is tried again last, and what was measured is safe"
     )]
     DeviceLost {
-        /// The configuration that was launched.
         id: String,
-        /// What happened.
         reason: String,
-        /// Whether it has work that never ends, for which the system's libraries may wait when the
+        /// Whether it has work that never ends: the system's libraries may wait for that when the
         /// process ends.
         hangs: bool,
     },
 }
 
-/// How often a configuration is tried: while its device is throttled, and where it failed with its
-/// device, there may be better times.
+/// Most attempts at a configuration: another may be better where the device was throttled or lost.
 pub const MOST_ATTEMPTS: u32 = 3;
 
 impl Run {
-    /// Takes up the latest unfinished run under `runs` with the same plan, or begins a new one.
+    /// Resumes the latest unfinished run under `runs` with the same plan, or begins a new one.
     ///
     /// # Errors
     /// [`RunError`] where there is nothing to measure or the folder cannot be written.
@@ -107,14 +109,14 @@ impl Run {
         Ok(Self { folder, order, done_before, damaged })
     }
 
-    /// Measures what has no outcome yet, then again what another attempt may improve. A
-    /// configuration that fails is recorded and the rest goes on.
+    /// Measures the configurations that have no outcome yet, then again those that another attempt may
+    /// improve. A configuration that fails is recorded as failed, and the run goes on.
     ///
-    /// Before anything is measured, outputs of one configuration of each experiment are verified,
-    /// unless all are going to be.
+    /// First, outputs of one configuration of each experiment are verified, unless the settings have
+    /// all of them verified.
     ///
     /// # Errors
-    /// [`RunError`] where outputs are wrong, an outcome cannot be kept, or the device is lost.
+    /// [`RunError`] where outputs are wrong, an outcome cannot be written, or the device is lost.
     pub fn measure(
         &self,
         backend: &mut dyn Backend,
@@ -147,8 +149,8 @@ impl Run {
         Ok(())
     }
 
-    /// Measures configurations again, at least as long as the time before; says which of them
-    /// deserve it still.
+    /// Measures configurations again, each for at least as long as before. Returns those that deserve
+    /// yet another attempt.
     fn attempt_again(
         &self,
         backend: &mut dyn Backend,
@@ -169,8 +171,8 @@ impl Run {
         Ok(still)
     }
 
-    /// Verifies outputs of the first configuration of each experiment that fits in memory and has
-    /// not taken the device with it before; says of how many.
+    /// Verifies outputs of the first configuration of each experiment that fits in memory and at which
+    /// the device was not lost before. Returns their number.
     fn verify_some(&self, backend: &mut dyn Backend) -> Result<usize, RunError> {
         let header = self.folder.header();
         let mut verified = 0;
@@ -222,7 +224,7 @@ impl Run {
         Ok(None)
     }
 
-    /// The end of the run, if the device did not survive `error`.
+    /// The end of the run, if the device is lost.
     fn loss(
         &self,
         backend: &mut dyn Backend,
@@ -247,8 +249,8 @@ impl Run {
         Ok(part)
     }
 
-    /// Measures one configuration and keeps what became of it. Of a configuration that has been
-    /// measured, an attempt that fails keeps the measurement.
+    /// Measures one configuration and writes its outcome. If it was measured `before`, a failed attempt
+    /// does not replace that measurement.
     fn attempt(
         &self,
         backend: &mut dyn Backend,
@@ -293,7 +295,7 @@ impl Run {
     }
 }
 
-/// Whether a configuration may be tried once more, and may do better then.
+/// Whether another attempt is allowed, and may be better.
 fn deserves_attempt(record: &ConfigurationRecord) -> bool {
     let lost = matches!(record.outcome, Outcome::Failed { device_lost: true, .. });
     record.attempts < MOST_ATTEMPTS && (lost || record.outcome.is_throttled())

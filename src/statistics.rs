@@ -7,20 +7,17 @@ use serde::{Deserialize, Serialize};
 
 /// Quartiles and Tukey's outliers of one configuration's launches.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say what the other fields are")]
 pub struct Summary {
-    /// Launches summarised.
     pub launches: u64,
     /// Arithmetic mean.
     pub mean_ns: f64,
-    /// Smallest latency.
     pub min_ns: f64,
-    /// First quartile (type 7).
+    /// First quartile.
     pub q1_ns: f64,
-    /// Median (type 7).
     pub median_ns: f64,
-    /// Third quartile (type 7).
+    /// Third quartile.
     pub q3_ns: f64,
-    /// Largest latency.
     pub max_ns: f64,
     /// Launches between 1.5 and 3 IQR outside the quartiles.
     pub outliers_mild: u64,
@@ -28,21 +25,19 @@ pub struct Summary {
     pub outliers_severe: u64,
 }
 
-/// Tukey's fences: `Q1 − 3·IQR`, `Q1 − 1.5·IQR`, `Q3 + 1.5·IQR`, `Q3 + 3·IQR`.
+/// Tukey's fences, outside which are mild and severe outliers: `Q1 − 3·IQR`, `Q1 − 1.5·IQR`,
+/// `Q3 + 1.5·IQR`, `Q3 + 3·IQR`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say what they are")]
 pub struct Fences {
-    /// Below: severe outlier.
     pub low_severe: f64,
-    /// Below: mild outlier.
     pub low_mild: f64,
-    /// Above: mild outlier.
     pub high_mild: f64,
-    /// Above: severe outlier.
     pub high_severe: f64,
 }
 
 impl Summary {
-    /// Summarises launches; `None` where there are none.
+    /// Summarises latencies in nanoseconds; `None` if there are none.
     pub fn from_latencies(latencies_ns: &[f64]) -> Option<Self> {
         let sorted = sorted(latencies_ns);
         let (&min_ns, &max_ns) = (sorted.first()?, sorted.last()?);
@@ -102,19 +97,19 @@ pub fn quantile(sorted: &[f64], p: f64) -> f64 {
 
 /// Half the width of a 95% interval for the median, relative to the median.
 ///
-/// The interval reaches from one launch to another, by [`median_interval_ranks`], and a step of the
-/// clock further on either side: both readings of a launch are cut to whole steps, so its latency
-/// is known to a step, and equal latencies do not mean equal times. It assumes independent
-/// launches: a stopping rule, not a claim about uncertainty. `None` under 6 values.
+/// The interval goes from one launch to another, by [`median_interval_ranks`], and a step of the clock
+/// further on either side: both readings of the clock are cut to whole steps, so a latency is known to a
+/// step, and equal latencies do not mean equal times. It assumes independent launches, which is enough
+/// for a stopping rule, but not for a claim about uncertainty. `None` for fewer than 6 values.
 pub fn relative_median_interval(sorted: &[f64], clock_step: f64) -> Option<f64> {
     let (low, high) = median_interval_ranks(sorted.len())?;
     Some(((sorted[high] - sorted[low]) / 2.0 + clock_step) / quantile(sorted, 0.5))
 }
 
-/// Ranks (from 0) of the sorted values that a 95% interval for the median lies between: the
-/// narrowest `(l, n−1−l)` with `P(l < B ≤ n−1−l) ≥ 95%`, where `B`, the number of values under the
-/// median, is binomial in `n` independent draws with probability ½. `None` where even the smallest
-/// and the largest value cover less (`n < 6`).
+/// Ranks (from 0) of the sorted values at the ends of a 95% interval for the median: the narrowest
+/// `(l, n−1−l)` with `P(l < B ≤ n−1−l) ≥ 95%`, where `B`, the number of values below the median, is
+/// binomial in `n` independent draws with probability ½. `None` if the smallest and the largest value
+/// cover less (`n < 6`).
 pub fn median_interval_ranks(n: usize) -> Option<(usize, usize)> {
     const EACH_TAIL: f64 = 0.025;
     // by logarithms: 2⁻ⁿ itself is no longer a number from n = 1075 on

@@ -1,8 +1,8 @@
-//! The sweep that α-FLOPs is fitted on: a large grid, measured in an order that may be stopped
-//! anywhere, and kept so that nothing is measured twice.
+//! The sweep that α-FLOPs is fitted on: a large grid, measured in an order that can be stopped
+//! anywhere and continued without measuring anything twice.
 //!
 //! As in the study's code, a configuration gets a few launches to warm up, then a fixed number: with
-//! `throughput` back to back and one time for all of them, with `latency` one by one.
+//! `throughput` back to back and timed as one, with `latency` one by one.
 
 use crate::units::Bytes;
 
@@ -30,10 +30,10 @@ pub use store::{HEADER, SCHEMA_VERSION};
 /// Launches before the counted ones, as in the published code.
 pub const WARM_UP_LAUNCHES: u32 = 10;
 
-/// Configurations in a part at most: a bound on what a process holds.
+/// Most configurations in a part, to bound the memory of the process.
 const PART_ROWS: usize = 8192;
 
-/// Tensors of fewer bytes are allocated without asking what is free: asking takes as long as some
+/// Tensors of fewer bytes are allocated without asking for the free memory, which takes as long as some
 /// launches.
 const SURELY_FREE: Bytes = Bytes(64 << 20);
 

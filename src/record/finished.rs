@@ -1,4 +1,4 @@
-//! A run that has finished, read back.
+//! A finished run, read from its folder.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use super::{RunHeader, RunStatus};
 use crate::file_error::FileError;
 use crate::store::{Header, read_header};
 
-/// A finished run, read back.
+/// A finished run, read from its folder.
 #[derive(Clone, Debug)]
 pub struct FinishedRun {
     /// What `run.json` says.
@@ -42,7 +42,7 @@ impl FinishedRun {
         Ok(Self { header, path: path.to_owned() })
     }
 
-    /// The raw launches, to read some at a time.
+    /// The raw launches, to be read a row group at a time.
     ///
     /// # Errors
     /// [`FileError`] where `launches.parquet` is missing or not what this code writes.
@@ -50,7 +50,7 @@ impl FinishedRun {
         LaunchesFile::open(&self.path.join("launches.parquet"))
     }
 
-    /// Every raw launch, all in memory.
+    /// All raw launches in memory.
     ///
     /// # Errors
     /// As [`Self::launches_file`].

@@ -19,7 +19,7 @@ use crate::store::{self, Header, Store, read_header, read_json};
 pub struct RunFolder(Store<RunHeader>);
 
 impl RunFolder {
-    /// A new run under `runs`.
+    /// Begins a run in a new folder under `runs`.
     ///
     /// # Errors
     /// [`FileError`] where the folder cannot be written.
@@ -48,9 +48,8 @@ impl RunFolder {
         Ok(Self(store))
     }
 
-    /// The latest unfinished run under `runs` with an equal plan that no process works on.
-    ///
-    /// Folders that cannot be read are passed over: they can't be continued.
+    /// Takes up the latest unfinished run under `runs` that has an equal plan and that no process works
+    /// on. Folders that cannot be read are ignored: they can't be continued.
     ///
     /// # Errors
     /// [`FileError`] where the run that was found cannot be taken up.
@@ -81,7 +80,7 @@ impl RunFolder {
         Ok(None)
     }
 
-    /// The folder.
+    /// The run's folder.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
@@ -91,7 +90,7 @@ impl RunFolder {
         &self.0.header
     }
 
-    /// Says where criterion keeps this run's measurements.
+    /// Records where criterion keeps this run's measurements.
     ///
     /// # Errors
     /// [`FileError`] where `run.json` cannot be written.
@@ -101,7 +100,7 @@ impl RunFolder {
         self.0.write_header()
     }
 
-    /// Keeps one configuration's outcome; what was kept before is safe whatever happens.
+    /// Writes one configuration's outcome to its part.
     ///
     /// # Errors
     /// [`FileError`] where the file cannot be written.
@@ -111,7 +110,7 @@ impl RunFolder {
         store::write::<RunHeader>(&path, |out| Ok(serde_json::to_writer(out, part)?))
     }
 
-    /// What was kept of a configuration, if anything.
+    /// The part of a configuration, if it has an outcome.
     ///
     /// # Errors
     /// [`FileError`] where a file is there but cannot be read.
@@ -126,8 +125,8 @@ impl RunFolder {
         }
     }
 
-    /// Sets damaged parts aside, so that their configurations are measured again; says of how many
-    /// configurations there is a sound one, and what is wrong with each other.
+    /// Sets damaged parts aside, so that their configurations are measured again. Returns the number of
+    /// sound parts, and what is wrong with each damaged one.
     pub(crate) fn check_parts(
         &self,
         ids: impl Iterator<Item = String>,
@@ -172,10 +171,9 @@ impl RunFolder {
     }
 }
 
-/// Writes a finished run that no benchmark measured into a new `folder`, without criterion's files:
-/// one that is simulated, or joined from others. Its configurations, with what `header` says of the run,
-/// come one by one, so that their launches need not be in memory; the `status` and `configurations` of
-/// `header` are replaced.
+/// Writes a finished run that was simulated or joined from others into a new `folder`, without
+/// criterion's files. Configurations come one by one, so that their launches need not all be in memory;
+/// they replace those of `header`, and its status.
 ///
 /// # Errors
 /// [`FileError`] where the folder exists or cannot be written.
@@ -199,12 +197,12 @@ pub fn write_finished(
     store::write_header(folder, &RunHeader { status, configurations: records, ..header })
 }
 
-/// The error with what to do where a run's folder cannot be written.
+/// Adds what to do where a run's folder cannot be written.
 pub fn hinted(error: FileError) -> FileError {
     store::hinted::<RunHeader>(error)
 }
 
-/// What the run in `folder`, finished or not, set out to do.
+/// The plan of the run in `folder`, finished or not.
 ///
 /// # Errors
 /// [`FileError`] where there is no run, or one of another schema.
@@ -212,7 +210,7 @@ pub fn read_plan(folder: &Path) -> Result<RunPlan, FileError> {
     Ok(read_header::<RunHeader>(folder)?.plan)
 }
 
-/// What an unfinished run has of a configuration, if anything.
+/// The part of a configuration in an unfinished run, if it has an outcome.
 ///
 /// # Errors
 /// [`FileError`] where a file is there but cannot be read.
@@ -240,8 +238,8 @@ fn run_folders(runs: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// Removes what a finished run no longer needs: parts, which `launches.parquet` owns now, and what
-/// killed processes were writing. Whoever calls it holds the run's lock.
+/// Removes what a finished run no longer needs: its parts, whose launches `launches.parquet` has, and
+/// temporary files. Only the process with the lock may call it.
 fn remove_leftovers(folder: &Path) -> Result<(), FileError> {
     store::remove_temporary_files(folder)?;
     // last: while it is there, `tidy_up` knows that there is something left
@@ -254,7 +252,7 @@ fn remove_leftovers(folder: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Removes the leftovers of finished runs whose process was killed before it could.
+/// Removes what is left over in finished runs whose process was killed before it could do so.
 ///
 /// # Errors
 /// [`FileError`] where they cannot be removed.
@@ -271,7 +269,7 @@ pub fn tidy_up(runs: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// A folder that no other run has, however many begin in one second, locked.
+/// A new folder, locked; no two runs get the same, even if they begin in the same second.
 fn new_folder(runs: &Path, started: Timestamp) -> Result<(String, PathBuf, File), FileError> {
     store::create_folder::<RunHeader>(runs)?;
     loop {

@@ -27,7 +27,7 @@ const SCHEMA: &str = "message launches {
 /// enough to compress well, small enough to be built in memory.
 const ROW_GROUP_ROWS: usize = 1 << 18;
 
-/// Samples by configuration id, each in the order taken.
+/// Samples by configuration id, in the order taken.
 pub type Launches = BTreeMap<String, SampleTimes>;
 
 /// Writes the samples of each configuration, a row group in memory at a time.
@@ -88,7 +88,7 @@ impl Rows {
         Ok(rows)
     }
 
-    /// Rows of one id after the other as its samples, or the row that is wrong and why.
+    /// The samples of each id in turn, or the first wrong row with what is wrong.
     fn configurations(&self) -> Result<Vec<(String, SampleTimes)>, (usize, String)> {
         let mut configurations = Vec::new();
         let mut device_ns = self.device_ns.iter().copied();
@@ -113,8 +113,8 @@ impl Rows {
     }
 }
 
-/// `launches.parquet`, read one row group at a time. Each holds whole configurations, so that several
-/// threads may read several.
+/// `launches.parquet`, read one row group at a time. Each holds whole configurations, so that threads
+/// can read row groups in parallel.
 #[derive(Debug)]
 pub struct LaunchesFile {
     path: PathBuf,
@@ -138,16 +138,16 @@ impl LaunchesFile {
         Ok(Self { path: path.to_owned(), rows_before: rows_before.collect() })
     }
 
-    /// How many row groups there are.
+    /// Number of row groups.
     pub fn groups(&self) -> usize {
         self.rows_before.len()
     }
 
-    /// The configurations of one row group, in the file's order. That none of them is in another group
-    /// is for the caller to check.
+    /// The configurations of one row group, in the file's order. The caller must check that none of
+    /// them is in another group, too.
     ///
     /// # Errors
-    /// [`FileError`] where the group is not there, damaged, or a row not the next of its
+    /// [`FileError`] where the group is missing or damaged, or a row is not the next of its
     /// configuration.
     pub fn read(&self, group: usize) -> Result<Vec<(String, SampleTimes)>, FileError> {
         let damaged = |error: ParquetError| damaged(&self.path, &error);
@@ -193,9 +193,11 @@ fn read_column<T: DataType>(
     let expected = group.metadata().num_rows() as usize;
     let chunk = group.metadata().column(column);
     let begins = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
-    // the library takes them to be sound, and panics
+    // the library does not check these, and panics
     if begins < 0 || chunk.compressed_size() < 0 {
-        return Err(ParquetError::General(format!("column {column} lies nowhere in the file")));
+        return Err(ParquetError::General(format!(
+            "column {column} has no valid place in the file"
+        )));
     }
     let mut reader = get_typed_column_reader::<T>(group.get_column_reader(column)?);
     let (found, _, _) = reader.read_records(expected, defined, None, values)?;
@@ -207,12 +209,12 @@ fn read_column<T: DataType>(
     }
 }
 
-/// Whether two ids are equal: those of one configuration mostly are the same bytes in memory.
+/// Whether two ids are equal; those of one configuration are mostly the same bytes in memory.
 fn same_id(a: &ByteArray, b: &ByteArray) -> bool {
     std::ptr::eq(a.data(), b.data()) || a.data() == b.data()
 }
 
-/// What keeps a row from being the next of its configuration.
+/// What is wrong with a row as the next of its configuration.
 fn wrong(
     before: &SampleTimes,
     id: &str,

@@ -1,4 +1,4 @@
-//! What a run sets out to do, and what has to be equal for its latencies to be compared with others.
+//! What a run is to measure, and what must be equal for its latencies to be compared with others.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,12 +7,11 @@ use crate::environment::Platform;
 use crate::experiment::Configuration;
 use crate::settings::Settings;
 
-/// What a run set out to do, where. Only an unfinished run with an equal plan is resumed.
+/// What a run is to measure, and where. Only an unfinished run with an equal plan is resumed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct RunPlan {
-    /// What was asked for.
     pub settings: Settings,
-    /// Where it runs.
     pub platform: Platform,
     /// Size and time of the program that measures: a rebuilt one does not continue another's run.
     pub program: String,
@@ -20,25 +19,25 @@ pub struct RunPlan {
     pub ids: Vec<String>,
 }
 
-/// What has to be equal for latencies to be comparable.
+/// What must be equal for latencies to be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparable {
-    /// What computed.
+    /// `cpu`, `cudnn` or `cudnn-stand-in`.
     pub backend: String,
-    /// On what: with the number of threads, of a CPU.
+    /// The device's name; of a CPU with the number of threads.
     pub device: String,
     /// What a latency means, [`Settings::method_line`].
     pub method: String,
 }
 
 impl RunPlan {
-    /// What a run of `selected` sets out to do.
+    /// The plan of a run of the configurations `selected`, measured by this program.
     pub fn new(settings: &Settings, platform: Platform, selected: &[Configuration]) -> Self {
         let ids = selected.iter().map(Configuration::id).collect();
         Self { settings: settings.clone(), platform, program: program(), ids }
     }
 
-    /// What others' latencies must have equal to be compared with this plan's.
+    /// What latencies must share with this run's to be compared with them.
     pub fn comparable(&self) -> Comparable {
         Comparable {
             backend: self.platform.backend.clone(),
@@ -48,7 +47,7 @@ impl RunPlan {
     }
 }
 
-/// What tells a rebuilt program from the one before: its size and when its file was written.
+/// The program's size and when its file was written, which tell a rebuilt program from the one before.
 fn program() -> String {
     let file = std::env::current_exe().and_then(std::fs::metadata);
     let written = file.and_then(|file| Ok((file.len(), file.modified()?)));
@@ -59,7 +58,7 @@ fn program() -> String {
 }
 
 impl Comparable {
-    /// What keeps latencies from being compared with those of `other`; empty where nothing does.
+    /// The differences because of which latencies cannot be compared with those of `other`.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         [
             ("backend", &self.backend, &other.backend),

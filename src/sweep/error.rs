@@ -8,46 +8,40 @@ use crate::backend::BackendError;
 use crate::file_error::FileError;
 use crate::shape::ConvShape;
 
-/// Why a sweep cannot go on, or be read. What was kept before is safe.
+/// Why a sweep cannot go on. What was measured before is safe.
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say what the other fields are")]
 pub enum SweepError {
-    /// A file or folder cannot be used.
+    /// A file or folder cannot be used, or is not what this code writes.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Another process works on it.
     #[error("another process works on {path}\nhint: wait for it, or choose another --out")]
-    Locked {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The sweep in the folder is another one.
+    Locked { path: PathBuf },
     #[error(
-        "{path} holds another sweep: {differences}; repeat its command, or choose another --out"
+        "{path} holds another sweep: {differences}; a sweep is continued by its own command alone\n\
+         hint: repeat that command, or choose another --out"
     )]
-    OtherPlan {
-        /// The folder.
-        path: PathBuf,
-        /// What differs.
-        differences: String,
-    },
+    OtherPlan { path: PathBuf, differences: String },
     /// The device can no longer be used by this process.
     #[error(
-        "{shape}: {reason}\nit is recorded as failed, what was measured is safe: repeat the command \
-         to continue"
+        "{shape}: {reason}\n\
+         hint: repeat the command to continue; {shape} is recorded as failed, and what was measured \
+         is safe"
     )]
     DeviceLost {
-        /// What was launched.
         shape: ConvShape,
-        /// What happened.
         reason: String,
-        /// Whether it has work that never ends, for which the system's libraries may wait when the
+        /// Whether it has work that never ends: the system's libraries may wait for that when the
         /// process ends.
         hangs: bool,
     },
     /// The backend computes something else than a convolution.
-    #[error("{0}; nothing was measured: times of wrong results mean nothing, please report it")]
+    #[error(
+        "{0}\nnothing was measured: times of wrong results mean nothing\n\
+         hint: report this as a bug of alpha-flops"
+    )]
     Wrong(BackendError),
-    /// Sweeps that do not belong together.
+    /// Sweeps that are not the shards of one.
     #[error("cannot merge: {0}")]
     Merge(String),
 }

@@ -1,4 +1,4 @@
-//! A sweep's folder, for whoever reads what was measured.
+//! Reading a sweep from its folder.
 
 use std::io;
 use std::ops::Range;
@@ -10,11 +10,11 @@ use super::rows::{self, SweepPoint};
 use crate::file_error::FileError;
 use crate::store;
 
-/// A sweep read back.
+/// A sweep, read from its folder.
 pub struct SweepFolder {
-    /// What `sweep.json` says.
+    /// The header in `sweep.json`.
     pub header: SweepHeader,
-    /// Where it is.
+    /// The folder.
     pub path: PathBuf,
 }
 
@@ -33,7 +33,7 @@ impl SweepFolder {
         Ok(Self { header, path: path.to_owned() })
     }
 
-    /// Hands every configuration visited to `take`, a part at a time, in the order measured.
+    /// Calls `take` with every configuration that has an outcome, in the order measured.
     ///
     /// # Errors
     /// [`FileError`] where a part cannot be read, or holds what it should not.
@@ -55,7 +55,7 @@ impl SweepFolder {
     }
 }
 
-/// A part, with the check that it holds what its name says, of the sweep that it lies in.
+/// Reads a part, which must hold what its name says, of the sweep that it lies in.
 pub(super) fn read_part(
     path: &Path,
     header: &SweepHeader,
@@ -80,7 +80,7 @@ pub(super) fn read_part(
     Ok(points)
 }
 
-/// Parts with what their names say that they cover, in order.
+/// The parts with the ordinals that their names say, in order.
 pub(super) fn part_files(folder: &Path) -> Result<Vec<(Range<u32>, PathBuf)>, FileError> {
     let mut parts = Vec::new();
     for path in store::entries(&folder.join("parts"))? {

@@ -1,4 +1,4 @@
-//! What a sweep says about itself, and what became of its configurations.
+//! `sweep.json`: what a sweep is to measure, who worked on it, and what became of its configurations.
 
 use std::collections::BTreeMap;
 
@@ -12,45 +12,43 @@ use crate::record::Session;
 
 /// `sweep.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct SweepHeader {
     /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION) of the code that wrote it.
     pub schema_version: u32,
     /// `sweep-` with the start in UTC and four random digits.
     pub sweep_id: String,
-    /// Whether it goes on.
     pub status: SweepStatus,
     /// When the first process began.
     pub started: Timestamp,
     /// When the last configuration was done, or the budget used up.
     pub ended: Option<Timestamp>,
-    /// What was asked for, where.
     pub plan: SweepPlan,
-    /// What became of the configurations; there once it has ended.
+    /// Present once the sweep has ended.
     pub counts: Option<Counts>,
     /// The processes that worked on it.
     pub sessions: Vec<SweepSession>,
-    /// Of a sweep that was merged: the headers of its shards.
+    /// The headers of the shards that a merged sweep was joined from.
     pub shards: Vec<SweepHeader>,
 }
 
 impl SweepHeader {
-    /// How many processes ended at a configuration of the shard.
+    /// Number of processes that died while they measured a configuration of the shard.
     pub(super) fn deaths(&self, ordinal: u32) -> usize {
         self.sessions.iter().filter(|session| session.died_at == Some(ordinal)).count()
     }
 }
 
-/// A process that worked on a sweep, and on which machine.
+/// A process that worked on a sweep, and its machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct SweepSession {
-    /// When it began, and how things were then.
     #[serde(flatten)]
     pub session: Session,
-    /// What the machine is called.
+    /// The machine's name.
     pub host: String,
-    /// The machine, down to which card or cores.
     pub platform: Platform,
-    /// Which of the shard's configurations it was at when it ended without an outcome of it, if it did.
+    /// Which of the shard's configurations it was measuring when it died, if it did.
     pub died_at: Option<u32>,
 }
 
@@ -60,22 +58,21 @@ pub struct SweepSession {
 pub enum SweepStatus {
     /// The same command continues it.
     Unfinished,
-    /// Its budget is used up, some configurations are unvisited.
+    /// The budget is used up, and some configurations have no outcome.
     BudgetUsed,
-    /// Every configuration was visited.
+    /// Every configuration has an outcome.
     Finished,
 }
 
 /// What became of a sweep's configurations.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Counts {
-    /// They have a time.
     pub measured: u64,
-    /// They were not measured, by reason: `memory`, `budget`.
+    /// By reason: `memory`, `budget`.
     pub skipped: BTreeMap<String, u64>,
-    /// They were tried.
     pub failed: u64,
-    /// They have no outcome: not yet, or the budget was used up before.
+    /// Configurations without an outcome: not yet, or because the budget was used up before.
     pub unvisited: u64,
     /// Time that measuring and skipping took, in seconds.
     pub used_s: f64,

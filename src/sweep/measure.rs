@@ -17,19 +17,19 @@ use crate::host;
 use crate::record::Session;
 use crate::store::Store;
 
-/// A sweep, ready to be measured or taken up.
+/// A sweep that this process measures.
 pub struct Sweep {
     pub(super) store: Store<SweepHeader>,
     last_begun: LastBegun,
     pub(super) order: Order,
-    /// Ordinals of the shard that have an outcome, sorted.
+    /// Ordinals in the shard that have an outcome, sorted.
     covered: Vec<Range<u32>>,
     pub(super) budget: TimeBudget,
     pub(super) rates: MeasuredRates,
     counts: Counts,
-    /// How often what was collected is written.
+    /// What was collected is written this often.
     part_interval: Duration,
-    /// Files that could not be read: what was in them is measured again.
+    /// What is wrong with damaged files: what was in them is measured again.
     pub damaged: Vec<String>,
 }
 
@@ -38,14 +38,14 @@ pub struct Sweep {
 pub struct Progress<'a> {
     /// Configurations of the shard.
     pub configurations: u32,
-    /// What became of those visited.
+    /// What became of them so far.
     pub counts: &'a Counts,
-    /// What the rest is expected to take, or what is left of the budget where that is less.
+    /// The time that the rest should take, or what is left of the budget if that is less.
     pub time_left: Option<Duration>,
 }
 
 impl Sweep {
-    /// Takes up the sweep in `folder`, or begins one there. What was collected is written every
+    /// Continues the sweep in `folder`, or begins one there. What was collected is written every
     /// `part_interval`.
     ///
     /// # Errors
@@ -102,20 +102,20 @@ impl Sweep {
         &self.store.path
     }
 
-    /// What `sweep.json` says.
+    /// The header in `sweep.json`.
     pub fn header(&self) -> &SweepHeader {
         &self.store.header
     }
 
-    /// What became of the configurations so far.
+    /// What became of configurations so far.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// Visits what has no outcome yet, until the grid or the budget ends.
+    /// Measures the configurations that have no outcome yet, until the grid or the budget ends.
     ///
     /// # Errors
-    /// [`SweepError`] where an outcome cannot be kept or the device is lost.
+    /// [`SweepError`] where an outcome cannot be written or the device is lost.
     pub fn measure(
         &mut self,
         backend: &mut dyn Backend,

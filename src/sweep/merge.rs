@@ -1,4 +1,4 @@
-//! Shards of one sweep, measured apart, as one.
+//! Joining the shards of one sweep.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,11 @@ use super::{Counts, PART_ROWS, SweepError, SweepFolder, SweepHeader, SweepStatus
 use crate::file_error::FileError;
 use crate::store;
 
-/// Opens the shards in `folders` and checks that they are all the shards of one sweep: of the same
-/// grid, seed, protocol, kind of machine and versions, each there once, and ended. They come back in
-/// their order.
+/// Opens the shards in `folders`, in their order, and checks that they are all shards of one sweep: of
+/// the same grid, seed, protocol, kind of machine and versions, each given once, and ended.
 ///
 /// # Errors
-/// [`SweepError`] names the shards that are missing, there twice, unfinished or of another sweep.
+/// [`SweepError`] names the shards that are missing, given twice, unfinished or of another sweep.
 pub fn shards(folders: &[PathBuf]) -> Result<Vec<SweepFolder>, SweepError> {
     let mut shards = folders
         .iter()
@@ -66,7 +65,7 @@ fn each_once(shards: &[SweepFolder]) -> Result<(), SweepError> {
     Err(SweepError::Merge(format!("shard{plural} {} missing", missing.join(", "))))
 }
 
-/// What keeps two shards from being of one sweep.
+/// The differences because of which two shards are not of one sweep.
 fn differences(one: &SweepHeader, other: &SweepHeader) -> Vec<String> {
     let differing = one.plan.differing(&other.plan).into_iter();
     let mut differences: Vec<String> = differing
@@ -82,7 +81,7 @@ fn differences(one: &SweepHeader, other: &SweepHeader) -> Vec<String> {
 }
 
 /// Joins the shards in `folders` into a sweep in the new folder `out`, which appears whole or not at
-/// all. The shards stay as they are.
+/// all. The shards are left as they are.
 ///
 /// # Errors
 /// As [`shards`], and [`SweepError`] where `out` is there already or cannot be written.
@@ -107,7 +106,7 @@ pub fn merge(folders: &[PathBuf], out: &Path) -> Result<SweepHeader, SweepError>
     Ok(header)
 }
 
-/// The header of the whole: what the shards agree on, and theirs.
+/// The header of the merged sweep.
 fn joined(shards: &[SweepFolder]) -> Result<SweepHeader, SweepError> {
     let headers: Vec<SweepHeader> = shards.iter().map(|shard| shard.header.clone()).collect();
     let Some(first) = headers.first() else {
@@ -129,7 +128,8 @@ fn joined(shards: &[SweepFolder]) -> Result<SweepHeader, SweepError> {
     })
 }
 
-/// Copies the rows, shard by shard: ordinals count rows, positions stay those of the order.
+/// Copies the points, shard by shard. Parts are named by the number of rows before; positions are still
+/// those in the order of the grid.
 fn write_parts(
     shards: &[SweepFolder],
     header: &mut SweepHeader,

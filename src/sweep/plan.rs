@@ -1,4 +1,4 @@
-//! What a sweep sets out to do.
+//! What a sweep is to measure, and what must be equal for another process to continue it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
@@ -15,40 +15,37 @@ use crate::record::Comparable;
 use crate::settings::BackendSettings;
 use crate::units::Bytes;
 
-/// What a sweep sets out to do, and where. Only an equal one is continued, on the same machine or on
-/// another [of its kind](Platform::kind).
+/// What a sweep is to measure, and where. Only a sweep with an equal plan is continued, on the same
+/// machine or on another [of its kind](Platform::kind).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct SweepPlan {
-    /// Which convolutions.
     pub grid: Grid,
     /// Seed of the order and of the tensors.
     pub seed: u64,
-    /// Which part of the order.
     pub shard: Shard,
-    /// What a time means.
     pub protocol: Protocol,
     /// Launches behind each time.
     pub launches: NonZeroU32,
-    /// Launches before them.
+    /// Launches before those that count.
     pub warm_up_launches: u32,
-    /// What all of it may take, in seconds in files; `None`: as long as the grid needs.
+    /// Time for all of it, in seconds in files; `None`: as long as the grid needs.
     #[serde(rename = "budget_s", with = "seconds")]
     pub budget: Option<Duration>,
     /// A configuration that needs more is skipped.
     pub memory_limit: Option<Bytes>,
-    /// Where the convolutions run, and how.
     pub backend: BackendSettings,
-    /// On what machine: of the process that began it.
+    /// The machine of the process that began it.
     pub platform: Platform,
 }
 
 impl SweepPlan {
-    /// Configurations of its shard.
+    /// Number of configurations in the shard.
     pub fn configurations(&self) -> u32 {
         self.shard.len(self.grid.configurations())
     }
 
-    /// What others' latencies must have equal to be compared with this sweep's.
+    /// What latencies must share with this sweep's to be compared with them.
     pub fn comparable(&self) -> Comparable {
         Comparable {
             backend: self.platform.backend.clone(),
@@ -57,20 +54,20 @@ impl SweepPlan {
         }
     }
 
-    /// What a time means and how many launches are behind it, in one line.
+    /// What a time means, and the number of launches behind it, in one line.
     pub fn protocol_line(&self) -> String {
         let Self { launches, warm_up_launches, .. } = self;
         let method = self.backend.method_line(self.protocol);
         format!("{method}, {launches} launches after {warm_up_launches}")
     }
 
-    /// What keeps `other` from continuing this plan; empty where nothing does.
+    /// The differences because of which `other` cannot continue this plan.
     pub(super) fn differences(&self, other: &Self) -> Vec<String> {
         let differing = self.differing(other).into_iter();
         differing.map(|(what, this, that)| format!("{what} is {this} there, {that} here")).collect()
     }
 
-    /// What is not equal in both, by its name, with the one and the other.
+    /// The names of facts that are not equal in both, with their values here and in `other`.
     pub(super) fn differing(&self, other: &Self) -> Vec<(&'static str, String, String)> {
         let (mut this, mut that) = (self.facts(), other.facts());
         let names: BTreeSet<&str> = this.keys().chain(that.keys()).copied().collect();
@@ -82,7 +79,7 @@ impl SweepPlan {
         names.into_iter().map(&mut both).filter(|(_, this, that)| this != that).collect()
     }
 
-    /// All that a sweep is continued with only if equal.
+    /// Everything that must be equal for a sweep to be continued, by its name.
     fn facts(&self) -> BTreeMap<&'static str, String> {
         let Self {
             grid,

@@ -1,4 +1,4 @@
-//! What becomes of one configuration.
+//! Measuring one configuration of a sweep.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use crate::protocol::{Clock, Protocol};
 use crate::shape::ConvShape;
 use crate::statistics::Summary;
 
-/// Processes that may end at one configuration, by a crash in a library or for want of memory, before
-/// it is given up: once or twice may be chance, as when a cluster needs the machine.
+/// A configuration is given up once this many processes died while they measured it, by a crash in a
+/// library or for lack of memory. Once or twice may be chance, as when a cluster needs the machine.
 const MOST_DEATHS: usize = 3;
 
 impl Sweep {
-    /// Compares outputs of some small convolutions with direct sums. Whatever else is wrong with them
-    /// will be with configurations, and recorded there.
+    /// Compares outputs of some small convolutions with direct sums. Any other error will occur with
+    /// configurations, too, and is recorded there.
     pub(super) fn verify(&self, backend: &mut dyn Backend) -> Result<(), SweepError> {
         for [side, channels, kernel] in [[1, 100, 1], [8, 50, 4], [32, 20, 3]] {
             let Ok(shape) = ConvShape::new(side, side, channels, channels, kernel) else {
@@ -36,8 +36,8 @@ impl Sweep {
         Ok(())
     }
 
-    /// Launches some shapes of growing size, once each, so that the first configurations are not
-    /// judged by a guess.
+    /// Launches shapes of growing size once each, so that the times that the first configurations should
+    /// take are more than a guess.
     pub(super) fn calibrate(&mut self, backend: &mut dyn Backend) {
         let begun = Instant::now();
         let (plan, most) = (&self.store.header.plan, self.most().unwrap_or_default());
@@ -60,8 +60,7 @@ impl Sweep {
         self.budget.spend(took);
     }
 
-    /// Measures one configuration, or says why not; with the end of the sweep, if the device did not
-    /// survive it.
+    /// Measures one configuration, or says why not. The error ends the sweep: the device is lost.
     pub(super) fn measure_point(
         &mut self,
         ordinal: u32,
@@ -136,21 +135,21 @@ impl Sweep {
         times_of(conv.as_mut(), plan)
     }
 
-    /// What one configuration may take; `None` without a budget.
+    /// The most time that one configuration may take; `None` without a budget.
     pub(super) fn most(&self) -> Option<Duration> {
         /// A hundred of the longest configurations would otherwise be all that is measured.
         const LARGEST_SHARE: f64 = 0.01;
         self.budget.fraction(LARGEST_SHARE)
     }
 
-    /// Why so many seconds are too many for one configuration.
+    /// Why a configuration that should take so many seconds is skipped.
     fn too_long(&self, expected_s: f64) -> String {
         let most_s = self.most().unwrap_or_default().as_secs_f64();
         format!("expected to take {expected_s:.3} s, the budget allows {most_s:.3} s")
     }
 }
 
-/// The end of the sweep, if the device did not survive it.
+/// The end of the sweep, if the device is lost.
 fn loss(backend: &mut dyn Backend, shape: ConvShape, reason: &str) -> Option<SweepError> {
     let error = backend.check().err()?;
     let hangs = matches!(error, BackendError::Gpu { source: GpuError::TimedOut { .. }, .. });

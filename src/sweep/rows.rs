@@ -13,9 +13,9 @@ use crate::file_error::FileError;
 use crate::shape::ConvShape;
 use crate::store::parquet::{GroupWriter, damaged, open_parquet, write_column, write_parquet};
 
-/// One row a configuration visited. Times are of a launch, in nanoseconds: with `throughput` the
-/// mean over the launches back to back, with `latency` the median of single ones; quartiles are of
-/// the protocol's clock, and only there with `latency`.
+/// A row is a configuration that was measured, skipped or tried. Times are of one launch, in
+/// nanoseconds: with `throughput` the mean over launches back to back, with `latency` the median of
+/// single ones. Quartiles are by the protocol's clock, and only present with `latency`.
 const SCHEMA: &str = "message sweep {
     required int64 position;
     required int32 height;
@@ -39,64 +39,58 @@ const SCHEMA: &str = "message sweep {
     required int32 session;
 }";
 
-/// The file's metadata that says which sweep it is of.
+/// The key of the file's metadata that says which sweep it is of.
 const SWEEP_ID: &str = "sweep_id";
 
-/// What became of a configuration of a sweep.
+/// A configuration of a sweep and what became of it.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct SweepPoint {
-    /// Its place in the whole order, from 0, whatever the shard.
+    /// Its place in the order of the whole grid, from 0.
     pub position: u32,
-    /// What was, or was to be, computed.
     pub shape: ConvShape,
-    /// Measured, skipped or failed.
     pub outcome: PointOutcome,
-    /// What it took in all, in seconds.
+    /// Time that it took in all, in seconds.
     pub wall_s: f64,
-    /// The process that visited it: which of the sweep's sessions, from 0.
+    /// The process that measured or skipped it: which of the sweep's sessions, from 0.
     pub session: u32,
 }
 
 /// What became of a configuration of a sweep.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub enum PointOutcome {
-    /// It has a time.
     Measured {
-        /// The algorithm that ran.
         algorithm: String,
         /// Launches behind the time, without those of the warm-up.
         launches: u32,
-        /// Time of a launch by the host's clock, in nanoseconds.
+        /// Time of a launch by the host's clock.
         host_ns: f64,
-        /// The same by the device's, where it has one.
+        /// Time of a launch by the device's clock, if it has one.
         device_ns: Option<f64>,
-        /// How single launches scatter by the protocol's clock; none of launches back to back.
+        /// How single launches scatter by the protocol's clock; `None` for launches back to back.
         spread: Option<Spread>,
     },
-    /// It was not measured.
+    /// Not measured.
     Skipped {
-        /// Why.
         reason: Skip,
-        /// In numbers.
+        /// The reason in numbers.
         detail: String,
     },
-    /// It was tried and has no result.
-    Failed {
-        /// What happened.
-        detail: String,
-    },
+    /// Tried, without a result.
+    Failed { detail: String },
 }
 
-/// How single launches scatter, in nanoseconds.
+/// How single launches scatter.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Spread {
-    /// Arithmetic mean.
     pub mean_ns: f64,
     /// First quartile.
     pub q1_ns: f64,
     /// Third quartile.
     pub q3_ns: f64,
-    /// Launches outside Tukey's inner fences but inside the outer.
+    /// Launches between Tukey's inner and outer fences.
     pub outliers_mild: u64,
     /// Launches outside Tukey's outer fences.
     pub outliers_severe: u64,
@@ -249,7 +243,7 @@ pub(super) fn read(path: &Path, sweep_id: &str) -> Result<Vec<SweepPoint>, FileE
     .collect()
 }
 
-/// A row that follows the schema, and holds what its status says.
+/// The point in a row, which must hold what its status says.
 fn understood(row: &Record) -> Result<SweepPoint, String> {
     let cells: Vec<&Field> = row.get_column_iter().map(|(_, field)| field).collect();
     let [

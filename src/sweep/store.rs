@@ -39,7 +39,7 @@ impl Header for SweepHeader {
 }
 
 impl Store<SweepHeader> {
-    /// Takes up the sweep in `path`, or begins it. Nothing is written before
+    /// Continues the sweep in `path`, or begins it. Nothing is written before
     /// [`Self::begin_session`].
     pub(super) fn open(path: &Path, plan: SweepPlan) -> Result<Self, SweepError> {
         store::create_folder::<SweepHeader>(&path.join("parts"))?;
@@ -56,7 +56,7 @@ impl Store<SweepHeader> {
         Ok(Self::new(path.to_owned(), lock, header))
     }
 
-    /// From now on, what is kept is of `session`.
+    /// Records that this process works on the sweep.
     pub(super) fn begin_session(&mut self, session: SweepSession) -> Result<(), FileError> {
         // of one that had ended, a part was lost: killed now, it still has to be continued
         (self.header.status, self.header.ended) = (SweepStatus::Unfinished, None);
@@ -65,15 +65,15 @@ impl Store<SweepHeader> {
         self.write_header()
     }
 
-    /// The end of the sweep or of its budget.
+    /// Records that the grid or the budget has ended.
     pub(super) fn end(&mut self, status: SweepStatus) -> Result<(), FileError> {
         self.header.status = status;
         self.header.ended = Some(now());
         self.write_header()
     }
 
-    /// Reads every part, setting damaged ones aside; says which ordinals are covered, sorted, and
-    /// which files were damaged.
+    /// Reads every part, setting damaged ones aside. Returns the ordinals that sound parts cover, sorted,
+    /// and what is wrong with damaged ones.
     pub(super) fn read_parts(
         &self,
         mut take: impl FnMut(&SweepPoint),
@@ -152,8 +152,8 @@ fn continued(path: &Path, plan: &SweepPlan) -> Result<SweepHeader, SweepError> {
     Ok(header)
 }
 
-/// The file `at`: which session began which configuration last. What is in it when a process dies says
-/// which configuration it died of.
+/// The file `at`: which session began which configuration last. After a process died, it says which
+/// configuration that was measuring.
 pub(super) struct LastBegun {
     file: File,
     path: PathBuf,
@@ -170,8 +170,8 @@ impl LastBegun {
         }
     }
 
-    /// Notes that the configuration is begun. It is not synced: that would take longer than measuring,
-    /// and what the death of a process leaves is enough.
+    /// Records that the configuration is begun. The file is not synced, which would take longer than
+    /// measuring: it outlives the process, and need not outlive the system.
     pub(super) fn set(&mut self, sessions: usize, ordinal: u32) -> Result<(), FileError> {
         let line = format!("{sessions:010} {ordinal:010}\n");
         let written = self.file.rewind().and_then(|()| self.file.write_all(line.as_bytes()));
