@@ -9,11 +9,11 @@ use std::error::Error;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};
 
-use alpha_flops::backend::cpu::AlgorithmChoice;
+use alpha_flops::backend::BackendSettings;
+use alpha_flops::backend::cpu::{AlgorithmChoice, CpuOptions};
 use alpha_flops::environment::Platform;
 use alpha_flops::protocol::Protocol;
 use alpha_flops::record::Session;
-use alpha_flops::settings::BackendSettings;
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::Shard;
 use alpha_flops::sweep::{Sweep, SweepPlan, WARM_UP_LAUNCHES};
@@ -34,10 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         warm_up_launches: WARM_UP_LAUNCHES,
         budget: Some(Duration::from_secs(3600)),
         memory_limit: None,
-        backend: BackendSettings::Cpu {
+        backend: BackendSettings::Cpu(CpuOptions {
             threads: NonZeroUsize::MIN,
             algorithm: AlgorithmChoice::Auto,
-        },
+        }),
         platform: Platform::of(&Null(|_| Ok(1.0))),
     };
     let session = Session::now(time(1.0), None);

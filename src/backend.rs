@@ -14,10 +14,13 @@ pub mod cpu;
 pub mod cudnn;
 pub mod device;
 pub mod plan;
+mod registry;
 
 use cudnn::GpuError;
 use device::{Device, DeviceSample};
 use plan::PlanRecord;
+pub(crate) use registry::SettingTexts;
+pub use registry::{BACKENDS, BackendKind, BackendOptions, BackendSettings};
 
 /// The time that a launch took, or the mean over several launched back to back.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -215,6 +218,17 @@ impl BackendError {
             Self::Gpu { source, .. } => source.is_out_of_memory(),
             _ => false,
         }
+    }
+
+    /// Whether there is no such device, rather than one that does not work.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Gpu { source, .. } if source.is_absence())
+    }
+
+    /// Whether the device has work that never ends, for which the system's libraries may wait when
+    /// the process ends.
+    pub fn is_hang(&self) -> bool {
+        matches!(self, Self::Gpu { source: GpuError::TimedOut { .. }, .. })
     }
 }
 

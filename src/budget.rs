@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::settings::BackendKind;
+use crate::backend::BackendKind;
 use crate::shape::ConvShape;
 use crate::units::{Bytes, MultiplyAdds};
 
@@ -52,24 +52,13 @@ pub(crate) struct CostModel {
 
 impl CostModel {
     /// The model by which a run divides its budget.
-    pub(crate) fn for_run(kind: BackendKind) -> Self {
-        // enough for the smallest shapes to get launches that say something about noise
-        let constant = match kind {
-            BackendKind::Cpu => 5e7,
-            // some 0.1 ms of a GPU: warming up and launching take as long for any shape
-            BackendKind::Cudnn => 2e9,
-        };
-        Self { macs: |shape| shape.macs(), constant }
+    pub(crate) fn for_run(kind: &BackendKind) -> Self {
+        Self { macs: |shape| shape.macs(), constant: kind.constant_cost.0 as f64 }
     }
 
     /// The model by which a sweep expects times.
-    pub(crate) fn for_sweep(kind: BackendKind) -> Self {
-        let macs: fn(ConvShape) -> MultiplyAdds = match kind {
-            // it leaves padding out
-            BackendKind::Cpu => |shape| shape.macs_on_image(),
-            BackendKind::Cudnn => |shape| shape.macs(),
-        };
-        Self { macs, constant: 0.0 }
+    pub(crate) fn for_sweep(kind: &BackendKind) -> Self {
+        Self { macs: kind.executed_macs, constant: 0.0 }
     }
 
     pub(crate) fn cost(&self, shape: ConvShape) -> f64 {
@@ -187,6 +176,7 @@ impl MeasuredRates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::{cpu, cudnn};
     use crate::experiment::{Experiment, Resolution};
 
     fn shape(id: &str) -> ConvShape {
@@ -195,7 +185,7 @@ mod tests {
 
     #[test]
     fn expectations_follow_what_was_measured_of_the_cost_or_the_next_smaller() {
-        let model = CostModel::for_sweep(BackendKind::Cpu);
+        let model = CostModel::for_sweep(&cpu::KIND);
         let mut rates = MeasuredRates::new(model);
         let small = shape("h=8_w=8_in=10_out=10_k=1");
         let large = shape("h=8_w=8_in=1000_out=1000_k=1");
@@ -217,9 +207,9 @@ mod tests {
     #[test]
     fn taps_on_padding_cost_a_cpu_nothing() {
         let padded = shape("h=1_w=1_in=10_out=10_k=14");
-        let cost = |kind| CostModel::for_sweep(kind).cost(padded);
-        assert!(cost(BackendKind::Cudnn) > 2.0 * padded.macs().0 as f64);
-        assert!(cost(BackendKind::Cpu) < cost(BackendKind::Cudnn));
+        let cost = |kind: &BackendKind| CostModel::for_sweep(kind).cost(padded);
+        assert!(cost(&cudnn::KIND) > 2.0 * padded.macs().0 as f64);
+        assert!(cost(&cpu::KIND) < cost(&cudnn::KIND));
     }
 
     #[test]
@@ -243,7 +233,7 @@ mod tests {
             .flat_map(|experiment| experiment.configurations(Resolution::Original))
             .map(|configuration| configuration.shape)
             .collect();
-        let model = CostModel::for_run(BackendKind::Cpu);
+        let model = CostModel::for_run(&cpu::KIND);
         let mut shares = Shares::new(Some(Duration::from_secs(100)), model);
         shares.expect(shapes.iter().copied());
         let mut total = Duration::ZERO;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sysinfo::System;
 
 use crate::backend::Backend;
-use crate::backend::device::{Device, Gpu, STAND_IN_BACKEND};
+use crate::backend::device::{Device, Gpu};
 use crate::host::{Timer, available_memory, total_memory};
 use crate::units::Bytes;
 
@@ -77,16 +77,10 @@ impl Platform {
         });
         let unknown = || "unknown".to_owned();
         let cpu = brand.unwrap_or_else(unknown);
-        let (backend, device, gpu, pinned_cores) = match backend.device() {
-            Device::Cpu { pinned_cores } => ("cpu", cpu.clone(), None, pinned_cores),
-            Device::Gpu(gpu) => {
-                let backend = if gpu.is_stand_in() { STAND_IN_BACKEND } else { "cudnn" };
-                (backend, gpu.name.clone(), Some(*gpu), None)
-            }
-        };
+        let Device { backend, gpu, pinned_cores } = backend.device();
         Self {
             backend: backend.to_owned(),
-            device,
+            device: gpu.as_ref().map_or(&cpu, |gpu| &gpu.name).clone(),
             gpu,
             cpu,
             physical_cores: System::physical_core_count().ok(),
@@ -142,9 +136,7 @@ impl Platform {
     /// The versions that decide the numbers, in one line.
     pub fn versions(&self) -> String {
         let own = format!("{}, {}", self.crates.join(", "), self.rustc);
-        let Some(gpu) = &self.gpu else { return own };
-        let driver = gpu.driver.as_deref().unwrap_or("unknown");
-        format!("cuDNN {}, driver {driver} (CUDA {}), {own}", gpu.cudnn, gpu.cuda)
+        self.gpu.as_ref().map_or(own.clone(), |gpu| format!("{}, {own}", gpu.versions()))
     }
 }
 

@@ -8,8 +8,8 @@ use thiserror::Error;
 use crate::backend::device::{DeviceSample, DeviceStates};
 use crate::backend::{BackendError, LaunchTime, PreparedConv};
 use crate::host::Timer;
-use crate::protocol::{Cache, Clock, EVENT_STEP_NS, Protocol, StoppingRule, WarmUpRule};
-use crate::settings::{BackendSettings, Settings};
+use crate::protocol::{Cache, Clock, Protocol, StoppingRule, WarmUpRule};
+use crate::settings::Settings;
 use crate::statistics::{quantile, relative_median_interval, sorted};
 
 mod memory;
@@ -146,24 +146,12 @@ pub struct Method {
 impl Method {
     /// How `settings` have a configuration measured, within `allowance`.
     pub(crate) fn from_settings(settings: &Settings, allowance: Option<Duration>) -> Self {
-        /// Long enough for a GPU's clocks to follow the load.
-        const CLOCKS_FOLLOW: Duration = Duration::from_millis(50);
-        let window_time = match settings.backend {
-            BackendSettings::Cpu { .. } => Duration::ZERO,
-            BackendSettings::Cudnn(_) => CLOCKS_FOLLOW,
-        };
-        let Protocol { clock, launches, .. } = settings.protocol;
-        let step_ns = match clock {
-            Clock::Host => Timer::of_this_machine().step_ns,
-            Clock::Device => EVENT_STEP_NS,
-        };
         Self {
             protocol: settings.protocol,
-            warm_up: settings.profile.warm_up_rule(window_time),
+            warm_up: settings.profile.warm_up_rule(settings.backend.kind().settle_time),
             stopping: settings.stopping_rule(),
             allowance,
-            // a sample is a part of the time that the clock measured
-            clock_step_ns: step_ns / f64::from(launches.get()),
+            clock_step_ns: settings.sample_step_ns(Timer::of_this_machine().step_ns),
         }
     }
 }

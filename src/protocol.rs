@@ -45,10 +45,6 @@ choices! {
     }
 }
 
-/// The step of a device's clock, in nanoseconds: events of CUDA have "a resolution of around 0.5
-/// microseconds" (driver API, `cuEventElapsedTime`). That of newer devices is finer, but undocumented.
-pub const EVENT_STEP_NS: f64 = 500.0;
-
 choices! {
     /// What is in the caches when a sample begins.
     #[derive(Serialize, Deserialize)]

@@ -9,7 +9,6 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use thiserror::Error;
 
-use crate::backend::cudnn::GpuError;
 use crate::backend::{Backend, BackendError};
 use crate::budget::{CostModel, Shares};
 use crate::experiment::{Configuration, Experiment};
@@ -233,8 +232,7 @@ impl Run {
     ) -> Option<RunError> {
         let lost = backend.check().err()?;
         let (id, reason) = (configuration.id(), error.to_string());
-        let hangs = matches!(lost, BackendError::Gpu { source: GpuError::TimedOut { .. }, .. });
-        Some(RunError::DeviceLost { id, reason, hangs })
+        Some(RunError::DeviceLost { id, reason, hangs: lost.is_hang() })
     }
 
     fn keep(

@@ -2,12 +2,8 @@
 
 use thiserror::Error;
 
-use crate::backend::cpu::CpuBackend;
-use crate::backend::cudnn::CudnnBackend;
-use crate::backend::{Backend, BackendError};
-use crate::settings::{
-    BackendKind, BackendRequest, BackendSettings, Requested, Settings, SettingsError,
-};
+use crate::backend::{BACKENDS, Backend, BackendError, BackendKind};
+use crate::settings::{BackendRequest, Requested, Settings, SettingsError};
 
 /// A backend, opened as the settings say.
 pub struct Selected {
@@ -28,47 +24,38 @@ pub enum SelectionError {
     /// The backend that was asked for cannot be opened.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// There is a GPU, but it cannot be used.
-    #[error("{0}\nto measure on the CPU instead, set ALPHA_FLOPS_BACKEND=cpu")]
-    Broken(BackendError),
+    /// The device of a preferred backend is there, but does not work.
+    #[error("{error}\nto measure on the CPU instead, set ALPHA_FLOPS_BACKEND=cpu")]
+    Broken {
+        /// What is wrong with it.
+        error: BackendError,
+    },
 }
 
-/// Opens what was asked for; by default cuDNN where there is a CUDA device, else the CPU.
+/// Opens the backend that was asked for; by default, the first of [`BACKENDS`] whose device is there.
 ///
 /// # Errors
-/// [`SelectionError`] where a setting is unusable or the backend that was asked for, or the CPU,
-/// cannot be opened.
+/// [`SelectionError`] where a setting is unusable or the backend cannot be opened.
 pub fn select(requested: &Requested) -> Result<Selected, SelectionError> {
-    match requested.backend()? {
-        BackendRequest::Only(kind) => {
-            let settings = requested.settings(kind)?;
-            let backend = open(&settings)?;
-            Ok(Selected { settings, backend, why_cpu: None })
-        }
-        BackendRequest::Auto => {
-            let settings = requested.settings(BackendKind::Cudnn)?;
-            let why_cpu = match open(&settings) {
-                Ok(backend) => return Ok(Selected { settings, backend, why_cpu: None }),
-                Err(BackendError::Gpu { source, .. }) if source.is_absence() => source.to_string(),
-                // a run that shall be on a GPU does not become one of hours on a CPU unasked
-                Err(error) => return Err(SelectionError::Broken(error)),
-            };
-            let settings = requested.settings(BackendKind::Cpu)?;
-            let backend = open(&settings)?;
-            Ok(Selected { settings, backend, why_cpu: Some(why_cpu) })
+    let open = |kind: &BackendKind, why_cpu: Option<String>| {
+        let settings = requested.settings(kind)?;
+        let backend = settings.backend.open(settings.protocol.cache, settings.memory_limit)?;
+        Ok(Selected { settings, backend, why_cpu })
+    };
+    let (last, preferred) = match requested.backend()? {
+        BackendRequest::Only(kind) => (kind, &[][..]),
+        BackendRequest::Auto => (BACKENDS[BACKENDS.len() - 1], &BACKENDS[..BACKENDS.len() - 1]),
+    };
+    let mut absent = Vec::new();
+    for kind in preferred {
+        match open(kind, None) {
+            Err(SelectionError::Backend(error)) if error.is_absence() => {
+                absent.push(error.to_string());
+            }
+            // a run that shall be on a GPU does not become one of hours on a CPU unasked
+            Err(SelectionError::Backend(error)) => return Err(SelectionError::Broken { error }),
+            opened_or_unusable => return opened_or_unusable,
         }
     }
-}
-
-fn open(settings: &Settings) -> Result<Box<dyn Backend>, BackendError> {
-    Ok(match &settings.backend {
-        BackendSettings::Cpu { threads, algorithm } => {
-            Box::new(CpuBackend::new(*threads, *algorithm)?)
-        }
-        BackendSettings::Cudnn(options) => Box::new(CudnnBackend::open(
-            options.clone(),
-            settings.protocol.cache,
-            settings.memory_limit,
-        )?),
-    })
+    open(last, (!absent.is_empty()).then(|| absent.join("; ")))
 }

@@ -2,17 +2,16 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::cpu::AlgorithmChoice;
-use crate::backend::cudnn::CudnnOptions;
+use crate::backend::{BACKENDS, BackendKind, BackendSettings};
 use crate::choice::UnknownName;
 use crate::experiment::{Experiment, Resolution};
-use crate::protocol::{Profile, Protocol, StoppingRule};
+use crate::protocol::{Clock, Profile, Protocol, StoppingRule};
 use crate::units::Bytes;
 use crate::workspace;
 
@@ -22,36 +21,12 @@ use sources::Sources;
 pub use sources::{SettingsError, parse_budget};
 
 /// Where the convolutions shall run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum BackendRequest {
-    /// On the GPU where there is one, else on the CPU.
+    /// By the first backend whose device is there.
     Auto,
-    /// Nowhere else.
-    Only(BackendKind),
-}
-
-/// Where convolutions can run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BackendKind {
-    /// The CPU of this machine.
-    Cpu,
-    /// A CUDA device, by cuDNN.
-    Cudnn,
-}
-
-/// Where the convolutions run, with what only that backend has settings for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "lowercase")]
-pub enum BackendSettings {
-    /// The CPU of this machine.
-    Cpu {
-        /// Threads that a convolution computes on.
-        threads: NonZeroUsize,
-        /// How it computes.
-        algorithm: AlgorithmChoice,
-    },
-    /// A CUDA device, by cuDNN.
-    Cudnn(CudnnOptions),
+    /// By this one and no other.
+    Only(&'static BackendKind),
 }
 
 /// Everything that decides what a run measures. Two runs with equal settings on the same machine
@@ -120,11 +95,12 @@ impl Requested {
         sources.add_variables(variables)?;
         let requested = Self { sources, default_runs };
         // whatever the backend will be, what cannot be read is known now
-        requested.sources.backend_settings(BackendKind::Cpu)?;
-        requested.sources.backend_settings(BackendKind::Cudnn)?;
+        for kind in BACKENDS {
+            requested.sources.backend_settings(kind)?;
+        }
         match requested.backend()? {
             BackendRequest::Only(kind) => requested.settings(kind)?,
-            BackendRequest::Auto => requested.settings(BackendKind::Cudnn)?,
+            BackendRequest::Auto => requested.settings(BACKENDS[0])?,
         };
         Ok(requested)
     }
@@ -134,11 +110,18 @@ impl Requested {
     /// # Errors
     /// [`SettingsError`] where there is no such backend.
     pub fn backend(&self) -> Result<BackendRequest, SettingsError> {
-        let requested = self.sources.parse("backend", |text| match text {
-            "auto" => Ok(BackendRequest::Auto),
-            "cpu" => Ok(BackendRequest::Only(BackendKind::Cpu)),
-            "cudnn" => Ok(BackendRequest::Only(BackendKind::Cudnn)),
-            _ => Err(UnknownName::new("backend", "`auto`, `cpu` or `cudnn`")),
+        const AUTO: &str = "auto";
+        let requested = self.sources.parse("backend", |text| {
+            let named = BACKENDS.into_iter().find(|kind| kind.name == text);
+            match named.map(BackendRequest::Only) {
+                None if text == AUTO => Ok(BackendRequest::Auto),
+                None => {
+                    let mut names = BACKENDS.map(|kind| kind.name);
+                    names.sort_unstable();
+                    Err(UnknownName::expecting("backend", &[&[AUTO], &names[..]].concat()))
+                }
+                Some(only) => Ok(only),
+            }
         })?;
         Ok(requested.unwrap_or(BackendRequest::Auto))
     }
@@ -153,7 +136,7 @@ impl Requested {
     ///
     /// # Errors
     /// [`SettingsError`] where one has no usable value, or none with that backend.
-    pub fn settings(&self, kind: BackendKind) -> Result<Settings, SettingsError> {
+    pub fn settings(&self, kind: &BackendKind) -> Result<Settings, SettingsError> {
         self.sources.resolve(kind)
     }
 }
@@ -167,6 +150,18 @@ impl Settings {
         }
     }
 
+    /// The smallest difference of two samples that the protocol's clock can tell, in nanoseconds,
+    /// where the host's clock has steps of `host_step_ns`.
+    pub fn sample_step_ns(&self, host_step_ns: f64) -> f64 {
+        let Protocol { clock, launches, .. } = self.protocol;
+        let step_ns = match clock {
+            Clock::Host => host_step_ns,
+            Clock::Device => self.backend.kind().device_clock_step_ns.unwrap_or(host_step_ns),
+        };
+        // a sample is a part of the time that the clock measured
+        step_ns / f64::from(launches.get())
+    }
+
     /// What decides what latencies mean, beside the device: equal in whatever is compared.
     pub fn method_line(&self) -> String {
         self.backend.method_line(self.protocol)
@@ -178,47 +173,6 @@ impl Settings {
         match self.launches {
             Some(launches) => format!("{method}, {launches} samples"),
             None => format!("{method}, profile {}", self.profile),
-        }
-    }
-}
-
-impl BackendSettings {
-    /// What decides what latencies by `protocol` mean, beside the device.
-    pub fn method_line(&self, protocol: Protocol) -> String {
-        match self {
-            Self::Cpu { .. } => protocol.to_string(),
-            Self::Cudnn(CudnnOptions { math, plan, .. }) => {
-                format!("{protocol}, math {math}, plan {plan}")
-            }
-        }
-    }
-
-    /// A device's name with what else of it computes: of a CPU, the number of threads.
-    pub fn device_line(&self, device: &str) -> String {
-        match self {
-            Self::Cpu { threads, .. } => {
-                let plural = if threads.get() == 1 { "" } else { "s" };
-                format!("{device}, {threads} thread{plural}")
-            }
-            Self::Cudnn(_) => device.to_owned(),
-        }
-    }
-
-    /// Which of the backends they are of.
-    pub fn kind(&self) -> BackendKind {
-        match self {
-            Self::Cpu { .. } => BackendKind::Cpu,
-            Self::Cudnn(_) => BackendKind::Cudnn,
-        }
-    }
-}
-
-impl BackendKind {
-    /// As settings name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cudnn => "cudnn",
         }
     }
 }
@@ -242,15 +196,7 @@ impl fmt::Display for Settings {
             Some(budget) => write!(f, "time budget {}, ", humantime::format_duration(budget))?,
             None => write!(f, "no time budget, ")?,
         }
-        match &self.backend {
-            BackendSettings::Cpu { threads, algorithm } => {
-                let plural = if threads.get() == 1 { "" } else { "s" };
-                write!(f, "cpu with {threads} thread{plural} (algorithm {algorithm})")?;
-            }
-            BackendSettings::Cudnn(CudnnOptions { device, math, plan, .. }) => {
-                write!(f, "cudnn on device {device} (math {math}, plan {plan})")?;
-            }
-        }
+        f.write_str(&self.backend.description())?;
         match self.memory_limit {
             Some(limit) => write!(f, ", at most {limit} a configuration"),
             None => Ok(()),

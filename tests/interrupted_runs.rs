@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use alpha_flops::backend::BackendSettings;
 use alpha_flops::backend::LaunchTime;
-use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend};
+use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend, CpuOptions};
 use alpha_flops::environment::Platform;
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use alpha_flops::measure::SampleTimes;
 use alpha_flops::protocol::{Profile, Protocol};
 use alpha_flops::record::{self, Outcome, RunPlan, RunStatus, Session};
 use alpha_flops::run::{Run, RunError};
-use alpha_flops::settings::{BackendSettings, Settings};
+use alpha_flops::settings::Settings;
 use alpha_flops::units::Bytes;
 
 /// Set for the process that measures, to the folder of its runs.
@@ -68,10 +69,10 @@ fn selection() -> Vec<Configuration> {
 
 fn settings() -> Settings {
     Settings {
-        backend: BackendSettings::Cpu {
+        backend: BackendSettings::Cpu(CpuOptions {
             threads: NonZeroUsize::MIN,
             algorithm: AlgorithmChoice::Auto,
-        },
+        }),
         experiments: vec![Experiment::A, Experiment::B, Experiment::C],
         resolution: Resolution::Original,
         profile: Profile::Smoke,

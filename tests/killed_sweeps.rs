@@ -11,12 +11,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use alpha_flops::backend::BackendError;
-use alpha_flops::backend::cpu::AlgorithmChoice;
+use alpha_flops::backend::BackendSettings;
+use alpha_flops::backend::cpu::{AlgorithmChoice, CpuOptions};
 use alpha_flops::environment::{Conditions, Platform};
 use alpha_flops::protocol::Protocol;
 use alpha_flops::random::random_bits;
 use alpha_flops::record::Session;
-use alpha_flops::settings::BackendSettings;
 use alpha_flops::shape::ConvShape;
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::{Order, Shard};
@@ -82,10 +82,10 @@ fn plan() -> SweepPlan {
         warm_up_launches: WARM_UP_LAUNCHES,
         budget: None,
         memory_limit: Some(Bytes(1 << 28)),
-        backend: BackendSettings::Cpu {
+        backend: BackendSettings::Cpu(CpuOptions {
             threads: NonZeroUsize::MIN,
             algorithm: AlgorithmChoice::Auto,
-        },
+        }),
         platform,
     }
 }

@@ -11,7 +11,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use alpha_flops::backend::cudnn::GpuError;
-use alpha_flops::backend::cudnn::graph::{Candidate, Graph, Math, Target, first_plans, first_that};
+use alpha_flops::backend::cudnn::Math;
+use alpha_flops::backend::cudnn::graph::{Candidate, Graph, Target, first_plans, first_that};
 use alpha_flops::backend::plan::{PlanRecord, numerical_note};
 use alpha_flops::experiment::{Experiment, Resolution};
 use alpha_flops::shape::ConvShape;

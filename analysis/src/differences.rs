@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use alpha_flops::record::RunHeader;
-use alpha_flops::settings::BackendSettings;
 use serde::Serialize;
 
 /// Something recorded of a run.
@@ -90,9 +89,8 @@ fn facts(header: &RunHeader) -> Vec<Fact> {
     facts.push(deciding("profile", settings.profile.to_string()));
     let launches = settings.launches.map_or("by the profile".to_owned(), |n| n.to_string());
     facts.push(deciding("launches", launches));
-    if let BackendSettings::Cpu { algorithm, .. } = &settings.backend {
-        facts.push(deciding("algorithm", algorithm.to_string()));
-    }
+    let of_backend = settings.backend.facts().into_iter();
+    facts.extend(of_backend.map(|(what, value)| deciding(what, value)));
     let sessions = header.sessions.iter().map(|session| session.conditions.governor.as_deref());
     let governors: BTreeSet<&str> = sessions.map(|name| name.unwrap_or("not readable")).collect();
     facts.push(deciding(

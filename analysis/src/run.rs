@@ -11,7 +11,6 @@ use alpha_flops::backend::device::DeviceStates;
 use alpha_flops::experiment::configuration_id;
 use alpha_flops::file_error::FileError;
 use alpha_flops::measure::SampleTimes;
-use alpha_flops::protocol::{Clock, EVENT_STEP_NS};
 use alpha_flops::record::{
     Comparable, ConfigurationRecord, FinishedRun, LaunchesFile, Outcome, RunHeader,
 };
@@ -272,13 +271,8 @@ impl fmt::Display for Missing {
 
 /// The smallest difference between two latencies that the run's clock can resolve, in nanoseconds.
 pub fn clock_step_ns(header: &RunHeader) -> f64 {
-    let protocol = header.plan.settings.protocol;
     let steps = header.sessions.iter().map(|session| session.conditions.timer_resolution_ns);
-    let step_ns = match protocol.clock {
-        Clock::Host => steps.fold(1.0, f64::max),
-        Clock::Device => EVENT_STEP_NS,
-    };
-    step_ns / f64::from(protocol.launches.get())
+    header.plan.settings.sample_step_ns(steps.fold(1.0, f64::max))
 }
 
 /// Where the latencies of a run come from, as tables and figures show it.

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use alpha_flops::backend::BackendSettings;
 use alpha_flops::backend::LaunchTime;
 use alpha_flops::backend::cudnn::{CudnnOptions, Math, PlanChoice};
 use alpha_flops::backend::device::{SIMULATED, SIMULATED_BACKEND};
@@ -16,7 +17,7 @@ use alpha_flops::record::{
     ConfigurationRecord, Outcome, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION, Session,
     write_finished,
 };
-use alpha_flops::settings::{BackendSettings, Settings};
+use alpha_flops::settings::Settings;
 use alpha_flops::statistics::{Summary, relative_median_interval, sorted};
 use alpha_flops::units::{Bytes, Flops};
 use jiff::Timestamp;

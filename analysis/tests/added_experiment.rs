@@ -1,9 +1,10 @@
 //! An experiment more is one definition: everything else follows from it.
 
+use alpha_flops::backend::cpu;
 use alpha_flops::experiment::{
     Definition, EqualFlops, Experiment, LatencySlope, Resolution, Series, TableInUse, Variable,
 };
-use alpha_flops::settings::Requested;
+use alpha_flops::settings::{Requested, Settings};
 use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
 use alpha_flops_analysis::report::{self, Input};
 use alpha_flops_analysis::{objectives, suite};
@@ -39,12 +40,12 @@ fn an_added_experiment_is_in_settings_lists_records_datasets_figures_and_answers
         let variable = ("ALPHA_FLOPS_EXPERIMENTS".into(), experiments.into());
         Requested::load([variable].into_iter(), &folder.path().join("no.toml"), folder.path())
     };
-    let settings = set("h").unwrap().settings(alpha_flops::settings::BackendKind::Cpu).unwrap();
+    let settings = set("h").unwrap().settings(&cpu::KIND).unwrap();
     assert_eq!(settings.experiments, [h]);
     assert!(set("I").unwrap_err().to_string().ends_with("no such experiment, expected A to H"));
     let json = serde_json::to_string(&settings).unwrap();
     assert!(json.contains("\"experiments\":[\"H\"]"), "{json}");
-    assert_eq!(serde_json::from_str::<alpha_flops::settings::Settings>(&json).unwrap(), settings);
+    assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings);
 
     let path = folder.path().join("h.csv");
     measured(h).write(&path).unwrap();

@@ -6,14 +6,15 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use alpha_flops::backend::BackendSettings;
 use alpha_flops::backend::LaunchTime;
-use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend};
+use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend, CpuOptions};
 use alpha_flops::environment::Platform;
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use alpha_flops::measure::{SampleTimes, Stopped, WarmUp, WarmUpEnd};
 use alpha_flops::protocol::{Profile, Protocol};
 use alpha_flops::record::{ConfigurationRecord, Outcome, Part, RunFolder, RunPlan, Session};
-use alpha_flops::settings::{BackendSettings, Settings};
+use alpha_flops::settings::Settings;
 use alpha_flops::statistics::{Summary, median_interval_ranks, quantile, sorted};
 use alpha_flops::units::Bytes;
 use alpha_flops_analysis::plot;
@@ -149,7 +150,7 @@ fn write_run(runs: &Path, seed: u64, launches: &[Vec<f64>]) -> PathBuf {
     let chosen = &suite[..launches.len()];
     let (threads, algorithm) = (NonZeroUsize::MIN, AlgorithmChoice::Auto);
     let settings = Settings {
-        backend: BackendSettings::Cpu { threads, algorithm },
+        backend: BackendSettings::Cpu(CpuOptions { threads, algorithm }),
         experiments: vec![Experiment::A],
         resolution: Resolution::Original,
         profile: Profile::Paper,

@@ -15,11 +15,8 @@
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
-use serde::{Deserialize, Serialize};
-
 use super::device::Device;
 use super::{Backend, BackendError, LaunchTime, PreparedConv, compare_with_direct_sums};
-use crate::choice::choices;
 use crate::host::{Timer, available_memory};
 use crate::reference::{self, Arithmetic};
 use crate::shape::ConvShape;
@@ -29,6 +26,7 @@ mod buffer;
 mod cores;
 mod explicit;
 mod matrix;
+mod options;
 mod plan;
 mod shift;
 mod skinny;
@@ -39,27 +37,9 @@ mod work;
 
 use buffer::{AlignedBuffer, Shelf};
 use cores::Kept;
+pub use options::{AlgorithmChoice, CpuOptions, KIND};
 use plan::Plan;
 use team::Team;
-
-choices! {
-    /// The algorithm to compute convolutions with.
-    #[derive(Default, Hash, Serialize, Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    pub enum AlgorithmChoice: "algorithm" {
-        /// Whichever of the others should be fastest for the shape.
-        #[default]
-        Auto = "auto",
-        /// The whole im2col matrix, then one product: simple, slow, and large.
-        Explicit = "explicit",
-        /// im2col along the kernel's columns only; its rows are offsets.
-        Slab = "slab",
-        /// im2col in blocks that stay in cache.
-        Tiled = "tiled",
-        /// Dot products, for 1×1 kernels on at most 8 pixels; `tiled` takes all other shapes.
-        Skinny = "skinny",
-    }
-}
 
 /// Computes on a fixed number of threads of this machine.
 ///
@@ -213,7 +193,8 @@ impl CpuBackend {
 
 impl Backend for CpuBackend {
     fn device(&self) -> Device {
-        Device::Cpu { pinned_cores: self.pinned_cores().map(<[usize]>::to_vec) }
+        let pinned_cores = self.pinned_cores().map(<[usize]>::to_vec);
+        Device { backend: KIND.name, gpu: None, pinned_cores }
     }
 
     /// What waits for its next use is free for that.

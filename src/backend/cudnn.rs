@@ -9,15 +9,13 @@
 
 use std::num::NonZeroU32;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cudarc::cudnn::sys::cudnnHandle_t;
 use cudarc::driver::sys::CUdevice_attribute as DeviceAttribute;
-use serde::{Deserialize, Serialize};
 
-use super::device::{Device, Gpu};
+use super::device::{Device, Gpu, STAND_IN_BACKEND};
 use super::{Backend, BackendError, LaunchTime, PreparedConv};
-use crate::choice::choices;
 use crate::protocol::Cache;
 use crate::shape::ConvShape;
 use crate::statistics::{quantile, sorted};
@@ -31,44 +29,20 @@ pub mod graph;
 mod kept;
 mod library;
 mod monitor;
+mod options;
 
 use convolution::CudnnConvolution;
 use driver::{Context, Event, Memory, Stream};
 pub use error::{GpuError, Library, Status};
-pub use graph::Math;
 use graph::Target;
 use kept::{Kept, Purpose};
 use library::{CudnnFunctions, cuda_version, cudnn_version, load_cudnn};
 use monitor::Monitor;
+pub use options::{CudnnOptions, KIND, Math, PlanChoice};
 
 /// Launches of nothing whose median is the time of an empty launch; as many before them are not
 /// counted.
 const EMPTY_LAUNCHES: usize = 1000;
-
-choices! {
-    /// How a plan is chosen among those that cuDNN offers.
-    #[derive(Serialize, Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    pub enum PlanChoice: "plan" {
-        /// The first of the heuristics' answer that works, as frameworks do by default.
-        Heuristic = "heuristic",
-        /// The fastest of the first few, each timed.
-        Measured = "measured",
-    }
-}
-
-/// What the backend is asked to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CudnnOptions {
-    /// Index of the CUDA device, as CUDA counts those visible.
-    pub device: u32,
-    /// How precisely products are computed.
-    pub math: Math,
-    /// How a plan is chosen.
-    pub plan: PlanChoice,
-    /// What a launch may take before the device counts as hanging.
-    pub launch_timeout: Duration,
-}
 
 /// A CUDA device with cuDNN. It stays on the thread that opened it.
 pub struct CudnnBackend {
@@ -198,7 +172,8 @@ impl CudnnBackend {
 
 impl Backend for CudnnBackend {
     fn device(&self) -> Device {
-        Device::Gpu(Box::new(self.gpu.clone()))
+        let backend = if self.gpu.is_stand_in() { STAND_IN_BACKEND } else { KIND.name };
+        Device { backend, gpu: Some(self.gpu.clone()), pinned_cores: None }
     }
 
     /// Of the tensors: the workspace is chosen to fit what is left.

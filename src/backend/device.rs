@@ -21,14 +21,14 @@ pub const SIMULATED_BACKEND: &str = "simulated";
 
 /// What computes.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Device {
-    /// The CPU, its computing threads on these logical cores where they are pinned.
-    Cpu {
-        /// The calling thread's first.
-        pinned_cores: Option<Vec<usize>>,
-    },
-    /// A CUDA device.
-    Gpu(Box<Gpu>),
+pub struct Device {
+    /// The backend, as records name it.
+    pub backend: &'static str,
+    /// The GPU, where it is not the CPU of this machine that computes.
+    pub gpu: Option<Gpu>,
+    /// The logical cores that computing threads are pinned to, the calling thread's first; `None`
+    /// where they are not.
+    pub pinned_cores: Option<Vec<usize>>,
 }
 
 /// A CUDA device and the software that drives it. What could not be read is `None`.
@@ -109,6 +109,12 @@ impl Gpu {
             ("power limit", or_unknown(power_limit_w.map(|watts| format!("{watts} W")))),
             ("variables", variables.join(" ")),
         ]
+    }
+
+    /// The versions that decide latencies, in one line.
+    pub fn versions(&self) -> String {
+        let driver = self.driver.as_deref().unwrap_or("unknown");
+        format!("cuDNN {}, driver {driver} (CUDA {})", self.cudnn, self.cuda)
     }
 
     /// Whether it is the stand-in.

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::time::Instant;
 
+use crate::backend::BackendKind;
 use crate::experiment::Configuration;
 use crate::file_error::FileError;
 use crate::record::{RunFolder, hinted};
-use crate::settings::BackendKind;
 use crate::workspace;
 
 use super::arguments::{Arguments, Mode};
@@ -61,12 +61,12 @@ fn start(command: &mut Command) -> std::io::Result<(Child, Option<ChildStdin>)> 
 pub struct Criterion<'a> {
     pub arguments: &'a Arguments,
     /// The chosen backend: defaults depend on it, and children must have the same.
-    backend: BackendKind,
+    backend: &'static BackendKind,
     runs: &'a Path,
 }
 
 impl<'a> Criterion<'a> {
-    pub fn new(arguments: &'a Arguments, backend: BackendKind, runs: &'a Path) -> Self {
+    pub fn new(arguments: &'a Arguments, backend: &'static BackendKind, runs: &'a Path) -> Self {
         Self { arguments, backend, runs }
     }
 
@@ -86,7 +86,7 @@ impl<'a> Criterion<'a> {
         command
             .env(ROLE, role)
             .env("CRITERION_HOME", home)
-            .env("ALPHA_FLOPS_BACKEND", self.backend.name())
+            .env("ALPHA_FLOPS_BACKEND", self.backend.name)
             .stdin(Stdio::piped());
         Ok(command)
     }

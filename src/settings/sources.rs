@@ -1,18 +1,17 @@
 //! Where settings come from, the environment and `bench.toml`, and what their values mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{BackendKind, BackendSettings, Settings};
-use crate::backend::cpu::AlgorithmChoice;
-use crate::backend::cudnn::{CudnnOptions, Math, PlanChoice};
+use super::Settings;
+use crate::backend::{BACKENDS, BackendKind, BackendSettings, SettingTexts};
 use crate::choice::UnknownName;
 use crate::experiment::{Experiment, Resolution};
 use crate::protocol::{Cache, Clock, Profile, Protocol};
@@ -21,48 +20,34 @@ use crate::units::Bytes;
 /// Environment variables are these names in capitals behind this prefix.
 const PREFIX: &str = "ALPHA_FLOPS_";
 
-/// Every setting there is: name and meaning, as the README documents them.
-const NAMES: [&str; 20] = [
-    "algorithm",
+/// The settings that every backend has; those of one alone are in [`BackendKind::settings`].
+const COMMON: [&str; 14] = [
     "backend",
     "cache",
     "clock",
-    "device",
     "experiments",
-    "launch_timeout",
     "launches",
-    "math",
     "memory_limit_gib",
-    "plan",
     "profile",
     "protocol",
     "resolution",
     "runs",
     "seed",
-    "threads",
     "throughput_launches",
     "time_budget",
     "verify",
 ];
 
-/// Time that measuring takes at most on a CPU unless a budget is set: with compiling, criterion
-/// and the report, `cargo replicate` then stays under ten minutes on two cores.
-pub(super) const CPU_TIME_BUDGET: Duration = Duration::from_secs(240);
-
-/// The same on a GPU, for all 9,105 configurations.
-pub(super) const GPU_TIME_BUDGET: Duration = Duration::from_secs(3600);
-
-/// What a launch, or a sample of several, may take before the device counts as hanging.
-const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// Every setting there is.
+fn names() -> BTreeSet<&'static str> {
+    COMMON
+        .into_iter()
+        .chain(BACKENDS.iter().flat_map(|kind| kind.settings.iter().copied()))
+        .collect()
+}
 
 /// Launches back to back in a sample of `throughput`: as many as the published sweep has.
 const THROUGHPUT_LAUNCHES: NonZeroU32 = NonZeroU32::new(50).unwrap();
-
-/// Memory that one configuration may take on a CPU unless a limit is set.
-const CPU_MEMORY_LIMIT_GIB: f64 = 3.5;
-
-/// More threads than any machine this is for has; the system refuses to start many more.
-const MOST_THREADS: usize = 1024;
 
 /// Samples that `launches` may ask for: criterion takes no fewer than 10.
 const LEAST_LAUNCHES: u32 = 10;
@@ -92,7 +77,7 @@ pub enum SettingsError {
         reason: String,
     },
     /// No such setting.
-    #[error("{origin} is no setting; settings are {}", NAMES.join(", "))]
+    #[error("{origin} is no setting; settings are {}", Vec::from_iter(names()).join(", "))]
     Unknown {
         /// The variable, or the file and key.
         origin: String,
@@ -121,7 +106,7 @@ impl Sources {
         let mut sources = Self::default();
         for (name, value) in table {
             let origin = format!("{}: {name}", path.display());
-            if !NAMES.contains(&name.as_str()) {
+            if !names().contains(name.as_str()) {
                 return Err(SettingsError::Unknown { origin });
             }
             let text = match value {
@@ -154,7 +139,7 @@ impl Sources {
             let variable = variable.to_string_lossy().into_owned();
             let Some(name) = variable.strip_prefix(PREFIX) else { continue };
             let name = name.to_lowercase();
-            if !NAMES.contains(&name.as_str()) {
+            if !names().contains(name.as_str()) {
                 return Err(SettingsError::Unknown { origin: variable });
             }
             if name == "runs" {
@@ -170,62 +155,40 @@ impl Sources {
         Ok(())
     }
 
-    pub(super) fn resolve(&self, kind: BackendKind) -> Result<Settings, SettingsError> {
+    pub(super) fn resolve(&self, kind: &BackendKind) -> Result<Settings, SettingsError> {
         let profile = self.parse("profile", Profile::from_str)?.unwrap_or(Profile::Standard);
-        let (resolution, budget, gib) = match kind {
-            BackendKind::Cpu => (Resolution::Original, CPU_TIME_BUDGET, Some(CPU_MEMORY_LIMIT_GIB)),
-            BackendKind::Cudnn => (Resolution::Full, GPU_TIME_BUDGET, None),
-        };
         let time_budget = match self.parse("time_budget", parse_budget)? {
             Some(budget) => budget,
             // `paper` and `smoke` say how many launches; a budget would contradict them
-            None => (profile == Profile::Standard).then_some(budget),
+            None => (profile == Profile::Standard).then_some(kind.time_budget),
         };
-        let gib = self.parse("memory_limit_gib", parse_gib)?.or(gib);
         Ok(Settings {
             backend: self.backend_settings(kind)?,
             experiments: self
                 .parse("experiments", parse_experiments)?
                 .unwrap_or_else(|| Experiment::all().to_vec()),
-            resolution: self.parse("resolution", Resolution::from_str)?.unwrap_or(resolution),
+            resolution: self.parse("resolution", Resolution::from_str)?.unwrap_or(kind.resolution),
             profile,
             launches: self.parse("launches", parse_launches)?,
             protocol: self.protocol(kind)?,
             seed: self.parse("seed", parse_seed)?,
             time_budget,
-            memory_limit: gib.map(|gib| Bytes((gib * f64::from(1 << 30)) as u64)),
+            memory_limit: self.parse("memory_limit_gib", parse_gib)?.or(kind.memory_limit),
             verify: self.parse("verify", parse_bool)?.unwrap_or(false),
         })
     }
 
     pub(super) fn backend_settings(
         &self,
-        kind: BackendKind,
+        kind: &BackendKind,
     ) -> Result<BackendSettings, SettingsError> {
-        Ok(match kind {
-            BackendKind::Cpu => {
-                let available = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-                let most = NonZeroUsize::new(MOST_THREADS).unwrap_or(available);
-                BackendSettings::Cpu {
-                    threads: self.parse("threads", parse_threads)?.unwrap_or(available.min(most)),
-                    algorithm: self
-                        .parse("algorithm", AlgorithmChoice::from_str)?
-                        .unwrap_or(AlgorithmChoice::Auto),
-                }
-            }
-            BackendKind::Cudnn => BackendSettings::Cudnn(CudnnOptions {
-                device: self.parse("device", parse_device)?.unwrap_or(0),
-                math: self.parse("math", Math::from_str)?.unwrap_or(Math::Tf32),
-                plan: self.parse("plan", PlanChoice::from_str)?.unwrap_or(PlanChoice::Heuristic),
-                launch_timeout: self
-                    .parse("launch_timeout", parse_timeout)?
-                    .unwrap_or(LAUNCH_TIMEOUT),
-            }),
-        })
+        let text = |name: &str| self.values.get(name).map(|(text, _)| text.as_str());
+        (kind.read)(SettingTexts(&text))
+            .map_err(|invalid| self.unusable(invalid.name, &invalid.reason))
     }
 
     /// What a sample means, of what the backend can.
-    fn protocol(&self, kind: BackendKind) -> Result<Protocol, SettingsError> {
+    fn protocol(&self, kind: &BackendKind) -> Result<Protocol, SettingsError> {
         let clock = self.parse("clock", Clock::from_str)?;
         let cache = self.parse("cache", Cache::from_str)?.unwrap_or(Cache::Warm);
         let batch = self.parse("throughput_launches", parse_batch)?;
@@ -235,26 +198,26 @@ impl Sources {
             _ => Err(UnknownName::new("protocol", "`latency` or `throughput`")),
         })?;
         let launches = launches.unwrap_or(NonZeroU32::MIN);
-        if kind == BackendKind::Cpu && clock == Some(Clock::Device) {
-            return Err(self.contradiction("clock", "a CPU has no clock of its own: set `host`"));
+        if clock == Some(Clock::Device) && kind.clock() == Clock::Host {
+            let reason = format!("the {} backend has no clock of its own: set `host`", kind.name);
+            return Err(self.unusable("clock", &reason));
         }
-        if kind == BackendKind::Cpu && cache == Cache::Cold {
-            return Err(self.contradiction("cache", "only the cudnn backend can flush caches"));
+        if cache == Cache::Cold && !kind.flushes_cache {
+            let others = BACKENDS.iter().filter(|kind| kind.flushes_cache).map(|kind| kind.name);
+            let others = Vec::from_iter(others).join(" and ");
+            let reason = format!("only the {others} backend can flush caches");
+            return Err(self.unusable("cache", &reason));
         }
         if cache == Cache::Cold && launches > NonZeroU32::MIN {
             let reason = "launches back to back warm the cache for each other: set `warm`, or \
                           protocol `latency`";
-            return Err(self.contradiction("cache", reason));
+            return Err(self.unusable("cache", reason));
         }
-        let default = match kind {
-            BackendKind::Cpu => Clock::Host,
-            BackendKind::Cudnn => Clock::Device,
-        };
-        Ok(Protocol { clock: clock.unwrap_or(default), launches, cache })
+        Ok(Protocol { clock: clock.unwrap_or(kind.clock()), launches, cache })
     }
 
-    /// A value that is one, but not together with the others.
-    fn contradiction(&self, name: &str, reason: &str) -> SettingsError {
+    /// A value that cannot be used.
+    fn unusable(&self, name: &str, reason: &str) -> SettingsError {
         let (text, origin) = self.values.get(name).cloned().unwrap_or_default();
         SettingsError::Value { origin, reason: format!("`{text}`: {reason}") }
     }
@@ -264,7 +227,7 @@ impl Sources {
         name: &str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Result<Option<T>, SettingsError> {
-        debug_assert!(NAMES.contains(&name), "{name} is not in NAMES");
+        debug_assert!(names().contains(name), "{name} is no setting");
         let Some((text, origin)) = self.values.get(name) else { return Ok(None) };
         parse(text.trim()).map(Some).map_err(|e| SettingsError::Value {
             origin: origin.clone(),
@@ -281,17 +244,6 @@ fn runs_path(text: OsString, origin: &str) -> Result<PathBuf, SettingsError> {
     Ok(text.into())
 }
 
-fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
-    match text.parse::<NonZeroUsize>() {
-        Ok(threads) if threads.get() <= MOST_THREADS => Ok(threads),
-        _ => Err(format!("expected a whole number from 1 to {MOST_THREADS}")),
-    }
-}
-
-fn parse_device(text: &str) -> Result<u32, &'static str> {
-    text.parse().map_err(|_| "expected the index of a CUDA device, from 0 on")
-}
-
 fn parse_launches(text: &str) -> Result<NonZeroU32, String> {
     match text.parse::<NonZeroU32>() {
         Ok(launches) if (LEAST_LAUNCHES..=MOST_LAUNCHES).contains(&launches.get()) => Ok(launches),
@@ -303,14 +255,6 @@ fn parse_batch(text: &str) -> Result<NonZeroU32, &'static str> {
     match text.parse::<NonZeroU32>() {
         Ok(launches) if (2..=10_000).contains(&launches.get()) => Ok(launches),
         _ => Err("expected a whole number from 2 to 10000"),
-    }
-}
-
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(timeout) if !timeout.is_zero() && timeout <= LONGEST_BUDGET => Ok(timeout),
-        Ok(_) => Err("expected more than zero and at most 10 years".to_owned()),
-        Err(e) => Err(format!("{e}; expected e.g. `60s`")),
     }
 }
 
@@ -341,9 +285,9 @@ pub fn parse_budget(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
-fn parse_gib(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(gib) if gib > 0.0 && gib < 1e6 => Ok(gib),
+fn parse_gib(text: &str) -> Result<Bytes, String> {
+    match text.parse::<f64>() {
+        Ok(gib) if gib > 0.0 && gib < 1e6 => Ok(Bytes((gib * f64::from(1 << 30)) as u64)),
         _ => Err("expected a number of GiB above 0 and below 1000000".to_owned()),
     }
 }

@@ -1,12 +1,12 @@
-use super::sources::{CPU_TIME_BUDGET, GPU_TIME_BUDGET};
 use super::*;
+use crate::backend::{cpu, cudnn};
 
 fn load(variables: &[(&str, &str)], file: &str) -> Result<Settings, SettingsError> {
-    load_for(BackendKind::Cpu, variables, file)
+    load_for(&cpu::KIND, variables, file)
 }
 
 fn load_for(
-    kind: BackendKind,
+    kind: &BackendKind,
     variables: &[(&str, &str)],
     file: &str,
 ) -> Result<Settings, SettingsError> {
@@ -28,8 +28,8 @@ fn variables_win_over_the_file_and_the_file_over_defaults() {
     let file = "profile = \"paper\"\nthreads = 3\nexperiments = \"g,A,a\"";
     let settings = load(&[("ALPHA_FLOPS_PROFILE", "smoke"), ("HOME", "/nowhere")], file).unwrap();
     assert_eq!(settings.profile, Profile::Smoke);
-    let BackendSettings::Cpu { threads, .. } = settings.backend else { panic!() };
-    assert_eq!(threads.get(), 3);
+    let BackendSettings::Cpu(options) = settings.backend else { panic!() };
+    assert_eq!(options.threads.get(), 3);
     assert_eq!(settings.experiments, [Experiment::A, Experiment::G]);
     assert_eq!(settings.resolution, Resolution::Original);
     assert_eq!(settings.time_budget, None);
@@ -37,7 +37,7 @@ fn variables_win_over_the_file_and_the_file_over_defaults() {
 
 #[test]
 fn a_time_budget_is_the_default_of_the_standard_profile_alone() {
-    assert_eq!(load(&[], "").unwrap().time_budget, Some(CPU_TIME_BUDGET));
+    assert_eq!(load(&[], "").unwrap().time_budget, Some(Duration::from_secs(240)));
     assert_eq!(load(&[], "profile = \"paper\"").unwrap().time_budget, None);
     let none = load(&[("ALPHA_FLOPS_TIME_BUDGET", "none")], "").unwrap();
     assert_eq!(none.time_budget, None);
@@ -64,10 +64,10 @@ fn errors_name_the_variable_or_the_file_and_key() {
 
 #[test]
 fn a_gpu_measures_everything_by_its_own_clock_unless_told_otherwise() {
-    let gpu = |variables: &[(&str, &str)]| load_for(BackendKind::Cudnn, variables, "");
+    let gpu = |variables: &[(&str, &str)]| load_for(&cudnn::KIND, variables, "");
     let settings = gpu(&[]).unwrap();
     assert_eq!(settings.resolution, Resolution::Full);
-    assert_eq!(settings.time_budget, Some(GPU_TIME_BUDGET));
+    assert_eq!(settings.time_budget, Some(Duration::from_secs(3600)));
     assert_eq!(settings.memory_limit, None);
     assert_eq!(
         settings.protocol_line(),
@@ -88,22 +88,23 @@ fn a_gpu_measures_everything_by_its_own_clock_unless_told_otherwise() {
 
 #[test]
 fn what_a_backend_cannot_do_is_refused_with_the_reason() {
-    let message =
-        |kind, variables: &[(&str, &str)]| load_for(kind, variables, "").unwrap_err().to_string();
+    let message = |kind: &BackendKind, variables: &[(&str, &str)]| {
+        load_for(kind, variables, "").unwrap_err().to_string()
+    };
     let cold = ("ALPHA_FLOPS_CACHE", "cold");
     assert_eq!(
-        message(BackendKind::Cpu, &[cold]),
+        message(&cpu::KIND, &[cold]),
         "ALPHA_FLOPS_CACHE: `cold`: only the cudnn backend can flush caches"
     );
     let clock = [("ALPHA_FLOPS_CLOCK", "device")];
-    assert!(message(BackendKind::Cpu, &clock).contains("a CPU has no clock of its own"));
+    assert!(message(&cpu::KIND, &clock).contains("the cpu backend has no clock of its own"));
     let both = [cold, ("ALPHA_FLOPS_PROTOCOL", "throughput")];
-    assert!(message(BackendKind::Cudnn, &both).contains("warm the cache for each other"));
-    let no_backend = message(BackendKind::Cpu, &[("ALPHA_FLOPS_BACKEND", "rocm")]);
+    assert!(message(&cudnn::KIND, &both).contains("warm the cache for each other"));
+    let no_backend = message(&cpu::KIND, &[("ALPHA_FLOPS_BACKEND", "rocm")]);
     assert!(no_backend.ends_with("expected `auto`, `cpu` or `cudnn`"), "{no_backend}");
     // also where another backend would be taken
     let math = [("ALPHA_FLOPS_BACKEND", "cpu"), ("ALPHA_FLOPS_MATH", "fp16")];
-    assert!(message(BackendKind::Cpu, &math).starts_with("ALPHA_FLOPS_MATH: `fp16`"));
+    assert!(message(&cpu::KIND, &math).starts_with("ALPHA_FLOPS_MATH: `fp16`"));
 }
 
 #[test]

@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::grid::Grid;
 use super::order::Shard;
-use crate::backend::cudnn::CudnnOptions;
+use crate::backend::BackendSettings;
 use crate::environment::Platform;
 use crate::protocol::Protocol;
 use crate::record::Comparable;
-use crate::settings::BackendSettings;
 use crate::units::Bytes;
 
 /// What a sweep is to measure, and where. Only a sweep with an equal plan is continued, on the same
@@ -107,17 +106,8 @@ impl SweepPlan {
             // not as `4.0 GiB`: limits that differ are to be told apart
             ("memory limit", or_none(memory_limit.map(|limit| format!("{} B", limit.0)))),
         ]);
-        match backend {
-            BackendSettings::Cpu { threads, algorithm } => facts
-                .extend([("threads", threads.to_string()), ("algorithm", algorithm.to_string())]),
-            // which card it is says the platform
-            BackendSettings::Cudnn(CudnnOptions { device: _, math, plan, launch_timeout }) => facts
-                .extend([
-                    ("math", math.to_string()),
-                    ("plan", plan.to_string()),
-                    ("launch timeout", format!("{} s", launch_timeout.as_secs_f64())),
-                ]),
-        }
+        facts.extend(backend.facts());
+        facts.extend(backend.limits());
         facts
     }
 }

@@ -8,7 +8,6 @@ use super::error::SweepError;
 use super::measure::Sweep;
 use super::plan::SweepPlan;
 use super::rows::{PointOutcome, Skip, Spread, SweepPoint};
-use crate::backend::cudnn::GpuError;
 use crate::backend::{Backend, BackendError, LaunchTime, PreparedConv};
 use crate::measure::{MeasureError, SampleTimes, exceeds, sample};
 use crate::protocol::{Clock, Protocol};
@@ -152,8 +151,7 @@ impl Sweep {
 /// The end of the sweep, if the device is lost.
 fn loss(backend: &mut dyn Backend, shape: ConvShape, reason: &str) -> Option<SweepError> {
     let error = backend.check().err()?;
-    let hangs = matches!(error, BackendError::Gpu { source: GpuError::TimedOut { .. }, .. });
-    Some(SweepError::DeviceLost { shape, reason: reason.to_owned(), hangs })
+    Some(SweepError::DeviceLost { shape, reason: reason.to_owned(), hangs: error.is_hang() })
 }
 
 fn times_of(conv: &mut dyn PreparedConv, plan: &SweepPlan) -> Result<PointOutcome, MeasureError> {

@@ -5,11 +5,12 @@ use std::time::Duration;
 use super::grid::Grid;
 use super::order::{Order, Shard};
 use super::*;
+use crate::backend::cpu;
 use crate::budget::CostModel;
 use crate::environment::Platform;
 use crate::protocol::Protocol;
 use crate::record::Session;
-use crate::settings::{BackendKind, Requested};
+use crate::settings::Requested;
 
 #[path = "../../tests/null_backend/mod.rs"]
 mod null_backend;
@@ -17,7 +18,7 @@ use null_backend::{Null, time};
 
 fn plan() -> SweepPlan {
     let requested = Requested::load(std::iter::empty(), Path::new("none"), Path::new("runs"));
-    let settings = requested.unwrap().settings(BackendKind::Cpu).unwrap();
+    let settings = requested.unwrap().settings(&cpu::KIND).unwrap();
     let launches = NonZeroU32::new(50).unwrap();
     SweepPlan {
         grid: Grid::Published,
@@ -207,7 +208,7 @@ fn the_longest_configurations_do_not_eat_the_budget() {
     plan.budget = Some(Duration::from_secs(1000));
     plan.memory_limit = None;
     // many are above a hundredth of the budget, which is 10 s
-    let model = CostModel::for_sweep(BackendKind::Cpu);
+    let model = CostModel::for_sweep(&cpu::KIND);
     let mut backend = Null(|shape| Ok(1.0 + model.cost(shape)));
     let mut sweep = open(folder.path(), plan).unwrap();
     assert_eq!(sweep.measure(&mut backend, &mut |_| {}).unwrap(), SweepStatus::Finished);

@@ -23,7 +23,7 @@ pub fn time(host_ns: f64) -> LaunchTime {
 
 impl<F: FnMut(ConvShape) -> Result<f64, BackendError>> Backend for Null<F> {
     fn device(&self) -> Device {
-        Device::Cpu { pinned_cores: None }
+        Device { backend: "cpu", gpu: None, pinned_cores: None }
     }
 
     fn required_memory(&self, shape: ConvShape) -> Bytes {

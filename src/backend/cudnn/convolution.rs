@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::graph::{Candidate, Graph, Pack, Plan, first_plans, first_that};
 use super::kept::{Purpose, RESERVE};
+use super::options::EVENT_STEP_NS;
 use super::{CudnnBackend, GpuError, Memory, PlanChoice};
 use crate::backend::device::DeviceSample;
 use crate::backend::plan::{PlanRecord, TimedPlan, arithmetic};
 use crate::backend::{BackendError, LaunchTime, PreparedConv, compare_with_direct_sums};
-use crate::protocol::EVENT_STEP_NS;
 use crate::reference;
 use crate::shape::ConvShape;
 use crate::statistics::{quantile, sorted};

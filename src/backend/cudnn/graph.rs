@@ -14,13 +14,12 @@ use cudarc::cudnn::sys::{
     cudnnDataType_t as DataType, cudnnHandle_t,
 };
 use cudarc::driver::sys::CUdeviceptr;
-use serde::{Deserialize, Serialize};
 
 use super::descriptor::{Descriptor, Draft};
 use super::error::GpuError;
 use super::library::{CudnnFunctions, load_cudnn};
+use super::options::Math;
 use crate::backend::plan::{Knob, PlanRecord, RefusedPlan, TimedPlan, numerical_note};
-use crate::choice::choices;
 use crate::shape::{ConvShape, Padding};
 use crate::units::Bytes;
 
@@ -33,20 +32,6 @@ const ALIGNMENT: i64 = 32;
 
 /// Room for an engine's knobs; cuDNN 9.28 knows of 46.
 const MOST_KNOBS: usize = 64;
-
-choices! {
-    /// What arithmetic is allowed on `f32` tensors.
-    #[derive(Hash, Serialize, Deserialize)]
-    pub enum Math: "math" {
-        /// Tensor cores may round inputs to TF32 (10 bits of fraction); sums are in `f32`. PyTorch's
-        /// default for convolutions.
-        #[serde(rename = "tf32")]
-        Tf32 = "tf32",
-        /// `f32` throughout.
-        #[serde(rename = "fp32")]
-        F32 = "fp32",
-    }
-}
 
 /// For what device cuDNN proposes and plans.
 #[derive(Clone)]

@@ -4,14 +4,15 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use alpha_flops::backend::BackendSettings;
 use alpha_flops::backend::LaunchTime;
-use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend};
+use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend, CpuOptions};
 use alpha_flops::environment::Platform;
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use alpha_flops::measure::{SampleTimes, Stopped, WarmUp, WarmUpEnd};
 use alpha_flops::protocol::{Profile, Protocol};
 use alpha_flops::record::{Part, RunFolder, RunPlan, Session};
-use alpha_flops::settings::{BackendSettings, Settings};
+use alpha_flops::settings::Settings;
 use alpha_flops::units::Bytes;
 use criterion::{Criterion, SamplingMode, Throughput};
 
@@ -70,7 +71,7 @@ fn session() -> Session {
 fn plan(ids: &[String]) -> RunPlan {
     let (threads, algorithm) = (NonZeroUsize::MIN, AlgorithmChoice::Auto);
     let settings = Settings {
-        backend: BackendSettings::Cpu { threads, algorithm },
+        backend: BackendSettings::Cpu(CpuOptions { threads, algorithm }),
         experiments: vec![Experiment::A],
         resolution: Resolution::Original,
         profile: Profile::Smoke,

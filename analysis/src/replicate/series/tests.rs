@@ -1,7 +1,6 @@
 use std::num::NonZeroUsize;
 
-use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend};
-use alpha_flops::settings::BackendKind;
+use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend, KIND};
 
 use super::*;
 use crate::import::criterion::tests::SmallRun;
@@ -9,7 +8,7 @@ use crate::import::criterion::tests::SmallRun;
 fn series(runs: &Path, number: usize) -> Series {
     let settings = Requested::load(std::iter::empty(), Path::new("absent.toml"), runs)
         .unwrap()
-        .settings(BackendKind::Cpu)
+        .settings(&KIND)
         .unwrap();
     let backend = CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap();
     let kept = Kept {
