@@ -283,7 +283,7 @@ fn ln_median_errors(
         .map(|run| {
             let errors = run.map_launches(|record, latencies_ns| {
                 let ordered = if wanted { sorted(latencies_ns) } else { return None };
-                let dependence = Dependence::of(latencies_ns, &ordered);
+                let dependence = Dependence::new(latencies_ns, &ordered);
                 Some((record.id.clone(), log_median_error(&ordered, &dependence)?))
             })?;
             Ok(errors.into_iter().flatten().collect())

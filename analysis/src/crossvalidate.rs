@@ -11,7 +11,7 @@ use crate::dataset::{Dataset, Observation, Provenance};
 use crate::fit::{FitError, PUBLISHED_START, Sample, Variant, fit_variant};
 use crate::metrics::{Errors, errors};
 use crate::model::{FlopConvention, KernelTerm, Objective};
-use crate::table::{Format, Table};
+use crate::table::{Digits, Table};
 
 /// How many folds [`LeaveOut::Fold`] makes.
 pub const FOLDS: u64 = 10;
@@ -207,14 +207,14 @@ impl CrossValidation {
             .text("objective", |(variant, ..)| variant.objective)
             .text(("constant", "T₀"), |(variant, ..)| if variant.constant { "yes" } else { "no" })
             .text(("left_out", "left out"), |(_, left_out, _)| left_out)
-            .number("n", Format::Exact, |(.., errors)| Some(errors.as_ref()?.n as f64))
-            .number(("rmse_ms", "RMSE (ms)"), Format::Decimals(4), |(.., errors)| {
+            .number("n", Digits::Exact, |(.., errors)| Some(errors.as_ref()?.n as f64))
+            .number(("rmse_ms", "RMSE (ms)"), Digits::Decimals(4), |(.., errors)| {
                 Some(errors.as_ref()?.rmse_ms)
             })
-            .number(("mape_percent", "MAPE (%)"), Format::Decimals(2), |(.., errors)| {
+            .number(("mape_percent", "MAPE (%)"), Digits::Decimals(2), |(.., errors)| {
                 Some(errors.as_ref()?.mape_percent)
             })
-            .number(("bias_ms", "bias (ms)"), Format::Signed(4), |(.., errors)| {
+            .number(("bias_ms", "bias (ms)"), Digits::Signed(4), |(.., errors)| {
                 Some(errors.as_ref()?.bias_ms)
             })
             .build()

@@ -15,12 +15,13 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::dataset::{Dataset, Provenance};
 use crate::differences::{Difference, differences};
+use crate::grouping::distinct;
 use crate::run::{Run, provenance};
 
 pub mod steps;
 pub(crate) mod tables;
 
-use steps::Noise;
+use steps::RunNoise;
 
 /// The probability that a timeline without any step is said to have one, over all its experiments.
 pub const FALSE_ALARMS: f64 = 0.05;
@@ -81,7 +82,7 @@ pub struct Trend {
     pub ratios: Vec<Option<Ratio>>,
     /// How much runs differ by chance: within equal environments, and where steps were found, within
     /// their levels. `None` where no two runs are in one environment.
-    pub noise: Option<Noise>,
+    pub noise: Option<RunNoise>,
     /// Steps, or why none were looked for.
     pub steps: Steps,
 }
@@ -133,7 +134,7 @@ pub struct Step {
 
 impl History {
     /// Of archived runs, oldest first; `None` where there are none.
-    pub fn of(target: &str, archived: &[Run]) -> Option<Self> {
+    pub fn from_archived(target: &str, archived: &[Run]) -> Option<Self> {
         let mut groups: Vec<(Comparable, Vec<&Run>)> = Vec::new();
         for run in archived {
             let comparable = run.header.plan.comparable();
@@ -142,25 +143,23 @@ impl History {
                 None => groups.push((comparable, vec![run])),
             }
         }
-        let timelines = groups.iter().map(|(_, runs)| Timeline::of(runs)).collect::<Option<_>>()?;
+        let timelines =
+            groups.iter().map(|(_, runs)| Timeline::from_archived(runs)).collect::<Option<_>>()?;
         (!groups.is_empty()).then(|| Self { target: target.to_owned(), timelines })
     }
 }
 
 impl Timeline {
     /// Of runs that can be compared, oldest first.
-    fn of(archived: &[&Run]) -> Option<Self> {
+    fn from_archived(archived: &[&Run]) -> Option<Self> {
         let environments = environments(archived);
         let runs: Vec<HistoryRun> = (0..archived.len())
             .map(|index| history_run(archived, index, environments[index]))
             .collect();
         let datasets: Vec<&Dataset> = archived.iter().map(|run| &run.dataset).collect();
-        let mut names = vec![ALL];
-        for observation in datasets.iter().flat_map(|dataset| &dataset.observations) {
-            if !names.contains(&observation.experiment.as_str()) {
-                names.push(&observation.experiment);
-            }
-        }
+        let observations = datasets.iter().flat_map(|dataset| &dataset.observations);
+        let experiments = observations.map(|observation| observation.experiment.as_str());
+        let names = distinct([ALL].into_iter().chain(experiments));
         let level = FALSE_ALARMS / names.len() as f64;
         let mut penalties = Penalties { level, known: HashMap::new() };
         let mut trends = Vec::new();
@@ -250,7 +249,7 @@ struct Penalties {
 }
 
 impl Penalties {
-    fn of(&mut self, environments: &[usize]) -> Option<f64> {
+    fn get(&mut self, environments: &[usize]) -> Option<f64> {
         let level = self.level;
         *self
             .known
@@ -275,7 +274,7 @@ fn trend(
     let noise = steps::pooled(&values, &groups);
     let series = Series { values: &values, groups: &groups, present: &present, runs };
     let (steps, noise) = match enough(&values, noise).and_then(|noise| {
-        let penalty = penalties.of(&groups).ok_or_else(|| UNKNOWN_NOISE.to_owned())?;
+        let penalty = penalties.get(&groups).ok_or_else(|| UNKNOWN_NOISE.to_owned())?;
         Ok(series.search(noise, penalty))
     }) {
         Ok((steps, noise)) => (steps, Some(noise)),
@@ -296,16 +295,16 @@ const UNKNOWN_NOISE: &str = "no two runs were measured in one environment, so ho
                              `cargo replicate --runs 5`";
 
 /// Whether there are runs enough to look for steps at all.
-fn enough(values: &[f64], noise: Option<Noise>) -> Result<Noise, String> {
+fn enough(values: &[f64], noise: Option<RunNoise>) -> Result<RunNoise, String> {
     let Some(noise) = noise else { return Err(UNKNOWN_NOISE.to_owned()) };
     match (values.len(), noise) {
         (n @ ..=2, _) => Err(format!("{n} runs, expected at least 3")),
-        (_, Noise { degrees_of_freedom: 1, .. }) => Err(
+        (_, RunNoise { degrees_of_freedom: 1, .. }) => Err(
             "only two runs were measured in one environment: how much runs differ by chance is \
              all but unknown; measure again in one of them"
                 .to_owned(),
         ),
-        (_, Noise { sd, .. }) if sd > 0.0 && sd.is_finite() => Ok(noise),
+        (_, RunNoise { sd, .. }) if sd > 0.0 && sd.is_finite() => Ok(noise),
         _ => Err("runs in one environment do not differ at all: they are no measurements".into()),
     }
 }
@@ -320,7 +319,7 @@ struct Series<'a> {
 
 impl Series<'_> {
     /// The steps, and the noise within environments and levels.
-    fn search(&self, noise: Noise, penalty: f64) -> (Steps, Noise) {
+    fn search(&self, noise: RunNoise, penalty: f64) -> (Steps, RunNoise) {
         let n = self.values.len();
         let begins = steps::cut(self.values, penalty * noise.sd.powi(2));
         let level_of = |index: usize| begins.iter().filter(|begin| **begin <= index).count();
@@ -339,7 +338,7 @@ impl Series<'_> {
     }
 
     /// The step at `begin` from the level that began at `before` to the one that lasts until `end`.
-    fn step(&self, before: usize, begin: usize, end: usize, noise: Noise) -> Step {
+    fn step(&self, before: usize, begin: usize, end: usize, noise: RunNoise) -> Step {
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let log = mean(&self.values[begin..end]) - mean(&self.values[before..begin]);
         let run = &self.runs[self.present[begin]];
@@ -361,7 +360,7 @@ impl Series<'_> {
 }
 
 /// 95% interval of the ratio whose logarithm has `variance` times the noise's variance.
-fn interval(log: f64, noise: Noise, variance: f64) -> Option<(f64, f64)> {
+fn interval(log: f64, noise: RunNoise, variance: f64) -> Option<(f64, f64)> {
     let t = StudentsT::new(0.0, 1.0, noise.degrees_of_freedom as f64).ok()?.inverse_cdf(0.975);
     let half = t * noise.sd * variance.sqrt();
     Some(((log - half).exp(), (log + half).exp()))

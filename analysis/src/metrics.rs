@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::dataset::{Dataset, Observation, Provenance};
 use crate::model::{Coefficients, FlopConvention, KernelTerm};
-use crate::table::{Format, Table};
+use crate::table::{Digits, Table};
 
 /// Errors of estimates against measurements, each over `n` configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -228,16 +228,16 @@ impl Evaluation {
             .text("experiment", |(experiment, ..)| experiment)
             .text("series", |(_, series, _)| series)
             .count("n", |(.., errors)| errors.n)
-            .number(("rmse_ms", "RMSE (ms)"), Format::Decimals(4), |(.., errors)| errors.rmse_ms)
+            .number(("rmse_ms", "RMSE (ms)"), Digits::Decimals(4), |(.., errors)| errors.rmse_ms)
             .number(
                 ("nrmse_range_percent", "NRMSE by range (%)"),
-                Format::Decimals(2),
+                Digits::Decimals(2),
                 |(.., errors)| errors.nrmse_range_percent,
             )
-            .number(("mape_percent", "MAPE (%)"), Format::Decimals(2), |(.., errors)| {
+            .number(("mape_percent", "MAPE (%)"), Digits::Decimals(2), |(.., errors)| {
                 errors.mape_percent
             })
-            .number(("bias_ms", "bias (ms)"), Format::Signed(4), |(.., errors)| errors.bias_ms)
+            .number(("bias_ms", "bias (ms)"), Digits::Signed(4), |(.., errors)| errors.bias_ms)
             .build()
             .with_provenance(&self.provenance);
         table.note(format!("S_K = {}, FLOPs = {}", self.s_k.formula(), self.flops));

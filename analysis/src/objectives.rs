@@ -18,7 +18,7 @@ mod equal_flops;
 mod raw_flops;
 
 pub use elasticity::{Elasticity, Slope};
-pub use equal_flops::EqualFlops;
+pub use equal_flops::EqualFlopsGroup;
 pub use raw_flops::AgainstRawFlops;
 
 /// Latencies per multiply–add within this factor of each other count as equal.
@@ -35,18 +35,18 @@ pub const ACCURATE_NRMSE_PERCENT: f64 = 13.0;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Objectives {
     /// Are raw FLOPs an insufficient proxy for latency, even where they are equal?
-    pub ro1: Answer<Vec<EqualFlops>>,
+    pub ro1: ObjectiveAnswer<Vec<EqualFlopsGroup>>,
     /// Are FLOPs in spatial dimensions more parallelizable than FLOPs in kernel dimensions?
-    pub ro2: Answer<Vec<Elasticity>>,
+    pub ro2: ObjectiveAnswer<Vec<Elasticity>>,
     /// Does α-FLOPs estimate latency accurately, and better than raw FLOPs?
-    pub ro3: Answer<Vec<AgainstRawFlops>>,
+    pub ro3: ObjectiveAnswer<Vec<AgainstRawFlops>>,
 }
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Answer<T> {
+pub struct ObjectiveAnswer<T> {
     /// The answer in a word.
-    pub verdict: Verdict,
+    pub verdict: ClaimVerdict,
     /// The answer in a sentence: on what, with the numbers that decide it.
     pub sentence: String,
     /// What decides it.
@@ -58,7 +58,7 @@ pub struct Answer<T> {
 /// Whether a claim of the paper holds in the data at hand, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum ClaimVerdict {
     /// It does wherever the criterion looks.
     Holds,
     /// It does in some places.
@@ -83,18 +83,18 @@ pub fn answer(
     }
 }
 
-impl<T> Answer<T> {
+impl<T> ObjectiveAnswer<T> {
     /// `finding` goes on after "Holds on AMD EPYC, 2 threads (cpu): ", without a full stop.
     fn new(
         dataset: &Dataset,
-        verdict: Verdict,
+        verdict: ClaimVerdict,
         finding: &str,
         criterion: String,
         numbers: T,
     ) -> Self {
         let place = dataset.provenance.place();
         if let Some(warning) = dataset.provenance.warning() {
-            let verdict = Verdict::CannotBeAnswered;
+            let verdict = ClaimVerdict::CannotBeAnswered;
             let sentence = format!("{verdict} on {place}: {warning}.");
             return Self { verdict, sentence, criterion, numbers };
         }
@@ -103,8 +103,8 @@ impl<T> Answer<T> {
     }
 }
 
-impl Verdict {
-    fn of(holds: impl Iterator<Item = bool>) -> Self {
+impl ClaimVerdict {
+    fn from_cases(holds: impl Iterator<Item = bool>) -> Self {
         let holds: Vec<bool> = holds.collect();
         match holds.iter().filter(|holds| **holds).count() {
             0 => Self::DoesNotHold,
@@ -114,7 +114,7 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for ClaimVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Holds => "Holds",
@@ -126,9 +126,9 @@ impl fmt::Display for Verdict {
 }
 
 /// An observation with a latency, in milliseconds.
-type Measured<'a> = (&'a Observation, f64);
+type Timed<'a> = (&'a Observation, f64);
 
-fn measured(dataset: &Dataset, experiment: Experiment) -> Vec<Measured<'_>> {
+fn measured(dataset: &Dataset, experiment: Experiment) -> Vec<Timed<'_>> {
     let observations = dataset.observations.iter();
     let of_experiment = observations.filter(|o| o.experiment == experiment.name);
     of_experiment.filter_map(|o| Some((o, o.typical()?.as_ms()))).collect()
@@ -143,19 +143,6 @@ fn names(experiments: &[Experiment]) -> String {
     }
 }
 
-/// Groups in the order of their first member.
-fn grouped<T: Clone>(items: &[T], key: impl Fn(&T) -> String) -> Vec<(String, Vec<T>)> {
-    let mut groups: Vec<(String, Vec<T>)> = Vec::new();
-    for item in items {
-        let key = key(item);
-        match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, group)) => group.push(item.clone()),
-            None => groups.push((key, vec![item.clone()])),
-        }
-    }
-    groups
-}
-
 /// Median, smallest and largest of a few numbers.
 struct Spread {
     median: f64,
@@ -165,7 +152,7 @@ struct Spread {
 
 impl Spread {
     /// `NaN`s where there are no numbers.
-    fn of(values: impl Iterator<Item = f64>) -> Self {
+    fn over(values: impl Iterator<Item = f64>) -> Self {
         let sorted = sorted(&values.collect::<Vec<_>>());
         let at = |share| quantile(&sorted, share);
         Self { median: at(0.5), low: at(0.0), high: at(1.0) }

@@ -7,9 +7,11 @@ use std::path::Path;
 
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::file_error::FileError;
+use rayon::prelude::*;
 use thiserror::Error;
 
 pub mod axis;
+mod caption;
 pub mod compare;
 pub mod draw;
 pub mod figure;
@@ -38,16 +40,20 @@ pub enum PlotError {
 /// Pixels of the PNG for one of the drawing, so that it is sharp on paper and dense screens.
 const PNG_SCALE: f32 = 2.0;
 
-/// Writes `NAME.svg` and `NAME.png` into a directory, each wholly or not at all.
+/// Writes `NAME.svg` and `NAME.png` of each figure into a directory, which is created; each file
+/// wholly or not at all.
 ///
 /// # Errors
 /// [`PlotError`] where drawing or writing fails.
-pub fn write(figure: &Figure, directory: &Path) -> Result<(), PlotError> {
-    let svg = draw::svg(figure)?;
-    let png = draw::png(&svg, PNG_SCALE)?;
-    for (extension, content) in [("svg", svg.as_bytes()), ("png", &png)] {
-        let path = directory.join(format!("{}.{extension}", figure.name));
-        write_atomically(&path, |file| file.write_all(content))?;
-    }
-    Ok(())
+pub fn write(figures: &[Figure], directory: &Path) -> Result<(), PlotError> {
+    std::fs::create_dir_all(directory).map_err(|error| FileError::create(directory, error))?;
+    figures.par_iter().try_for_each(|figure| {
+        let svg = draw::svg(figure)?;
+        let png = draw::png(&svg, PNG_SCALE)?;
+        for (extension, content) in [("svg", svg.as_bytes()), ("png", &png)] {
+            let path = directory.join(format!("{}.{extension}", figure.name));
+            write_atomically(&path, |file| file.write_all(content))?;
+        }
+        Ok(())
+    })
 }

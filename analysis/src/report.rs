@@ -26,7 +26,7 @@ mod summary;
 mod variance;
 
 pub use fitted::{Basis, Fitted};
-pub use variance::{Variance, Worst};
+pub use variance::{LaunchSpread, Worst};
 
 /// Version of `report.json`: raised when a field changes its name or meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -99,7 +99,7 @@ pub struct TargetReport {
     pub not_fitted: Option<String>,
     /// IQR over median and outliers: over all experiments, then of each; empty where no quartiles
     /// are known.
-    pub variance: Vec<Variance>,
+    pub variance: Vec<LaunchSpread>,
     /// RO1–RO3.
     pub objectives: Objectives,
 }
@@ -192,7 +192,7 @@ impl<'a> Input<'a> {
     }
 
     /// What was imported, without coefficients.
-    pub fn of(imported: &'a Imported) -> Self {
+    pub fn from_import(imported: &'a Imported) -> Self {
         let rejected = imported.rejected.iter().map(|r| (&r.id, &r.reason));
         let not_measured = imported.not_measured.iter().map(|n| (&n.id, &n.reason));
         let skipped = not_measured
@@ -254,10 +254,7 @@ pub fn write(inputs: &[Input<'_>], directory: &Path) -> Result<Report, ReportErr
     let sets = figure_sets(inputs);
     for set in &sets {
         let path = directory.join(&set.directory);
-        std::fs::create_dir_all(&path).map_err(|error| FileError::create(&path, error))?;
-        for figure in &set.figures {
-            plot::write(figure, &path)?;
-        }
+        plot::write(&set.figures, &path)?;
     }
     let report = report(inputs, &sets);
     let json = serde_json::to_string_pretty(&report)? + "\n";
@@ -371,7 +368,7 @@ fn target_report(input: &Input<'_>) -> TargetReport {
         skipped: input.extras.skipped.clone(),
         coefficients: input.coefficients.iter().map(|set| judged(set, input.dataset)).collect(),
         not_fitted: input.not_fitted.clone(),
-        variance: Variance::of(input.dataset),
+        variance: LaunchSpread::by_experiment(input.dataset),
         objectives: answer(input.dataset, first.map(|set| &set.coefficients), raw_final),
     }
 }

@@ -1,15 +1,15 @@
 //! Tables as data, and as text, Markdown and CSV. Nothing is computed here.
 //!
-//! A column is declared once, with its heading, its format and the value that it takes from a row:
+//! A column is declared once, with its heading, its digits and the value that it takes from a row:
 //!
 //! ```
-//! use alpha_flops_analysis::table::{Format, Table};
+//! use alpha_flops_analysis::table::{Digits, Table};
 //!
 //! let errors = [("A", 27, 8.701), ("B", 120, 3.804)];
 //! let table = Table::with_rows("Errors by experiment", &errors)
 //!     .text("experiment", |row| row.0)
 //!     .count("n", |row| row.1)
-//!     .number(("rmse_ms", "RMSE (ms)"), Format::Decimals(2), |row| row.2)
+//!     .number(("rmse_ms", "RMSE (ms)"), Digits::Decimals(2), |row| row.2)
 //!     .build();
 //! assert_eq!(table.to_csv(), "experiment,n,rmse_ms\nA,27,8.70\nB,120,3.80\n");
 //! ```
@@ -29,17 +29,17 @@ pub struct Heading {
     title: String,
 }
 
-/// How a number is written.
+/// How many digits a number is written with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// With as many digits as tell it from all other numbers.
+pub enum Digits {
+    /// As many as tell it from all other numbers.
     Exact,
-    /// With so many decimals.
+    /// So many after the point.
     Decimals(usize),
-    /// The same, with a sign above 0, too.
+    /// The same, with a plus sign where it is positive.
     Signed(usize),
-    /// With so many significant digits and no zeros at the end, see [`rounded`].
-    Digits(i32),
+    /// So many significant ones, without zeros at the end, see [`rounded`].
+    Significant(i32),
 }
 
 /// A table with its title, notes and provenance.
@@ -84,13 +84,13 @@ impl From<(&str, &str)> for Heading {
     }
 }
 
-impl Format {
-    fn apply(self, value: f64) -> String {
+impl Digits {
+    fn write(self, value: f64) -> String {
         match self {
             Self::Exact => value.to_string(),
             Self::Decimals(decimals) => format!("{value:.decimals$}"),
             Self::Signed(decimals) => format!("{value:+.decimals$}"),
-            Self::Digits(digits) => rounded(value, digits),
+            Self::Significant(digits) => rounded(value, digits),
         }
     }
 }
@@ -114,11 +114,11 @@ impl<'r, R> Columns<'r, R> {
     pub fn number<N: Into<Option<f64>>>(
         self,
         heading: impl Into<Heading>,
-        format: Format,
+        digits: Digits,
         value: impl Fn(&'r R) -> N,
     ) -> Self {
         self.column(heading, Alignment::Right, |row| {
-            value(row).into().map(|number| format.apply(number))
+            value(row).into().map(|number| digits.write(number))
         })
     }
 
@@ -366,7 +366,7 @@ mod tests {
         };
         let mut table = Table::with_rows("Parameters | by group", &rows)
             .text("series", |row| row.0)
-            .number(("time_us", "β·time (µs)"), Format::Exact, |row| row.1)
+            .number(("time_us", "β·time (µs)"), Digits::Exact, |row| row.1)
             .build()
             .with_provenance(&provenance);
         table.note("a|b");

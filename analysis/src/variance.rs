@@ -6,9 +6,8 @@
 //! order, the run, and chance within it ([`components`]).
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use alpha_flops::atomic_file::write_texts;
 use alpha_flops::experiment::Experiment;
 use alpha_flops::file_error::FileError;
 use alpha_flops::record::{ConfigurationRecord, Outcome, RunHeader};
@@ -17,7 +16,6 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::dataset::Provenance;
-use crate::plot::{self, PlotError};
 use crate::run::{Run, clock_step_ns, provenance_of_all};
 
 pub mod components;
@@ -192,12 +190,9 @@ pub enum VarianceError {
         /// The run.
         run: String,
     },
-    /// A run cannot be read, or files cannot be written.
+    /// A run cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A figure cannot be drawn or written.
-    #[error(transparent)]
-    Plot(#[from] PlotError),
     /// No record at all.
     #[error("no records, expected the folder of at least one run")]
     NoRecords,
@@ -210,26 +205,10 @@ impl Variance {
     /// Of the runs in these folders.
     ///
     /// # Errors
-    /// As [`Variance::of`], and where a record cannot be opened.
+    /// As [`Variance::from_records`], and where a record cannot be opened.
     pub fn read(folders: &[PathBuf]) -> Result<Self, VarianceError> {
         let records = folders.iter().map(|path| Run::open(path)).collect::<Result<Vec<_>, _>>()?;
-        Self::of(&records)
-    }
-
-    /// Writes `variance.csv`, `variance.json` and the figures into a directory, which is created.
-    ///
-    /// # Errors
-    /// [`VarianceError::File`] or [`VarianceError::Plot`] where that fails.
-    pub fn write(&self, directory: &Path) -> Result<(), VarianceError> {
-        let failed = |error| FileError::create(directory, error);
-        std::fs::create_dir_all(directory).map_err(failed)?;
-        let json = serde_json::to_string_pretty(self).map_err(|error| failed(error.into()))? + "\n";
-        let texts = [("variance.csv", self.csv_table().to_csv()), ("variance.json", json)];
-        write_texts(directory, &texts)?;
-        for figure in plot::variance::figures(self) {
-            plot::write(&figure, directory)?;
-        }
-        Ok(())
+        Self::from_records(&records)
     }
 
     /// Of runs that are comparable.
@@ -237,7 +216,7 @@ impl Variance {
     /// # Errors
     /// [`VarianceError`] where records or launches are damaged, nothing was measured, or the runs
     /// differ in what they measured.
-    pub fn of(records: &[Run]) -> Result<Self, VarianceError> {
+    pub fn from_records(records: &[Run]) -> Result<Self, VarianceError> {
         check_comparable(records)?;
         let worst = worst(records);
         let (mut runs, mut sequences) = (Vec::new(), Vec::new());
@@ -245,7 +224,14 @@ impl Variance {
             let of_run = record.map_launches(|configuration, latencies_ns| {
                 let key = (record.header.run_id.as_str(), configuration.id.as_str());
                 let kept = worst.contains(&key).then(|| latencies_ns.to_vec());
-                (ConfigurationVariance::of(&record.header, configuration, latencies_ns), kept)
+                (
+                    ConfigurationVariance::from_launches(
+                        &record.header,
+                        configuration,
+                        latencies_ns,
+                    ),
+                    kept,
+                )
             })?;
             let mut configurations = Vec::with_capacity(of_run.len());
             for (variance, kept) in of_run {
@@ -329,11 +315,15 @@ fn worst(records: &[Run]) -> Vec<(&str, &str)> {
 
 impl ConfigurationVariance {
     /// `None` where there are no launches.
-    fn of(header: &RunHeader, record: &ConfigurationRecord, latencies_ns: &[f64]) -> Option<Self> {
+    fn from_launches(
+        header: &RunHeader,
+        record: &ConfigurationRecord,
+        latencies_ns: &[f64],
+    ) -> Option<Self> {
         let Outcome::Measured { warm_up, summary, .. } = &record.outcome else { return None };
         let ordered = sorted(latencies_ns);
         let Summary { launches, median_ns, q1_ns, q3_ns, .. } = *summary;
-        let dependence = Dependence::of(latencies_ns, &ordered);
+        let dependence = Dependence::new(latencies_ns, &ordered);
         let time = dependence.median;
         let effective_launches = launches as f64 / time.launches;
         let interval = median_interval(&ordered, &dependence);
@@ -361,15 +351,15 @@ impl ConfigurationVariance {
             q3_ns,
             iqr_percent: summary.relative_iqr() * 100.0,
             mad_ns: quantile(&sorted(&away), 0.5),
-            outliers: Outliers::of(&ordered, Fences::from_quartiles(q1_ns, q3_ns)),
+            outliers: Outliers::outside(&ordered, Fences::from_quartiles(q1_ns, q3_ns)),
             autocorrelation: autocorrelation(latencies_ns, 1),
             sides_autocorrelation: autocorrelation(&sides(latencies_ns, median_ns), 1),
             integrated_time_launches: time.launches,
             longest_time_launches: dependence.longest_launches,
             effective_launches,
-            drift: Drift::of(latencies_ns),
-            modes: Modes::of(&ordered, effective_launches),
-            warm_up: WarmUpCheck::of(warm_up, latencies_ns),
+            drift: Drift::from_launches(latencies_ns),
+            modes: Modes::from_sorted(&ordered, effective_launches),
+            warm_up: WarmUpCheck::new(warm_up, latencies_ns),
             timer_step_ns,
             timer_step_percent,
             launches_for_half_percent: needed(0.5),
@@ -387,7 +377,7 @@ impl ConfigurationVariance {
 }
 
 impl Outliers {
-    fn of(sorted: &[f64], fences: Fences) -> Self {
+    fn outside(sorted: &[f64], fences: Fences) -> Self {
         let below = |fence: f64| sorted.partition_point(|value| *value < fence) as u64;
         let above =
             |fence: f64| sorted.len() as u64 - sorted.partition_point(|v| *v <= fence) as u64;

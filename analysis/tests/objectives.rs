@@ -6,7 +6,7 @@ use alpha_flops::shape::ConvShape;
 use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
 use alpha_flops_analysis::import::asperti;
 use alpha_flops_analysis::model::Coefficients;
-use alpha_flops_analysis::objectives::{Verdict, answer};
+use alpha_flops_analysis::objectives::{ClaimVerdict, answer};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -123,7 +123,7 @@ fn an_objective_is_not_answered_without_the_experiments_that_decide_it() {
         (objectives.ro2.verdict, objectives.ro2.sentence, "experiment B"),
         (objectives.ro3.verdict, objectives.ro3.sentence, "coefficients"),
     ] {
-        assert_eq!(verdict, Verdict::CannotBeAnswered);
+        assert_eq!(verdict, ClaimVerdict::CannotBeAnswered);
         assert!(sentence.starts_with("Cannot be answered on an RTX 4090 (none): "), "{sentence}");
         assert!(sentence.contains(missing), "{sentence}");
     }
@@ -139,7 +139,7 @@ fn what_skips_the_padding_can_turn_the_answer_to_ro2_and_the_sentence_says_so() 
         o.ms = shape.macs_on_image().0 as f64 * (o.k as f64).powf(0.1);
     }
     let objectives = answer(&dataset(&golden.observations), None, None);
-    assert_eq!(objectives.ro2.verdict, Verdict::DoesNotHold);
+    assert_eq!(objectives.ro2.verdict, ClaimVerdict::DoesNotHold);
     let sentence = objectives.ro2.sentence;
     assert!(sentence.contains("on the image as K^0.10 (0.10 to 0.10): the answer turns"));
     for line in objectives.ro2.numbers.iter().filter(|line| line.experiment == "B") {
@@ -153,7 +153,7 @@ fn coefficients_of_another_device_decide_nothing_about_ro3() {
     let golden = golden();
     let dataset = dataset(&golden.observations);
     let ro3 = answer(&dataset, Some(&Coefficients::published_t2000()), None).ro3;
-    assert_eq!(ro3.verdict, Verdict::CannotBeAnswered);
+    assert_eq!(ro3.verdict, ClaimVerdict::CannotBeAnswered);
     assert!(ro3.sentence.ends_with("these coefficients are of Quadro T2000."), "{}", ro3.sentence);
     assert!(!ro3.numbers.is_empty());
 }
@@ -166,9 +166,9 @@ fn nothing_holds_where_latency_is_proportional_to_flops() {
     }
     let dataset = dataset(&golden.observations);
     let objectives = answer(&dataset, Some(&Coefficients::published_rtx4090()), None);
-    assert_eq!(objectives.ro1.verdict, Verdict::DoesNotHold, "{}", objectives.ro1.sentence);
-    assert_eq!(objectives.ro2.verdict, Verdict::DoesNotHold, "{}", objectives.ro2.sentence);
-    assert_eq!(objectives.ro3.verdict, Verdict::DoesNotHold, "{}", objectives.ro3.sentence);
+    assert_eq!(objectives.ro1.verdict, ClaimVerdict::DoesNotHold, "{}", objectives.ro1.sentence);
+    assert_eq!(objectives.ro2.verdict, ClaimVerdict::DoesNotHold, "{}", objectives.ro2.sentence);
+    assert_eq!(objectives.ro3.verdict, ClaimVerdict::DoesNotHold, "{}", objectives.ro3.sentence);
     assert!(objectives.ro3.numbers[0].raw_flops.rmse_ms < 1e-9);
 }
 
@@ -183,9 +183,9 @@ fn the_original_findings_hold_in_the_original_data() {
     }
     let dataset = asperti::read(path).unwrap();
     let objectives = answer(&dataset, Some(&Coefficients::published_t2000()), None);
-    assert_eq!(objectives.ro1.verdict, Verdict::Holds, "{}", objectives.ro1.sentence);
-    assert_eq!(objectives.ro2.verdict, Verdict::Holds, "{}", objectives.ro2.sentence);
-    assert_eq!(objectives.ro3.verdict, Verdict::Holds, "{}", objectives.ro3.sentence);
+    assert_eq!(objectives.ro1.verdict, ClaimVerdict::Holds, "{}", objectives.ro1.sentence);
+    assert_eq!(objectives.ro2.verdict, ClaimVerdict::Holds, "{}", objectives.ro2.sentence);
+    assert_eq!(objectives.ro3.verdict, ClaimVerdict::Holds, "{}", objectives.ro3.sentence);
     let overall = objectives.ro3.numbers[0].alpha_flops;
     assert!((overall.rmse_ms - 0.6474).abs() < 5e-5 && overall.n == 721, "{overall:?}");
 }

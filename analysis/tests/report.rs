@@ -11,7 +11,7 @@ use alpha_flops_analysis::fit::{PUBLISHED_START, fit};
 use alpha_flops_analysis::import::asperti;
 use alpha_flops_analysis::metrics::evaluate;
 use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm};
-use alpha_flops_analysis::objectives::Verdict;
+use alpha_flops_analysis::objectives::ClaimVerdict;
 use alpha_flops_analysis::plot::draw;
 use alpha_flops_analysis::plot::figure::Figure;
 use alpha_flops_analysis::report::{self, Extras, Input, Skipped};
@@ -453,7 +453,7 @@ fn a_stand_ins_report_says_so_everywhere_and_answers_nothing() {
         (objectives.ro2.verdict, &objectives.ro2.sentence),
         (objectives.ro3.verdict, &objectives.ro3.sentence),
     ] {
-        assert_eq!(verdict, Verdict::CannotBeAnswered);
+        assert_eq!(verdict, ClaimVerdict::CannotBeAnswered);
         assert!(sentence.contains("NOT A GPU"), "{sentence}");
     }
     let markdown = std::fs::read_to_string(directory.path().join("report.md")).unwrap();

@@ -92,7 +92,7 @@ fn components_agree_with_the_formulas_written_out_in_numpy() {
             .iter()
             .map(|&(seed, ln_median, squared_error)| RunMedian { seed, ln_median, squared_error })
             .collect();
-        let found = Squares::of(&medians).components().unwrap();
+        let found = Squares::from_medians(&medians).components().unwrap();
         let (orders, runs) = (found.orders.unwrap(), found.runs.unwrap());
         let all =
             [(orders, design.orders), (runs, design.within_orders), (found.within, design.within)];
@@ -112,7 +112,7 @@ fn orders_and_runs_are_told_apart_only_where_seeds_repeat() {
             ln_median: i as f64 * 0.01,
             squared_error: 1e-6,
         };
-        Squares::of(&seeds.iter().enumerate().map(run).collect::<Vec<_>>()).components()
+        Squares::from_medians(&seeds.iter().enumerate().map(run).collect::<Vec<_>>()).components()
     };
     let parts =
         |seeds| of(seeds).map(|c| [c.orders, c.runs, c.orders_and_runs].map(|c| c.is_some()));
@@ -202,7 +202,7 @@ fn outcome(launches: &[f64]) -> Outcome {
 
 fn variance(runs: &[PathBuf]) -> Result<Variance, VarianceError> {
     let records: Vec<Run> = runs.iter().map(|path| Run::open(path).unwrap()).collect();
-    Variance::of(&records)
+    Variance::from_records(&records)
 }
 
 /// One configuration of each kind that is worth a flag, and others that are not.
@@ -347,7 +347,7 @@ proptest! {
         values in prop::collection::vec(1.0f64..1e9, 6..300)
     ) {
         let ordered = sorted(&values);
-        let found = median_interval(&ordered, &Dependence::of(&values, &ordered)).unwrap();
+        let found = median_interval(&ordered, &Dependence::new(&values, &ordered)).unwrap();
         let (low, high) = median_interval_ranks(ordered.len()).unwrap();
         let median = quantile(&ordered, 0.5);
         prop_assert!(ordered[low] <= median && median <= ordered[high]);

@@ -3,7 +3,7 @@
 use super::hypothesis_tests::Verdict;
 use super::{Change, Comparison, Effect, GroupChange, Method, NotCompared};
 use crate::differences::Difference;
-use crate::table::{Columns, Format, Table, wrapped};
+use crate::table::{Columns, Digits, Table, wrapped};
 use alpha_flops::units::Nanoseconds;
 
 /// Rows of the longest lists in a summary.
@@ -64,14 +64,14 @@ impl Comparison {
             .text("experiment", |row| row.experiment)
             .text("series", |row| row.series)
             .text("id", |row| row.id)
-            .number("x", Format::Exact, |row| row.x)
+            .number("x", Digits::Exact, |row| row.x)
             .count("configurations", |row| row.configurations)
-            .number("median_before_ns", Format::Exact, |row| Some(row.median_ns?[0]))
-            .number("median_after_ns", Format::Exact, |row| Some(row.median_ns?[1]))
-            .number("ratio", Format::Exact, |row| row.effect.ratio)
-            .number("ratio_low", Format::Exact, |row| interval(row, 0))
-            .number("ratio_high", Format::Exact, |row| interval(row, 1))
-            .number("p_different", Format::Exact, |row| row.effect.p_different)
+            .number("median_before_ns", Digits::Exact, |row| Some(row.median_ns?[0]))
+            .number("median_after_ns", Digits::Exact, |row| Some(row.median_ns?[1]))
+            .number("ratio", Digits::Exact, |row| row.effect.ratio)
+            .number("ratio_low", Digits::Exact, |row| interval(row, 0))
+            .number("ratio_high", Digits::Exact, |row| interval(row, 1))
+            .number("p_different", Digits::Exact, |row| row.effect.p_different)
             .text("verdict", |row| row.effect.verdict.name())
             .text("beyond_threshold", |row| row.effect.beyond_threshold)
             .text("cause", |row| &row.cause)

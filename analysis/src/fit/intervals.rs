@@ -68,7 +68,7 @@ use super::sample::GroupSample;
 use super::variant::{Position, VariantProblem};
 use super::{Fit, GroupFit, Sample};
 use crate::model::KernelGroup;
-use crate::table::{Format, Table, rounded};
+use crate::table::{Digits, Table, rounded};
 
 /// Low and high end.
 pub type Interval = [f64; 2];
@@ -312,7 +312,7 @@ pub fn table(fit: &Fit, intervals: &[Intervals]) -> Table {
     let mut table = Table::with_rows("95% intervals of the fitted parameters", intervals)
         .text("group", |row| row.group)
         .text("parameter", |row| row.parameter)
-        .number("estimate", Format::Digits(5), |row| row.estimate)
+        .number("estimate", Digits::Significant(5), |row| row.estimate)
         .written("asymptotic", |row| row.asymptotic.map(ends))
         .written("profile", |row| ends(row.profile))
         .written("bootstrap", |row| row.bootstrap.map(ends))

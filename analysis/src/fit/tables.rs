@@ -3,7 +3,7 @@
 use super::uncertainty::StandardErrors;
 use super::{Fit, GroupFit, Variant};
 use crate::model::{Coefficients, GroupCoefficients, KernelGroup};
-use crate::table::{Format, Table, rounded, with_error};
+use crate::table::{Digits, Table, rounded, with_error};
 
 impl Fit {
     /// A row per group, as precise as the standard errors; correlations and warnings as notes.
@@ -27,11 +27,11 @@ impl Fit {
             });
         }
         let mut table = columns
-            .number("RMSE (ms)", Format::Decimals(4), |row| row.fit.errors.rmse_ms)
-            .number("NRMSE by range (%)", Format::Decimals(2), |row| {
+            .number("RMSE (ms)", Digits::Decimals(4), |row| row.fit.errors.rmse_ms)
+            .number("NRMSE by range (%)", Digits::Decimals(2), |row| {
                 row.fit.errors.nrmse_range_percent
             })
-            .number("MAPE (%)", Format::Decimals(2), |row| row.fit.errors.mape_percent)
+            .number("MAPE (%)", Digits::Decimals(2), |row| row.fit.errors.mape_percent)
             .build();
         for group in KernelGroup::ALL {
             let Some(fit) = self.group(group) else {
@@ -54,17 +54,17 @@ impl Fit {
         let table = Table::with_rows("α-FLOPs fitted", &groups)
             .text("group", |row| row.group)
             .count("n", |row| row.fit.errors.n)
-            .number("beta", Format::Exact, |row| row.parameters.beta)
-            .number("beta_standard_error", Format::Exact, |row| row.errors.beta)
-            .number("gamma", Format::Exact, |row| row.parameters.gamma)
-            .number("gamma_standard_error", Format::Exact, |row| row.errors.gamma)
-            .number("final", Format::Exact, |row| row.parameters.final_scale)
-            .number("final_standard_error", Format::Exact, |row| row.errors.final_scale)
-            .number("constant_ms", Format::Exact, |row| row.parameters.constant_ms)
-            .number("constant_ms_standard_error", Format::Exact, |row| row.errors.constant_ms)
-            .number("rmse_ms", Format::Exact, |row| row.fit.errors.rmse_ms)
-            .number("nrmse_range_percent", Format::Exact, |row| row.fit.errors.nrmse_range_percent)
-            .number("mape_percent", Format::Exact, |row| row.fit.errors.mape_percent)
+            .number("beta", Digits::Exact, |row| row.parameters.beta)
+            .number("beta_standard_error", Digits::Exact, |row| row.errors.beta)
+            .number("gamma", Digits::Exact, |row| row.parameters.gamma)
+            .number("gamma_standard_error", Digits::Exact, |row| row.errors.gamma)
+            .number("final", Digits::Exact, |row| row.parameters.final_scale)
+            .number("final_standard_error", Digits::Exact, |row| row.errors.final_scale)
+            .number("constant_ms", Digits::Exact, |row| row.parameters.constant_ms)
+            .number("constant_ms_standard_error", Digits::Exact, |row| row.errors.constant_ms)
+            .number("rmse_ms", Digits::Exact, |row| row.fit.errors.rmse_ms)
+            .number("nrmse_range_percent", Digits::Exact, |row| row.fit.errors.nrmse_range_percent)
+            .number("mape_percent", Digits::Exact, |row| row.fit.errors.mape_percent)
             .build();
         self.finished(table)
     }

@@ -16,7 +16,7 @@ use alpha_flops::random::random_bits;
 
 /// How much runs in equal environments differ.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Noise {
+pub struct RunNoise {
     /// Standard deviation of a run, of the logarithm of a latency.
     pub sd: f64,
     /// Runs behind it, less the groups they are in.
@@ -30,7 +30,7 @@ const FEWEST_SIMULATIONS: usize = 999;
 
 /// The pooled standard deviation within groups: `√(Σ(x − x̄_group)² / (n − groups))`; `None` where no
 /// group has two values.
-pub fn pooled(values: &[f64], groups: &[usize]) -> Option<Noise> {
+pub fn pooled(values: &[f64], groups: &[usize]) -> Option<RunNoise> {
     let count = groups.iter().max()? + 1;
     let (mut sizes, mut sums) = (vec![0usize; count], vec![0.0; count]);
     for (value, &group) in values.iter().zip(groups) {
@@ -42,13 +42,13 @@ pub fn pooled(values: &[f64], groups: &[usize]) -> Option<Noise> {
     let squares: f64 =
         values.iter().zip(groups).map(|(value, &group)| (value - mean(group)).powi(2)).sum();
     (degrees_of_freedom > 0)
-        .then(|| Noise { sd: (squares / degrees_of_freedom as f64).sqrt(), degrees_of_freedom })
+        .then(|| RunNoise { sd: (squares / degrees_of_freedom as f64).sqrt(), degrees_of_freedom })
 }
 
 /// The least-squares cut of a series with `penalty` for every step: the positions from 1 on at which
 /// new levels begin. Of equally good cuts, one with the fewest steps.
 pub fn cut(values: &[f64], penalty: f64) -> Vec<usize> {
-    let squares = Squares::of(values);
+    let squares = Squares::new(values);
     // of the first `end` values: the least cost, with how many steps, and where the last level begins
     let mut best = vec![(-penalty, 0usize, 0usize)];
     for end in 1..=values.len() {
@@ -76,7 +76,7 @@ pub fn cut(values: &[f64], penalty: f64) -> Vec<usize> {
 /// the most so far until nothing is left to gain (Dinkelbach, 1967).
 pub fn least_penalty(values: &[f64]) -> f64 {
     const ROUNDS: usize = 50;
-    let squares = Squares::of(values);
+    let squares = Squares::new(values);
     let all = squares.between(0, values.len());
     let of_cut = |begins: &[usize]| -> f64 {
         let ends = begins.iter().copied().chain([values.len()]);
@@ -132,7 +132,7 @@ struct Squares {
 }
 
 impl Squares {
-    fn of(values: &[f64]) -> Self {
+    fn new(values: &[f64]) -> Self {
         // about the mean: sums of squares of numbers far from zero lose their last digits
         let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
         let mut sums = vec![(0.0, 0.0)];

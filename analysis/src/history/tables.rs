@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{History, HistoryRun, Ratio, Step, Steps, Timeline, Trend};
 use crate::grouping::distinct;
-use crate::table::{Columns, Format, Table};
+use crate::table::{Columns, Digits, Table};
 
 impl History {
     /// Tables of every timeline, each with what it was measured by.
@@ -71,7 +71,7 @@ impl Timeline {
             .count("run", |run| run.number)
             .text("date", |run| date(run.started));
         for trend in &self.trends {
-            columns = columns.number(trend.experiment.as_str(), Format::Decimals(3), |run| {
+            columns = columns.number(trend.experiment.as_str(), Digits::Decimals(3), |run| {
                 Some(trend.ratios[run.number - 1]?.ratio)
             });
         }
@@ -85,10 +85,10 @@ impl Timeline {
             Table::with_rows("Steps in those series", &self.trends)
                 .text("experiment", |trend| &trend.experiment)
                 .written("configurations", configurations)
-                .number("run-to-run sd (%)", Format::Decimals(2), |trend| {
+                .number("run-to-run sd (%)", Digits::Decimals(2), |trend| {
                     Some(100.0 * trend.noise?.sd)
                 })
-                .number("least step found (%)", Format::Decimals(1), |trend| match trend.steps {
+                .number("least step found (%)", Digits::Decimals(1), |trend| match trend.steps {
                     Steps::Searched { least_percent, .. } => Some(least_percent),
                     Steps::TooFew { .. } => None,
                 })
@@ -154,10 +154,10 @@ impl Timeline {
                 .count("environment", |(run, ..)| run.environment)
                 .text("experiment", |(_, trend, _)| &trend.experiment)
                 .count("configurations", |(.., ratio)| ratio.configurations)
-                .number("ratio", Format::Exact, |(.., ratio)| ratio.ratio)
-                .number("ratio_low", Format::Exact, |(.., ratio)| Some(ratio.interval?.0))
-                .number("ratio_high", Format::Exact, |(.., ratio)| Some(ratio.interval?.1))
-                .number("step_ratio", Format::Exact, |(run, trend, _)| {
+                .number("ratio", Digits::Exact, |(.., ratio)| ratio.ratio)
+                .number("ratio_low", Digits::Exact, |(.., ratio)| Some(ratio.interval?.0))
+                .number("ratio_high", Digits::Exact, |(.., ratio)| Some(ratio.interval?.1))
+                .number("step_ratio", Digits::Exact, |(run, trend, _)| {
                     Some(trend.step_at(run.number)?.ratio)
                 }),
         )

@@ -66,7 +66,7 @@ fn history(levels: &[(&'static str, usize, f64)], sd: f64, seed: u64) -> Vec<Run
 }
 
 fn timeline(runs: &[Run]) -> Timeline {
-    let mut timelines = History::of("a target", runs).unwrap().timelines;
+    let mut timelines = History::from_archived("a target", runs).unwrap().timelines;
     assert_eq!(timelines.len(), 1);
     timelines.remove(0)
 }
@@ -173,7 +173,7 @@ fn too_few_runs_are_said_to_be_too_few() {
     assert!(reason(&[("a", 1, 1.0), ("b", 1, 2.0)]).contains("cargo replicate --runs"));
     assert!(reason(&[("a", 2, 1.0)]).contains("2 runs, expected at least 3"));
     assert!(reason(&[("a", 2, 1.0), ("b", 1, 2.0)]).contains("only two runs"));
-    assert_eq!(History::of("nothing", &[]), None);
+    assert_eq!(History::from_archived("nothing", &[]), None);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn runs_by_another_protocol_are_a_history_of_their_own() {
         run.header.plan.settings.protocol.launches = std::num::NonZeroU32::new(50).unwrap();
         run.dataset.provenance = provenance(&run.header);
     }
-    let history = History::of("a target", &runs).unwrap();
+    let history = History::from_archived("a target", &runs).unwrap();
     let protocols: Vec<_> =
         history.timelines.iter().map(|timeline| timeline.provenance.protocol.as_str()).collect();
     assert_eq!(protocols, ["host-latency-warm", "host-throughput-50-warm"]);
@@ -196,7 +196,7 @@ fn runs_by_another_protocol_are_a_history_of_their_own() {
 #[test]
 fn figures_name_what_they_show_and_mark_steps() {
     let levels = [("aaa", 4, 1.0), ("bbb", 4, 1.06)];
-    let history = History::of("a-target", &history(&levels, 0.003, 7)).unwrap();
+    let history = History::from_archived("a-target", &history(&levels, 0.003, 7)).unwrap();
     let [figure] = &plot::history::figures(&history)[..] else { panic!("one") };
     assert_eq!(figure.panels.len(), 8);
     let curve = &figure.panels[0].curves[0].points;

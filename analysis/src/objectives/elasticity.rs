@@ -4,8 +4,9 @@ use alpha_flops::experiment::{Experiment, LatencySlope};
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::{Answer, Measured, Spread, Verdict, grouped, measured, names};
+use super::{ClaimVerdict, ObjectiveAnswer, Spread, Timed, measured, names};
 use crate::dataset::Dataset;
+use crate::grouping::grouped;
 
 /// Slopes of exactly proportional data are this near to zero.
 const ROUNDING: f64 = 1e-9;
@@ -44,7 +45,7 @@ pub struct Elasticity {
     pub n: usize,
 }
 
-pub(super) fn answer(dataset: &Dataset) -> Answer<Vec<Elasticity>> {
+pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<Elasticity>> {
     let having = |slope| Experiment::that(|e| e.slope == Some(slope));
     let elasticities =
         |slope| having(slope).into_iter().flat_map(move |e| elasticities(dataset, e, slope));
@@ -59,17 +60,23 @@ pub(super) fn answer(dataset: &Dataset) -> Answer<Vec<Elasticity>> {
     let numbers = lines.iter().cloned().chain(further.into_iter().flat_map(elasticities)).collect();
     if lines.is_empty() {
         let missing = format!("no line of experiment {deciding} has three kernel sizes");
-        return Answer::new(dataset, Verdict::CannotBeAnswered, &missing, criterion, numbers);
+        return ObjectiveAnswer::new(
+            dataset,
+            ClaimVerdict::CannotBeAnswered,
+            &missing,
+            criterion,
+            numbers,
+        );
     }
-    let verdict = Verdict::of(lines.iter().map(|line| line.nominal.is_positive()));
-    let nominal = Spread::of(lines.iter().map(|line| line.nominal.slope));
-    let on_image = Spread::of(lines.iter().filter_map(|line| line.on_image).map(|s| s.slope));
+    let verdict = ClaimVerdict::from_cases(lines.iter().map(|line| line.nominal.is_positive()));
+    let nominal = Spread::over(lines.iter().map(|line| line.nominal.slope));
+    let on_image = Spread::over(lines.iter().filter_map(|line| line.on_image).map(|s| s.slope));
     // adding 0 turns −0 into 0
     let exponent = |slope: f64| (slope * 100.0).round() / 100.0 + 0.0;
     let power = |s: &Spread| format!("K^{:.2}", exponent(s.median));
     let range = |s: &Spread| format!("{:.2} to {:.2}", exponent(s.low), exponent(s.high));
     let on_image_grows = |line: &Elasticity| line.on_image.is_some_and(|s| s.is_positive());
-    let caution = match verdict == Verdict::of(lines.iter().map(on_image_grows)) {
+    let caution = match verdict == ClaimVerdict::from_cases(lines.iter().map(on_image_grows)) {
         true => "",
         false => ": the answer turns on whether padding counts",
     };
@@ -83,7 +90,7 @@ pub(super) fn answer(dataset: &Dataset) -> Answer<Vec<Elasticity>> {
         power(&on_image),
         range(&on_image),
     );
-    Answer::new(dataset, verdict, &finding, criterion, numbers)
+    ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers)
 }
 
 impl Slope {
@@ -94,7 +101,7 @@ impl Slope {
 }
 
 fn elasticities(dataset: &Dataset, experiment: Experiment, slope: LatencySlope) -> Vec<Elasticity> {
-    let along_lines = |of: &dyn Fn(String, Vec<Measured<'_>>) -> Option<Elasticity>| {
+    let along_lines = |of: &dyn Fn(String, Vec<Timed<'_>>) -> Option<Elasticity>| {
         let lines = grouped(&measured(dataset, experiment), |(o, _)| o.series.clone());
         lines.into_iter().filter_map(|(series, line)| of(series, line)).collect()
     };
@@ -110,9 +117,9 @@ fn elasticities(dataset: &Dataset, experiment: Experiment, slope: LatencySlope) 
 }
 
 /// Latency per multiply–add by K.
-fn by_kernel(experiment: Experiment, series: String, line: &[Measured<'_>]) -> Option<Elasticity> {
-    let points = |macs: fn(&Measured<'_>) -> u64| {
-        let point = |m: &Measured<'_>| {
+fn by_kernel(experiment: Experiment, series: String, line: &[Timed<'_>]) -> Option<Elasticity> {
+    let points = |macs: fn(&Timed<'_>) -> u64| {
+        let point = |m: &Timed<'_>| {
             let per_mac = m.1 / macs(m) as f64;
             ((m.0.shape.kernel() as f64).ln(), per_mac.ln())
         };
@@ -130,11 +137,7 @@ fn by_kernel(experiment: Experiment, series: String, line: &[Measured<'_>]) -> O
 
 /// Latency by the independent variable, not by its dimension of the shape: the original study's
 /// data have width and height the other way round.
-fn by_variable(
-    experiment: Experiment,
-    series: String,
-    line: &[Measured<'_>],
-) -> Option<Elasticity> {
+fn by_variable(experiment: Experiment, series: String, line: &[Timed<'_>]) -> Option<Elasticity> {
     let points: Vec<(f64, f64)> = line.iter().map(|(o, ms)| (o.x.ln(), ms.ln())).collect();
     Some(Elasticity {
         experiment: experiment.name.to_owned(),

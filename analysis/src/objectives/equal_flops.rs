@@ -3,12 +3,13 @@
 use alpha_flops::experiment::{self, Experiment};
 use serde::Serialize;
 
-use super::{Answer, EQUAL_LATENCY_RATIO, Measured, Spread, Verdict, grouped, measured, names};
+use super::{ClaimVerdict, EQUAL_LATENCY_RATIO, ObjectiveAnswer, Spread, Timed, measured, names};
 use crate::dataset::{Dataset, Observation};
+use crate::grouping::grouped;
 
 /// How far configurations of equal nominal FLOPs differ.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct EqualFlops {
+pub struct EqualFlopsGroup {
     /// One that has configurations of equal FLOPs.
     pub experiment: String,
     /// What they have in common: a line, or a value of x.
@@ -26,7 +27,7 @@ pub struct EqualFlops {
     pub latency_per_mac_on_image_ratio: f64,
 }
 
-pub(super) fn answer(dataset: &Dataset) -> Answer<Vec<EqualFlops>> {
+pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<EqualFlopsGroup>> {
     let equal = |kind| Experiment::that(|e| e.equal_flops == kind);
     let at_each_value = equal(experiment::EqualFlops::AtEachValue);
     let along_series = equal(experiment::EqualFlops::AlongSeries);
@@ -38,24 +39,32 @@ pub(super) fn answer(dataset: &Dataset) -> Answer<Vec<EqualFlops>> {
         names(&along_series)
     );
     let experiments = Experiment::that(|e| e.equal_flops != experiment::EqualFlops::Nowhere);
-    let numbers: Vec<EqualFlops> = experiments.iter().flat_map(|e| groups(dataset, *e)).collect();
+    let numbers: Vec<EqualFlopsGroup> =
+        experiments.iter().flat_map(|e| groups(dataset, *e)).collect();
     if numbers.is_empty() {
         let missing = format!(
             "none of the experiments {} has two configurations of equal FLOPs",
             names(&experiments)
         );
-        return Answer::new(dataset, Verdict::CannotBeAnswered, &missing, criterion, numbers);
+        return ObjectiveAnswer::new(
+            dataset,
+            ClaimVerdict::CannotBeAnswered,
+            &missing,
+            criterion,
+            numbers,
+        );
     }
     let by_experiment = grouped(&numbers, |group| group.experiment.clone());
-    let spread = |ratio: fn(&EqualFlops) -> f64| {
-        let spread = move |(name, groups): &(String, Vec<EqualFlops>)| {
-            (name.clone(), Spread::of(groups.iter().map(ratio)))
+    let spread = |ratio: fn(&EqualFlopsGroup) -> f64| {
+        let spread = move |(name, groups): &(String, Vec<EqualFlopsGroup>)| {
+            (name.clone(), Spread::over(groups.iter().map(ratio)))
         };
         by_experiment.iter().map(spread).collect::<Vec<_>>()
     };
     let (nominal, on_image) =
         (spread(|g| g.latency_per_mac_ratio), spread(|g| g.latency_per_mac_on_image_ratio));
-    let verdict = Verdict::of(nominal.iter().map(|(_, s)| s.median > EQUAL_LATENCY_RATIO));
+    let verdict =
+        ClaimVerdict::from_cases(nominal.iter().map(|(_, s)| s.median > EQUAL_LATENCY_RATIO));
     let list = |parts: Vec<String>| parts.join(", ");
     let range = |(name, s): &(String, Spread)| {
         format!("{:.2}× in {name} ({:.2}–{:.2})", s.median, s.low, s.high)
@@ -67,11 +76,11 @@ pub(super) fn answer(dataset: &Dataset) -> Answer<Vec<EqualFlops>> {
         list(nominal.iter().map(range).collect()),
         list(on_image.iter().map(median).collect()),
     );
-    Answer::new(dataset, verdict, &finding, criterion, numbers)
+    ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers)
 }
 
-fn groups(dataset: &Dataset, experiment: Experiment) -> Vec<EqualFlops> {
-    let key = |(o, _): &Measured<'_>| match experiment.equal_flops {
+fn groups(dataset: &Dataset, experiment: Experiment) -> Vec<EqualFlopsGroup> {
+    let key = |(o, _): &Timed<'_>| match experiment.equal_flops {
         // the original study has half doublings, too
         experiment::EqualFlops::AtEachValue => format!("x = {}", (o.x * 100.0).round() / 100.0),
         _ => o.series.clone(),
@@ -82,11 +91,11 @@ fn groups(dataset: &Dataset, experiment: Experiment) -> Vec<EqualFlops> {
         .into_iter()
         .filter(|(_, group)| group.len() >= 2)
         .map(|(name, group)| {
-            let ratio = |value: &dyn Fn(&Measured<'_>) -> f64| {
-                let spread = Spread::of(group.iter().map(value));
+            let ratio = |value: &dyn Fn(&Timed<'_>) -> f64| {
+                let spread = Spread::over(group.iter().map(value));
                 spread.high / spread.low
             };
-            EqualFlops {
+            EqualFlopsGroup {
                 experiment: experiment.name.to_owned(),
                 group: name,
                 n: group.len(),

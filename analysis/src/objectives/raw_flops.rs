@@ -3,8 +3,9 @@
 use alpha_flops::experiment::Experiment;
 use serde::Serialize;
 
-use super::{ACCURATE_NRMSE_PERCENT, Answer, Spread, Verdict, grouped};
+use super::{ACCURATE_NRMSE_PERCENT, ClaimVerdict, ObjectiveAnswer, Spread};
 use crate::dataset::Dataset;
+use crate::grouping::grouped;
 use crate::metrics::{Errors, errors};
 use crate::model::{Coefficients, FittedOn};
 
@@ -29,7 +30,7 @@ pub(super) fn answer(
     dataset: &Dataset,
     coefficients: Option<&Coefficients>,
     raw_final: Option<f64>,
-) -> Answer<Vec<AgainstRawFlops>> {
+) -> ObjectiveAnswer<Vec<AgainstRawFlops>> {
     let criterion = format!(
         "estimates are accurate in one of the experiments {} where the RMSE of its median line \
          is at most {ACCURATE_NRMSE_PERCENT}% of that line's measured range, and better than raw \
@@ -50,10 +51,16 @@ pub(super) fn answer(
         }
     };
     match finding {
-        Ok((verdict, finding)) => Answer::new(dataset, verdict, &finding, criterion, numbers),
-        Err(missing) => {
-            Answer::new(dataset, Verdict::CannotBeAnswered, &missing, criterion, numbers)
+        Ok((verdict, finding)) => {
+            ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers)
         }
+        Err(missing) => ObjectiveAnswer::new(
+            dataset,
+            ClaimVerdict::CannotBeAnswered,
+            &missing,
+            criterion,
+            numbers,
+        ),
     }
 }
 
@@ -64,7 +71,7 @@ fn finding(
     raw_final: Option<f64>,
     overall: &AgainstRawFlops,
     experiments: &[AgainstRawFlops],
-) -> Result<(Verdict, String), String> {
+) -> Result<(ClaimVerdict, String), String> {
     if let Some(device) = coefficients.other_device(&dataset.provenance) {
         return Err(format!(
             "the claim is of estimates after regression on the device itself, and these \
@@ -97,7 +104,8 @@ fn finding(
         names(AgainstRawFlops::is_accurate),
         names(AgainstRawFlops::is_better),
     );
-    let verdict = Verdict::of(judged.iter().map(|row| row.is_accurate() && row.is_better()));
+    let verdict =
+        ClaimVerdict::from_cases(judged.iter().map(|row| row.is_accurate() && row.is_better()));
     Ok((verdict, finding))
 }
 
@@ -165,7 +173,7 @@ fn compared_with_raw_flops(
             };
             let of_lines = lines.iter().filter_map(|(_, line)| errors(line)?.nrmse_range_percent);
             let of_lines: Vec<f64> = of_lines.collect();
-            let median = (!of_lines.is_empty()).then(|| Spread::of(of_lines.into_iter()).median);
+            let median = (!of_lines.is_empty()).then(|| Spread::over(of_lines.into_iter()).median);
             Some((errors(compared)?, median))
         };
         let (alpha_flops, alpha_flops_line_nrmse_percent) = judge(&|c| c.alpha_flops)?;

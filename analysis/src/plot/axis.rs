@@ -1,5 +1,7 @@
 //! Axes: the range, the scale and the ticks of one direction of a plot.
 
+use alpha_flops::experiment::Experiment;
+
 /// How values map to distance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
@@ -38,10 +40,28 @@ pub struct Axis {
     pub minor: Vec<f64>,
 }
 
+/// Differences above this many percent make their axis logarithmic.
+const LOG_PERCENT: f64 = 200.0;
 /// About how many labels fit an axis.
 const LABELS: f64 = 7.0;
 
 impl Axis {
+    /// The x axis of an experiment's figures, from one value of its independent variable to another.
+    pub fn of_variable(experiment: Option<Experiment>, first: f64, last: f64) -> Self {
+        let label = experiment.map_or("x", |e| e.variable.label);
+        // air left and right, so that no marker sits on the frame
+        let air = if last > first { (last - first) * 0.03 } else { 2.0 };
+        if experiment.is_some_and(|e| e.variable.has_whole_ticks) && last - first < 30.0 {
+            let mut axis = Self::linear(label, first, last).cut_to(first - air, last + air);
+            axis.ticks = (first.ceil() as i64..=last.floor() as i64)
+                .map(|x| Tick { value: x as f64, label: x.to_string() })
+                .collect();
+            return axis;
+        }
+        let start = if (0.0..last).contains(&first) { 0.0 } else { first - air };
+        Self::linear(label, start, last + air).cut_to(start, last + air)
+    }
+
     /// A linear axis over `min..=max`, both moved outwards to a tick.
     pub fn linear(label: &str, min: f64, max: f64) -> Self {
         let (min, max) = widened(min, max);
@@ -103,6 +123,11 @@ impl Axis {
         Self { label: format!("{label}, log scale"), scale: Scale::Log10, min, max, ticks, minor }
     }
 
+    /// [`Axis::relative`] for differences so large that a linear axis would flatten the small ones.
+    pub fn relative_if_wide(label: &str, min: f64, max: f64) -> Option<Self> {
+        (max > LOG_PERCENT && min > -100.0).then(|| Self::relative(label, min, max))
+    }
+
     /// An axis of differences in percent, above −100, that spaces `1 + value/100` logarithmically.
     pub fn relative(label: &str, min: f64, max: f64) -> Self {
         let ratio = |percent: f64| 1.0 + percent / 100.0;
@@ -141,6 +166,12 @@ impl Axis {
             }
         }
     }
+}
+
+/// Smallest and largest value; an empty range the other way round where there is none.
+pub fn extent(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
+    let all = (f64::INFINITY, f64::NEG_INFINITY);
+    values.into_iter().fold(all, |(low, high), v| (low.min(v), high.max(v)))
 }
 
 /// A range that is not empty, whatever was given.

@@ -2,22 +2,18 @@
 
 use alpha_flops::experiment::Experiment;
 
-use super::axis::Axis;
+use super::axis::{Axis, extent};
+use super::caption::origin;
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
-use super::paper::{DENSE, LOG_PERCENT, x_axis};
-use crate::compare::{Change, Comparison, Side};
+use crate::compare::{Change, Comparison};
+use crate::grouping::distinct;
 
 /// The series whose colour lines have that belong to none: grey.
 const NO_SERIES: usize = 6;
 
 /// Change of latency against the independent variable, of each experiment that was compared.
 pub fn figures(comparison: &Comparison) -> Vec<Figure> {
-    let mut experiments: Vec<&str> = Vec::new();
-    for change in &comparison.configurations {
-        if !experiments.contains(&change.experiment.as_str()) {
-            experiments.push(&change.experiment);
-        }
-    }
+    let experiments = distinct(comparison.configurations.iter().map(|c| c.experiment.as_str()));
     experiments.into_iter().map(|experiment| figure(comparison, experiment)).collect()
 }
 
@@ -27,17 +23,13 @@ fn figure(comparison: &Comparison, name: &str) -> Figure {
     changes.sort_by(|a, b| a.x.total_cmp(&b.x));
     let experiment = name.parse::<Experiment>().ok();
     let variable = experiment.map_or("x", |e| e.variable.label);
-    let x = x_axis(
+    let x = Axis::of_variable(
         experiment,
         changes.first().map_or(0.0, |change| change.x),
         changes.last().map_or(1.0, |change| change.x),
     );
-    let mut series: Vec<String> = Vec::new();
-    for change in &changes {
-        if !series.contains(&change.series) {
-            series.push(change.series.clone());
-        }
-    }
+    let series = distinct(changes.iter().map(|change| change.series.as_str()));
+    let series: Vec<String> = series.into_iter().map(str::to_owned).collect();
     let threshold = percent(1.0 + comparison.threshold);
     let candidates =
         changes.iter().any(|c| c.effect.verdict.is_change() && !c.effect.verdict.is_shown_change());
@@ -49,12 +41,11 @@ fn figure(comparison: &Comparison, name: &str) -> Figure {
         title: format!("Experiment {name}: change of latency against {variable}"),
         subtitle: format!("{}; above 0: slower after", comparison.headline()),
         panels: vec![Panel {
-            heading: None,
-            y: y_axis(&changes, threshold),
             lines: lines(&changes, &series),
             curves: thresholds(comparison.threshold, &x),
             reference: Some(0.0),
             rings: rings.clone(),
+            ..Panel::new(y_axis(&changes, threshold))
         }],
         x,
         series,
@@ -79,34 +70,26 @@ fn percent(ratio: f64) -> f64 {
 /// Over all changes; their intervals may stretch it to twice that.
 fn y_axis(changes: &[&Change], threshold: f64) -> Axis {
     let ratios = changes.iter().map(|change| percent(change.effect.ratio));
-    let (low, high) = ratios
-        .filter(|percent| percent.is_finite())
-        .fold((-threshold, threshold), |(low, high), p| (low.min(p), high.max(p)));
+    let finite = ratios.filter(|percent| percent.is_finite());
+    let (low, high) = extent(finite.chain([-threshold, threshold]));
     let intervals = changes.iter().filter_map(|change| change.effect.interval);
     let (low, high) = intervals.fold((low, high), |(least, most), [from, to]| {
         (least.min(percent(from).max(2.0 * low)), most.max(percent(to).min(2.0 * high)))
     });
     let label = "change, after over before (%)";
-    match high > LOG_PERCENT {
-        true => Axis::relative(label, low, high),
-        false => Axis::linear(label, low, high),
-    }
+    Axis::relative_if_wide(label, low, high).unwrap_or_else(|| Axis::linear(label, low, high))
 }
 
 fn lines(changes: &[&Change], series: &[String]) -> Vec<Line> {
-    let of_series = |(number, name): (usize, &String)| {
-        let points: Vec<Point> = changes
-            .iter()
-            .filter(|change| change.series == *name && change.effect.ratio.is_finite())
-            .map(|change| Point {
-                x: change.x,
-                y: percent(change.effect.ratio),
-                quartiles: change.effect.interval.map(|[low, high]| (percent(low), percent(high))),
-            })
-            .collect();
-        Line { series: number, dense: points.len() > DENSE, points }
+    let finite = changes.iter().filter(|change| change.effect.ratio.is_finite());
+    let point = |change: &'_ &Change| Point {
+        x: change.x,
+        y: percent(change.effect.ratio),
+        quartiles: change.effect.interval.map(|[low, high]| (percent(low), percent(high))),
     };
-    series.iter().enumerate().map(of_series).collect()
+    let points: Vec<(&str, Point)> =
+        finite.map(|change| (change.series.as_str(), point(change))).collect();
+    Line::by_series(series, &points)
 }
 
 /// Changes between these lines are as good as none.
@@ -120,13 +103,10 @@ fn thresholds(threshold: f64, x: &Axis) -> Vec<Curve> {
 }
 
 fn caption(comparison: &Comparison) -> Vec<String> {
-    let of = |word: &str, Side { provenance: p, .. }: &Side| {
-        let warning = p.warning().map_or_else(String::new, |warning| format!("{warning}. "));
-        format!(
-            "{warning}{word}: {} · backend {} · versions: {} · protocol: {} · source: {}.",
-            p.device, p.backend, p.versions, p.protocol, p.source
-        )
-    };
     let [before, after] = &comparison.sides;
-    vec![of("Before", before), of("After", after), comparison.method_sentence()]
+    vec![
+        origin("Before:", &before.provenance),
+        origin("After:", &after.provenance),
+        comparison.method_sentence(),
+    ]
 }

@@ -44,7 +44,7 @@ const DASHES: [(i32, i32); 4] = [(7, 4), (2, 3), (12, 6), (4, 8)];
 /// [`PlotError::Drawing`] where the drawing library refuses.
 pub fn svg(figure: &Figure) -> Result<String, PlotError> {
     register_fonts()?;
-    let layout = Layout::of(figure)?;
+    let layout = Layout::new(figure)?;
     let (width, height) = (layout.width, layout.height);
     let mut document = String::new();
     {

@@ -24,7 +24,7 @@ pub struct Figure {
 }
 
 /// The legend's second part.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Key {
     /// What a marker is: `measured (median)`.
     pub points: String,
@@ -71,7 +71,7 @@ pub struct Point {
     pub x: f64,
     /// In the unit of the panel's y axis.
     pub y: f64,
-    /// First and third quartile, in the same unit.
+    /// Ends of its spread in the same unit: quartiles, or a 95% interval.
     pub quartiles: Option<(f64, f64)>,
 }
 
@@ -84,4 +84,50 @@ pub struct Curve {
     pub estimate: usize,
     /// x ascending.
     pub points: Vec<(f64, f64)>,
+}
+
+/// Above this many points a series is drawn densely: dots and a band instead of markers and
+/// whiskers.
+const DENSE: usize = 60;
+
+impl Panel {
+    /// An empty panel.
+    pub fn new(y: Axis) -> Self {
+        Self {
+            heading: None,
+            y,
+            lines: Vec::new(),
+            curves: Vec::new(),
+            reference: None,
+            rings: Vec::new(),
+        }
+    }
+}
+
+impl Line {
+    /// Dense where there are many points.
+    pub fn new(series: usize, points: Vec<Point>) -> Self {
+        Self { series, dense: points.len() > DENSE, points }
+    }
+
+    /// The points of each series, named as in [`Figure::series`]; a series without points has no line.
+    pub fn by_series(series: &[String], points: &[(&str, Point)]) -> Vec<Self> {
+        let line = |(index, name): (usize, &String)| {
+            let of_series = points.iter().filter(|(of, _)| of == name);
+            Self::new(index, of_series.map(|(_, point)| *point).collect())
+        };
+        series.iter().enumerate().map(line).filter(|line| !line.points.is_empty()).collect()
+    }
+}
+
+impl Point {
+    /// A point without a spread.
+    pub fn new(x: f64, y: f64) -> Self {
+        Self { x, y, quartiles: None }
+    }
+
+    /// The ends of its spread; itself where there is none.
+    pub fn ends(&self) -> [f64; 2] {
+        self.quartiles.map_or([self.y; 2], |(low, high)| [low, high])
+    }
 }

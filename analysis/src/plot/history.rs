@@ -1,6 +1,7 @@
 //! A target's history: a figure a protocol, with a panel for each experiment.
 
-use super::axis::{Axis, Scale, Tick};
+use super::axis::{Axis, Scale, Tick, extent};
+use super::caption::origin;
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
 use crate::archive::slug;
 use crate::history::tables::date;
@@ -37,7 +38,7 @@ fn figure(timeline: &Timeline, target: &str) -> Figure {
                 .then(|| "level; upright: a step".to_owned())
                 .into_iter()
                 .collect(),
-            rings: None,
+            ..Key::default()
         },
         caption: caption(timeline),
     }
@@ -85,20 +86,14 @@ fn panel(trend: &Trend, timeline: &Timeline) -> Panel {
             None => lines.push(Line { series, points: vec![point], dense: false }),
         }
     }
-    let of_point = |p: &Point| {
-        let (low, high) = p.quartiles.unwrap_or((p.y, p.y));
-        [low, p.y, high]
-    };
-    let values = lines.iter().flat_map(|line| &line.points).flat_map(of_point);
-    let (low, high) =
-        values.fold((0.0, 0.0), |(low, high): (f64, f64), v| (low.min(v), high.max(v)));
+    let points = lines.iter().flat_map(|line| &line.points);
+    let (low, high) = extent(points.flat_map(Point::ends).chain([0.0]));
     Panel {
         heading: Some(heading),
-        y: Axis::linear("change (%)", low, high),
         lines,
         curves: levels(trend, timeline).into_iter().collect(),
         reference: Some(0.0),
-        rings: Vec::new(),
+        ..Panel::new(Axis::linear("change (%)", low, high))
     }
 }
 
@@ -126,12 +121,7 @@ fn levels(trend: &Trend, timeline: &Timeline) -> Option<Curve> {
 }
 
 fn caption(timeline: &Timeline) -> Vec<String> {
-    let p = &timeline.provenance;
-    let warning = p.warning().map_or(String::new(), |warning| format!("{warning}. "));
-    let mut caption = vec![format!(
-        "{warning}Measured on {} · backend {} · versions: {} · protocol: {} · {}.",
-        p.device, p.backend, p.versions, p.protocol, p.source
-    )];
+    let mut caption = vec![origin("Measured on", &timeline.provenance)];
     let dated = |run: &crate::history::HistoryRun| format!("{} {}", run.number, date(run.started));
     let is_told = |number: usize| {
         let ends = number == 1 || number == timeline.runs.len();

@@ -73,7 +73,7 @@ pub(super) enum Symbol {
 }
 
 impl Layout {
-    pub(super) fn of(figure: &Figure) -> Result<Self, PlotError> {
+    pub(super) fn new(figure: &Figure) -> Result<Self, PlotError> {
         let columns = figure.panels.len().clamp(1, COLUMNS);
         let rows = figure.panels.len().div_ceil(columns).max(1) as i32;
         let panel = if columns == 1 { SINGLE_PANEL } else { ONE_OF_PANELS };

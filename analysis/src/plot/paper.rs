@@ -2,9 +2,11 @@
 
 use alpha_flops::experiment::{EqualFlops, Experiment, Resolution};
 
-use super::axis::{Axis, Scale, Tick};
+use super::axis::{Axis, Scale, extent};
+use super::caption::origin;
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
 use crate::dataset::{Dataset, Observation, Provenance};
+use crate::grouping::distinct;
 
 /// Estimated latencies of one dataset.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,15 +26,10 @@ pub struct Target<'a> {
     pub estimates: Vec<Estimate>,
 }
 
-/// Above this many points a series is drawn densely: dots and a band instead of markers and
-/// whiskers.
-pub(super) const DENSE: usize = 60;
 /// Above this ratio of the largest to the smallest latency, an axis is logarithmic.
 const LOG_RATIO: f64 = 100.0;
 /// Estimates may stretch an axis beyond the measurements by this factor; further ones are cut.
 const STRETCH: f64 = 2.0;
-/// Residuals above this many percent make their axis logarithmic.
-pub(super) const LOG_PERCENT: f64 = 200.0;
 
 /// Every figure of the targets' data, in order: per experiment the original resolution, the full
 /// one where there are more points than that, and the residuals.
@@ -58,7 +55,7 @@ pub fn figures(targets: &[Target<'_>]) -> Vec<Figure> {
 }
 
 /// Names of the experiments: those of the table first, the others in their order in the data.
-fn experiments(targets: &[Target<'_>]) -> Vec<String> {
+fn experiments<'a>(targets: &'a [Target<'_>]) -> Vec<&'a str> {
     let observations = targets.iter().flat_map(|target| &target.dataset.observations);
     let mut names = distinct(observations.map(|o| o.experiment.as_str()));
     names.sort_by_key(|name| name.parse::<Experiment>().map_or(usize::MAX, Experiment::index));
@@ -103,11 +100,10 @@ impl Subject<'_> {
         );
         let shown = self.targets.iter().zip(&rows).filter(|(_, rows)| !rows.is_empty());
         let scale = self.latency_scale(&rows);
+        let names = shown.clone().flat_map(|(target, _)| &target.estimates);
+        figure.key.estimates = owned(distinct(names.map(|estimate| estimate.name.as_str())));
         for (target, rows) in shown.clone() {
             figure.panels.push(self.latency_panel(target, rows, &figure, scale));
-            let names = target.estimates.iter().map(|e| e.name.as_str());
-            figure.key.estimates =
-                distinct(figure.key.estimates.iter().map(String::as_str).chain(names));
         }
         figure.key.spread = spread_key(&figure.panels);
         if figure.key.spread.is_none() {
@@ -143,7 +139,7 @@ impl Subject<'_> {
             figure.caption.push(provenance(target, rows));
             shown.push(estimate.name.as_str());
         }
-        let estimates = distinct(shown.into_iter()).join("; ");
+        let estimates = distinct(shown).join("; ");
         figure.key.points = "one configuration".into();
         figure.caption.push(format!("Estimate: {estimates}."));
         (!figure.panels.is_empty()).then_some(figure)
@@ -176,14 +172,14 @@ impl Subject<'_> {
             name: String::new(),
             title: String::new(),
             subtitle: self.experiment.map_or_else(String::new, |e| e.question.to_owned()),
-            x: x_axis(self.experiment, *xs.first()?, *xs.last()?),
+            x: Axis::of_variable(self.experiment, *xs.first()?, *xs.last()?),
             panels: Vec::new(),
-            series: distinct(rows.iter().flatten().map(|row| row.observation.series.as_str())),
+            series: owned(distinct(
+                rows.iter().flatten().map(|row| row.observation.series.as_str()),
+            )),
             key: Key {
                 points: format!("measured: {}", statistic(rows.iter().flatten())),
-                spread: None,
-                estimates: Vec::new(),
-                rings: None,
+                ..Key::default()
             },
             caption: Vec::new(),
         })
@@ -226,21 +222,15 @@ impl Subject<'_> {
         };
         let lines = lines(rows, &figure.series, point);
         let curves = curves(target, rows, figure, per_ms);
-        Panel {
-            heading: self.heading(&target.dataset.provenance),
-            y: latency_axis(unit, scale, &lines, &curves),
-            lines,
-            curves,
-            reference: None,
-            rings: Vec::new(),
-        }
+        let y = latency_axis(unit, scale, &lines, &curves);
+        Panel { heading: self.heading(&target.dataset.provenance), lines, curves, ..Panel::new(y) }
     }
 
     fn residual_panel(&self, target: &Target<'_>, rows: &[Row<'_>], series: &[String]) -> Panel {
         let percent = |row: &Row<'_>| {
             let estimate = row.estimates.first().copied().unwrap_or(f64::NAN);
             let y = (estimate / row.milliseconds - 1.0) * 100.0;
-            Point { x: row.observation.x, y, quartiles: None }
+            Point::new(row.observation.x, y)
         };
         let mut lines = lines(rows, series, percent);
         for line in &mut lines {
@@ -248,21 +238,17 @@ impl Subject<'_> {
         }
         let (low, high) = extent(lines.iter().flat_map(|l| &l.points).map(|p| p.y));
         let label = "relative error (%)";
-        let y = if high > LOG_PERCENT && low > -100.0 {
-            Axis::relative(label, low, high)
-        } else {
+        let y = Axis::relative_if_wide(label, low, high).unwrap_or_else(|| {
             let (low, high) = (low.min(0.0), high.max(0.0));
             // at least a percent, so that rounding errors of an exact estimate stay flat
             let air = ((high - low) * 0.05).max(1.0);
             Axis::linear(label, low - air, high + air).cut_to(low - air, high + air)
-        };
+        });
         Panel {
             heading: self.heading(&target.dataset.provenance),
-            y,
             lines,
-            curves: Vec::new(),
             reference: Some(0.0),
-            rings: Vec::new(),
+            ..Panel::new(y)
         }
     }
 
@@ -296,21 +282,16 @@ fn rows<'a>(target: &'a Target<'_>, name: &str, keep: impl Fn(f64) -> bool) -> V
 
 /// The rows by series, as points.
 fn lines(rows: &[Row<'_>], series: &[String], point: impl Fn(&Row<'_>) -> Point) -> Vec<Line> {
-    let line = |(index, name): (usize, &String)| {
-        let of_series = rows.iter().filter(|row| row.observation.series == *name);
-        let points: Vec<Point> = of_series.map(&point).collect();
-        Line { series: index, dense: points.len() > DENSE, points }
-    };
-    series.iter().enumerate().map(line).filter(|line| !line.points.is_empty()).collect()
+    let points: Vec<(&str, Point)> =
+        rows.iter().map(|row| (row.observation.series.as_str(), point(row))).collect();
+    Line::by_series(series, &points)
 }
 
 /// An axis that holds all measurements with their quartiles, and estimates that are near them.
 fn latency_axis(unit: &str, scale: Scale, lines: &[Line], curves: &[Curve]) -> Axis {
     let label = format!("latency of one launch ({unit})");
-    let measured = lines.iter().flat_map(|l| &l.points).flat_map(|p| {
-        let (low, high) = p.quartiles.unwrap_or((p.y, p.y));
-        [p.y, low, high]
-    });
+    let points = lines.iter().flat_map(|line| &line.points);
+    let measured = points.flat_map(|point| point.ends().into_iter().chain([point.y]));
     let (low, high) = extent(measured.filter(|y| *y > 0.0));
     let estimates = curves.iter().flat_map(|c| &c.points).map(|(_, y)| *y);
     let near = estimates.filter(|y| (low / STRETCH..=high * STRETCH).contains(y));
@@ -324,12 +305,10 @@ fn latency_axis(unit: &str, scale: Scale, lines: &[Line], curves: &[Curve]) -> A
 
 /// Every estimate of every series, in the panel's unit.
 fn curves(target: &Target<'_>, rows: &[Row<'_>], figure: &Figure, per_ms: f64) -> Vec<Curve> {
-    let known = &figure.key.estimates;
-    let mut unknown = known.len()..;
     let mut curves = Vec::new();
     for (column, estimate) in target.estimates.iter().enumerate() {
-        let position = known.iter().position(|name| *name == estimate.name);
-        let Some(estimate) = position.or_else(|| unknown.next()) else { continue };
+        let known = figure.key.estimates.iter().position(|name| *name == estimate.name);
+        let Some(estimate) = known else { continue };
         for (series, name) in figure.series.iter().enumerate() {
             let points: Vec<(f64, f64)> = rows
                 .iter()
@@ -363,35 +342,9 @@ fn has_cut_curve(panel: &Panel) -> bool {
     panel.curves.iter().flat_map(|c| &c.points).any(|(_, y)| !shown.contains(y))
 }
 
-pub(super) fn x_axis(experiment: Option<Experiment>, first: f64, last: f64) -> Axis {
-    let label = experiment.map_or("x", |e| e.variable.label);
-    // air left and right, so that no marker sits on the frame
-    let air = if last > first { (last - first) * 0.03 } else { 2.0 };
-    if experiment.is_some_and(|e| e.variable.has_whole_ticks) && last - first < 30.0 {
-        let mut axis = Axis::linear(label, first, last).cut_to(first - air, last + air);
-        axis.ticks = (first.ceil() as i64..=last.floor() as i64)
-            .map(|x| Tick { value: x as f64, label: x.to_string() })
-            .collect();
-        return axis;
-    }
-    let start = if (0.0..last).contains(&first) { 0.0 } else { first - air };
-    let axis = Axis::linear(label, start, last + air);
-    axis.cut_to(start, last + air)
-}
-
-/// Whose measurements these are, and what a point is: nobody may mistake a CPU's for a GPU's.
+/// Whose measurements these are, and what a point is.
 fn provenance(target: &Target<'_>, rows: &[Row<'_>]) -> String {
-    let p = &target.dataset.provenance;
-    let warning = p.warning().map_or_else(String::new, |warning| format!("{warning}. "));
-    format!(
-        "{warning}Measured ({}) on {} · backend {} · versions: {} · protocol: {} · source: {}.",
-        statistic(rows.iter()),
-        p.device,
-        p.backend,
-        p.versions,
-        p.protocol,
-        p.source
-    )
+    origin(&format!("Measured ({}) on", statistic(rows.iter())), &target.dataset.provenance)
 }
 
 /// What a measured point is.
@@ -404,15 +357,8 @@ fn statistic<'a>(rows: impl Iterator<Item = &'a Row<'a>> + Clone) -> &'static st
     }
 }
 
-/// Distinct texts in the order of their first appearance.
-fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut distinct: Vec<String> = Vec::new();
-    for text in texts {
-        if !distinct.iter().any(|known| known == text) {
-            distinct.push(text.to_owned());
-        }
-    }
-    distinct
+fn owned(names: Vec<&str>) -> Vec<String> {
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// Distinct numbers, ascending.
@@ -421,11 +367,6 @@ fn distinct_values(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     values.dedup();
     values
-}
-
-/// Smallest and largest value; an empty range the other way round where there is none.
-fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
 }
 
 /// Only what every file system and every URL takes as it is.

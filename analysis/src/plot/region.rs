@@ -1,23 +1,24 @@
 //! The joint region of β and γ, a figure a group.
 
-use super::axis::Axis;
+use super::axis::{Axis, extent};
+use super::caption::origin;
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
 use crate::dataset::Provenance;
 use crate::fit::region::Region;
 use crate::model::KernelGroup;
 
 /// A figure for each region of a fit to data of `provenance`; `name` tells fits apart in file names,
-/// `origin` in titles.
+/// `coefficients` in titles.
 pub fn figures(
     regions: &[Region],
     provenance: &Provenance,
     name: &str,
-    origin: &str,
+    coefficients: &str,
 ) -> Vec<Figure> {
-    regions.iter().map(|region| figure(region, provenance, name, origin)).collect()
+    regions.iter().map(|region| figure(region, provenance, name, coefficients)).collect()
 }
 
-fn figure(region: &Region, provenance: &Provenance, name: &str, origin: &str) -> Figure {
+fn figure(region: &Region, provenance: &Provenance, name: &str, coefficients: &str) -> Figure {
     let file = match region.group {
         KernelGroup::KEqual1 => "k-equal-1",
         KernelGroup::KAbove1 => "k-above-1",
@@ -33,15 +34,10 @@ fn figure(region: &Region, provenance: &Provenance, name: &str, origin: &str) ->
         estimates.push("ellipse: 95% region by the standard errors".to_owned());
     }
     let curves = (0..).zip(borders.clone()).filter(|(_, points)| !points.is_empty());
-    let line = Line {
-        series: 0,
-        points: vec![Point { x: beta, y: gamma, quartiles: None }],
-        dense: false,
-    };
     Figure {
         name: format!("region-{name}-{file}"),
         title: format!(
-            "Joint 95% region of β and γ, {} ({} configurations): {origin}",
+            "Joint 95% region of β and γ, {} ({} configurations): {coefficients}",
             region.group, region.configurations
         ),
         subtitle: "Where the two borders differ, standard errors mislead; both take deviations of \
@@ -50,36 +46,24 @@ fn figure(region: &Region, provenance: &Provenance, name: &str, origin: &str) ->
             .to_owned(),
         x: axis("β", all().map(|(x, _)| *x)),
         panels: vec![Panel {
-            heading: None,
-            y: axis("γ", all().map(|(_, y)| *y)),
-            lines: vec![line],
+            lines: vec![Line::new(0, vec![Point::new(beta, gamma)])],
             curves: curves
                 .map(|(estimate, points)| Curve { series: estimate, estimate, points })
                 .collect(),
-            reference: None,
-            rings: Vec::new(),
+            ..Panel::new(axis("γ", all().map(|(_, y)| *y)))
         }],
         series: Vec::new(),
-        key: Key { points: "estimate".to_owned(), spread: None, estimates, rings: None },
-        caption: caption(provenance),
+        key: Key { points: "estimate".to_owned(), estimates, ..Key::default() },
+        caption: vec![
+            origin("Fitted to latencies on", provenance),
+            "Parameters end at 0 and 2, and so does the region.".to_owned(),
+        ],
     }
 }
 
 /// Over all values, with some air.
 fn axis(label: &str, values: impl Iterator<Item = f64>) -> Axis {
-    let (low, high) =
-        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    let (low, high) = extent(values);
     let air = 0.05 * (high - low).max(1e-9 * high.abs());
     Axis::linear(label, low, high).cut_to(low - air, high + air)
-}
-
-fn caption(p: &Provenance) -> Vec<String> {
-    let warning = p.warning().map_or_else(String::new, |warning| format!("{warning}. "));
-    vec![
-        format!(
-            "{warning}Fitted to latencies on {} · backend {} · versions: {} · protocol: {} · source: {}.",
-            p.device, p.backend, p.versions, p.protocol, p.source
-        ),
-        "Parameters end at 0 and 2, and so does the region.".to_owned(),
-    ]
 }

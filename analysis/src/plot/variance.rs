@@ -2,7 +2,8 @@
 
 use alpha_flops::statistics::{Fences, quantile, sorted};
 
-use super::axis::Axis;
+use super::axis::{Axis, extent};
+use super::caption::origin;
 use super::figure::{Figure, Key, Line, Panel, Point};
 use crate::variance::{Sequence, Variance};
 
@@ -25,13 +26,12 @@ fn overview(variance: &Variance) -> Option<Figure> {
     experiments.dedup();
     let line = |(series, experiment)| {
         let of_experiment = shown().filter(|of| of.experiment == experiment);
-        let mut points: Vec<Point> = of_experiment
-            .map(|of| Point { x: of.median_ns / 1e6, y: of.iqr_percent, quartiles: None })
-            .collect();
+        let mut points: Vec<Point> =
+            of_experiment.map(|of| Point::new(of.median_ns / 1e6, of.iqr_percent)).collect();
         points.sort_by(|a, b| a.x.total_cmp(&b.x));
         Line { series, points, dense: shown().count() > DENSE }
     };
-    let mut caption = caption(variance);
+    let mut caption = vec![origin("Measured on", &variance.provenance)];
     let equal = all().count() - shown().count();
     if equal > 0 {
         caption.push(format!(
@@ -46,12 +46,8 @@ fn overview(variance: &Variance) -> Option<Figure> {
             .to_owned(),
         x: Axis::log10("median latency (ms)", x_min, x_max),
         panels: vec![Panel {
-            heading: None,
-            y: Axis::log10("IQR/median (%)", y_min, y_max),
             lines: (0..).zip(experiments.clone()).map(line).collect(),
-            curves: Vec::new(),
-            reference: None,
-            rings: Vec::new(),
+            ..Panel::new(Axis::log10("IQR/median (%)", y_min, y_max))
         }],
         series: experiments.iter().map(|e| format!("Experiment {e}")).collect(),
         key: key("configuration", None),
@@ -66,23 +62,20 @@ const DENSE: usize = 1000;
 fn sequences(variance: &Variance) -> Option<Figure> {
     let longest = variance.worst.iter().map(|of| of.latencies_ns.len()).max()?;
     let panel = |of: &Sequence| {
-        let unit = Unit::of(&of.latencies_ns);
+        let unit = Unit::for_latencies(&of.latencies_ns);
         let ordered = sorted(&of.latencies_ns);
         // a launch far away would press all others to a line
         let [low, median, high] = [0.005, 0.5, 0.995].map(|p| quantile(&ordered, p) / unit.ns);
-        let point =
-            |(i, ns): (usize, &f64)| Point { x: (i + 1) as f64, y: ns / unit.ns, quartiles: None };
+        let point = |(i, ns): (usize, &f64)| Point::new((i + 1) as f64, ns / unit.ns);
         Panel {
             heading: Some(heading(variance, of)),
-            y: Axis::linear(&format!("latency ({})", unit.name), low, high),
             lines: vec![Line {
                 series: 0,
                 points: of.latencies_ns.iter().enumerate().map(point).collect(),
                 dense: longest > DENSE_LAUNCHES,
             }],
-            curves: Vec::new(),
             reference: Some(median),
-            rings: Vec::new(),
+            ..Panel::new(Axis::linear(&format!("latency ({})", unit.name), low, high))
         }
     };
     Some(Figure {
@@ -93,10 +86,11 @@ fn sequences(variance: &Variance) -> Option<Figure> {
         panels: variance.worst.iter().map(panel).collect(),
         series: Vec::new(),
         key: key("one launch", None),
-        caption: with(
-            caption(variance),
-            "Grey line: the median. The slowest and the fastest half percent may lie at the frame's edge.",
-        ),
+        caption: vec![
+            origin("Measured on", &variance.provenance),
+            "Grey line: the median. The slowest and the fastest half percent may lie at the frame's edge."
+                .to_owned(),
+        ],
     })
 }
 
@@ -141,15 +135,16 @@ fn distributions(variance: &Variance) -> Option<Figure> {
         };
         Panel {
             heading: Some(heading(variance, of)),
-            y: Axis::linear("share of launches (%)", 0.0, shares.into_iter().fold(1.0, f64::max)),
             lines: vec![Line {
                 series: 0,
                 points: shares.iter().enumerate().map(point).collect(),
                 dense: true,
             }],
-            curves: Vec::new(),
-            reference: None,
-            rings: Vec::new(),
+            ..Panel::new(Axis::linear(
+                "share of launches (%)",
+                0.0,
+                shares.into_iter().fold(1.0, f64::max),
+            ))
         }
     };
     Some(Figure {
@@ -160,11 +155,12 @@ fn distributions(variance: &Variance) -> Option<Figure> {
         x: x.clone(),
         series: Vec::new(),
         key: key("share of launches in a bin", Some("the same, as a bar")),
-        caption: with(
-            caption(variance),
+        caption: vec![
+            origin("Measured on", &variance.provenance),
             "Launches outside the axis are not shown; none of them is within three interquartile ranges \
-             of its quartiles.",
-        ),
+             of its quartiles."
+                .to_owned(),
+        ],
     })
 }
 
@@ -175,7 +171,7 @@ struct Unit {
 }
 
 impl Unit {
-    fn of(latencies_ns: &[f64]) -> Self {
+    fn for_latencies(latencies_ns: &[f64]) -> Self {
         match quantile(&sorted(latencies_ns), 0.5) {
             median_ns if median_ns < 1e6 => Self { ns: 1e3, name: "µs" },
             _ => Self { ns: 1e6, name: "ms" },
@@ -191,31 +187,11 @@ fn heading(variance: &Variance, of: &Sequence) -> String {
 }
 
 fn key(points: &str, spread: Option<&str>) -> Key {
-    Key {
-        points: points.to_owned(),
-        spread: spread.map(str::to_owned),
-        estimates: Vec::new(),
-        rings: None,
-    }
+    Key { points: points.to_owned(), spread: spread.map(str::to_owned), ..Key::default() }
 }
 
+/// Smallest and largest value; `None` where there is none.
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values.fold(None, |range, value| {
-        let (low, high) = range.unwrap_or((value, value));
-        Some((value.min(low), value.max(high)))
-    })
-}
-
-fn with(mut caption: Vec<String>, sentence: &str) -> Vec<String> {
-    caption.push(sentence.to_owned());
-    caption
-}
-
-fn caption(variance: &Variance) -> Vec<String> {
-    let p = &variance.provenance;
-    let warning = p.warning().map_or_else(String::new, |warning| format!("{warning}. "));
-    vec![format!(
-        "{warning}Measured on {} · backend {} · versions: {} · protocol: {} · source: {}.",
-        p.device, p.backend, p.versions, p.protocol, p.source
-    )]
+    let (low, high) = extent(values);
+    (low <= high).then_some((low, high))
 }

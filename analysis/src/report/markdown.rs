@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{FigureFiles, JudgedCoefficients, Report, Setting, TargetReport, Variance};
+use super::{FigureFiles, JudgedCoefficients, LaunchSpread, Report, Setting, TargetReport};
 use crate::fit::intervals;
-use crate::objectives::{AgainstRawFlops, Answer, Elasticity, EqualFlops, Slope};
-use crate::table::{Format, Table};
+use crate::objectives::{AgainstRawFlops, Elasticity, EqualFlopsGroup, ObjectiveAnswer, Slope};
+use crate::table::{Digits, Table};
 
-const RATIO: Format = Format::Decimals(3);
-const PERCENT: Format = Format::Decimals(2);
+const RATIO: Digits = Digits::Decimals(3);
+const PERCENT: Digits = Digits::Decimals(2);
 
 impl Report {
     /// The content of `report.md`: links to figures are relative to it.
@@ -154,11 +154,11 @@ fn names_and_values(title: &str, rows: &[(&str, &str)]) -> Table {
     Table::with_rows(title, rows).text("name", |row| row.0).text("value", |row| row.1).build()
 }
 
-fn answer<T>(heading: &str, answer: &Answer<T>) -> String {
+fn answer<T>(heading: &str, answer: &ObjectiveAnswer<T>) -> String {
     format!("#### {heading}\n\n{}\n\nCriterion: {}.\n\n", answer.sentence, answer.criterion)
 }
 
-fn equal_flops(groups: &[EqualFlops]) -> Table {
+fn equal_flops(groups: &[EqualFlopsGroup]) -> Table {
     let mut table = Table::with_rows("Largest ÷ smallest at equal nominal FLOPs", groups)
         .text("experiment", |group| &group.experiment)
         .text("group", |group| &group.group)
@@ -192,8 +192,8 @@ fn against_raw_flops(rows: &[AgainstRawFlops], in_sample: bool) -> Table {
     let mut table = Table::with_rows("α-FLOPs against raw FLOPs with one factor", rows)
         .text("experiment", |row| &row.experiment)
         .count("n", |row| row.alpha_flops.n)
-        .number("RMSE α-FLOPs (ms)", Format::Decimals(4), |row| row.alpha_flops.rmse_ms)
-        .number("RMSE raw FLOPs (ms)", Format::Decimals(4), |row| row.raw_flops.rmse_ms)
+        .number("RMSE α-FLOPs (ms)", Digits::Decimals(4), |row| row.alpha_flops.rmse_ms)
+        .number("RMSE raw FLOPs (ms)", Digits::Decimals(4), |row| row.raw_flops.rmse_ms)
         .number("NRMSE α-FLOPs (% of a line's range)", PERCENT, |row| {
             row.alpha_flops_line_nrmse_percent
         })
@@ -253,9 +253,9 @@ impl JudgedCoefficients {
         let groups = [("K = 1", self.k_equal_1), ("K > 1", self.k_above_1)];
         let mut table = Table::with_rows(format!("Coefficients: {}{sample}", self.source), &groups)
             .text("group", |(name, _)| name)
-            .number("β", Format::Digits(9), |(_, group)| Some(group.as_ref()?.beta))
-            .number("γ", Format::Digits(9), |(_, group)| Some(group.as_ref()?.gamma))
-            .number("final (ms/MFLOP)", Format::Digits(9), |(_, group)| {
+            .number("β", Digits::Significant(9), |(_, group)| Some(group.as_ref()?.beta))
+            .number("γ", Digits::Significant(9), |(_, group)| Some(group.as_ref()?.gamma))
+            .number("final (ms/MFLOP)", Digits::Significant(9), |(_, group)| {
                 Some(group.as_ref()?.final_scale)
             })
             .build();
@@ -264,7 +264,7 @@ impl JudgedCoefficients {
     }
 }
 
-fn variance(rows: &[Variance]) -> Table {
+fn variance(rows: &[LaunchSpread]) -> Table {
     let count = |count: Option<u64>| count.map(|n| n.to_string());
     let title = "IQR ÷ median of a configuration's launches, over the configurations";
     let mut table = Table::with_rows(title, rows)

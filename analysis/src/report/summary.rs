@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::{Report, TargetReport, Variance};
+use super::{LaunchSpread, Report, TargetReport};
 use crate::objectives::AgainstRawFlops;
-use crate::table::{Format, Table, wrapped};
+use crate::table::{Digits, Table, wrapped};
 
 impl Report {
     /// The answers, the errors and the spread in a few lines, and where the rest is.
@@ -48,20 +48,20 @@ fn errors(rows: &[AgainstRawFlops]) -> Table {
     Table::with_rows(title, rows)
         .text("experiment", |row| &row.experiment)
         .count("n", |row| row.alpha_flops.n)
-        .number("α-FLOPs (ms)", Format::Decimals(3), |row| row.alpha_flops.rmse_ms)
-        .number("raw FLOPs (ms)", Format::Decimals(3), |row| row.raw_flops.rmse_ms)
-        .number("α-FLOPs (%)", Format::Decimals(1), |row| row.alpha_flops_line_nrmse_percent)
-        .number("raw FLOPs (%)", Format::Decimals(1), |row| row.raw_flops_line_nrmse_percent)
+        .number("α-FLOPs (ms)", Digits::Decimals(3), |row| row.alpha_flops.rmse_ms)
+        .number("raw FLOPs (ms)", Digits::Decimals(3), |row| row.raw_flops.rmse_ms)
+        .number("α-FLOPs (%)", Digits::Decimals(1), |row| row.alpha_flops_line_nrmse_percent)
+        .number("raw FLOPs (%)", Digits::Decimals(1), |row| row.raw_flops_line_nrmse_percent)
         .build()
 }
 
-fn spread(rows: &[Variance]) -> Table {
+fn spread(rows: &[LaunchSpread]) -> Table {
     let title = "Spread of launches: IQR ÷ median of a configuration, over configurations";
     Table::with_rows(title, rows)
         .text("experiment", |row| &row.experiment)
         .count("n", |row| row.n)
-        .number("median (%)", Format::Decimals(1), |row| row.median_percent)
-        .number("95th percentile (%)", Format::Decimals(1), |row| row.p95_percent)
-        .number("worst (%)", Format::Decimals(1), |row| row.worst.percent)
+        .number("median (%)", Digits::Decimals(1), |row| row.median_percent)
+        .number("95th percentile (%)", Digits::Decimals(1), |row| row.p95_percent)
+        .number("worst (%)", Digits::Decimals(1), |row| row.worst.percent)
         .build()
 }

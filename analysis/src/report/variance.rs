@@ -4,10 +4,11 @@ use alpha_flops::statistics::{quantile, sorted};
 use serde::Serialize;
 
 use crate::dataset::{Dataset, Observation};
+use crate::grouping::distinct;
 
 /// Spread of launches, over the configurations whose quartiles are known.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Variance {
+pub struct LaunchSpread {
     /// The experiment, or `all`.
     pub experiment: String,
     /// Configurations with quartiles and a median.
@@ -35,16 +36,11 @@ pub struct Worst {
     pub percent: f64,
 }
 
-impl Variance {
+impl LaunchSpread {
     /// Over all experiments, then of each in the dataset's order; empty where no quartiles are known.
-    pub fn of(dataset: &Dataset) -> Vec<Self> {
+    pub fn by_experiment(dataset: &Dataset) -> Vec<Self> {
         let observations: Vec<&Observation> = dataset.observations.iter().collect();
-        let mut names: Vec<&str> = Vec::new();
-        for observation in &observations {
-            if !names.contains(&observation.experiment.as_str()) {
-                names.push(&observation.experiment);
-            }
-        }
+        let names = distinct(observations.iter().map(|o| o.experiment.as_str()));
         let of_experiment = |name: &str| {
             let observations = observations.iter().copied();
             Self::over(name, &observations.filter(|o| o.experiment == name).collect::<Vec<_>>())

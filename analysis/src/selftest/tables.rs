@@ -3,10 +3,10 @@
 use super::measured::{Judged, SelfTest};
 use super::{Power, Scenario};
 use crate::dataset::Provenance;
-use crate::table::{Format, Table};
+use crate::table::{Digits, Table};
 
 /// Percents in the table of what is found.
-const WHOLE: Format = Format::Decimals(0);
+const WHOLE: Digits = Digits::Decimals(0);
 
 impl Scenario {
     /// In a few words.
@@ -71,10 +71,10 @@ pub fn false_alarms(judges: &[Judged]) -> Table {
         .text("decided by", |judged| &judged.judge)
         .count("comparisons", |judged| judged.false_alarms.comparisons)
         .count("with any alarm", |judged| judged.false_alarms.with_any)
-        .number("false configurations (mean)", Format::Decimals(1), |judged| {
+        .number("false configurations (mean)", Digits::Decimals(1), |judged| {
             judged.false_alarms.configurations_mean
         })
-        .number("of all (%)", Format::Decimals(2), |judged| {
+        .number("of all (%)", Digits::Decimals(2), |judged| {
             100.0 * judged.false_alarms.configurations_share
         })
         .build()
@@ -117,11 +117,11 @@ fn power_by_row(judges: &[Judged]) -> Table {
     Table::with_rows("Power", &rows)
         .text("judge", |(judge, _)| judge)
         .text("scenario", |(_, power)| power.scenario.name())
-        .number("slowdown", Format::Exact, |(_, power)| power.slowdown)
+        .number("slowdown", Digits::Exact, |(_, power)| power.slowdown)
         .count("comparisons", |(_, power)| power.comparisons)
-        .number("found", Format::Exact, |(_, power)| power.found)
-        .number("series_found", Format::Exact, |(_, power)| power.group_found)
-        .number("wrong", Format::Exact, |(_, power)| power.wrong)
+        .number("found", Digits::Exact, |(_, power)| power.found)
+        .number("series_found", Digits::Exact, |(_, power)| power.group_found)
+        .number("wrong", Digits::Exact, |(_, power)| power.wrong)
         .build()
 }
 

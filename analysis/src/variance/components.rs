@@ -58,7 +58,7 @@ pub struct Component {
 }
 
 impl Component {
-    fn of(estimate: f64) -> Self {
+    fn from_estimate(estimate: f64) -> Self {
         let variance = estimate.max(0.0);
         Self { variance, sd_percent: variance.sqrt() * 100.0, truncated: estimate < 0.0 }
     }
@@ -95,7 +95,7 @@ impl SumOfSquares {
 
 impl Squares {
     /// Of one configuration; nothing where there are fewer than two runs.
-    pub fn of(medians: &[RunMedian]) -> Self {
+    pub fn from_medians(medians: &[RunMedian]) -> Self {
         let n = medians.len();
         if n < 2 {
             return Self::default();
@@ -140,12 +140,14 @@ impl Squares {
         let n0 = self.scaled_n0 / self.orders.freedom as f64;
         Some(Components {
             configurations: self.configurations,
-            orders: between_orders.zip(between_runs).map(|(o, r)| Component::of((o - r) / n0)),
-            runs: between_runs.map(|square| Component::of(square - within)),
+            orders: between_orders
+                .zip(between_runs)
+                .map(|(o, r)| Component::from_estimate((o - r) / n0)),
+            runs: between_runs.map(|square| Component::from_estimate(square - within)),
             orders_and_runs: between_orders
                 .filter(|_| between_runs.is_none())
-                .map(|square| Component::of(square - within)),
-            within: Component::of(within),
+                .map(|square| Component::from_estimate(square - within)),
+            within: Component::from_estimate(within),
         })
     }
 }

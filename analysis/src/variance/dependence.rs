@@ -16,7 +16,7 @@ pub struct IntegratedTime {
 /// Autocorrelation at a lag: `Σ (x_t − x̄)(x_{t+k} − x̄) / Σ (x_t − x̄)²`, with the same divisor at
 /// every lag, as statsmodels' `acf` has it. `None` where values are equal or too few.
 pub fn autocorrelation(values: &[f64], lag: usize) -> Option<f64> {
-    let centred = Centred::of(values)?;
+    let centred = Centred::new(values)?;
     (lag < values.len()).then(|| centred.covariance(lag) / centred.covariance(0))
 }
 
@@ -26,7 +26,7 @@ pub fn autocorrelation(values: &[f64], lag: usize) -> Option<f64> {
 /// sum is divided by `1 − window/n`, `window` counting lags on both sides. Equal values have `τ = 1`;
 /// so has a single one.
 pub fn integrated_time(values: &[f64]) -> IntegratedTime {
-    let Some(centred) = Centred::of(values) else { return INDEPENDENT };
+    let Some(centred) = Centred::new(values) else { return INDEPENDENT };
     let (mut sum, mut before, mut window) = (0.0, f64::INFINITY, 0);
     while window + 1 < values.len() {
         let pair = centred.covariance(window) + centred.covariance(window + 1);
@@ -58,7 +58,7 @@ pub struct Dependence {
 
 impl Dependence {
     /// Of values in order, which are also given sorted.
-    pub fn of(values: &[f64], sorted: &[f64]) -> Self {
+    pub fn new(values: &[f64], sorted: &[f64]) -> Self {
         let time = |p: f64| integrated_time(&sides(values, quantile(sorted, p)));
         let longer =
             |a: IntegratedTime, b: IntegratedTime| if b.launches > a.launches { b } else { a };
@@ -81,7 +81,7 @@ pub fn sides(values: &[f64], centre: f64) -> Vec<f64> {
 struct Centred(Vec<f64>);
 
 impl Centred {
-    fn of(values: &[f64]) -> Option<Self> {
+    fn new(values: &[f64]) -> Option<Self> {
         let first = values.first()?;
         if values.iter().all(|value| value == first) {
             return None;

@@ -31,7 +31,7 @@ const TIMES_IN_BATCH: f64 = 5.0;
 
 impl Drift {
     /// Of launches in the order made; `None` for fewer than eight.
-    pub fn of(latencies_ns: &[f64]) -> Option<Self> {
+    pub fn from_launches(latencies_ns: &[f64]) -> Option<Self> {
         let n = latencies_ns.len();
         let logs: Vec<f64> = latencies_ns.iter().map(|ns| ns.ln()).collect();
         let line = theil_sen(&batch_medians(&logs, n.min(MOST_BATCHES))?)?;

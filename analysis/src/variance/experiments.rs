@@ -74,7 +74,7 @@ pub(super) fn squares(runs: &[RunVariance]) -> BTreeMap<(Experiment, &str), Squa
             });
         }
     }
-    medians.into_iter().map(|(key, medians)| (key, Squares::of(&medians))).collect()
+    medians.into_iter().map(|(key, medians)| (key, Squares::from_medians(&medians))).collect()
 }
 
 pub(super) fn pooled(squares: &BTreeMap<(Experiment, &str), Squares>) -> Vec<ExperimentComponents> {

@@ -11,13 +11,13 @@ pub struct Modes {
     /// What launches with one mode exceed in 1 of 1,000 cases, for as many as they are effectively.
     pub critical_dip: f64,
     /// Where the modes lie, where the dip exceeds that.
-    pub split: Option<Split>,
+    pub split: Option<ModeSplit>,
 }
 
 /// Two groups of launches, divided where the logarithms' variance between them is largest (Otsu
 /// 1979), launches outside Tukey's outer fences not considered.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Split {
+pub struct ModeSplit {
     /// The faster launches.
     pub lower: Mode,
     /// The slower ones.
@@ -33,7 +33,7 @@ pub struct Mode {
     pub share_percent: f64,
 }
 
-impl Split {
+impl ModeSplit {
     /// How much slower the upper mode is, in percent of the lower.
     pub fn apart_percent(&self) -> f64 {
         (self.upper.at_ns / self.lower.at_ns - 1.0) * 100.0
@@ -42,7 +42,7 @@ impl Split {
 
 impl Modes {
     /// Of sorted launches that are worth `effective` independent ones; `None` under four.
-    pub fn of(sorted: &[f64], effective: f64) -> Option<Self> {
+    pub fn from_sorted(sorted: &[f64], effective: f64) -> Option<Self> {
         let critical_dip = critical_dip(effective)?;
         let dip = dip(&spread_ties(sorted));
         let split = if dip > critical_dip { split(sorted) } else { None };
@@ -74,7 +74,7 @@ pub fn spread_ties(sorted: &[f64]) -> Vec<f64> {
 /// shrinks to where the largest convex function under the steps and the smallest concave one above
 /// them are furthest apart, until that is no further than the deviations outside it.
 pub fn dip(sorted: &[f64]) -> f64 {
-    let Some(steps) = Steps::of(sorted) else { return 0.0 };
+    let Some(steps) = Steps::from_sorted(sorted) else { return 0.0 };
     let (mut low, mut high) = (0, steps.at.len() - 1);
     let mut deviation = 1.0f64;
     loop {
@@ -115,7 +115,7 @@ struct Steps {
 }
 
 impl Steps {
-    fn of(sorted: &[f64]) -> Option<Self> {
+    fn from_sorted(sorted: &[f64]) -> Option<Self> {
         let mut steps = Self { at: Vec::new(), below: Vec::new(), up_to: Vec::new() };
         let mut count = 0.0;
         for ties in sorted.chunk_by(|a, b| a == b) {
@@ -223,7 +223,7 @@ fn critical_dip(effective: f64) -> Option<f64> {
 }
 
 /// `None` where all launches inside the fences are equal.
-fn split(sorted: &[f64]) -> Option<Split> {
+fn split(sorted: &[f64]) -> Option<ModeSplit> {
     let fences = Fences::from_quartiles(quantile(sorted, 0.25), quantile(sorted, 0.75));
     let first = sorted.partition_point(|value| *value < fences.low_severe);
     let end = sorted.partition_point(|value| *value <= fences.high_severe);
@@ -244,5 +244,5 @@ fn split(sorted: &[f64]) -> Option<Split> {
         at_ns: quantile(part, 0.5),
         share_percent: 100.0 * part.len() as f64 / sorted.len() as f64,
     };
-    Some(Split { lower: mode(lower), upper: mode(upper) })
+    Some(ModeSplit { lower: mode(lower), upper: mode(upper) })
 }

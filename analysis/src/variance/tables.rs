@@ -6,7 +6,7 @@ use super::components::Component;
 use super::flag::FlagKind;
 use super::interval::{LEAST_EFFECTIVE, LEAST_LAUNCHES};
 use super::{ConfigurationVariance, RunVariance, Variance};
-use crate::table::{Format, Table, rounded, wrapped};
+use crate::table::{Digits, Table, rounded, wrapped};
 
 /// Configurations in the table of the worst.
 const WORST: usize = 10;
@@ -34,9 +34,9 @@ impl Variance {
         )
         .text("experiment", |of| &of.experiment)
         .count("n", |of| of.configurations)
-        .number("IQR/median (%)", Format::Digits(3), |of| of.iqr_percent_median)
-        .number("95th percentile (%)", Format::Digits(3), |of| of.iqr_percent_p95)
-        .number("effective (%)", Format::Decimals(0), |of| of.effective_percent_median)
+        .number("IQR/median (%)", Digits::Significant(3), |of| of.iqr_percent_median)
+        .number("95th percentile (%)", Digits::Significant(3), |of| of.iqr_percent_p95)
+        .number("effective (%)", Digits::Decimals(0), |of| of.effective_percent_median)
         .build()
         .with_provenance(&self.provenance);
         let not_measured: usize = self.runs.iter().map(|run| run.not_measured).sum();
@@ -138,7 +138,7 @@ impl Variance {
             .text("series", |(_, of)| &of.series)
             .text("id", |(_, of)| &of.id);
         for (key, value) in NUMBERS {
-            columns = columns.number(key, Format::Exact, |(_, of)| value(of));
+            columns = columns.number(key, Digits::Exact, |(_, of)| value(of));
         }
         columns
             .text("interval_doubt", |(_, of)| match of.interval {

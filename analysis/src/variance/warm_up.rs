@@ -32,17 +32,17 @@ pub const MATERIAL_PERCENT: f64 = 1.0;
 
 impl WarmUpCheck {
     /// Of launches in the order made.
-    pub fn of(warm_up: &WarmUp, latencies_ns: &[f64]) -> Self {
+    pub fn new(warm_up: &WarmUp, latencies_ns: &[f64]) -> Self {
         Self {
             launches: warm_up.launches,
             was_steady: warm_up.is_steady(),
-            first: FirstLaunches::of(latencies_ns),
+            first: FirstLaunches::from_launches(latencies_ns),
         }
     }
 }
 
 impl FirstLaunches {
-    fn of(latencies_ns: &[f64]) -> Option<Self> {
+    fn from_launches(latencies_ns: &[f64]) -> Option<Self> {
         const LEAST_WINDOWS: usize = 10;
         const DEVIATIONS: f64 = 4.0;
         let launches = (latencies_ns.len() / 20).clamp(5, 50);

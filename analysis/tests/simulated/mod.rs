@@ -127,7 +127,7 @@ impl Coverage {
         if let Some((low, high)) = median_interval_ranks(ordered.len()) {
             self.held_if_independent += holds(ordered[low], ordered[high]);
         }
-        let dependence = Dependence::of(latencies_ns, &ordered);
+        let dependence = Dependence::new(latencies_ns, &ordered);
         let Some(interval) = median_interval(&ordered, &dependence) else { return };
         self.given += 1;
         let held = holds(interval.low_ns, interval.high_ns);

@@ -109,6 +109,6 @@ fn write(comparison: &Comparison, out: &Path) -> Result<()> {
         ("comparison.md", comparison.to_markdown()),
     ];
     write_texts(out, &texts)?;
-    plot::compare::figures(comparison).iter().try_for_each(|figure| plot::write(figure, out))?;
+    plot::write(&plot::compare::figures(comparison), out)?;
     Ok(())
 }

@@ -36,14 +36,11 @@ pub fn run(args: &HistoryArgs) -> Result<Exit> {
     })?;
     let archived = archive::read(folder)?;
     let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
-    let history = History::of(&name, &archived).with_context(|| {
+    let history = History::from_archived(&name, &archived).with_context(|| {
         format!("no runs in {}\nhint: add some with `alpha-flops archive`", folder.display())
     })?;
     if let Some(out) = &args.out {
-        std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-        for figure in plot::history::figures(&history) {
-            plot::write(&figure, out)?;
-        }
+        plot::write(&plot::history::figures(&history), out)?;
     }
     print(&match args.format {
         Format::Csv => history.to_csv(),

@@ -80,7 +80,7 @@ fn report_of_run(
 ) -> Result<(Report, PathBuf)> {
     let swept = replicate::kept_sweep(run)?;
     let out = args.out.clone().unwrap_or_else(|| run.join("report"));
-    let mut input = Input::of(imported);
+    let mut input = Input::from_import(imported);
     if let Some(swept) = &swept {
         input.fit_to(swept, args.s_k, FlopConvention::Macs);
     }

@@ -43,7 +43,7 @@ pub struct ReportArgs {
 pub fn run(args: &ReportArgs) -> Result<Exit> {
     let imported = args.inputs.iter().map(|path| load(path)).collect::<Result<Vec<_>, _>>()?;
     let fit_to = args.fit_to.as_ref().map(|path| load(path)).transpose()?;
-    let mut inputs: Vec<Input<'_>> = imported.iter().map(Input::of).collect();
+    let mut inputs: Vec<Input<'_>> = imported.iter().map(Input::from_import).collect();
     for input in &mut inputs {
         if let Some(fit_to) = &fit_to {
             input.fit_to(fit_to, args.s_k, args.flops);

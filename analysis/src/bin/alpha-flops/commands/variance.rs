@@ -1,5 +1,8 @@
 use std::path::PathBuf;
 
+use alpha_flops::atomic_file::write_texts;
+use alpha_flops::file_error::FileError;
+use alpha_flops_analysis::plot;
 use alpha_flops_analysis::variance::Variance;
 use clap::Args;
 
@@ -28,7 +31,11 @@ pub struct VarianceArgs {
 pub fn run(args: &VarianceArgs) -> Result<Exit> {
     let variance = Variance::read(&args.records)?;
     if let Some(out) = &args.out {
-        variance.write(out)?;
+        std::fs::create_dir_all(out).map_err(|error| FileError::create(out, error))?;
+        let texts =
+            [("variance.csv", variance.csv_table().to_csv()), ("variance.json", json(&variance)?)];
+        write_texts(out, &texts)?;
+        plot::write(&plot::variance::figures(&variance), out)?;
     }
     print(&match args.format {
         Format::Csv => variance.csv_table().to_csv(),
