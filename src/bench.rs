@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use crate::atomic_file::write_atomically;
 use crate::environment::Platform;
 use crate::experiment::Configuration;
+use crate::file_error::FileError;
 use crate::host::leave_without_waiting;
 use crate::measure::does_not_fit;
 use crate::record::{RunFolder, RunPlan, Session};
@@ -132,7 +133,9 @@ fn measure(
     replay(criterion, &mut run.folder)?;
     run.folder.finish()?;
     if let Some(file) = std::env::var_os(FINISHED_RUN) {
-        announce(run.folder.path(), Path::new(&file))?;
+        let folder = std::path::absolute(run.folder.path())?;
+        let bytes = folder.as_os_str().as_encoded_bytes();
+        write_atomically(Path::new(&file), |out| out.write_all(bytes))?;
     }
     Ok(console::finished(&run))
 }
@@ -142,20 +145,13 @@ fn replay(criterion: &Criterion<'_>, folder: &mut RunFolder) -> Result<(), AnyEr
     let home = folder.path().join("criterion");
     // an interrupted criterion leaves partial files behind: begin again
     if home.exists() {
-        std::fs::remove_dir_all(&home)
-            .map_err(|error| format!("{}: cannot be removed: {error}", home.display()))?;
+        std::fs::remove_dir_all(&home).map_err(|error| FileError::new("remove", &home, error))?;
     }
     folder.set_criterion("criterion".into(), criterion.arguments.baseline())?;
     baselines::bring_in(criterion, folder, &home)?;
     criterion.replay(folder, &home)?;
     baselines::mark(criterion, folder, &home)?;
     baselines::hand_out(criterion, folder, &home)
-}
-
-fn announce(folder: &Path, file: &Path) -> Result<(), AnyError> {
-    let folder = std::path::absolute(folder)?;
-    write_atomically(file, |out| out.write_all(folder.as_os_str().as_encoded_bytes()))
-        .map_err(|error| format!("{FINISHED_RUN}: {error}").into())
 }
 
 /// The configurations that the settings choose, before criterion's filter.

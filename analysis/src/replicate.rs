@@ -20,40 +20,40 @@ use crate::import::Imported;
 
 pub mod series;
 
-/// Launches of each of the sweep's configurations where they are timed one by one: in a short time,
-/// more configurations say more than more launches of each.
+/// Launches of each of the sweep's configurations if they are timed one by one: in a short time, more
+/// configurations tell a fit more than more launches of each.
 const SWEEP_LAUNCHES: NonZeroU32 = NonZeroU32::new(10).unwrap();
-/// The sweep's part of the time budget of A–G, on top of it.
+/// The sweep's time budget as a share of that of A–G, in addition to it.
 const SWEEP_SHARE: f64 = 0.25;
-/// The sweep's budget where A–G have none.
+/// The sweep's time budget if A–G have none.
 const SWEEP_BUDGET: Duration = Duration::from_secs(60);
-/// Seed of the sweep's order where the settings name none: a sweep that was interrupted goes on.
+/// Seed of the sweep's order if the settings name none; it is fixed so that an interrupted sweep
+/// continues.
 const SWEEP_SEED: u64 = 1;
-/// How often the sweep is written.
+/// How often the sweep's results are written.
 const PART_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A run just measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measured {
-    /// Its folder.
+    /// The run's folder.
     pub run: PathBuf,
-    /// Whether every configuration was measured or skipped for a reason, and none failed.
+    /// Whether no configuration failed: each was measured, or skipped for a reason.
     pub complete: bool,
 }
 
 /// Why there is no new run.
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 #[derive(Debug, Error)]
 pub enum ReplicateError {
-    /// A setting has no usable value.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A run that the benchmarks have finished cannot be read.
+    /// A finished run cannot be read.
     #[error(transparent)]
     Record(FileError),
-    /// There is no backend, or it cannot do what is asked for.
+    /// There is no backend, or it cannot measure the sweep.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
-    /// The sweep cannot be begun, or not be read again.
     #[error(transparent)]
     Sweep(#[from] SweepError),
     /// The folder of runs cannot be used.
@@ -64,15 +64,10 @@ pub enum ReplicateError {
     Start(std::io::Error),
     /// The process that measures ended without a finished run.
     #[error(
-        "the measurement ended with {status} before the run in {runs} was finished; what it \
-         measured is kept, and the same command resumes"
+        "the measurement ended with {status} before the run in {runs} was finished\nhint: what was \
+         measured is kept; repeat the command to resume"
     )]
-    Unfinished {
-        /// How it ended.
-        status: ExitStatus,
-        /// Where runs are kept.
-        runs: PathBuf,
-    },
+    Unfinished { status: ExitStatus, runs: PathBuf },
 }
 
 impl From<FileError> for ReplicateError {
@@ -81,9 +76,9 @@ impl From<FileError> for ReplicateError {
     }
 }
 
-/// Opens the sweep that α-FLOPs is fitted to, by the protocol of A–G, with `budget` or what the
-/// settings' budget says, in a folder beside the runs. A sweep with the same settings that was
-/// interrupted, or whose A–G were, is taken up again.
+/// Opens the sweep that α-FLOPs is fitted to, in a folder beside the runs. It has the protocol of A–G,
+/// and `budget` or a share of the settings' time budget. If it, or the measurement of A–G after it, was
+/// interrupted, it continues.
 ///
 /// # Errors
 /// [`ReplicateError`] where there is no backend, or what was measured cannot be kept.
@@ -112,7 +107,7 @@ fn request(settings: &Settings, budget: Option<Duration>) -> SweepRequest {
     }
 }
 
-/// Moves the sweep into the folder of the run that it is fitted for.
+/// Moves the sweep into the folder of the run that it was measured for.
 ///
 /// # Errors
 /// [`ReplicateError`] where it cannot be moved.
@@ -121,7 +116,7 @@ pub fn keep_sweep(swept: &Path, run: &Path) -> Result<(), ReplicateError> {
     std::fs::rename(swept, &folder).map_err(|error| FileError::write(&folder, error).into())
 }
 
-/// Reads the sweep that was measured for a run, if one was.
+/// Reads the sweep that was measured for a run, if there is one.
 ///
 /// # Errors
 /// [`ReplicateError`] where it cannot be read.
@@ -134,7 +129,7 @@ fn sweep_of(run: &Path) -> PathBuf {
     run.join("sweep")
 }
 
-/// The folder of runs.
+/// The folder of runs, which is created if need be.
 fn runs() -> Result<PathBuf, ReplicateError> {
     let runs = Requested::from_workspace()?.runs();
     let runs = std::path::absolute(&runs).unwrap_or(runs);
@@ -142,8 +137,9 @@ fn runs() -> Result<PathBuf, ReplicateError> {
     Ok(runs)
 }
 
-/// Runs `alpha-flops bench` with these arguments, in a process of its own, and finds the run that it
-/// has finished. Its results go to standard error if standard output is for something else.
+/// Runs `alpha-flops bench` with these arguments in a process of its own, and finds the run that it
+/// has finished. The program of this process has to be `alpha-flops`. With `to_stderr`, what the
+/// measurement prints leaves standard output alone.
 ///
 /// # Errors
 /// [`ReplicateError`] where the process cannot be started or finishes no run.

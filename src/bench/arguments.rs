@@ -219,64 +219,53 @@ fn criterion_home() -> Result<Option<PathBuf>, ArgumentError> {
     home.map_err(|_| refused("CRITERION_HOME", "expected a path, got nothing"))
 }
 
+/// Options that the help shows: name, short name, whether it takes a value, and help.
+const OPTIONS: [(&str, Option<char>, bool, &str); 17] = [
+    ("exact", None, false, "Measure only the configuration whose id is FILTER"),
+    ("verify", None, false, "Compare the outputs of every configuration with a direct sum first"),
+    ("list", None, false, "List the configurations and measure nothing"),
+    ("format", None, true, "Format of --list: `pretty` or `terse`"),
+    ("test", None, false, "Prepare, verify and launch each configuration once and keep nothing"),
+    (
+        "profile-time",
+        None,
+        true,
+        "Launch each configuration for this many seconds and keep nothing",
+    ),
+    ("save-baseline", Some('s'), true, "Keep the measurements as a baseline of this name"),
+    ("baseline", Some('b'), true, "Compare with the baseline of this name"),
+    ("baseline-lenient", None, true, "Compare with the baseline of this name where it exists"),
+    ("load-baseline", None, true, "Compare two baselines and measure nothing"),
+    ("verbose", Some('v'), false, "Also show criterion's own report of each benchmark"),
+    ("color", Some('c'), true, "Passed on to criterion"),
+    ("nresamples", None, true, "Passed on to criterion"),
+    ("noise-threshold", None, true, "Passed on to criterion"),
+    ("confidence-level", None, true, "Passed on to criterion"),
+    ("significance-level", None, true, "Passed on to criterion"),
+    ("output-format", None, true, "Passed on to criterion"),
+];
+
+/// Flags that criterion takes and the help doesn't mention.
+const HIDDEN: [&str; 6] =
+    ["bench", "ignored", "quiet", "nocapture", "show-output", "include-ignored"];
+
 fn command(program: &'static str) -> Command {
-    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
-    let value = |name: &'static str| Arg::new(name).long(name).value_name("VALUE");
-    let refused = REFUSED.map(|(name, takes_value, _)| {
-        if takes_value { value(name) } else { flag(name) }.hide(true)
-    });
+    let option = |name: &'static str, takes_value: bool| match takes_value {
+        true => Arg::new(name).long(name).value_name("VALUE"),
+        false => Arg::new(name).long(name).action(ArgAction::SetTrue),
+    };
+    let filter = "Measure only configurations whose id matches this regular expression, e.g. '^D/'";
     Command::new(program)
         .bin_name(program)
         .display_name("alpha-flops")
         .version(env!("CARGO_PKG_VERSION"))
-        .about(
-            "Measure experiments A–G; ALPHA_FLOPS_… variables or bench.toml set what and how much",
-        )
-        .arg(Arg::new("FILTER").help(
-            "Measure only configurations whose id matches this regular expression, e.g. '^D/'",
-        ))
-        .arg(flag("exact").help("Measure only the configuration whose id is FILTER"))
-        .arg(
-            flag("verify")
-                .help("Compare the outputs of every configuration with a direct sum first"),
-        )
-        .arg(flag("list").help("List the configurations and measure nothing"))
-        .arg(value("format").help("Format of --list: `pretty` or `terse`"))
-        .arg(
-            flag("test")
-                .help("Prepare, verify and launch each configuration once and keep nothing"),
-        )
-        .arg(
-            value("profile-time")
-                .help("Launch each configuration for this many seconds and keep nothing"),
-        )
-        .arg(
-            value("save-baseline")
-                .short('s')
-                .help("Keep the measurements as a baseline of this name"),
-        )
-        .arg(value("baseline").short('b').help("Compare with the baseline of this name"))
-        .arg(
-            value("baseline-lenient")
-                .help("Compare with the baseline of this name where it exists"),
-        )
-        .arg(value("load-baseline").help("Compare two baselines and measure nothing"))
-        .arg(flag("verbose").short('v').help("Also show criterion's own report of each benchmark"))
-        .arg(value("color").short('c').alias("colour").help("Passed on to criterion"))
-        .args(
-            [
-                "nresamples",
-                "noise-threshold",
-                "confidence-level",
-                "significance-level",
-                "output-format",
-            ]
-            .map(|name| value(name).help("Passed on to criterion")),
-        )
-        .arg(flag("noplot").short('n').hide(true))
-        .args(
-            ["bench", "ignored", "quiet", "nocapture", "show-output", "include-ignored"]
-                .map(|name| flag(name).hide(true)),
-        )
-        .args(refused)
+        .about("Measure experiments A–G as set by ALPHA_FLOPS_… variables or bench.toml")
+        .arg(Arg::new("FILTER").help(filter))
+        .args(OPTIONS.map(|(name, short, takes_value, help)| {
+            option(name, takes_value).short(short).help(help)
+        }))
+        .mut_arg("color", |color| color.alias("colour"))
+        .args(HIDDEN.map(|name| option(name, false).hide(true)))
+        .arg(option("noplot", false).short('n').hide(true))
+        .args(REFUSED.map(|(name, takes_value, _)| option(name, takes_value).hide(true)))
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::atomic_file::write_atomically;
 use crate::backend::Backend;
 use crate::experiment::Configuration;
+use crate::file_error::FileError;
 use crate::measure::does_not_fit;
 use crate::record::{Comparable, RunFolder, RunPlan};
 
@@ -28,28 +29,25 @@ pub fn check(
     backend: &dyn Backend,
     plan: &RunPlan,
 ) -> Result<(), AnyError> {
-    let (Some(home), Arguments { baseline_needed, compared_baseline, .. }) =
-        (criterion.shared_home(), criterion.arguments)
-    else {
+    let Arguments { baseline_needed, compared_baseline, .. } = criterion.arguments;
+    let (Some(home), Some(name)) = (criterion.shared_home(), compared_baseline) else {
         return Ok(());
     };
-    if let Some(name) = compared_baseline {
-        for id in selected.iter().map(Configuration::id) {
-            let baseline = home.join(&id).join(name);
-            if baseline.is_dir() {
-                check_comparable(&id, name, &plan.comparable(), &read_comparable(&baseline)?)?;
-            }
+    for id in selected.iter().map(Configuration::id) {
+        let baseline = home.join(&id).join(name);
+        if baseline.is_dir() {
+            check_comparable(&id, name, &plan.comparable(), &read_comparable(&baseline)?)?;
         }
     }
-    let Some(name) = baseline_needed else { return Ok(()) };
     let missing = selected.iter().find(|configuration| {
-        does_not_fit(backend, configuration, &plan.settings).is_none()
+        baseline_needed.is_some()
+            && does_not_fit(backend, configuration, &plan.settings).is_none()
             && !home.join(configuration.id()).join(name).is_dir()
     });
     match missing {
         Some(configuration) => Err(format!(
-            "{} has no baseline `{name}` in {}; measure one first with `--save-baseline {name}`, \
-             or compare only what has one with `--baseline-lenient {name}`",
+            "{} has no baseline `{name}` in {}\nhint: measure one first with `--save-baseline \
+             {name}`, or compare only what has one with `--baseline-lenient {name}`",
             configuration.id(),
             home.display()
         )
@@ -91,18 +89,16 @@ fn check_comparable(
     Err(format!("{id} is not comparable with its baseline `{name}`: {differences}").into())
 }
 
-fn read_comparable(baseline: &Path) -> Result<Comparable, AnyError> {
+fn read_comparable(baseline: &Path) -> Result<Comparable, FileError> {
     let path = baseline.join(COMPARABLE);
-    let read = fs::read(&path).map_err(|error| error.to_string());
-    read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()))
-        .map_err(|error| {
-            let path = path.display();
-            format!(
-                "{path}: {error}; without this file nothing can be compared with the baseline: \
-                 measure it again with `--save-baseline`"
-            )
-            .into()
-        })
+    let error = |error: std::io::Error| {
+        FileError::read(&path, error).with_hint(
+            "without this file nothing can be compared with the baseline: measure it again with \
+             `--save-baseline`",
+        )
+    };
+    let bytes = fs::read(&path).map_err(error)?;
+    serde_json::from_slice(&bytes).map_err(|cause| error(cause.into()))
 }
 
 /// Notes beside everything that criterion keeps of this run what it may be compared with.
@@ -145,12 +141,8 @@ fn copy_of_each(run: &RunFolder, from: &Path, to: &Path, name: &str) -> Result<(
         if source.is_dir() {
             let target = to.join(id).join(name);
             copy_files(&source, &target).map_err(|error| {
-                format!(
-                    "copying {} to {}: {error}; what was measured is safe: repeat the command to \
-                     resume",
-                    source.display(),
-                    target.display()
-                )
+                let error = FileError::new("copy a baseline to", &target, error);
+                error.with_hint("what was measured is safe: repeat the command to resume")
             })?;
         }
     }

@@ -1,4 +1,4 @@
-//! What runs inside criterion: one group an experiment, one benchmark a configuration.
+//! What runs inside criterion: one group per experiment, one benchmark per configuration.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,8 +18,8 @@ use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput};
 use super::criterion_process::Role;
 use super::{AnyError, configurations, console};
 
-/// Bootstrap resamples: 42 ms a benchmark of 2,000 samples, where criterion's default takes 4 s.
-/// Its intervals are not what is reported here, so their noise (3% of their width) costs nothing.
+/// Bootstrap resamples: 42 ms for a benchmark of 2,000 samples, while criterion's default takes 4 s.
+/// Criterion's intervals are not reported here, so their noise (3% of their width) does no harm.
 const RESAMPLES: usize = 1001;
 
 /// Runs criterion in this process, by its own arguments.
@@ -52,8 +52,8 @@ fn throughput(shape: ConvShape) -> Throughput {
     Throughput::Elements(shape.macs().0)
 }
 
-/// Hands the launches of the run in `folder` to criterion, by the clock of the run's protocol, in
-/// the order measured.
+/// Replays the launches of the run in `folder`, by the clock of the run's protocol, in the order
+/// measured.
 fn replay(criterion: &mut Criterion<LaunchTime>, folder: &Path) -> Result<(), AnyError> {
     let plan = read_plan(folder)?;
     let mut parts = Vec::new();
@@ -84,7 +84,7 @@ fn replay_one(
         bencher.iter_custom(|iterations| {
             calls += 1;
             if calls == 1 {
-                // criterion's warm-up ends once it has taken more than a nanosecond
+                // criterion's warm-up, which ends when more than a nanosecond has passed
                 std::thread::sleep(Duration::from_micros(1));
                 return latencies_ns[0];
             }
@@ -97,12 +97,12 @@ fn replay_one(
         return Ok(());
     }
     Err(format!(
-        "criterion took {got} samples of other than single launches, expected {expected} of one"
+        "criterion took {got} samples, or several launches in one, expected {expected} single launches"
     )
     .into())
 }
 
-/// Has every configuration there for criterion to list or compare, and launches nothing.
+/// Declares every configuration, for criterion to list or compare, and launches nothing.
 fn idle(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
     let configurations = configurations(&settings_of_parent()?);
     for of_experiment in configurations.chunk_by(|a, b| a.experiment == b.experiment) {
@@ -116,12 +116,12 @@ fn idle(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Those that the parent has chosen a backend for.
+/// The settings with the backend that the parent has chosen.
 fn settings_of_parent() -> Result<Settings, AnyError> {
     let requested = Requested::from_workspace()?;
     match requested.backend()? {
         BackendRequest::Only(kind) => Ok(requested.settings(kind)?),
-        BackendRequest::Auto => Err("a child without its parent's backend".into()),
+        BackendRequest::Auto => Err("the parent process has passed on no backend".into()),
     }
 }
 
@@ -134,7 +134,7 @@ fn live(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
     for of_experiment in configurations.chunk_by(|a, b| a.experiment == b.experiment) {
         let mut group = group(criterion, of_experiment[0].experiment);
         for configuration in of_experiment {
-            // the parent has said so
+            // the parent has reported it
             if does_not_fit(backend, configuration, &selected.settings).is_some() {
                 continue;
             }
@@ -185,8 +185,8 @@ fn prepare_verified(
     Ok(conv)
 }
 
-/// Time of launches in nanoseconds, in floating point: criterion's own measurement keeps whole
-/// nanoseconds.
+/// Time of launches in nanoseconds, as a floating-point number: criterion's own measurement keeps
+/// whole nanoseconds.
 pub struct LaunchTime;
 
 impl Measurement for LaunchTime {

@@ -1,8 +1,8 @@
-//! What the person who runs the benchmarks sees: results on standard output, one line a
-//! configuration; progress and complaints on standard error.
+//! What the user sees: results on standard output, one line per configuration; progress, warnings and
+//! errors on standard error.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,25 +12,23 @@ use crate::record::{ConfigurationRecord, Outcome, Session};
 use crate::run::{MOST_ATTEMPTS, Run, RunEvent};
 use crate::settings::Settings;
 use crate::statistics::Summary;
-use crate::units::Nanoseconds;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::units::{Nanoseconds, format_duration};
+use indicatif::{ProgressBar, ProgressStyle};
 
-/// Says what went wrong, and why.
 pub fn error(error: &(impl std::fmt::Display + ?Sized)) {
     eprintln!("error: {error}");
 }
 
-/// Prints a line; a reader that has gone away (`| head`) is no error.
+/// Prints a line. A reader that has gone away (`| head`) is not an error.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Says something that is not a result.
 pub fn warn(line: &str) {
     eprintln!("{line}");
 }
 
-/// What will be measured, and why not on a GPU.
+/// Says what will be measured, and why on the CPU if a GPU was possible.
 pub fn backend(settings: &Settings, why_cpu: Option<&str>) {
     say(&format!("alpha-flops: {settings}"));
     if let Some(reason) = why_cpu {
@@ -38,7 +36,7 @@ pub fn backend(settings: &Settings, why_cpu: Option<&str>) {
     }
 }
 
-/// On what it will be measured, and what that costs by itself.
+/// Says on which device, and what an empty launch takes there.
 pub fn platform(platform: &Platform, session: &Session) {
     let Platform { backend, device, .. } = platform;
     say(&format!("device: {device} ({backend}), {}", platform.versions()));
@@ -58,7 +56,7 @@ pub fn platform(platform: &Platform, session: &Session) {
     ));
 }
 
-/// Which run this is, and whether it goes on from an earlier one.
+/// Says where the run is kept and whether it resumes an earlier one, and heads the columns.
 pub fn opened(run: &Run) {
     let header = run.folder.header();
     let path = run.folder.path().display();
@@ -93,7 +91,6 @@ pub fn criterion_progress(benchmarks: u64) -> ProgressBar {
     bar
 }
 
-/// What criterion's bootstrap and files cost.
 pub fn criterion_cost(benchmarks: usize, took: Duration) {
     let each_ms = took.as_secs_f64() * 1e3 / benchmarks.max(1) as f64;
     say(&format!(
@@ -102,7 +99,7 @@ pub fn criterion_cost(benchmarks: usize, took: Duration) {
     ));
 }
 
-/// What was measured and what was not, and where it is.
+/// Says what was not measured, what is doubtful, and where the record is.
 pub fn finished(run: &Run) -> ExitCode {
     let header = run.folder.header();
     let (mut measured, mut failed, mut throttled, mut bound) = (0, 0, 0, 0);
@@ -120,14 +117,14 @@ pub fn finished(run: &Run) -> ExitCode {
     }
     if bound > 0 {
         say(&format!(
-            "{bound} configurations take about as long as submitting them: their time by the \
-             device may be its waiting (ALPHA_FLOPS_PROTOCOL=throughput overlaps the two)"
+            "{bound} configurations take about as long as submitting them: their device time may \
+             include waiting for the host (ALPHA_FLOPS_PROTOCOL=throughput avoids that)"
         ));
     }
     if throttled > 0 {
         warn(&format!(
-            "{throttled} configurations were measured while the device was throttled, in the last \
-             of {MOST_ATTEMPTS} attempts too: their times are those of a slower device"
+            "{throttled} configurations were measured while the device was throttled, even in the \
+             last of {MOST_ATTEMPTS} attempts: their times are too long"
         ));
     }
     say("* mild+severe: launches outside 1.5 and 3 IQR from the quartiles (Tukey)");
@@ -139,7 +136,6 @@ pub fn finished(run: &Run) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The bar with the time left, and a line for each configuration done.
 pub struct Progress {
     bar: ProgressBar,
 }
@@ -154,7 +150,7 @@ impl Progress {
             RunEvent::Done { record, time_left } => {
                 self.bar.suspend(|| say(&line(record)));
                 self.bar.set_prefix(match time_left {
-                    Some(left) => format!("measuring, {} left", rounded(*left)),
+                    Some(left) => format!("measuring, {} left", format_duration(*left)),
                     None => "measuring".to_owned(),
                 });
                 // further attempts come when the bar is full
@@ -168,15 +164,10 @@ impl Progress {
     }
 }
 
-/// A bar on standard error, where that is a terminal.
+/// A bar on standard error, drawn only if that is a terminal.
 fn bar(length: u64, label: &str) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let bar = ProgressBar::with_draw_target(Some(length), target);
-    // an id longer than the terminal is wide would break the line: it comes last and is cut
+    let bar = ProgressBar::new(length);
+    // the id comes last and is cut: a line longer than the terminal is wide would break
     let template = format!("[{{bar:24}}] {{pos}}/{{len}} {label} {{wide_msg}}");
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("=> "));
@@ -204,14 +195,4 @@ fn measured_line(id: &str, summary: &Summary) -> String {
         format!("{}+{}", summary.outliers_mild, summary.outliers_severe),
         summary.launches
     )
-}
-
-/// `4m 10s`: to the second, and no finer.
-fn rounded(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s}s"),
-        (0, m, s) => format!("{m}m {s:02}s"),
-        (h, m, _) => format!("{h}h {m:02}m"),
-    }
 }

@@ -1,4 +1,4 @@
-//! The child process that is criterion: what it is told, and what of its output is shown.
+//! The child process that is criterion: how it is started, and what of its output is shown.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -17,7 +17,7 @@ use crate::workspace;
 use super::arguments::{Arguments, Mode};
 use super::{AnyError, console};
 
-/// Set for the child alone.
+/// Environment variable that tells the child its role.
 const ROLE: &str = "CRITERION_ROLE_OF_ALPHA_FLOPS";
 
 /// What a child does when criterion calls a benchmark.
@@ -26,11 +26,11 @@ pub enum Role {
     Idle,
     /// Launch.
     Live,
-    /// Replay what the run in this folder has.
+    /// Replay the launches of the run in this folder.
     Replay(PathBuf),
 }
 
-/// The role of this process; `None` in the parent.
+/// The role of this process; the parent has none.
 pub fn role() -> Option<Role> {
     let role = std::env::var_os(ROLE)?;
     Some(match role.to_str() {
@@ -40,9 +40,9 @@ pub fn role() -> Option<Role> {
     })
 }
 
-/// Ends this child once its parent is gone: an orphan would go on writing into a folder that the
-/// resumed run works in. The parent holds the other end of standard input and never writes to it,
-/// so reading ends when the parent does, however it ends.
+/// Ends this child when its parent ends: an orphan would go on writing into a folder that the resumed
+/// run works in. The parent holds the other end of standard input and never writes to it, so reading
+/// ends when the parent does, however it ends.
 pub fn end_with_parent() {
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
@@ -50,7 +50,8 @@ pub fn end_with_parent() {
     });
 }
 
-/// Starts a child. It ends where the pipe is dropped, which waiting for it would otherwise do.
+/// Starts a child. The caller keeps the pipe until the child has ended: dropping it ends the child, and
+/// waiting for the child would drop it.
 fn start(command: &mut Command) -> std::io::Result<(Child, Option<ChildStdin>)> {
     let mut process = command.spawn()?;
     let alive = process.stdin.take();
@@ -91,7 +92,7 @@ impl<'a> Criterion<'a> {
         Ok(command)
     }
 
-    /// `--test`, `--load-baseline` and the like: criterion as it is, in full view.
+    /// Runs criterion with its output shown as it is: `--test`, `--load-baseline` and the like.
     pub fn run_alone(&self) -> Result<ExitCode, AnyError> {
         let role = if self.arguments.mode == Mode::Launch { "live" } else { "idle" };
         let mut command = self.child(role.as_ref(), &self.home())?;
@@ -99,8 +100,8 @@ impl<'a> Criterion<'a> {
         Ok(if process.wait()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// What criterion lists for the whole command line. It checks all of its arguments before it does,
-    /// so that none is found to be wrong only when everything is measured.
+    /// What criterion lists for the whole command line. Listing also makes criterion check all of its
+    /// arguments, so that a wrong one is found before anything is measured.
     pub fn list(&self) -> Result<String, AnyError> {
         let arguments = self.arguments;
         // `--test` and `--profile-time` exclude `--list`; criterion will check those on its own
@@ -121,7 +122,7 @@ impl<'a> Criterion<'a> {
         Err(complaint(&String::from_utf8_lossy(&output.stderr)).into())
     }
 
-    /// The configurations that pass criterion's filter, by criterion's own word.
+    /// The configurations that criterion lists, so those that pass its filter.
     pub fn filter(
         &self,
         configurations: Vec<Configuration>,
@@ -132,8 +133,8 @@ impl<'a> Criterion<'a> {
         Ok(configurations.into_iter().filter(|c| listed.contains(c.id().as_str())).collect())
     }
 
-    /// Criterion's statistics over the launches of a run. Its output goes to `criterion.log` in the
-    /// run's folder, and is shown only where it was asked for.
+    /// Has criterion compute its statistics over the launches of a run. Its output goes to
+    /// `criterion.log` in the run's folder, and is shown only if the user asked for it.
     pub fn replay(&self, folder: &RunFolder, home: &Path) -> Result<(), AnyError> {
         let measured = folder.header().plan.ids.len();
         let progress = console::criterion_progress(measured as u64);
@@ -168,8 +169,8 @@ impl<'a> Criterion<'a> {
         if !status.success() {
             let log = log_path.display();
             return Err(format!(
-                "criterion ended with {status}, its output is in {log}; what was measured is safe: \
-                 free some space, if that is what it lacks, and repeat the command to resume"
+                "criterion ended with {status}; its output is in {log}\nhint: what was measured is \
+                 safe: free some space if the disk is full, and repeat the command to resume"
             )
             .into());
         }
@@ -178,7 +179,7 @@ impl<'a> Criterion<'a> {
     }
 }
 
-/// What a child said before it failed: the message of a panic or of clap, without what surrounds it.
+/// The message of a panic or of clap in what a child printed before it failed.
 fn complaint(stderr: &str) -> String {
     const ENDS: [&str; 4] = ["note: ", "stack backtrace:", "Usage:", "For more information"];
     let lines: Vec<&str> = stderr.lines().collect();
@@ -200,9 +201,9 @@ fn complaint(stderr: &str) -> String {
     }
 }
 
-/// What criterion says on standard error beside its progress and one inevitable warning: of every
-/// benchmark with one iteration a sample it says that it is "unable to complete" the samples in the
-/// measurement time, whatever that time is. Here one iteration a sample is the point.
+/// What criterion prints on standard error besides its progress and one inevitable warning: whatever
+/// the measurement time, it is "unable to complete" the samples of a benchmark in it if each has only
+/// one iteration, as all have here.
 fn complaints(stderr: impl Read) -> std::io::Result<Vec<String>> {
     let mut kept = Vec::new();
     for line in BufReader::new(stderr).lines() {

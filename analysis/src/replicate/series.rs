@@ -1,8 +1,9 @@
-//! Several runs of the suite, one after the other, each in processes of its own.
+//! Several runs of the experiments, one after the other, each in processes of its own.
 //!
-//! The seed decides the order in which a run measures. Runs take turns with half as many seeds as
-//! there are runs: each order is measured twice where possible, which tells orders from runs, and
-//! apart in time, so that a slow drift of the machine does not fall on one of them.
+//! The seed decides the order in which a run measures. A series of n runs cycles through ⌈n/2⌉ seeds.
+//! So each order is measured twice where possible, which separates the effect of the order from that of
+//! the run, and the two are apart in time, so that a slow drift of the machine does not affect only one
+//! order.
 
 use std::fmt;
 use std::fs;
@@ -25,74 +26,73 @@ use super::{Finished, Measured, ReplicateError, bench, runs};
 use crate::dataset::Provenance;
 use crate::table::Table;
 
-/// The first seed where the settings name none: series before and after a change measure in the same
-/// orders.
+/// The first seed if the settings name none; it is fixed so that series before and after a change
+/// measure in the same orders.
 const FIRST_SEED: u64 = 1;
 
-/// A series, begun or taken up again.
+/// A series, begun or resumed.
 #[derive(Debug)]
 pub struct Series {
     /// The folder of runs.
     runs: PathBuf,
-    /// What is kept of it until it is done.
+    /// The path of `kept`, which is on disk until the series is done.
     file: PathBuf,
-    kept: Kept,
+    kept: SeriesFile,
     /// Runs that were measured before this process began.
     pub done_before: usize,
 }
 
-/// The file of a series: what tells it from others, and its runs so far.
+/// The file of a series: what identifies it, and its runs so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Kept {
-    /// What was asked for, where, and by which program; the seed is that of the settings.
+struct SeriesFile {
+    /// Settings, platform and program; the seed is that of the settings, and there are no ids.
     plan: RunPlan,
-    /// The benchmarks' own arguments.
+    /// The arguments of `alpha-flops bench`.
     arguments: Vec<String>,
-    /// Of each run, in the order measured.
+    /// The seed of each run, in the order measured.
     seeds: Vec<u64>,
-    /// Those that have finished.
+    /// The finished runs.
     runs: Vec<SeriesRun>,
 }
 
 /// A finished run of a series.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SeriesRun {
-    /// Its folder.
+    /// The run's folder.
     pub run: PathBuf,
-    /// Decided its order.
+    /// Seed of the measuring order.
     pub seed: u64,
-    /// What the whole of it took, in seconds; `None` where it was interrupted.
+    /// How long the run took, in seconds; not known if it was interrupted.
     pub wall_s: Option<f64>,
     /// Configurations measured.
     pub measured: usize,
     /// Configurations skipped or failed.
     pub not_measured: usize,
-    /// Whether none failed.
+    /// Whether no configuration failed.
     pub complete: bool,
 }
 
 /// The run that comes next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Next {
-    /// From 1.
+    /// Counts from 1, as `order` does.
     number: usize,
     of: usize,
-    /// From 1.
     order: usize,
     orders: usize,
     seed: u64,
-    /// What it and the rest take if they take as long as those before.
+    /// How long all remaining runs take, judged by the finished ones.
     time_left: Option<Duration>,
 }
 
-/// Seeds of so many runs, in the order measured: `⌈n/2⌉` from `first` on, in turn.
+/// The seed of each run, in the order measured: `⌈n/2⌉` seeds from `first` on, in turn.
 pub fn seeds(runs: usize, first: u64) -> Vec<u64> {
     let orders = runs.div_ceil(2).max(1);
     (0..runs).map(|run| first.wrapping_add((run % orders) as u64)).collect()
 }
 
 impl Series {
-    /// Takes up the series that was begun with the same settings, filter, number and program, or
+    /// Resumes the series that was begun with the same settings, filter, number of runs and program, or
     /// begins one.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl Series {
     pub fn open(number: usize, arguments: &[String]) -> Result<Self, ReplicateError> {
         let folder = runs()?;
         if folder.to_str().is_none() {
-            // the names of its runs' folders are kept and printed as JSON
+            // its file has the paths of runs as JSON
             let error = FileError::new("measure a series in", &folder, "the path is not UTF-8");
             let hint = "set ALPHA_FLOPS_RUNS to a folder whose path is UTF-8";
             return Err(ReplicateError::Runs(error.with_hint(hint)));
@@ -108,36 +108,37 @@ impl Series {
         let requested = Requested::from_workspace()?;
         let Selected { settings, backend, .. } = select(&requested).map_err(PrepareError::from)?;
         let first = settings.seed.unwrap_or(FIRST_SEED);
-        let kept = Kept {
+        let kept = SeriesFile {
             plan: RunPlan::new(&settings, Platform::of(backend.as_ref()), &[]),
             arguments: arguments.to_vec(),
             seeds: seeds(number, first),
             runs: Vec::new(),
         };
-        let mut series = Self::of(kept, folder);
+        let mut series = Self::new(kept, folder);
         series.take_up()?;
         Ok(series)
     }
 
-    fn of(kept: Kept, runs: PathBuf) -> Self {
+    fn new(kept: SeriesFile, runs: PathBuf) -> Self {
         let mut hasher = DefaultHasher::new();
         format!("{kept:?}").hash(&mut hasher);
         let file = runs.join(format!("series-{:016x}.json", hasher.finish()));
         Self { runs, file, kept, done_before: 0 }
     }
 
-    /// Reads what an interrupted process has left.
+    /// Reads the file that an interrupted process has left.
     fn take_up(&mut self) -> Result<(), ReplicateError> {
-        // one that cannot be read, or is of another series, has nothing that could be gone on with
+        // a damaged file, or that of another series, has nothing to continue
         let kept = fs::read(&self.file).ok();
-        let kept = kept.and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
-        let is_of_this = |kept: &Kept| Kept { runs: Vec::new(), ..kept.clone() } == self.kept;
+        let kept = kept.and_then(|bytes| serde_json::from_slice::<SeriesFile>(&bytes).ok());
+        let is_of_this =
+            |kept: &SeriesFile| SeriesFile { runs: Vec::new(), ..kept.clone() } == self.kept;
         if let Some(kept) = kept.filter(is_of_this) {
-            // a folder that is gone since is measured again, and so is what came after it
+            // a run whose folder is gone is measured again, and so are those after it
             let there = |run: &&SeriesRun| FinishedRun::open(&run.run).is_ok();
             self.kept.runs = kept.runs.iter().take_while(there).cloned().collect();
         }
-        // finished, but the process that waited for it was not there any more
+        // a run may have finished after the process that waited for it was killed
         let announced = Finished::at(self.announcement()).run();
         let announced = announced.filter(|run| FinishedRun::open(run).is_ok());
         if let (Some(next), Some(run)) = (self.next(), announced) {
@@ -147,14 +148,14 @@ impl Series {
         Ok(())
     }
 
-    /// Where the benchmarks say that the next run has finished.
+    /// The file that says that the next run has finished.
     fn announcement(&self) -> PathBuf {
         self.file.with_extension(format!("{}.finished", self.kept.runs.len() + 1))
     }
 
-    /// The run that is to be measured now, if any.
+    /// The run to measure now, unless the series is done.
     pub fn next(&self) -> Option<Next> {
-        let Kept { seeds, runs, .. } = &self.kept;
+        let SeriesFile { seeds, runs, .. } = &self.kept;
         let index = runs.len();
         let &seed = seeds.get(index)?;
         let orders = seeds.len().div_ceil(2);
@@ -171,7 +172,7 @@ impl Series {
         })
     }
 
-    /// Measures that run, or what is left of it.
+    /// Measures a run, or what is left of it.
     ///
     /// # Errors
     /// [`ReplicateError`] where the benchmarks cannot be started or finish no run.
@@ -187,7 +188,7 @@ impl Series {
         let finished = FinishedRun::open(run).map_err(ReplicateError::Record)?;
         let outcomes = || finished.header.configurations.iter().map(|record| &record.outcome);
         let measured = outcomes().filter(|o| matches!(o, Outcome::Measured { .. })).count();
-        // what an interrupted process had measured of it took time that is not known
+        // an interrupted process has not left how long it took
         let whole = finished.header.sessions.len() == 1;
         let announcement = self.announcement();
         self.kept.runs.push(SeriesRun {
@@ -201,17 +202,17 @@ impl Series {
         write_atomically(&self.file, |out| {
             serde_json::to_writer_pretty(out, &self.kept).map_err(std::io::Error::from)
         })?;
-        // only now: until then it alone says that the run is done
+        // only now: until the file is written, only the announcement says that the run is done
         let _ = fs::remove_file(announcement);
         Ok(())
     }
 
-    /// The runs so far.
+    /// The finished runs.
     pub fn runs(&self) -> &[SeriesRun] {
         &self.kept.runs
     }
 
-    /// Forgets the series, whose results have been shown: the same command begins another.
+    /// Removes the file of a series whose results have been shown: the same command begins another.
     ///
     /// # Errors
     /// [`ReplicateError`] where its file cannot be removed.
@@ -247,7 +248,7 @@ pub fn table(runs: &[SeriesRun], provenance: &Provenance) -> Table {
         .with_provenance(&Provenance { source, ..provenance.clone() })
 }
 
-/// Commands that go on from the runs, ready to be copied.
+/// Commands to continue with, ready to be copied.
 pub fn next_commands(runs: &[SeriesRun]) -> String {
     let folders: Vec<String> = runs.iter().map(|run| quoted(&run.run)).collect();
     let (folders, program) = (folders.join(" "), workspace::program());
@@ -257,7 +258,7 @@ pub fn next_commands(runs: &[SeriesRun]) -> String {
     )
 }
 
-/// A path as a shell takes it.
+/// A path, quoted for a shell if necessary.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@".contains(c);

@@ -11,13 +11,13 @@ fn series(runs: &Path, number: usize) -> Series {
         .settings(&KIND)
         .unwrap();
     let backend = CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap();
-    let kept = Kept {
+    let kept = SeriesFile {
         plan: RunPlan::new(&settings, Platform::of(&backend), &[]),
         arguments: vec!["^A/".to_owned()],
         seeds: seeds(number, FIRST_SEED),
         runs: Vec::new(),
     };
-    let mut series = Series::of(kept, runs.to_owned());
+    let mut series = Series::new(kept, runs.to_owned());
     series.take_up().unwrap();
     series
 }
