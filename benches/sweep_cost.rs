@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             threads: NonZeroUsize::MIN,
             algorithm: AlgorithmChoice::Auto,
         }),
-        platform: Platform::of(&Null(|_| Ok(1.0))),
+        platform: Platform::new(&Null(|_| Ok(1.0))),
     };
     let session = Session::now(time(1.0), None);
     let mut sweep = Sweep::open(&folder, plan.clone(), session.clone(), Duration::from_secs(10))?;

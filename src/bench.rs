@@ -115,7 +115,7 @@ fn measure(
     let verify = settings.verify || criterion.arguments.verify;
     let settings = Settings { verify, ..settings };
     console::backend(&settings, why_cpu.as_deref());
-    let platform = Platform::of(backend.as_ref());
+    let platform = Platform::new(backend.as_ref());
     let session = Session::now(backend.empty_launch()?, why_cpu);
     console::platform(&platform, &session);
 

@@ -65,7 +65,7 @@ pub struct Conditions {
 
 impl Platform {
     /// This machine, with what `backend` computes on as the device.
-    pub fn of(backend: &dyn Backend) -> Self {
+    pub fn new(backend: &dyn Backend) -> Self {
         let system = System::new().map(|mut system| {
             system.refresh_memory();
             system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
@@ -245,7 +245,7 @@ mod tests {
     fn this_machine_has_a_name_cores_and_a_clock_that_moves() {
         let threads = std::num::NonZeroUsize::MIN;
         let backend = CpuBackend::new(threads, AlgorithmChoice::Auto).unwrap();
-        let platform = Platform::of(&backend);
+        let platform = Platform::new(&backend);
         assert!(!platform.device.is_empty() && platform.logical_cores > 0);
         assert!(platform.memory.0 > 0);
         let conditions = Conditions::now();

@@ -95,7 +95,7 @@ fn open(runs: &Path) -> Result<Run, RunError> {
 
 fn open_with(settings: &Settings, runs: &Path) -> Result<Run, RunError> {
     let empty_launch = LaunchTime { host_ns: 20.0, device_ns: None, submission_ns: None };
-    let plan = RunPlan::new(settings, Platform::of(&backend()), &selection());
+    let plan = RunPlan::new(settings, Platform::new(&backend()), &selection());
     Run::open(runs, plan, selection(), Session::now(empty_launch, None))
 }
 

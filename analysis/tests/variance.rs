@@ -161,7 +161,7 @@ fn write_run(runs: &Path, seed: u64, launches: &[Vec<f64>]) -> PathBuf {
         memory_limit: None,
         verify: false,
     };
-    let mut platform = Platform::of(&CpuBackend::new(threads, algorithm).unwrap());
+    let mut platform = Platform::new(&CpuBackend::new(threads, algorithm).unwrap());
     platform.device = "A processor".to_owned();
     platform.rustc = "rustc 1.95.0".to_owned();
     platform.crates = vec!["alpha-flops 0.1.0".to_owned()];

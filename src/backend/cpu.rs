@@ -25,18 +25,18 @@ use crate::units::Bytes;
 mod buffer;
 mod cores;
 mod explicit;
+mod gemv;
 mod matrix;
 mod options;
+mod partition;
 mod plan;
 mod shift;
-mod skinny;
 mod slab;
 mod team;
 mod tiled;
-mod work;
 
-use buffer::{AlignedBuffer, Shelf};
-use cores::Kept;
+use buffer::{AlignedBuffer, BufferPool};
+use cores::PinGuard;
 pub use options::{AlgorithmChoice, CpuOptions, KIND};
 use plan::Plan;
 use team::Team;
@@ -60,16 +60,16 @@ pub struct CpuBackend {
     team: Team,
     algorithm: AlgorithmChoice,
     /// Memory of the convolution before, where it is to be used again.
-    shelves: Option<Shelves>,
+    pools: Option<BufferPools>,
 }
 
 /// Memory between convolutions, of each tensor its own.
 #[derive(Clone, Default)]
-struct Shelves {
-    input: Shelf,
-    weights: Shelf,
-    output: Shelf,
-    workspace: Shelf,
+struct BufferPools {
+    input: BufferPool,
+    weights: BufferPool,
+    output: BufferPool,
+    workspace: BufferPool,
 }
 
 /// One convolution with its tensors, plan and workspace.
@@ -82,8 +82,8 @@ struct CpuConvolution {
     weights: AlignedBuffer,
     output: AlignedBuffer,
     workspace: AlignedBuffer,
-    /// Keeps the calling thread on its core.
-    _kept: Option<Rc<Kept>>,
+    /// Pins the calling thread to its core.
+    _pinned: Option<Rc<PinGuard>>,
 }
 
 impl CpuBackend {
@@ -92,7 +92,7 @@ impl CpuBackend {
     /// # Errors
     /// [`BackendError::Threads`] where the system refuses to start them.
     pub fn new(threads: NonZeroUsize, algorithm: AlgorithmChoice) -> Result<Self, BackendError> {
-        Ok(Self { team: Team::new(threads)?, algorithm, shelves: None })
+        Ok(Self { team: Team::new(threads)?, algorithm, pools: None })
     }
 
     /// How many threads compute, the calling one included.
@@ -135,7 +135,7 @@ impl CpuBackend {
         let zeroed = |len| self.allocated(shape, AlignedBuffer::zeroed(len));
         let mut output = zeroed(shape.output_len())?;
         let mut workspace = zeroed(plan.workspace_len())?;
-        let _kept = self.team.keep_caller();
+        let _pinned = self.team.pin_caller();
         // every value has to be written: one that is not shows
         output.as_mut_slice().fill(f32::NAN);
         workspace.as_mut_slice().fill(f32::NAN);
@@ -145,36 +145,20 @@ impl CpuBackend {
 
     fn convolution(&self, shape: ConvShape, seed: u64) -> Result<CpuConvolution, BackendError> {
         let plan = Plan::new(self.algorithm, shape, self.team.threads());
-        let random = |shelf: fn(&Shelves) -> &Shelf, len, seed| {
-            self.allocated(
-                shape,
-                match &self.shelves {
-                    Some(shelves) => shelf(shelves).random(len, seed),
-                    None => AlignedBuffer::random(len, seed),
-                },
-            )
-        };
-        let scratch = |shelf: fn(&Shelves) -> &Shelf, len| {
-            self.allocated(
-                shape,
-                match &self.shelves {
-                    Some(shelves) => shelf(shelves).scratch(len),
-                    None => AlignedBuffer::zeroed(len),
-                },
-            )
-        };
+        let pools = self.pools.clone().unwrap_or_default();
+        let allocated = |buffer| self.allocated(shape, buffer);
         // before the tensors, so that they are in this core's memory
-        let kept = self.team.keep_caller();
+        let pinned = self.team.pin_caller();
         let (inputs, weights) = (reference::input_seed(seed), reference::weights_seed(seed));
         Ok(CpuConvolution {
-            _kept: kept,
+            _pinned: pinned,
             shape,
             seed,
             team: self.team.clone(),
-            input: random(|shelves| &shelves.input, shape.input_len(), inputs)?,
-            weights: random(|shelves| &shelves.weights, shape.weights_len(), weights)?,
-            output: scratch(|shelves| &shelves.output, shape.output_len())?,
-            workspace: scratch(|shelves| &shelves.workspace, plan.workspace_len())?,
+            input: allocated(pools.input.random(shape.input_len(), inputs))?,
+            weights: allocated(pools.weights.random(shape.weights_len(), weights))?,
+            output: allocated(pools.output.scratch(shape.output_len()))?,
+            workspace: allocated(pools.workspace.scratch(plan.workspace_len()))?,
             plan,
         })
     }
@@ -199,15 +183,15 @@ impl Backend for CpuBackend {
 
     /// What waits for its next use is free for that.
     fn available_memory(&self) -> Option<Bytes> {
-        let kept = self.shelves.as_ref().map_or(0, |shelves| {
-            let Shelves { input, weights, output, workspace } = shelves;
-            [input, weights, output, workspace].iter().map(|shelf| shelf.bytes()).sum()
+        let pooled = self.pools.as_ref().map_or(0, |pools| {
+            let BufferPools { input, weights, output, workspace } = pools;
+            [input, weights, output, workspace].iter().map(|pool| pool.bytes()).sum()
         });
-        available_memory().map(|Bytes(free)| Bytes(free + kept))
+        available_memory().map(|Bytes(free)| Bytes(free + pooled))
     }
 
     fn reuse_buffers(&mut self, reuse: bool) {
-        self.shelves = reuse.then(Shelves::default);
+        self.pools = reuse.then(BufferPools::default);
     }
 
     /// What reading the clock takes: a launch is a call.
@@ -318,7 +302,7 @@ mod tests {
                 backend.prepare(shape, seed).unwrap().verify().unwrap();
             }
         }
-        assert!(backend.shelves.as_ref().unwrap().input.bytes() >= 9 * 9 * 30 * 4);
+        assert!(backend.pools.as_ref().unwrap().input.bytes() >= 9 * 9 * 30 * 4);
     }
 
     #[test]

@@ -21,21 +21,21 @@ use crate::shape::ConvShape;
 use crate::statistics::{quantile, sorted};
 use crate::units::Bytes;
 
+mod buffer_pool;
 mod convolution;
 mod descriptor;
 mod driver;
 mod error;
 pub mod graph;
-mod kept;
 mod library;
 mod monitor;
 mod options;
 
+use buffer_pool::{BufferPool, Purpose};
 use convolution::CudnnConvolution;
 use driver::{Context, Event, Memory, Stream};
 pub use error::{GpuError, Library, Status};
 use graph::Target;
-use kept::{Kept, Purpose};
 use library::{CudnnFunctions, cuda_version, cudnn_version, load_cudnn};
 use monitor::Monitor;
 pub use options::{CudnnOptions, KIND, Math, PlanChoice};
@@ -53,7 +53,7 @@ pub struct CudnnBackend {
     /// As large as the level-2 cache, to be written over it, where launches shall start cold.
     flush: Option<Memory>,
     /// Memory of the convolution before, where it is to be used again.
-    kept: Option<Kept>,
+    pool: Option<BufferPool>,
     timer: Timer,
     handle: Handle,
     context: Rc<Context>,
@@ -100,13 +100,13 @@ impl CudnnBackend {
             Cache::Cold => Some(Memory::new(&context, gpu.l2_cache)?),
         };
         let monitor = monitor.ok();
-        let kept = None;
-        Ok(Self { gpu, options, memory_limit, monitor, flush, kept, timer, handle, context })
+        let pool = None;
+        Ok(Self { gpu, options, memory_limit, monitor, flush, pool, timer, handle, context })
     }
 
     /// What of the device's memory is free. What waits for its next use is free for that.
     fn free_memory(&self) -> Result<Bytes, GpuError> {
-        Ok(Bytes(self.context.free_memory()?.0 + self.kept_bytes().0))
+        Ok(Bytes(self.context.free_memory()?.0 + self.pooled_bytes().0))
     }
 
     /// What of the device's memory a convolution may take now.
@@ -115,48 +115,48 @@ impl CudnnBackend {
         Ok(self.memory_limit.map_or(free, |limit| limit.min(free)))
     }
 
-    fn kept_bytes(&self) -> Bytes {
-        self.kept.as_ref().map_or(Bytes(0), Kept::bytes)
+    fn pooled_bytes(&self) -> Bytes {
+        self.pool.as_ref().map_or(Bytes(0), BufferPool::bytes)
     }
 
-    /// At least so many bytes of memory, new where none is kept.
+    /// At least so many bytes of memory, from the pool where there is one.
     fn memory(&self, purpose: Purpose, bytes: Bytes) -> Result<Memory, GpuError> {
-        match &self.kept {
-            Some(kept) => kept.take(&self.context, purpose, bytes),
+        match &self.pool {
+            Some(pool) => pool.take(&self.context, purpose, bytes),
             None => Memory::new(&self.context, bytes),
         }
     }
 
-    /// Keeps memory that nothing uses any more, or frees it where none is kept.
+    /// Returns memory that nothing uses any more to the pool, or frees it where there is none.
     fn put_back(&self, purpose: Purpose, memory: Memory) {
-        if let Some(kept) = &self.kept {
-            kept.put(purpose, memory);
+        if let Some(pool) = &self.pool {
+            pool.put(purpose, memory);
         }
     }
 
-    /// Prepares with what is kept, as if it were not there: what larger convolutions have left must
+    /// Prepares with memory of the pool as if the pool were empty: what larger convolutions left must
     /// not decide whether this one fits, nor by which plan.
-    fn prepare_keeping(
+    fn prepare_from_pool(
         &self,
-        kept: &Kept,
+        pool: &BufferPool,
         shape: ConvShape,
         seed: u64,
     ) -> Result<CudnnConvolution<'_>, GpuError> {
-        if self.memory_limit.is_some_and(|limit| kept.bytes() > limit) {
-            kept.free();
+        if self.memory_limit.is_some_and(|limit| pool.bytes() > limit) {
+            pool.free();
         }
-        let nothing_kept = kept.bytes() == Bytes(0);
-        kept.was_scarce();
+        let was_empty = pool.bytes() == Bytes(0);
+        pool.was_scarce();
         let prepared = CudnnConvolution::prepare(self, shape, seed);
-        let prepared = if nothing_kept || !kept.was_scarce() {
+        let prepared = if was_empty || !pool.was_scarce() {
             prepared
         } else {
             drop(prepared);
-            kept.free();
+            pool.free();
             CudnnConvolution::prepare(self, shape, seed)
         };
         // it may be the device that is lost, and its memory with it
-        prepared.inspect_err(|_| kept.free())
+        prepared.inspect_err(|_| pool.free())
     }
 
     /// Overwrites the level-2 cache, where launches shall start cold.
@@ -186,7 +186,7 @@ impl Backend for CudnnBackend {
     }
 
     fn reuse_buffers(&mut self, reuse: bool) {
-        self.kept = reuse.then(Kept::default);
+        self.pool = reuse.then(BufferPool::default);
     }
 
     fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
@@ -217,8 +217,8 @@ impl Backend for CudnnBackend {
         shape: ConvShape,
         seed: u64,
     ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
-        let prepared = match &self.kept {
-            Some(kept) => self.prepare_keeping(kept, shape, seed),
+        let prepared = match &self.pool {
+            Some(pool) => self.prepare_from_pool(pool, shape, seed),
             None => CudnnConvolution::prepare(self, shape, seed),
         };
         match prepared {

@@ -94,7 +94,7 @@ pub fn prepare(
         budget: request.budget,
         memory_limit: settings.memory_limit,
         backend: settings.backend.clone(),
-        platform: Platform::of(backend.as_ref()),
+        platform: Platform::new(backend.as_ref()),
     };
     let session = Session::now(backend.empty_launch()?, why_cpu);
     Ok(PreparedSweep { plan, backend, session, part_interval: request.part_interval })

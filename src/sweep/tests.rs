@@ -30,7 +30,7 @@ fn plan() -> SweepPlan {
         budget: None,
         memory_limit: Some(Bytes(1 << 28)),
         backend: settings.backend,
-        platform: Platform::of(&Null(|_| Ok(1.0))),
+        platform: Platform::new(&Null(|_| Ok(1.0))),
     }
 }
 

@@ -44,7 +44,7 @@ fn the_process_that_sweeps() -> Result<(), Box<dyn Error>> {
         budget: None,
         memory_limit: Some(LARGEST),
         backend: settings.backend,
-        platform: Platform::of(backend.as_ref()),
+        platform: Platform::new(backend.as_ref()),
     };
     let session = Session::now(backend.empty_launch()?, None);
     let mut sweep = Sweep::open(Path::new(&folder), plan, session, Duration::from_millis(5))?;

@@ -109,7 +109,7 @@ impl Series {
         let Selected { settings, backend, .. } = select(&requested).map_err(PrepareError::from)?;
         let first = settings.seed.unwrap_or(FIRST_SEED);
         let kept = SeriesFile {
-            plan: RunPlan::new(&settings, Platform::of(backend.as_ref()), &[]),
+            plan: RunPlan::new(&settings, Platform::new(backend.as_ref()), &[]),
             arguments: arguments.to_vec(),
             seeds: seeds(number, first),
             runs: Vec::new(),

@@ -19,12 +19,12 @@ pub(super) struct AlignedBuffer {
     /// Seed of the random values that all of `storage` behind `start` holds.
     seed: Option<u64>,
     /// Where the memory goes when it is no longer used.
-    shelf: Option<Shelf>,
+    pool: Option<BufferPool>,
 }
 
 /// Keeps the memory of one dropped buffer for the next one.
 #[derive(Clone, Default)]
-pub(super) struct Shelf(Rc<RefCell<AlignedBuffer>>);
+pub(super) struct BufferPool(Rc<RefCell<AlignedBuffer>>);
 
 impl AlignedBuffer {
     /// `len` zeros, every page of them touched; `None` where memory runs out.
@@ -35,20 +35,12 @@ impl AlignedBuffer {
         Some(buffer)
     }
 
-    /// `len` pseudo-random values in (−1, 1), never zero, the same for the same seed; `None` where
-    /// memory runs out.
-    pub(super) fn random(len: usize, seed: u64) -> Option<Self> {
-        let mut buffer = Self::with_capacity(len)?;
-        buffer.fill(len, seed);
-        Some(buffer)
-    }
-
     fn with_capacity(len: usize) -> Option<Self> {
         let mut storage: Vec<f32> = Vec::new();
         storage.try_reserve_exact(len.checked_add(ALIGNMENT)?).ok()?;
         let start = storage.as_ptr().align_offset(ALIGNMENT * size_of::<f32>());
         storage.resize(start.min(ALIGNMENT), 0.0);
-        Some(Self { start: storage.len(), storage, len: 0, seed: None, shelf: None })
+        Some(Self { start: storage.len(), storage, len: 0, seed: None, pool: None })
     }
 
     /// A value depends on seed and index alone: what is there already stays.
@@ -78,14 +70,15 @@ impl AlignedBuffer {
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
-        if let Some(shelf) = self.shelf.take() {
-            *shelf.0.borrow_mut() = std::mem::take(self);
+        if let Some(pool) = self.pool.take() {
+            *pool.0.borrow_mut() = std::mem::take(self);
         }
     }
 }
 
-impl Shelf {
-    /// As [`AlignedBuffer::random`], in the memory kept where that suffices.
+impl BufferPool {
+    /// `len` pseudo-random values in (−1, 1), never zero, the same for the same seed; `None` where
+    /// memory runs out.
     pub(super) fn random(&self, len: usize, seed: u64) -> Option<AlignedBuffer> {
         let mut buffer = self.take(len)?;
         buffer.fill(len, seed);
@@ -115,7 +108,7 @@ impl Shelf {
             drop(buffer);
             buffer = AlignedBuffer::with_capacity(len)?;
         }
-        buffer.shelf = Some(self.clone());
+        buffer.pool = Some(self.clone());
         Some(buffer)
     }
 }
@@ -130,7 +123,7 @@ mod tests {
             let mut zeros = AlignedBuffer::zeroed(len).unwrap();
             assert_eq!(zeros.as_slice().len(), len);
             assert_eq!(zeros.as_mut_slice().as_ptr() as usize % 64, 0);
-            assert_eq!(AlignedBuffer::random(len, 1).unwrap().as_slice().len(), len);
+            assert_eq!(BufferPool::default().random(len, 1).unwrap().as_slice().len(), len);
         }
     }
 
@@ -141,22 +134,22 @@ mod tests {
     }
 
     #[test]
-    fn memory_from_a_shelf_holds_what_a_new_buffer_would() {
-        let shelf = Shelf::default();
+    fn memory_from_a_pool_holds_what_a_new_buffer_would() {
+        let pool = BufferPool::default();
         let mut places = Vec::new();
         for (len, seed) in
             [(100, 1), (40, 1), (90, 1), (100, 2), (10, 1), (2000, 1), (0, 1), (1999, 1)]
         {
-            let mut buffer = shelf.random(len, seed).unwrap();
-            let expected = AlignedBuffer::random(len, seed).unwrap();
+            let mut buffer = pool.random(len, seed).unwrap();
+            let expected = BufferPool::default().random(len, seed).unwrap();
             assert_eq!(buffer.as_slice(), expected.as_slice());
             places.push(buffer.as_mut_slice().as_ptr() as usize);
         }
         assert!(places.iter().all(|place| place % 64 == 0));
         assert!(places[..5].iter().all(|place| *place == places[0]), "{places:?}");
-        assert!(shelf.bytes() >= 8000);
-        assert!(shelf.random(usize::MAX, 1).is_none());
-        let scratch = Shelf::default();
+        assert!(pool.bytes() >= 8000);
+        assert!(pool.random(usize::MAX, 1).is_none());
+        let scratch = BufferPool::default();
         for len in [50, 3, 49, 70] {
             assert_eq!(scratch.scratch(len).unwrap().as_mut_slice().len(), len);
         }

@@ -9,20 +9,20 @@ use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 
 thread_local! {
-    /// Set while the thread is kept on a core.
-    static KEPT: RefCell<Weak<Kept>> = const { RefCell::new(Weak::new()) };
+    /// Set while the thread is pinned.
+    static PINNED: RefCell<Weak<PinGuard>> = const { RefCell::new(Weak::new()) };
 }
 
 /// Where the threads of one team run.
 pub(super) struct Placement {
     /// One for each thread, the calling one first; none where they run wherever the system likes.
     cores: Option<Vec<usize>>,
-    /// What the calling thread may use when it is not kept on a core.
+    /// The cores that the calling thread may run on while it is not pinned.
     allowed: Vec<usize>,
 }
 
-/// A thread on one core, until the last `Rc` of this is dropped.
-pub(super) struct Kept {
+/// Keeps a thread pinned to one core until the last `Rc` of it is dropped.
+pub(super) struct PinGuard {
     /// The cores it could run on before.
     allowed: Vec<usize>,
 }
@@ -31,7 +31,7 @@ impl Placement {
     /// A core for each of so many threads; no cores where there are fewer than threads, or where
     /// the system does not let threads choose.
     pub(super) fn new(threads: usize) -> Self {
-        let allowed = kept().map_or_else(system::allowed, |kept| kept.allowed.clone());
+        let allowed = pin_guard().map_or_else(system::allowed, |guard| guard.allowed.clone());
         let cores = choose(&allowed, threads, system::siblings);
         let can_run_on_each =
             |cores: &Vec<usize>| elsewhere(|| cores.iter().all(|&core| system::run_on(&[core])));
@@ -53,27 +53,27 @@ impl Placement {
         })
     }
 
-    /// Keeps the calling thread on its core until all that this returned to it are dropped.
-    pub(super) fn keep_caller(&self) -> Option<Rc<Kept>> {
+    /// Pins the calling thread to its core until all guards that this returned to it are dropped.
+    pub(super) fn pin_caller(&self) -> Option<Rc<PinGuard>> {
         let core = *self.cores()?.first()?;
-        kept().or_else(|| {
-            let new = Rc::new(Kept { allowed: system::allowed() });
-            KEPT.try_with(|kept| *kept.borrow_mut() = Rc::downgrade(&new)).ok()?;
+        pin_guard().or_else(|| {
+            let new = Rc::new(PinGuard { allowed: system::allowed() });
+            PINNED.try_with(|pinned| *pinned.borrow_mut() = Rc::downgrade(&new)).ok()?;
             system::run_on(&[core]);
             Some(new)
         })
     }
 }
 
-impl Drop for Kept {
+impl Drop for PinGuard {
     fn drop(&mut self) {
         system::run_on(&self.allowed);
     }
 }
 
-/// What keeps the calling thread on its core; none also for a thread that is ending.
-fn kept() -> Option<Rc<Kept>> {
-    KEPT.try_with(|kept| kept.borrow().upgrade()).ok().flatten()
+/// The guard of the calling thread; `None` also for a thread that is ending.
+fn pin_guard() -> Option<Rc<PinGuard>> {
+    PINNED.try_with(|pinned| pinned.borrow().upgrade()).ok().flatten()
 }
 
 /// Calls `visit`, which changes where the calling thread may run, and undoes that.
@@ -214,28 +214,28 @@ mod tests {
                 assert_eq!(cores.len(), threads);
                 assert!(cores.iter().all(|core| before.contains(core)), "{cores:?} of {before:?}");
                 assert_eq!(system::allowed(), before);
-                let kept = placement.keep_caller();
+                let guard = placement.pin_caller();
                 for (index, &core) in cores.iter().enumerate() {
                     assert!(!cores[..index].contains(&core), "{cores:?}");
                     assert_eq!(cores_of_thread(&placement, index), [core]);
                     assert_eq!(system::allowed(), [cores[0]]);
                 }
-                drop(kept);
+                drop(guard);
                 assert_eq!(system::allowed(), before);
             }
         }
 
         #[test]
-        fn more_threads_than_cores_run_anywhere_even_if_the_caller_is_kept_on_one() {
+        fn more_threads_than_cores_run_anywhere_even_if_the_caller_is_pinned_to_one() {
             let before = system::allowed();
             let placement = Placement::new(before.len() + 1);
             assert_eq!(placement.cores(), None);
-            assert!(placement.keep_caller().is_none());
+            assert!(placement.pin_caller().is_none());
             assert_eq!(cores_of_thread(&placement, 1), before);
             assert_eq!(system::allowed(), before);
 
             let one = Placement::new(1);
-            let _kept = one.keep_caller();
+            let _guard = one.pin_caller();
             let placement = Placement::new(before.len() + 1);
             assert_eq!(cores_of_thread(&placement, 1), before);
             assert_eq!(system::allowed(), one.cores().unwrap());
@@ -246,13 +246,13 @@ mod tests {
             let before = system::allowed();
             for first_dropped in [0, 1] {
                 let one = Placement::new(1);
-                let mut kept = vec![one.keep_caller().unwrap()];
+                let mut guards = vec![one.pin_caller().unwrap()];
                 let all = Placement::new(before.len());
                 assert_eq!(all.cores().unwrap()[0], one.cores().unwrap()[0]);
-                kept.push(all.keep_caller().unwrap());
-                drop(kept.remove(first_dropped));
+                guards.push(all.pin_caller().unwrap());
+                drop(guards.remove(first_dropped));
                 assert_eq!(system::allowed(), one.cores().unwrap());
-                drop(kept);
+                drop(guards);
                 assert_eq!(system::allowed(), before);
             }
         }

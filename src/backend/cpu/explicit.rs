@@ -1,9 +1,9 @@
 //! The textbook algorithm: the whole im2col matrix, then one product a thread.
 
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
+use super::partition::{PIXEL_GROUP, columns_of, split_evenly};
 use super::team::Team;
 use super::tiled::fill_im2col;
-use super::work::{PIXEL_GROUP, columns_of, split_evenly};
 use crate::shape::ConvShape;
 
 /// Writes all `C_in·K²` shifted copies of the pixels, `K²` times the input, and multiplies

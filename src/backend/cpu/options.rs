@@ -51,8 +51,10 @@ choices! {
         Slab = "slab",
         /// im2col in blocks that stay in cache.
         Tiled = "tiled",
-        /// Dot products, for 1×1 kernels on at most 8 pixels; `tiled` takes all other shapes.
-        Skinny = "skinny",
+        /// A matrix times a few vectors, as dot products, for 1×1 kernels on at most 8 pixels; `tiled`
+        /// takes all other shapes.
+        #[serde(rename = "skinny")]
+        Gemv = "skinny",
     }
 }
 

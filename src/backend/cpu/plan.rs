@@ -2,7 +2,7 @@
 
 use super::AlgorithmChoice;
 use super::explicit::Explicit;
-use super::skinny::Skinny;
+use super::gemv::Gemv;
 use super::slab::Slab;
 use super::team::Team;
 use super::tiled::Tiled;
@@ -13,7 +13,7 @@ pub(super) enum Plan {
     Explicit(Explicit),
     Slab(Slab),
     Tiled(Tiled),
-    Skinny(Skinny),
+    Gemv(Gemv),
 }
 
 impl Plan {
@@ -24,7 +24,7 @@ impl Plan {
             AlgorithmChoice::Explicit => Self::Explicit(Explicit::new(shape)),
             AlgorithmChoice::Slab => Self::Slab(Slab::new(shape, threads)),
             AlgorithmChoice::Tiled => tiled(),
-            AlgorithmChoice::Skinny => Skinny::new(shape, threads).map_or_else(tiled, Self::Skinny),
+            AlgorithmChoice::Gemv => Gemv::new(shape, threads).map_or_else(tiled, Self::Gemv),
         }
     }
 
@@ -32,8 +32,8 @@ impl Plan {
     fn fastest(shape: ConvShape, threads: usize) -> Self {
         // Few pixels, 1×1: each weight is used a few times only, so time is that of reading the
         // weights, and dot products read them as they lie.
-        if let Some(skinny) = Skinny::new(shape, threads) {
-            return Self::Skinny(skinny);
+        if let Some(gemv) = Gemv::new(shape, threads) {
+            return Self::Gemv(gemv);
         }
         // 1×1: the input is its own im2col matrix, there is nothing for a slab to save.
         if shape.kernel() == 1 || tiled_cost(shape) < slab_cost(shape) {
@@ -48,7 +48,7 @@ impl Plan {
             Self::Explicit(_) => "explicit",
             Self::Slab(slab) => slab.name(),
             Self::Tiled(tiled) => tiled.name(),
-            Self::Skinny(_) => "skinny",
+            Self::Gemv(_) => "skinny",
         }
     }
 
@@ -58,7 +58,7 @@ impl Plan {
             Self::Explicit(explicit) => explicit.workspace_len(),
             Self::Slab(slab) => slab.workspace_len(),
             Self::Tiled(tiled) => tiled.workspace_len(),
-            Self::Skinny(skinny) => skinny.workspace_len(),
+            Self::Gemv(gemv) => gemv.workspace_len(),
         }
     }
 
@@ -74,7 +74,7 @@ impl Plan {
             Self::Explicit(explicit) => explicit.run(team, tensors, workspace, output),
             Self::Slab(slab) => slab.run(team, tensors, workspace, output),
             Self::Tiled(tiled) => tiled.run(team, tensors, workspace, output),
-            Self::Skinny(skinny) => skinny.run(team, tensors, workspace, output),
+            Self::Gemv(gemv) => gemv.run(team, tensors, workspace, output),
         }
     }
 }
@@ -119,6 +119,6 @@ mod tests {
     #[test]
     fn algorithms_that_cannot_take_a_shape_leave_it_to_tiled() {
         let shape = "h=3_w=3_in=2_out=2_k=1".parse().unwrap();
-        assert_eq!(Plan::new(AlgorithmChoice::Skinny, shape, 1).name(), "tiled-channels");
+        assert_eq!(Plan::new(AlgorithmChoice::Gemv, shape, 1).name(), "tiled-channels");
     }
 }

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
+use super::partition::{CHANNEL_GROUP, Division, PIXEL_GROUP, columns_of, rows_of, tiles};
 use super::shift::{Taps, copy_shifted};
 use super::team::Team;
-use super::work::{CHANNEL_GROUP, Division, PIXEL_GROUP, columns_of, rows_of, tiles};
 use crate::shape::ConvShape;
 
 /// Rows of the slab, `(input channel, kernel column)`, that are multiplied at once.

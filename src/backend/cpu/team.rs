@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::cores::{Kept, Placement};
+use super::cores::{PinGuard, Placement};
 use crate::backend::BackendError;
 
 /// How long a waiting thread keeps its core entirely to itself.
@@ -107,9 +107,9 @@ impl Team {
         self.workers.placement.cores()
     }
 
-    /// Keeps the calling thread on its core too, until all that this returned are dropped.
-    pub(super) fn keep_caller(&self) -> Option<Rc<Kept>> {
-        self.workers.placement.keep_caller()
+    /// Pins the calling thread to its core, too, until all guards that this returned are dropped.
+    pub(super) fn pin_caller(&self) -> Option<Rc<PinGuard>> {
+        self.workers.placement.pin_caller()
     }
 
     /// Calls `work` once on each part: part 0 on the calling thread, part 1 on the first worker,

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
+use super::partition::{Division, PIXEL_GROUP, columns_of, rows_of, tiles};
 use super::shift::copy_shifted;
 use super::team::Team;
-use super::work::{Division, PIXEL_GROUP, columns_of, rows_of, tiles};
 use crate::shape::ConvShape;
 
 /// Rows of an im2col block.

@@ -4,8 +4,8 @@ use std::mem::ManuallyDrop;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use super::graph::{Candidate, Graph, Pack, Plan, first_plans, first_that};
-use super::kept::{Purpose, RESERVE};
+use super::buffer_pool::{Purpose, RESERVE};
+use super::graph::{Candidate, ExecutionPlan, Graph, Pack, first_plans, first_that};
 use super::options::EVENT_STEP_NS;
 use super::{CudnnBackend, GpuError, Memory, PlanChoice};
 use crate::backend::device::DeviceSample;
@@ -34,7 +34,7 @@ pub(super) struct CudnnConvolution<'a> {
     shape: ConvShape,
     seed: u64,
     algorithm: String,
-    plan: ManuallyDrop<Plan>,
+    plan: ManuallyDrop<ExecutionPlan>,
     pack: ManuallyDrop<Pack>,
     tensors: Tensors,
     workspace: Memory,
@@ -51,7 +51,7 @@ struct Tensors {
 
 /// A plan with what it runs on.
 struct Chosen {
-    plan: Plan,
+    plan: ExecutionPlan,
     pack: Pack,
     workspace: Memory,
 }
@@ -148,7 +148,7 @@ fn first(
     candidates: &[Candidate],
     for_workspace: Bytes,
 ) -> Result<Chosen, GpuError> {
-    let try_out = |plan: &Plan| {
+    let try_out = |plan: &ExecutionPlan| {
         let workspace = backend.memory(Purpose::Workspace, plan.record().workspace_bytes)?;
         let pack = tensors.pack(backend, &workspace)?;
         let launched = plan.launch(&pack);
@@ -163,7 +163,7 @@ fn first(
 
 /// A plan that is timed against others.
 struct Contender {
-    plan: Plan,
+    plan: ExecutionPlan,
     times_ns: Vec<f64>,
     failure: Option<GpuError>,
 }

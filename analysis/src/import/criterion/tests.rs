@@ -82,7 +82,7 @@ fn plan(ids: &[String]) -> RunPlan {
         memory_limit: Some(Bytes(1 << 30)),
         verify: false,
     };
-    let platform = Platform::of(&CpuBackend::new(threads, algorithm).unwrap());
+    let platform = Platform::new(&CpuBackend::new(threads, algorithm).unwrap());
     RunPlan { settings, platform, program: String::new(), ids: ids.to_vec() }
 }
 

@@ -12,7 +12,7 @@ fn series(runs: &Path, number: usize) -> Series {
         .unwrap();
     let backend = CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap();
     let kept = SeriesFile {
-        plan: RunPlan::new(&settings, Platform::of(&backend), &[]),
+        plan: RunPlan::new(&settings, Platform::new(&backend), &[]),
         arguments: vec!["^A/".to_owned()],
         seeds: seeds(number, FIRST_SEED),
         runs: Vec::new(),

@@ -4,14 +4,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::ffi::{c_char, c_uint};
+use std::ffi::{c_char, c_uint, c_void};
 use std::ptr;
 
-use cudarc::cudnn::sys::cudnnBackendDescriptor_t;
+use cudarc::cudnn::sys::{cudnnBackendDescriptor_t, cudnnBackendNumericalNote_t as Note};
 use cudarc::driver::sys::CUstream;
 
 use super::*;
 use crate::backend::cudnn::error::Status;
+use crate::backend::cudnn::options::Math;
+use crate::backend::plan::{Knob, RefusedPlan, numerical_note};
+use crate::units::Bytes;
 
 const NOT_SUPPORTED: Status = 3000;
 const ANY_SIZE: Bytes = Bytes(u64::MAX);
@@ -338,7 +341,7 @@ fn the_first_that_all_accept_is_taken_and_the_others_have_their_reasons() {
     assert!(reasons[2].starts_with("cudnnBackendFinalize returned MADE_UP (3000)"), "{reasons:?}");
     assert_eq!(reasons[3], "a workspace of 1000 B, where 100 B are allowed");
 
-    let without_room = |plan: &Plan| match plan.record().workspace_bytes {
+    let without_room = |plan: &ExecutionPlan| match plan.record().workspace_bytes {
         Bytes(0) => Err(out_of_memory()),
         bytes => Ok(bytes),
     };
@@ -350,13 +353,13 @@ fn the_first_that_all_accept_is_taken_and_the_others_have_their_reasons() {
 #[test]
 fn without_any_plan_every_refusal_is_told_and_other_errors_end_the_search() {
     let candidates = Graph::new(&made_up_target(), shape(3)).unwrap().candidates().unwrap();
-    let refuse = |_: &Plan| Err::<(), _>(out_of_memory());
+    let refuse = |_: &ExecutionPlan| Err::<(), _>(out_of_memory());
     match first_that(&candidates, Math::F32, ANY_SIZE, refuse) {
         Err(GpuError::NoPlan { refused }) => assert_eq!(refused.len(), candidates.len()),
         other => panic!("{:?}", other.err()),
     }
     let broken = GpuError::Symbol { library: super::super::Library::Driver, symbol: "cuInit" };
-    let fail = |_: &Plan| Err::<(), _>(broken.clone());
+    let fail = |_: &ExecutionPlan| Err::<(), _>(broken.clone());
     assert_eq!(first_that(&candidates, Math::F32, ANY_SIZE, fail).err(), Some(broken.clone()));
 }
 

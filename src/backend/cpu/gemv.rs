@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
+use super::partition::{rows_of, split_evenly};
 use super::team::Team;
-use super::work::{rows_of, split_evenly};
 use crate::shape::ConvShape;
 
 /// `gemm` computes products of at most this many values as dot products of contiguous rows.
@@ -12,12 +12,12 @@ const DOT_PRODUCT_LIMIT: usize = 256;
 
 /// Transposes the input, so that each output value is the dot product of two contiguous rows, and
 /// streams the weights, by far the largest of the tensors, through the caches once.
-pub(super) struct Skinny {
+pub(super) struct Gemv {
     shape: ConvShape,
     channels: Vec<Range<usize>>,
 }
 
-impl Skinny {
+impl Gemv {
     /// Most pixels of an image that this takes.
     pub(super) const MAX_PIXELS: usize = 8;
 

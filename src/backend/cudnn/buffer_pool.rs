@@ -24,12 +24,12 @@ pub(super) enum Purpose {
 
 /// Memory between convolutions, of each purpose the largest so far.
 #[derive(Default)]
-pub(super) struct Kept {
+pub(super) struct BufferPool {
     memories: RefCell<[Option<Memory>; 4]>,
     scarce: Cell<bool>,
 }
 
-impl Kept {
+impl BufferPool {
     /// What waits for its next use.
     pub(super) fn bytes(&self) -> Bytes {
         let memories = self.memories.borrow();
@@ -43,9 +43,9 @@ impl Kept {
         purpose: Purpose,
         bytes: Bytes,
     ) -> Result<Memory, GpuError> {
-        let kept = self.memories.borrow_mut()[purpose as usize].take();
+        let pooled = self.memories.borrow_mut()[purpose as usize].take();
         // what is too small is freed before: there are never both
-        if let Some(memory) = kept.filter(|memory| memory.bytes() >= bytes) {
+        if let Some(memory) = pooled.filter(|memory| memory.bytes() >= bytes) {
             return Ok(memory);
         }
         let memory = Memory::new(context, bytes);
