@@ -7,9 +7,9 @@
     python3 .ci/frozen.py record --binary …                            keep everything as it is now
 
 `tests/frozen/cases.toml` lists the commands, `tests/frozen/README.md` says what is kept. With
-`--bench`, the benchmarks' executable is checked, too; with `--original DIR`, so is what is made of
-the original study's data, of which nothing may be kept here but outside, in DIR. `--only` chooses
-cases by a regular expression, `--quick` leaves out those that draw figures.
+`--original DIR` the commands are those on the original study's data, of which nothing may be kept
+here: it is outside, in DIR. `--only` chooses cases by a regular expression, `--quick` leaves out
+those that draw figures.
 """
 
 import argparse
@@ -56,7 +56,6 @@ class Case:
         self.arguments = shlex.split(command)
         if output_format:
             self.arguments += ["--format", output_format]
-        self.program = table.get("program", "alpha-flops")
         self.environment = table.get("env", {})
         self.first = table.get("first", False)
         self.draws = table.get("draws", False)
@@ -85,7 +84,6 @@ def cases(options):
     assert len(names) == len(set(names)), "two cases of one name"
     chosen = [case for case in every if re.search(options.only, case.name)
               and not (case.draws and options.quick)
-              and (case.program != "experiments" or options.bench)
               and case.original_study == bool(options.original)]
     # what others read is made, whatever is chosen
     first = [case for case in every if case.first and case.original_study == bool(options.original)]
@@ -103,17 +101,16 @@ def prepare(work, options):
         (work / "pickles/original.pickle").symlink_to(ORIGINAL_STUDY)
 
 
-def capture(binary, bench, options):
+def capture(binary, options):
     """Runs the chosen cases."""
     first, rest, chosen = cases(options)
     captured = Captured()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder).resolve()
         prepare(work, options)
-        programs = {"alpha-flops": binary, "experiments": bench}
 
         def run(case):
-            return run_case(case, Path(programs[case.program]).resolve(), work)
+            return run_case(case, Path(binary).resolve(), work)
 
         made = [run(case) for case in first]
         if not options.original:
@@ -137,7 +134,7 @@ def run_case(case, program, work):
     environment |= {name: value.replace("{out}", str(out)) for name, value in
                     case.environment.items()}
     # help names the program as it was called
-    result = subprocess.run([case.program, *case.arguments], executable=program,
+    result = subprocess.run(["alpha-flops", *case.arguments], executable=program,
                             cwd=ROOT if case.in_checkout else work, env=environment, check=False,
                             stdin=subprocess.DEVNULL, capture_output=True, timeout=600)
     return sorted_out(case, result, out, work)
@@ -146,7 +143,7 @@ def run_case(case, program, work):
 def sorted_out(case, result, out, work):
     """Divides what a command gave into data, words and pictures."""
     captured = Captured()
-    words = [f"$ {case.program} {shlex.join(case.arguments)}\n"]
+    words = [f"$ alpha-flops {shlex.join(case.arguments)}\n"]
     captured.data[f"{case.name} status"] = str(result.returncode)
 
     def shaped(text):
@@ -381,9 +378,7 @@ def parsed():
     parser.add_argument("action", choices=["check", "diff", "record", "update-words",
                                            "update-pictures"])
     parser.add_argument("--binary", required=True, help="the command alpha-flops")
-    parser.add_argument("--bench", help="the executable of the benchmark `experiments`")
     parser.add_argument("--baseline", help="diff: an alpha-flops that is known to be right")
-    parser.add_argument("--baseline-bench", help="diff: and its benchmarks")
     parser.add_argument("--only", default="", help="a regular expression for names of cases")
     parser.add_argument("--quick", action="store_true", help="leave out what draws figures")
     parser.add_argument("--words-ok", action="store_true",
@@ -400,10 +395,10 @@ def main():
         print("skipped: the original study's data is not beside this checkout")
         return
     folder = Path(options.original) if options.original else EXPECTED
-    captured = capture(options.binary, options.bench, options)
+    captured = capture(options.binary, options)
     print(f"{len(captured.words)} commands", flush=True)
     if options.action == "diff":
-        show_difference(captured, capture(options.baseline, options.baseline_bench, options))
+        show_difference(captured, capture(options.baseline, options))
         return
     if options.action != "check":
         update(folder, captured, options, data=options.action == "record",
