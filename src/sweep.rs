@@ -11,6 +11,7 @@ mod folder;
 pub mod grid;
 mod header;
 mod measure;
+mod measure_point;
 pub mod merge;
 pub mod order;
 mod plan;
@@ -24,7 +25,7 @@ pub use folder::SweepFolder;
 pub use header::{Counts, SweepHeader, SweepSession, SweepStatus};
 pub use measure::{Progress, Sweep};
 pub use plan::SweepPlan;
-pub use rows::{PointOutcome, Skip, Spread, SweepPoint};
+pub use point::{PointOutcome, Skip, Spread, SweepPoint};
 pub use store::{HEADER, SCHEMA_VERSION};
 
 /// Launches before the counted ones, as in the published code.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::header::SweepHeader;
 use super::order::Order;
-use super::rows::{self, SweepPoint};
+use super::point::SweepPoint;
+use super::rows;
 use crate::file_error::FileError;
 use crate::store;
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::plan::SweepPlan;
-use super::rows::{PointOutcome, SweepPoint};
+use super::point::{PointOutcome, SweepPoint};
 use crate::environment::Platform;
 use crate::record::Session;
 

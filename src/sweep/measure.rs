@@ -9,7 +9,7 @@ use super::error::SweepError;
 use super::header::{Counts, SweepHeader, SweepSession, SweepStatus};
 use super::order::Order;
 use super::plan::SweepPlan;
-use super::rows::{PointOutcome, SweepPoint};
+use super::point::{PointOutcome, SweepPoint};
 use super::store::LastBegun;
 use crate::backend::Backend;
 use crate::budget::{CostModel, MeasuredRates, TimeBudget};

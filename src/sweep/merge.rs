@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::order::Shard;
-use super::rows::SweepPoint;
+use super::point::SweepPoint;
 use super::store::write_part;
 use super::{Counts, PART_ROWS, SweepError, SweepFolder, SweepHeader, SweepStatus};
 use crate::file_error::FileError;

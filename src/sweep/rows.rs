@@ -9,6 +9,7 @@ use parquet::file::reader::FileReader;
 use parquet::record::{Field, Row as Record};
 
 use super::SweepHeader;
+use super::point::{PointOutcome, Skip, Spread, SweepPoint};
 use crate::file_error::FileError;
 use crate::shape::ConvShape;
 use crate::store::parquet::{GroupWriter, damaged, open_parquet, write_column, write_parquet};
@@ -41,90 +42,6 @@ const SCHEMA: &str = "message sweep {
 
 /// The key of the file's metadata that says which sweep it is of.
 const SWEEP_ID: &str = "sweep_id";
-
-/// A configuration of a sweep and what became of it.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the other fields say what they are")]
-pub struct SweepPoint {
-    /// Its place in the order of the whole grid, from 0.
-    pub position: u32,
-    pub shape: ConvShape,
-    pub outcome: PointOutcome,
-    /// Time that it took in all, in seconds.
-    pub wall_s: f64,
-    /// The process that measured or skipped it: which of the sweep's sessions, from 0.
-    pub session: u32,
-}
-
-/// What became of a configuration of a sweep.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the other fields say what they are")]
-pub enum PointOutcome {
-    Measured {
-        algorithm: String,
-        /// Launches behind the time, without those of the warm-up.
-        launches: u32,
-        /// Time of a launch by the host's clock.
-        host_ns: f64,
-        /// Time of a launch by the device's clock, if it has one.
-        device_ns: Option<f64>,
-        /// How single launches scatter by the protocol's clock; `None` for launches back to back.
-        spread: Option<Spread>,
-    },
-    /// Not measured.
-    Skipped {
-        reason: Skip,
-        /// The reason in numbers.
-        detail: String,
-    },
-    /// Tried, without a result.
-    Failed { detail: String },
-}
-
-/// How single launches scatter.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the other fields say what they are")]
-pub struct Spread {
-    pub mean_ns: f64,
-    /// First quartile.
-    pub q1_ns: f64,
-    /// Third quartile.
-    pub q3_ns: f64,
-    /// Launches between Tukey's inner and outer fences.
-    pub outliers_mild: u64,
-    /// Launches outside Tukey's outer fences.
-    pub outliers_severe: u64,
-}
-
-/// Why a configuration was not measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Skip {
-    /// It needs more memory than is allowed or free.
-    Memory,
-    /// It would take too large a part of the time budget.
-    Budget,
-}
-
-impl Skip {
-    /// `memory` or `budget`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Budget => "budget",
-        }
-    }
-}
-
-impl PointOutcome {
-    /// `measured`, `skipped` or `failed`.
-    pub fn status(&self) -> &'static str {
-        match self {
-            Self::Measured { .. } => "measured",
-            Self::Skipped { .. } => "skipped",
-            Self::Failed { .. } => "failed",
-        }
-    }
-}
 
 /// Writes a part of the sweep `sweep_id`, whole or not at all.
 pub(super) fn write(path: &Path, sweep_id: &str, points: &[SweepPoint]) -> Result<(), FileError> {
@@ -212,15 +129,6 @@ impl Columns<'_, '_> {
         let levels: Vec<i16> = all.iter().map(|value| i16::from(value.is_some())).collect();
         let values: Vec<T::T> = all.into_iter().flatten().collect();
         write_column::<T>(&mut self.group, &values, Some(&levels))
-    }
-}
-
-impl SweepPoint {
-    fn spread(&self) -> Option<Spread> {
-        match self.outcome {
-            PointOutcome::Measured { spread, .. } => spread,
-            _ => None,
-        }
     }
 }
 

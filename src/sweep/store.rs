@@ -20,7 +20,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::folder::{part_files, read_part};
-use super::rows::{self, SweepPoint};
+use super::point::SweepPoint;
+use super::rows;
 use super::{SweepError, SweepHeader, SweepPlan, SweepSession, SweepStatus};
 use crate::file_error::FileError;
 use crate::record::now;
