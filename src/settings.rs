@@ -1,4 +1,4 @@
-//! What a run is asked to do: environment variables, then `bench.toml`, then defaults.
+//! What a run is asked to do, by environment variables, else `bench.toml`, else defaults.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -29,26 +29,22 @@ pub enum BackendRequest {
     Only(&'static BackendKind),
 }
 
-/// Everything that decides what a run measures. Two runs with equal settings on the same machine
-/// and code may continue each other.
+/// Everything that decides what a run measures. A run is resumed only with equal settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Settings {
-    /// Where the convolutions run.
     pub backend: BackendSettings,
-    /// Which experiments.
     pub experiments: Vec<Experiment>,
-    /// How many values of each independent variable.
+    /// The number of values of each independent variable.
     pub resolution: Resolution,
-    /// How many launches.
     pub profile: Profile,
-    /// Exactly so many samples a configuration, whatever the profile says.
+    /// Exactly so many samples of each configuration, whatever the profile says.
     pub launches: Option<NonZeroU32>,
-    /// What a sample means.
     pub protocol: Protocol,
-    /// Seed of the order and of the data; `None`: a new one for each run. TOML's integers end at
+    /// Seed of the order and of the tensors; `None`: a new one for each run. TOML's integers end at
     /// 2⁶³ − 1: in `bench.toml`, a greater seed is written as a string.
     pub seed: Option<u64>,
-    /// What measuring may take in all; `None`: as long as it needs.
+    /// Time for all measuring; `None`: as long as it needs.
     pub time_budget: Option<Duration>,
     /// A configuration that needs more is skipped; `None`: only one that needs more than is free.
     pub memory_limit: Option<Bytes>,
@@ -56,7 +52,7 @@ pub struct Settings {
     pub verify: bool,
 }
 
-/// What was asked for, before it is known where the convolutions run: defaults depend on that.
+/// What the user set, before the backend is known on which defaults depend.
 #[derive(Debug)]
 pub struct Requested {
     sources: Sources,
@@ -65,7 +61,7 @@ pub struct Requested {
 }
 
 impl Requested {
-    /// What is asked for by this process's environment and by [`workspace::bench_toml`], with runs
+    /// What the user set in this process's environment and in [`workspace::bench_toml`], with runs
     /// in [`workspace::runs`] by default.
     ///
     /// # Errors
@@ -94,7 +90,7 @@ impl Requested {
         let mut sources = Sources::in_file(toml)?;
         sources.add_variables(variables)?;
         let requested = Self { sources, default_runs };
-        // whatever the backend will be, what cannot be read is known now
+        // a value without a meaning is an error whatever the backend will be
         for kind in BACKENDS {
             requested.sources.backend_settings(kind)?;
         }
@@ -126,13 +122,13 @@ impl Requested {
         Ok(requested.unwrap_or(BackendRequest::Auto))
     }
 
-    /// Folder that holds one folder a run.
+    /// The folder that holds a folder for each run.
     pub fn runs(&self) -> PathBuf {
         let set = self.sources.runs.clone().or_else(|| self.default_runs.clone());
         set.unwrap_or_else(workspace::runs)
     }
 
-    /// The settings in force with that backend.
+    /// The settings of a run on that backend.
     ///
     /// # Errors
     /// [`SettingsError`] where one has no usable value, or none with that backend.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,13 +15,14 @@ use super::Settings;
 use crate::backend::{BACKENDS, BackendKind, BackendSettings, SettingTexts};
 use crate::choice::UnknownName;
 use crate::experiment::{Experiment, Resolution};
+use crate::file_error::FileError;
 use crate::protocol::{Cache, Clock, Profile, Protocol};
 use crate::units::Bytes;
 
-/// Environment variables are these names in capitals behind this prefix.
+/// An environment variable is this prefix and a setting's name in capitals.
 const PREFIX: &str = "ALPHA_FLOPS_";
 
-/// The settings that every backend has; those of one alone are in [`BackendKind::settings`].
+/// The settings of every backend; those of one alone are in [`BackendKind::settings`].
 const COMMON: [&str; 14] = [
     "backend",
     "cache",
@@ -38,7 +40,7 @@ const COMMON: [&str; 14] = [
     "verify",
 ];
 
-/// Every setting there is.
+/// The names of all settings.
 fn names() -> BTreeSet<&'static str> {
     COMMON
         .into_iter()
@@ -49,60 +51,53 @@ fn names() -> BTreeSet<&'static str> {
 /// Launches back to back in a sample of `throughput`: as many as the published sweep has.
 const THROUGHPUT_LAUNCHES: NonZeroU32 = NonZeroU32::new(50).unwrap();
 
-/// Samples that `launches` may ask for: criterion takes no fewer than 10.
-const LEAST_LAUNCHES: u32 = 10;
-const MOST_LAUNCHES: u32 = 1_000_000;
+/// Samples of a configuration that may be asked for: criterion takes no fewer than 10.
+const LAUNCHES: RangeInclusive<NonZeroU32> =
+    NonZeroU32::new(10).unwrap()..=NonZeroU32::new(1_000_000).unwrap();
 
-/// Longest time budget; far longer ones overflow the clock.
+/// Launches back to back that may be asked for.
+const BATCH: RangeInclusive<NonZeroU32> =
+    NonZeroU32::new(2).unwrap()..=NonZeroU32::new(10_000).unwrap();
+
+/// Longest time budget; much longer ones overflow the clock.
 const LONGEST_BUDGET: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// What was set, before it is understood.
+/// What the user set, as text.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
-    /// Raw values by setting, each with where it was found.
+    /// Texts by the setting's name, each with where it was set.
     values: BTreeMap<String, (String, String)>,
     /// The one setting that need not be UTF-8.
     pub(super) runs: Option<PathBuf>,
 }
 
-/// A setting that cannot be used.
+/// A setting that cannot be used; `origin` is the variable, or the file and key.
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum SettingsError {
-    /// A value does not parse.
     #[error("{origin}: {reason}")]
-    Value {
-        /// The variable, or the file and key.
-        origin: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// No such setting.
-    #[error("{origin} is no setting; settings are {}", Vec::from_iter(names()).join(", "))]
-    Unknown {
-        /// The variable, or the file and key.
-        origin: String,
-    },
+    Value { origin: String, reason: String },
+    #[error(
+        "{origin} is no setting\nhint: settings are {}", Vec::from_iter(names()).join(", ")
+    )]
+    Unknown { origin: String },
     /// `bench.toml` cannot be read.
-    #[error("{path}: {reason}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl Sources {
     pub(super) fn in_file(path: &Path) -> Result<Self, SettingsError> {
-        let error = |reason: String| SettingsError::File { path: path.to_owned(), reason };
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(e) => return Err(error(e.to_string())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(FileError::read(path, error).into()),
         };
-        let table: toml::Table = text
-            .parse()
-            .map_err(|e: toml::de::Error| error(e.to_string().trim_end().to_owned()))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            FileError::read(path, error.to_string().trim_end())
+        })?;
         let mut sources = Self::default();
         for (name, value) in table {
             let origin = format!("{}: {name}", path.display());
@@ -135,7 +130,7 @@ impl Sources {
         variables: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<(), SettingsError> {
         for (variable, value) in variables {
-            // what is not UTF-8 in a name becomes U+FFFD, which is in no setting's
+            // what is not UTF-8 in a name becomes U+FFFD, which no setting's name contains
             let variable = variable.to_string_lossy().into_owned();
             let Some(name) = variable.strip_prefix(PREFIX) else { continue };
             let name = name.to_lowercase();
@@ -159,7 +154,7 @@ impl Sources {
         let profile = self.parse("profile", Profile::from_str)?.unwrap_or(Profile::Standard);
         let time_budget = match self.parse("time_budget", parse_budget)? {
             Some(budget) => budget,
-            // `paper` and `smoke` say how many launches; a budget would contradict them
+            // `paper` and `smoke` fix the number of launches, which a budget would cut short
             None => (profile == Profile::Standard).then_some(kind.time_budget),
         };
         Ok(Settings {
@@ -169,9 +164,9 @@ impl Sources {
                 .unwrap_or_else(|| Experiment::all().to_vec()),
             resolution: self.parse("resolution", Resolution::from_str)?.unwrap_or(kind.resolution),
             profile,
-            launches: self.parse("launches", parse_launches)?,
+            launches: self.parse("launches", whole(LAUNCHES))?,
             protocol: self.protocol(kind)?,
-            seed: self.parse("seed", parse_seed)?,
+            seed: self.parse("seed", whole(0..=u64::MAX))?,
             time_budget,
             memory_limit: self.parse("memory_limit_gib", parse_gib)?.or(kind.memory_limit),
             verify: self.parse("verify", parse_bool)?.unwrap_or(false),
@@ -187,11 +182,11 @@ impl Sources {
             .map_err(|invalid| self.unusable(invalid.name, &invalid.reason))
     }
 
-    /// What a sample means, of what the backend can.
+    /// What a sample means, if the backend can measure it.
     fn protocol(&self, kind: &BackendKind) -> Result<Protocol, SettingsError> {
         let clock = self.parse("clock", Clock::from_str)?;
         let cache = self.parse("cache", Cache::from_str)?.unwrap_or(Cache::Warm);
-        let batch = self.parse("throughput_launches", parse_batch)?;
+        let batch = self.parse("throughput_launches", whole(BATCH))?;
         let launches = self.parse("protocol", |text| match text {
             "latency" => Ok(NonZeroU32::MIN),
             "throughput" => Ok(batch.unwrap_or(THROUGHPUT_LAUNCHES)),
@@ -216,7 +211,7 @@ impl Sources {
         Ok(Protocol { clock: clock.unwrap_or(kind.clock()), launches, cache })
     }
 
-    /// A value that cannot be used.
+    /// The error for a value that cannot be used.
     fn unusable(&self, name: &str, reason: &str) -> SettingsError {
         let (text, origin) = self.values.get(name).cloned().unwrap_or_default();
         SettingsError::Value { origin, reason: format!("`{text}`: {reason}") }
@@ -244,22 +239,14 @@ fn runs_path(text: OsString, origin: &str) -> Result<PathBuf, SettingsError> {
     Ok(text.into())
 }
 
-fn parse_launches(text: &str) -> Result<NonZeroU32, String> {
-    match text.parse::<NonZeroU32>() {
-        Ok(launches) if (LEAST_LAUNCHES..=MOST_LAUNCHES).contains(&launches.get()) => Ok(launches),
-        _ => Err(format!("expected a whole number from {LEAST_LAUNCHES} to {MOST_LAUNCHES}")),
+/// Reads a whole number in a range.
+fn whole<T: FromStr + PartialOrd + fmt::Display>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> {
+    move |text| match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(format!("expected a whole number from {} to {}", range.start(), range.end())),
     }
-}
-
-fn parse_batch(text: &str) -> Result<NonZeroU32, &'static str> {
-    match text.parse::<NonZeroU32>() {
-        Ok(launches) if (2..=10_000).contains(&launches.get()) => Ok(launches),
-        _ => Err("expected a whole number from 2 to 10000"),
-    }
-}
-
-fn parse_seed(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
 }
 
 fn parse_experiments(text: &str) -> Result<Vec<Experiment>, UnknownName> {
@@ -270,10 +257,10 @@ fn parse_experiments(text: &str) -> Result<Vec<Experiment>, UnknownName> {
     Ok(experiments)
 }
 
-/// A time budget as settings have it: `90s`, `2h`, or `none`.
+/// Reads a time budget: `90s`, `2h`, or `none`.
 ///
 /// # Errors
-/// What was expected, where it is neither.
+/// What was expected.
 pub fn parse_budget(text: &str) -> Result<Option<Duration>, String> {
     if text == "none" {
         return Ok(None);

@@ -15,12 +15,7 @@ fn load_for(
     std::fs::write(&path, file).unwrap();
     let variables = variables.iter().map(|(n, v)| ((*n).into(), (*v).into()));
     let requested = Requested::load(variables, &path, Path::new("runs"));
-    requested.and_then(|requested| requested.settings(kind)).map_err(|e| match e {
-        SettingsError::File { reason, .. } => {
-            SettingsError::File { path: "bench.toml".into(), reason }
-        }
-        other => other,
-    })
+    requested.and_then(|requested| requested.settings(kind))
 }
 
 #[test]
