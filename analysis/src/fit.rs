@@ -10,7 +10,6 @@
 //! so that the search costs the same for a thousand rows and for millions.
 
 use alpha_flops::shape::ConvShape;
-use argmin::core::{Executor, State, TerminationReason, TerminationStatus};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
@@ -22,24 +21,22 @@ use crate::model::{
 };
 use crate::table::rounded;
 
-mod basins;
-mod group;
 pub mod intervals;
+mod newton;
+mod points;
+mod problem;
+mod profile;
 mod reduction;
 pub mod region;
 mod sample;
-mod solver;
+mod search;
 mod tables;
 mod uncertainty;
-mod variant;
 
-use group::{FinalScale, GroupProblem, Projection};
+use problem::LeastSquares;
 use sample::GroupSample;
 pub use sample::Sample;
-use solver::{BoundedNewton, FitState, MAX_ITERATIONS};
 pub use uncertainty::{ActiveBound, StandardErrors, Uncertainty};
-pub use variant::Variant;
-use variant::VariantProblem;
 
 /// Bounds of each parameter, as published.
 pub const BOUNDS: (f64, f64) = (0.0, 2.0);
@@ -56,6 +53,30 @@ const FEW_POINTS: usize = 30;
 
 /// Correlations beyond this call for a warning.
 const CONFOUNDED: f64 = 0.99;
+
+/// What is minimised, and whether there is a T₀.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// How residuals are measured.
+    pub objective: Objective,
+    /// Whether T₀ is fitted; it is 0 otherwise.
+    pub constant: bool,
+}
+
+impl Variant {
+    /// As both studies fit.
+    pub const PUBLISHED: Self = Self { objective: Objective::Absolute, constant: false };
+
+    /// Every one, the published first.
+    pub const ALL: [Self; 6] = [
+        Self::PUBLISHED,
+        Self { objective: Objective::Absolute, constant: true },
+        Self { objective: Objective::Relative, constant: false },
+        Self { objective: Objective::Relative, constant: true },
+        Self { objective: Objective::Log, constant: false },
+        Self { objective: Objective::Log, constant: true },
+    ];
+}
 
 /// The fit of one group: the estimate, and apart from it how well it fits and how sure it is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -234,170 +255,46 @@ fn fit_group(
     if sample.rows.iter().all(|row| row.measured_ms == latency_ms) {
         return Err(FitError::Constant { group, n, latency_ms });
     }
-    if variant != Variant::PUBLISHED {
-        return fit_group_otherwise(group, sample, variant, start);
-    }
-    let problem = GroupProblem::new(sample, FinalScale::Follows);
-    let optimum = optimum(&problem, [start.beta, start.gamma])
-        .map_err(|reason| FitError::NotConverged { group, reason })?;
-    let [beta, gamma] = optimum.parameters;
-    let estimate =
-        GroupCoefficients { beta, gamma, final_scale: optimum.final_scale, constant_ms: 0.0 };
+    let problem = LeastSquares::new(sample, variant);
+    let optimum =
+        problem.optimum(start).map_err(|reason| FitError::NotConverged { group, reason })?;
+    let [beta, gamma, _, constant_ms] = optimum.position;
+    let final_scale = optimum.final_scale;
+    let estimate = GroupCoefficients { beta, gamma, final_scale, constant_ms };
     let errors = sample.errors(&estimate).ok_or(FitError::Empty)?;
-    let uncertainty = uncertainty::uncertainty(&problem, &estimate, optimum.residual_sum);
-    let active_bounds = uncertainty::active_bounds(&problem, &estimate);
-    let warnings = warnings(n, &uncertainty, &active_bounds);
-    Ok(GroupFit {
-        estimate,
-        errors,
-        residual_sum_ms2: optimum.residual_sum,
-        objective_sum: optimum.residual_sum,
-        uncertainty,
-        active_bounds,
-        warnings,
-    })
-}
-
-/// Of another variant than the published one.
-fn fit_group_otherwise(
-    group: KernelGroup,
-    sample: &GroupSample,
-    variant: Variant,
-    start: &GroupCoefficients,
-) -> Result<GroupFit, FitError> {
-    let n = sample.rows.len();
-    let optimum = VariantProblem::new(sample, variant)
-        .optimum(start)
-        .map_err(|reason| FitError::NotConverged { group, reason })?;
-    let estimate = optimum.estimate;
-    let errors = sample.errors(&estimate).ok_or(FitError::Empty)?;
-    let free: Vec<usize> = (0..4).filter(|i| !optimum.at_bound[*i]).collect();
-    let uncertainty = match sample.clusters.len() < 3 {
+    let active_bounds = uncertainty::active_bounds(&problem, &optimum, &estimate);
+    let uncertainty = match sample.clusters.len() < PARAMETERS.len() {
+        // as many numbers to fit as values of S_K/S, so some parameter is arbitrary
         true => uncertainty::UNKNOWN,
-        false => uncertainty::of_columns(&optimum.columns, &free, n, optimum.objective_sum),
+        false => uncertainty::uncertainty(&problem, &estimate, &active_bounds, n, optimum.sum),
     };
-    let constant = ("constant_ms", estimate.constant_ms);
-    let named = estimate.named().into_iter().chain([constant]).zip(optimum.at_bound);
-    let active_bounds: Vec<ActiveBound> = named
-        .filter(|((parameter, _), at)| *at && (variant.constant || *parameter != "constant_ms"))
-        .map(|((parameter, bound), _)| ActiveBound { parameter, bound })
-        .collect();
-    let warnings = warnings(n, &uncertainty, &active_bounds);
+    let warnings = warnings(n, parameters, &uncertainty, &active_bounds);
+    let residual_sum_ms2 = match variant.objective {
+        Objective::Absolute => optimum.sum,
+        Objective::Relative | Objective::Log => errors.rmse_ms * errors.rmse_ms * n as f64,
+    };
     Ok(GroupFit {
         estimate,
         errors,
-        residual_sum_ms2: errors.rmse_ms * errors.rmse_ms * n as f64,
-        objective_sum: optimum.objective_sum,
+        residual_sum_ms2,
+        objective_sum: optimum.sum,
         uncertainty,
         active_bounds,
         warnings,
     })
 }
 
-/// A stationary point within the bounds.
-#[derive(Clone, Copy)]
-struct Optimum {
-    parameters: [f64; 2],
-    final_scale: f64,
-    residual_sum: f64,
-}
-
-/// A descent that did not converge: how far it came and why it stopped.
-struct Unfinished {
-    final_scale: f64,
-    residual_sum: f64,
-    reason: String,
-}
-
-type End = Result<Optimum, Unfinished>;
-
-/// What ends have in common, converged or not.
-trait Reached {
-    fn final_scale(&self) -> f64;
-    fn residual_sum(&self) -> f64;
-}
-
-impl Reached for End {
-    fn final_scale(&self) -> f64 {
-        self.as_ref().map_or_else(|end| end.final_scale, |end| end.final_scale)
-    }
-
-    fn residual_sum(&self) -> f64 {
-        self.as_ref().map_or_else(|end| end.residual_sum, |end| end.residual_sum)
-    }
-}
-
-impl Unfinished {
-    fn nowhere() -> Self {
-        let reason = "the formula has no value there".into();
-        Self { final_scale: BOUNDS.0, residual_sum: f64::INFINITY, reason }
-    }
-}
-
-/// The least residual sum within the bounds.
-fn optimum(problem: &GroupProblem, start: [f64; 2]) -> Result<Optimum, String> {
-    let free = minima(problem, start);
-    if let Some(Ok(best)) = free.first()
-        && best.final_scale <= BOUNDS.1
-    {
-        return Ok(*best); // the least of all, and within the bounds
-    }
-    let at_bound = GroupProblem { final_scale: FinalScale::AtBound, ..problem.clone() };
-    let bound = minima(&at_bound, start);
-    let within = free.into_iter().filter(|end| end.final_scale() <= BOUNDS.1);
-    let mut ends: Vec<End> = bound.into_iter().chain(within).collect();
-    ends.sort_by(|a, b| a.residual_sum().total_cmp(&b.residual_sum()));
-    ends.into_iter().next().unwrap_or_else(|| Err(Unfinished::nowhere())).map_err(|end| end.reason)
-}
-
-/// Where the descents from every basin of the grid and from the user's start end, least first.
-///
-/// Of ends that differ by rounding alone the first found counts, so that the start decides nothing.
-fn minima(problem: &GroupProblem, start: [f64; 2]) -> Vec<End> {
-    let rounding = 1e-26 * problem.square_sum();
-    let mut ends: Vec<End> = Vec::new();
-    for candidate in problem.basins().into_iter().chain([start]) {
-        let end = descend(problem, candidate);
-        let tolerance = 1e-10 * end.residual_sum() + rounding;
-        let known = ends.iter().position(|e| {
-            let difference = (e.residual_sum() - end.residual_sum()).abs();
-            difference <= tolerance || e.residual_sum() == end.residual_sum()
-        });
-        match known {
-            Some(index) if ends[index].is_err() => ends[index] = end,
-            Some(_) => {}
-            None => ends.push(end),
-        }
-    }
-    ends.sort_by(|a, b| a.residual_sum().total_cmp(&b.residual_sum()));
-    ends
-}
-
-fn descend(problem: &GroupProblem, candidate: [f64; 2]) -> End {
-    if problem.project(candidate).is_none() {
-        return Err(Unfinished::nowhere());
-    }
-    let result = Executor::new(problem.clone(), BoundedNewton::new())
-        .configure(|state: FitState| state.param(candidate).max_iters(MAX_ITERATIONS))
-        .timer(false)
-        .run()
-        .map_err(|error| Unfinished { reason: error.to_string(), ..Unfinished::nowhere() })?;
-    // not argmin's best by cost: the last steps refine below the cost's rounding
-    let parameters = result.state.get_param().copied().unwrap_or(candidate);
-    let Projection { final_scale, residual_sum } =
-        problem.project(parameters).ok_or_else(Unfinished::nowhere)?;
-    match result.state.get_termination_status() {
-        TerminationStatus::Terminated(TerminationReason::SolverConverged) => {
-            Ok(Optimum { parameters, final_scale, residual_sum })
-        }
-        other => Err(Unfinished { final_scale, residual_sum, reason: other.to_string() }),
-    }
-}
-
-fn warnings(n: usize, uncertainty: &Uncertainty, active: &[ActiveBound]) -> Vec<String> {
+fn warnings(
+    n: usize,
+    parameters: usize,
+    uncertainty: &Uncertainty,
+    active: &[ActiveBound],
+) -> Vec<String> {
     let mut warnings = Vec::new();
     if n < FEW_POINTS {
-        warnings.push(format!("only {n} points for 3 parameters, better {FEW_POINTS} or more"));
+        warnings.push(format!(
+            "only {n} points for {parameters} parameters, better {FEW_POINTS} or more"
+        ));
     }
     for ActiveBound { parameter, bound } in active {
         warnings.push(format!(

@@ -64,8 +64,8 @@ use std::fmt;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
+use super::problem::{LeastSquares, Position};
 use super::sample::GroupSample;
-use super::variant::{Position, VariantProblem};
 use super::{Fit, GroupFit, Sample};
 use crate::model::KernelGroup;
 use crate::table::{Digits, Table, rounded};
@@ -154,13 +154,13 @@ fn of_group(
     refits: usize,
     seed: u64,
 ) -> Vec<Intervals> {
-    let problem = VariantProblem::new(sample, fit.variant);
+    let problem = LeastSquares::new(sample, fit.variant);
     let best = problem.position(&fitted.estimate);
     let fixed = fitted.active_bounds.len();
     let count = 3 + usize::from(fit.variant.constant);
     let freedom = sample.rows.len().saturating_sub(count - fixed).max(1) as f64;
     let t = t_quantile(freedom);
-    let threshold = problem.sum(best) * (1.0 + t * t / freedom);
+    let threshold = problem.sum(&best) * (1.0 + t * t / freedom);
     let configurations = configurations(sample);
     let drawn = bootstrap(sample, &configurations, fit, best, refits, seed);
     let tail = tail(configurations.len(), count - fixed);
@@ -228,8 +228,8 @@ fn bootstrap(
                 drawn.push(ratio, row.flops, row.measured_ms);
             }
         }
-        let (position, converged) = VariantProblem::new(&drawn, fit.variant).descend(best);
-        (converged && drawn.clusters.len() >= 3).then_some(position)
+        let end = LeastSquares::new(&drawn, fit.variant).descend(best).ok()?;
+        (end.unfinished.is_none() && drawn.clusters.len() >= 3).then_some(end.position)
     };
     (0..refits).filter_map(refit).collect()
 }

@@ -14,8 +14,8 @@ use std::f64::consts::FRAC_PI_2;
 use serde::Serialize;
 
 use super::intervals::Interval;
+use super::problem::LeastSquares;
 use super::sample::GroupSample;
-use super::variant::VariantProblem;
 use super::{Fit, GroupFit, Sample};
 use crate::model::KernelGroup;
 
@@ -67,12 +67,12 @@ pub fn regions(sample: &Sample, fit: &Fit) -> Vec<Region> {
 }
 
 fn region(sample: &GroupSample, group: KernelGroup, fitted: &GroupFit, fit: &Fit) -> Region {
-    let problem = VariantProblem::new(sample, fit.variant);
+    let problem = LeastSquares::new(sample, fit.variant);
     let best = problem.position(&fitted.estimate);
     let free = 3 + usize::from(fit.variant.constant) - fitted.active_bounds.len();
     let freedom = sample.rows.len().saturating_sub(free).max(1) as f64;
     let widening = OUTSIDE.powf(-2.0 / freedom);
-    let threshold = problem.sum(best) * widening;
+    let threshold = problem.sum(&best) * widening;
     let errors = fitted.uncertainty.standard_errors;
     let step = |error: Option<f64>, value: f64| error.unwrap_or(0.1 * value + 1e-6);
     let (beta_step, gamma_step) = (step(errors.beta, best[0]), step(errors.gamma, best[1]));
@@ -85,7 +85,7 @@ fn region(sample: &GroupSample, group: KernelGroup, fitted: &GroupFit, fit: &Fit
             let share = (FRAC_PI_2 * slice as f64 / SLICES as f64).sin();
             let beta = best[0] + (end - best[0]) * share;
             let held = problem.holding(0, beta);
-            from = held.descend(from).0;
+            from = held.descend(from).map_or(from, |end| end.position);
             let at = |sign: f64| held.profile_end(from, 1, sign * gamma_step, threshold);
             profile.push(Slice { beta, gamma: [at(-1.0), at(1.0)] });
         }

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::group::GroupProblem;
-use super::{BOUNDS, PARAMETERS};
+use super::PARAMETERS;
+use super::problem::LeastSquares;
+use super::search::End;
 use crate::model::GroupCoefficients;
 
 /// Standard errors and correlations of β, γ and `final`, in this order, from the Jacobian J of the
@@ -45,31 +46,19 @@ pub struct ActiveBound {
 
 /// The parameters that are at a bound, or at the edge of the formula's domain.
 pub(super) fn active_bounds(
-    problem: &GroupProblem,
+    problem: &LeastSquares,
+    optimum: &End,
     estimate: &GroupCoefficients,
 ) -> Vec<ActiveBound> {
-    let [beta, gamma] = problem.upper();
-    let at = |((parameter, value), upper): ((&'static str, f64), f64)| {
-        let bound = [BOUNDS.0, upper].into_iter().find(|bound| value == *bound)?;
-        Some(ActiveBound { parameter, bound })
-    };
-    estimate.named().into_iter().zip([beta, gamma, BOUNDS.1]).filter_map(at).collect()
-}
-
-/// The uncertainty of `estimate`.
-pub(super) fn uncertainty(
-    problem: &GroupProblem,
-    estimate: &GroupCoefficients,
-    residual_sum: f64,
-) -> Uncertainty {
-    let columns = problem.jacobian([estimate.beta, estimate.gamma], estimate.final_scale);
-    let fixed = active_bounds(problem, estimate);
-    let free: Vec<usize> =
-        (0..3).filter(|i| !fixed.iter().any(|f| f.parameter == PARAMETERS[*i])).collect();
-    if problem.points.len() < 3 {
-        return UNKNOWN; // as many numbers to fit as values of S_K/S, so some parameter is arbitrary
-    }
-    of_columns(&columns, &free, problem.n, residual_sum)
+    let fitted = PARAMETERS.len() + usize::from(problem.variant.constant);
+    let within = optimum.position.into_iter().zip(problem.bounds());
+    let at_bound = within.map(|(value, (low, high))| value <= low || value >= high);
+    let constant = ("constant_ms", estimate.constant_ms);
+    let named = estimate.named().into_iter().chain([constant]).zip(at_bound).take(fitted);
+    named
+        .filter(|(_, at)| *at)
+        .map(|((parameter, bound), _)| ActiveBound { parameter, bound })
+        .collect()
 }
 
 /// Nothing is known.
@@ -83,19 +72,24 @@ pub(super) const UNKNOWN: Uncertainty = Uncertainty {
     correlation: [[None; 3]; 3],
 };
 
-/// From the Jacobian's columns by β, γ, `final` and perhaps T₀, those of `free` being free, and the
-/// sum that was minimised over `n` configurations.
-pub(super) fn of_columns(
-    columns: &[Vec<f64>],
-    free: &[usize],
+/// The uncertainty of `estimate`, with the least `sum` of squares over `n` configurations.
+pub(super) fn uncertainty(
+    problem: &LeastSquares,
+    estimate: &GroupCoefficients,
+    active_bounds: &[ActiveBound],
     n: usize,
-    residual_sum: f64,
+    sum: f64,
 ) -> Uncertainty {
     let mut result = UNKNOWN;
-    let columns: Vec<&[f64]> = free.iter().map(|i| columns[*i].as_slice()).collect();
+    let jacobian = problem.jacobian(estimate);
+    let names = PARAMETERS.into_iter().chain(problem.variant.constant.then_some("constant_ms"));
+    let is_free = |name: &str| active_bounds.iter().all(|at| at.parameter != name);
+    let free: Vec<usize> =
+        names.enumerate().filter(|(_, name)| is_free(name)).map(|(i, _)| i).collect();
+    let columns: Vec<&[f64]> = free.iter().map(|i| jacobian[*i].as_slice()).collect();
     let freedom = n.saturating_sub(free.len());
     let Some(covariance) = inverse_gram(&columns).filter(|_| freedom > 0) else { return result };
-    let variance = residual_sum / freedom as f64;
+    let variance = sum / freedom as f64;
     let spread: Vec<f64> = (0..free.len()).map(|i| covariance[i][i].sqrt()).collect();
     let mut errors = [None; 4];
     for (i, parameter) in free.iter().enumerate() {

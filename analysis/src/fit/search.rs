@@ -1,0 +1,210 @@
+//! The least sum of squares within the bounds: descents from every basin of a grid over (β, γ).
+
+use argmin::core::{Executor, State, TerminationReason, TerminationStatus};
+
+use super::BOUNDS;
+use super::newton::{BoundedNewton, FitState, MAX_ITERATIONS};
+use super::points::Point;
+use super::problem::{FINAL, LeastSquares, Position, Projection, SMALLEST_FINAL};
+use crate::model::{GroupCoefficients, Objective};
+
+/// β on a logarithmic grid from here to its upper bound, and 0. Pixels number under 10⁹, so that
+/// `S_K/S` stays above 10⁻⁹ and a smaller β is as good as none.
+const SMALLEST_BETA: f64 = 1e-9;
+const BETA_STEPS: usize = 80;
+const GAMMA_STEPS: usize = 60;
+
+/// The deepest come first. Where `final` is at its bound the valley of β^γ crosses the grid at an
+/// angle, and its points look like so many basins.
+const MOST_BASINS: usize = 64;
+
+/// Rows that rank the grid where their number grows with the dataset's: it only says where to start.
+const RANKING_ROWS: usize = 1000;
+
+/// Where a descent ended.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    /// With ln `final` filled in where the search eliminated it.
+    pub position: Position,
+    pub final_scale: f64,
+    /// The sum of squares.
+    pub sum: f64,
+    /// Why this is no stationary point, if it isn't.
+    pub unfinished: Option<String>,
+}
+
+impl LeastSquares {
+    /// The least sum of squares within the bounds, `start` being one candidate more.
+    ///
+    /// Of ends that differ by rounding alone the first found counts, so that the start decides
+    /// nothing.
+    pub(super) fn optimum(&self, start: &GroupCoefficients) -> Result<End, String> {
+        let rounding = 1e-26 * self.square_sum();
+        let mut best: Option<End> = None;
+        for candidate in self.basins().into_iter().chain([self.position(start)]) {
+            let Ok(end) = self.descend(candidate) else { continue };
+            let is_better = best.as_ref().is_none_or(|best| {
+                let alike = (best.sum - end.sum).abs() <= 1e-10 * end.sum + rounding;
+                if alike { best.unfinished.is_some() } else { end.sum < best.sum }
+            });
+            if is_better {
+                best = Some(end);
+            }
+        }
+        let best = best.ok_or("the formula has no value there")?;
+        best.unfinished.clone().map_or(Ok(best), Err)
+    }
+
+    /// The stationary point that lies downhill of `start`; an error where the formula has no value
+    /// on the way.
+    pub(super) fn descend(&self, start: Position) -> Result<End, String> {
+        let start = self.clamp(start);
+        let no_value = || "the formula has no value there".to_owned();
+        self.project(&start).ok_or_else(no_value)?;
+        let result = Executor::new(self.clone(), BoundedNewton::new())
+            .configure(|state: FitState| state.param(start).max_iters(MAX_ITERATIONS))
+            .timer(false)
+            .run()
+            .map_err(|error| error.to_string())?;
+        // not argmin's best by cost: the last steps refine below the cost's rounding
+        let mut position = result.state.get_param().copied().unwrap_or(start);
+        let Projection { final_scale, sum } = self.project(&position).ok_or_else(no_value)?;
+        position[FINAL] = final_scale.ln();
+        let unfinished = match result.state.get_termination_status() {
+            TerminationStatus::Terminated(TerminationReason::SolverConverged) => None,
+            other => Some(other.to_string()),
+        };
+        Ok(End { position, final_scale, sum, unfinished })
+    }
+
+    /// Grid points no higher than their neighbours, deepest first: at least one, unless the formula
+    /// has no value anywhere.
+    fn basins(&self) -> Vec<Position> {
+        let grid = self.grid();
+        let cost = |i: usize, j: usize| grid[i][j].0;
+        let mut basins = Vec::new();
+        for (i, row) in grid.iter().enumerate() {
+            for (j, (here, position)) in row.iter().enumerate() {
+                let rows = i.saturating_sub(1)..=(i + 1).min(grid.len() - 1);
+                let mut around = rows.flat_map(|a| {
+                    (j.saturating_sub(1)..=(j + 1).min(row.len() - 1)).map(move |b| (a, b))
+                });
+                // on a plateau, the first of equals
+                let lowest = around.all(|(a, b)| match (a, b) < (i, j) {
+                    true => *here < cost(a, b),
+                    false => *here <= cost(a, b),
+                });
+                if here.is_finite() && lowest {
+                    basins.push((*here, *position));
+                }
+            }
+        }
+        basins.sort_by(|a, b| a.0.total_cmp(&b.0));
+        basins.into_iter().take(MOST_BASINS).map(|(_, position)| position).collect()
+    }
+
+    /// Sums of squares over the grid, β by rows, with `final` and T₀ roughly fitted at each place;
+    /// infinite where the formula has no value.
+    fn grid(&self) -> Vec<Vec<(f64, Position)>> {
+        let few = self.ranking();
+        let row = |i: usize| {
+            let beta = beta_at(i, self.bounds()[0].1);
+            let bases = few.points.iter().map(|p| p.ratio + beta * (1.0 - p.ratio));
+            // `NaN` or −∞ where one is not positive
+            let logs: Vec<f64> = bases.map(f64::ln).collect();
+            (0..=GAMMA_STEPS)
+                .map(|j| {
+                    let gamma = gamma_at(j);
+                    let (sum, final_scale, constant_ms) = few.roughly_fitted(&logs, gamma);
+                    let sum = if sum.is_finite() { sum.max(0.0) } else { f64::INFINITY };
+                    (sum, [beta, gamma, final_scale.ln(), constant_ms])
+                })
+                .collect()
+        };
+        (0..=BETA_STEPS).map(row).collect()
+    }
+
+    /// The problem of every n-th row where there are more than one per `S_K/S`.
+    fn ranking(&self) -> Self {
+        let mut few = self.clone();
+        if self.searched().contains(&FINAL) {
+            let stride = self.points.len().div_ceil(RANKING_ROWS);
+            few.points = self.points.iter().step_by(stride).copied().collect();
+        }
+        few
+    }
+
+    /// The sum of squares at a γ and the β behind `logs`, the logarithms of the brackets, with its
+    /// `final` and T₀: exact but for logarithms with T₀.
+    ///
+    /// Expanded into sums, a sum of squares loses digits to cancellation: good enough to start from.
+    fn roughly_fitted(&self, logs: &[f64], gamma: f64) -> (f64, f64, f64) {
+        let pairs = || self.points.iter().zip(logs);
+        if self.variant.objective == Objective::Log {
+            let shape = |(point, log): (&Point, &f64)| gamma * log + point.flops.ln();
+            let [mut weights, mut sum] = [0.0; 2];
+            for (point, log) in pairs() {
+                let weight = point.weight * point.weight;
+                weights += weight;
+                sum += weight * (point.measured - shape((point, log)));
+            }
+            let scale = (sum / weights).clamp(SMALLEST_FINAL.ln(), BOUNDS.1.ln());
+            let shortest =
+                self.points.iter().fold(f64::INFINITY, |min, p| min.min(p.measured)).exp();
+            let shares = if self.variant.constant { &[0.0, 0.5, 0.95][..] } else { &[0.0] };
+            let fits = shares.iter().map(|share| {
+                let constant_ms = share * shortest;
+                let squares = pairs().map(|(point, log)| {
+                    let mut estimate = scale + shape((point, log));
+                    if constant_ms > 0.0 {
+                        estimate = (estimate.exp() + constant_ms).ln();
+                    }
+                    (point.weight * (estimate - point.measured)).powi(2)
+                });
+                (squares.sum(), scale.exp(), constant_ms)
+            });
+            let best = fits.min_by(|a: &(f64, f64, f64), b| a.0.total_cmp(&b.0));
+            return best.unwrap_or((f64::INFINITY, 1.0, 0.0));
+        }
+        // Σ of f², f·w, w², T·f, T·w and T², where w multiplies T₀
+        let [mut ff, mut fw, mut ww, mut tf, mut tw, mut tt] = [0.0; 6];
+        for (point, log) in pairs() {
+            let power = if log.is_finite() { (gamma * log).exp() } else { f64::NAN };
+            let (shape, weight, measured) = (power * point.flops, point.weight, point.measured);
+            tf += shape * measured;
+            ff += shape * shape;
+            fw += shape * weight;
+            ww += weight * weight;
+            tw += measured * weight;
+            tt += measured * measured;
+        }
+        let constant_ms = match self.variant.constant {
+            true => ((tw * ff - tf * fw) / (ww * ff - fw * fw)).max(0.0),
+            false => 0.0,
+        };
+        let final_scale = ((tf - constant_ms * fw) / ff).clamp(SMALLEST_FINAL, BOUNDS.1);
+        let sum = tt + self.rest - 2.0 * (final_scale * tf + constant_ms * tw)
+            + final_scale * final_scale * ff
+            + 2.0 * final_scale * constant_ms * fw
+            + constant_ms * constant_ms * ww;
+        (sum, final_scale, constant_ms)
+    }
+}
+
+/// 0, then logarithmic, and at the end exactly `upper`: an optimum may sit in that corner.
+fn beta_at(i: usize, upper: f64) -> f64 {
+    match i {
+        0 => BOUNDS.0,
+        BETA_STEPS => upper,
+        i => {
+            let share = (i - 1) as f64 / (BETA_STEPS - 1) as f64;
+            SMALLEST_BETA * (upper / SMALLEST_BETA).powf(share)
+        }
+    }
+}
+
+/// Denser towards 0, where a basin may be narrow.
+fn gamma_at(j: usize) -> f64 {
+    let share = j as f64 / GAMMA_STEPS as f64;
+    BOUNDS.0 + (BOUNDS.1 - BOUNDS.0) * share * share
+}
