@@ -77,6 +77,17 @@ fn mistakes_are_explained_on_standard_error() {
 }
 
 #[test]
+fn an_error_that_nobody_reads_is_no_panic() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_alpha-flops"))
+        .args(["evaluate", "absent.csv", "--coefficients", "published-t2000"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let (_directory, dataset) = imported();
     let mut child = Command::new(env!("CARGO_BIN_EXE_alpha-flops"))

@@ -125,7 +125,7 @@ pub(crate) fn complain(error: &Error) {
     let mut message = format!("error: {error}");
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !message.contains(&cause) {
-            message += &format!("\n  caused by: {cause}");
+            message += &format!(": {cause}");
         }
     }
     output::say(&message);
