@@ -258,6 +258,7 @@ fn command(program: &'static str) -> Command {
     Command::new(program)
         .bin_name(program)
         .display_name("alpha-flops")
+        .max_term_width(80)
         .version(env!("CARGO_PKG_VERSION"))
         .about("Measure experiments A–G as set by ALPHA_FLOPS_… variables or bench.toml")
         .arg(Arg::new("FILTER").help(filter))

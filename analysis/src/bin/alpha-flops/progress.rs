@@ -10,6 +10,17 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::say;
 
+/// Does `work`, which shows how many of how many steps are done.
+pub fn of<T>(work: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T) -> T {
+    let bar = ProgressBar::new(0);
+    let result = work(&|done, of| {
+        bar.set_length(of);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    result
+}
+
 /// Measures a sweep and shows its progress.
 pub fn measure(sweep: &mut Sweep, backend: &mut dyn Backend) -> Result<SweepStatus, SweepError> {
     say_what_is_swept(sweep);

@@ -27,7 +27,7 @@ pub struct ArchiveArgs {
 
 pub fn run(args: &ArchiveArgs) -> Result<Exit> {
     let root = args.into.clone().or_else(workspace::archive).context(
-        "which folder of targets? there is no target-data outside a checkout of alpha-flops\n\
+        "no archive to add to: target-data exists only in a checkout of alpha-flops\n\
          hint: name the folder with --into DIR",
     )?;
     let mut exit = Exit::Success;

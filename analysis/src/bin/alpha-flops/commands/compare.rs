@@ -4,6 +4,7 @@ use alpha_flops::atomic_file::write_texts;
 use alpha_flops::file_error::FileError;
 use alpha_flops::workspace;
 use alpha_flops_analysis::compare::{self, CompareError, Comparison, Options, sides};
+use alpha_flops_analysis::run::Run;
 use alpha_flops_analysis::{archive, plot};
 use clap::Args;
 
@@ -67,26 +68,7 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
         common: args.common,
     };
     let [before, after] = sides::read(before, after)?;
-    let history = match (before.as_slice(), after.as_slice(), &args.history) {
-        ([before], [after], named) => {
-            let folder = match named {
-                Some(target) => Some(archive::target(target)),
-                None => workspace::archive()
-                    .map(|targets| targets.join(archive::target_name(&before.header)))
-                    .filter(|own| own.is_dir()),
-            };
-            folder.map(|folder| sides::history(&folder, before, after)).transpose()?
-        }
-        _ => None,
-    }
-    .unwrap_or_default();
-    if let (Some(path), true) = (args.history.clone(), history.is_empty()) {
-        let reason = match before.len() + after.len() {
-            2 => "no two archived runs of one kind have the same protocol and configurations",
-            _ => "archived runs are used only with one run per side",
-        };
-        return Err(CompareError::History { path, reason }.into());
-    }
+    let history = archived(args.history.as_deref(), &before, &after)?;
     let comparison = compare::compare(&before, &after, &history, options)?;
     if let Some(out) = &args.out {
         write(&comparison, out)?;
@@ -100,7 +82,39 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
     Ok(Exit::success_if(!comparison.has_regression()))
 }
 
-/// Writes the comparison as CSV, JSON and Markdown, and its figures, into a directory, which is created.
+/// The archived runs that show how much runs differ, for a comparison with one run per side; they are in
+/// groups that were measured in the same environment.
+fn archived(
+    named: Option<&Path>,
+    before: &[Run],
+    after: &[Run],
+) -> Result<Vec<Vec<Run>>, CompareError> {
+    let unusable =
+        |path: &Path, reason| Err(CompareError::History { path: path.to_owned(), reason });
+    match (before, after, named) {
+        ([before], [after], Some(target)) => {
+            let found = sides::history(&archive::target(target), before, after)?;
+            if found.is_empty() {
+                let reason =
+                    "no two archived runs of one kind have the same protocol and configurations";
+                return unusable(target, reason);
+            }
+            Ok(found)
+        }
+        ([before], [after], None) => {
+            let own = workspace::archive()
+                .map(|targets| targets.join(archive::target_name(&before.header)))
+                .filter(|own| own.is_dir());
+            own.map_or(Ok(Vec::new()), |own| sides::history(&own, before, after))
+        }
+        (_, _, Some(target)) => {
+            unusable(target, "archived runs are used only with one run per side")
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Writes the comparison as CSV, JSON and Markdown, and its figures, into a folder, which is created.
 fn write(comparison: &Comparison, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).map_err(|error| FileError::create(out, error))?;
     let texts = [

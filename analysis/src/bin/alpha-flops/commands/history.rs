@@ -29,8 +29,8 @@ pub fn run(args: &HistoryArgs) -> Result<Exit> {
     let folder = &archive::target(&args.target);
     folder.is_dir().then_some(()).with_context(|| {
         format!(
-            "{}: no such target\nhint: name a folder that `alpha-flops archive` has created; a name alone is \
-             looked for in the target-data of a checkout",
+            "{}: no such target\nhint: give a folder that `alpha-flops archive` has created, or its \
+             name if it is in the target-data of a checkout",
             folder.display()
         )
     })?;

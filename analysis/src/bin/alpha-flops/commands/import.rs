@@ -1,32 +1,79 @@
-//! `import`: one file per source.
+use std::path::{Path, PathBuf};
 
-use std::path::Path;
+use alpha_flops_analysis::archive::write_environment;
+use alpha_flops_analysis::import::{Imported, Summary, asperti, criterion, sweep};
+use alpha_flops_analysis::run::Run;
+use clap::{Args, Subcommand};
 
-use alpha_flops_analysis::import::Imported;
-use alpha_flops_analysis::import::Summary;
-use clap::Subcommand;
-
-use crate::output::{Format, print_summary};
+use crate::output::{Format, formats, print_summary};
 use crate::{Exit, Result};
-
-mod asperti;
-mod criterion;
-mod sweep;
 
 /// Convert measurements into a dataset
 #[derive(Subcommand)]
 pub enum ImportCommand {
-    Criterion(criterion::ImportCriterionArgs),
-    Asperti(asperti::ImportAspertiArgs),
-    Sweep(sweep::ImportSweepArgs),
+    Criterion(ImportCriterionArgs),
+    Asperti(ImportAspertiArgs),
+    Sweep(ImportSweepArgs),
+}
+
+/// Import a run of the benchmarks from criterion's files
+///
+/// Benchmarks whose files are truncated, inconsistent or from another run are left out. Each is listed
+/// with the reason, and the exit status is 1.
+#[derive(Args)]
+pub struct ImportCriterionArgs {
+    /// Folder of the run, which `cargo bench` prints at its end
+    run: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Also write the run's settings and environment to this JSON file
+    #[arg(long, value_name = "FILE")]
+    environment: Option<PathBuf>,
+}
+
+/// Import data.pickle of the original study (Asperti et al. 2021), without executing code in it
+#[derive(Args)]
+pub struct ImportAspertiArgs {
+    /// data.pickle from https://github.com/asperti/alpha_flops_dataset
+    file: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Import a sweep, to fit α-FLOPs to it
+#[derive(Args)]
+pub struct ImportSweepArgs {
+    /// Folder of the sweep, which need not be finished
+    sweep: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+// No doc comment: it would become the help of the command.
+#[derive(Args)]
+struct OutputArgs {
+    /// Dataset to write (.csv or .parquet)
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Output format
+    #[arg(long, value_parser = formats(Format::SUMMARY), default_value = "table")]
+    format: Format,
 }
 
 pub fn run(command: &ImportCommand) -> Result<Exit> {
-    match command {
-        ImportCommand::Criterion(args) => criterion::run(args),
-        ImportCommand::Asperti(args) => asperti::run(args),
-        ImportCommand::Sweep(args) => sweep::run(args),
-    }
+    let (imported, OutputArgs { out, format }) = match command {
+        ImportCommand::Criterion(args) => {
+            let run = Run::open(&args.run)?;
+            let imported = criterion::import(&run)?;
+            if let Some(path) = &args.environment {
+                write_environment(&run.header, path)?;
+            }
+            (imported, &args.output)
+        }
+        ImportCommand::Asperti(args) => (asperti::read(&args.file)?.into(), &args.output),
+        ImportCommand::Sweep(args) => (sweep::read(&args.sweep)?, &args.output),
+    };
+    write(&imported, out, *format)
 }
 
 /// Writes the dataset, and prints what it contains and what was left out.

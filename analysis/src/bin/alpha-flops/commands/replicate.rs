@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use alpha_flops::settings::parse_budget;
 use alpha_flops_analysis::import::{Imported, criterion};
 use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
-use alpha_flops_analysis::replicate::{self, series, series::Series};
+use alpha_flops_analysis::replicate::{self, Measured, series, series::Series};
 use alpha_flops_analysis::report::{self, Input, Report};
 use clap::Args;
 
@@ -53,42 +53,13 @@ pub fn run(args: &ReplicateArgs) -> Result<Exit> {
     if args.runs > 1 {
         return run_series(args, &arguments);
     }
-    let swept = (!args.no_sweep).then(|| measure_sweep(args)).transpose()?;
-    let measured = replicate::measure(&arguments, args.format == Format::Json)?;
-    let imported = criterion::read(&measured.run)?;
-    imported.dataset.write(&measured.run.join("dataset.csv"))?;
-    if let Some(swept) = &swept {
-        replicate::keep_sweep(swept, &measured.run)?;
-    }
-    let (report, out) = report_of_run(args, &measured.run, &imported)?;
+    let sweep = (!args.no_sweep).then(|| measure_sweep(args)).transpose()?;
+    let Measured { run, complete } = replicate::measure(&arguments, args.format == Format::Json)?;
+    let Analysed { imported, report, out } = analyse(args, &[&run], sweep.as_deref())?;
     print_summary(args.format, &report.summary(&out), &report)?;
-    Ok(Exit::success_if(measured.complete && imported.rejected.is_empty()))
+    Ok(Exit::success_if(complete && imported.iter().all(|run| run.rejected.is_empty())))
 }
 
-/// The folder of the sweep.
-fn measure_sweep(args: &ReplicateArgs) -> Result<PathBuf> {
-    let (mut sweep, mut backend) = replicate::open_sweep(args.sweep_budget.flatten())?;
-    progress::measure(&mut sweep, backend.as_mut())?;
-    Ok(sweep.folder().to_owned())
-}
-
-/// The report of a run just measured, fitted to the sweep that was measured for it.
-fn report_of_run(
-    args: &ReplicateArgs,
-    run: &Path,
-    imported: &Imported,
-) -> Result<(Report, PathBuf)> {
-    let swept = replicate::kept_sweep(run)?;
-    let out = args.out.clone().unwrap_or_else(|| run.join("report"));
-    let mut input = Input::from_import(imported);
-    if let Some(swept) = &swept {
-        input.fit_to(swept, args.s_k, FlopConvention::Macs);
-    }
-    input.fit_in_sample(args.s_k, FlopConvention::Macs);
-    Ok((report::write(&[input], &out)?, out))
-}
-
-/// Several runs, and the report of the first.
 fn run_series(args: &ReplicateArgs, arguments: &[String]) -> Result<Exit> {
     let as_json = args.format == Format::Json;
     let mut series = Series::open(args.runs as usize, arguments)?;
@@ -100,33 +71,59 @@ fn run_series(args: &ReplicateArgs, arguments: &[String]) -> Result<Exit> {
         Some(first) => replicate::kept_sweep(&first.run)?.is_some(),
         None => false,
     };
-    let swept = (!args.no_sweep && !has_sweep).then(|| measure_sweep(args)).transpose()?;
+    let sweep = (!args.no_sweep && !has_sweep).then(|| measure_sweep(args)).transpose()?;
     while let Some(next) = series.next() {
         say(&format!("series: {next}"));
         series.measure(&next, as_json)?;
     }
-    let runs = series.runs().to_vec();
-    let first = runs.first().context("no run in the series")?;
-    let imported =
-        runs.iter().map(|run| criterion::read(&run.run)).collect::<Result<Vec<_>, _>>()?;
-    for (run, imported) in runs.iter().zip(&imported) {
-        imported.dataset.write(&run.run.join("dataset.csv"))?;
-    }
-    if let Some(swept) = &swept {
-        replicate::keep_sweep(swept, &first.run)?;
-    }
-    let (report, out) = report_of_run(args, &first.run, &imported[0])?;
-    let table = series::table(&runs, &imported[0].dataset.provenance);
+    let runs = series.runs();
+    let folders: Vec<&Path> = runs.iter().map(|run| run.run.as_path()).collect();
+    let Analysed { imported, report, out } = analyse(args, &folders, sweep.as_deref())?;
     let summary = format!(
         "\nrun 1 of {}:\n{}\n{}\n{}",
         runs.len(),
         report.summary(&out),
-        table.to_text(),
-        series::next_commands(&runs)
+        series::table(runs, &imported[0].dataset.provenance).to_text(),
+        series::next_commands(runs)
     );
     let json = serde_json::json!({ "runs": runs, "report": report });
     print_summary(args.format, &summary, &json)?;
+    let is_complete = runs.iter().all(|run| run.complete);
     series.finish()?;
-    let is_sound = imported.iter().all(|imported| imported.rejected.is_empty());
-    Ok(Exit::success_if(is_sound && runs.iter().all(|run| run.complete)))
+    let is_sound = imported.iter().all(|run| run.rejected.is_empty());
+    Ok(Exit::success_if(is_complete && is_sound))
+}
+
+/// Measures the sweep, and returns its folder.
+fn measure_sweep(args: &ReplicateArgs) -> Result<PathBuf> {
+    let (mut sweep, mut backend) = replicate::open_sweep(args.sweep_budget.flatten())?;
+    progress::measure(&mut sweep, backend.as_mut())?;
+    Ok(sweep.folder().to_owned())
+}
+
+struct Analysed {
+    imported: Vec<Imported>,
+    /// About the first run, and the folder that it is written to.
+    report: Report,
+    out: PathBuf,
+}
+
+/// Writes the datasets of the runs, and the report on the first, which gets the sweep if there is one.
+fn analyse(args: &ReplicateArgs, runs: &[&Path], sweep: Option<&Path>) -> Result<Analysed> {
+    let imported = runs.iter().map(|run| criterion::read(run)).collect::<Result<Vec<_>, _>>()?;
+    for (run, imported) in runs.iter().zip(&imported) {
+        imported.dataset.write(&run.join("dataset.csv"))?;
+    }
+    let first = runs.first().context("no run was measured")?;
+    if let Some(sweep) = sweep {
+        replicate::keep_sweep(sweep, first)?;
+    }
+    let mut input = Input::from_import(&imported[0]);
+    let sweep = replicate::kept_sweep(first)?;
+    if let Some(sweep) = &sweep {
+        input.fit_to(sweep, args.s_k, FlopConvention::Macs);
+    }
+    input.fit_in_sample(args.s_k, FlopConvention::Macs);
+    let out = args.out.clone().unwrap_or_else(|| first.join("report"));
+    Ok(Analysed { report: report::write(&[input], &out)?, imported, out })
 }

@@ -3,11 +3,10 @@ use std::path::PathBuf;
 use alpha_flops_analysis::compare::hypothesis_tests::Levels;
 use alpha_flops_analysis::selftest::measured::SelfTest;
 use clap::Args;
-use indicatif::ProgressBar;
 
 use crate::output::{Format, formats, json, print};
 use crate::values::parse_percent;
-use crate::{Exit, Result};
+use crate::{Exit, Result, progress};
 
 /// Measure how often `compare` is wrong on a machine, and which slowdowns it finds
 ///
@@ -35,13 +34,7 @@ pub struct SelftestArgs {
 
 pub fn run(args: &SelftestArgs) -> Result<Exit> {
     let levels = Levels { threshold: args.threshold, false_discovery_rate: args.fdr };
-    let bar = ProgressBar::new(0);
-    let test = SelfTest::new(&args.runs, levels, &|done, of| {
-        bar.set_length(of);
-        bar.set_position(done);
-    });
-    bar.finish_and_clear();
-    let test = test?;
+    let test = progress::of(|show| SelfTest::new(&args.runs, levels, show))?;
     print(&match args.format {
         Format::Table => test.summary(),
         Format::Markdown => test.to_markdown(),

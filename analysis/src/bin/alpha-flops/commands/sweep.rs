@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use alpha_flops::settings::parse_budget;
 use alpha_flops::sweep::grid::Grid;
+use alpha_flops::sweep::merge::merge;
 use alpha_flops::sweep::order::Shard;
 use alpha_flops::sweep::request::{SweepProtocol, SweepRequest, prepare};
 use alpha_flops::sweep::{Counts, SweepStatus};
+use alpha_flops_analysis::import::sweep::read_shards;
 use clap::builder::TypedValueParser;
 use clap::{Args, Subcommand};
 
-use crate::output::print;
+use super::import;
+use crate::output::{Format, print};
 use crate::values::{Budget, choice};
 use crate::{Context, Exit, Result, progress};
-
-mod merge;
 
 /// Measure the grid of convolutions that α-FLOPs is fitted to, within a time budget
 ///
@@ -58,7 +59,21 @@ pub struct SweepArgs {
 
 #[derive(Subcommand)]
 enum SweepCommand {
-    Merge(merge::SweepMergeArgs),
+    Merge(SweepMergeArgs),
+}
+
+/// Merge the shards of a sweep
+///
+/// The shards must agree on grid, seed, protocol, kind of machine and versions, and each must be there
+/// exactly once.
+#[derive(Args)]
+struct SweepMergeArgs {
+    /// Folders of the shards, in any order
+    #[arg(required = true, value_name = "DIR")]
+    shards: Vec<PathBuf>,
+    /// New folder, or dataset to write (.csv or .parquet)
+    #[arg(long, value_name = "DIR|FILE")]
+    out: PathBuf,
 }
 
 fn protocols() -> impl TypedValueParser<Value = SweepProtocol> {
@@ -76,7 +91,7 @@ fn protocols() -> impl TypedValueParser<Value = SweepProtocol> {
 
 pub fn run(args: &SweepArgs) -> Result<Exit> {
     if let Some(SweepCommand::Merge(args)) = &args.command {
-        return merge::run(args);
+        return run_merge(args);
     }
     let (grid, out) = args.grid.zip(args.out.as_ref()).context("--grid and --out are required")?;
     let request = SweepRequest {
@@ -93,6 +108,14 @@ pub fn run(args: &SweepArgs) -> Result<Exit> {
     let counts = sweep.counts();
     print(&summary(counts, status, out))?;
     Ok(if counts.failed > 0 { Exit::SomeFailed } else { Exit::Success })
+}
+
+fn run_merge(args: &SweepMergeArgs) -> Result<Exit> {
+    if args.out.extension().is_some_and(|extension| extension == "csv" || extension == "parquet") {
+        return import::write(&read_shards(&args.shards)?, &args.out, Format::Table);
+    }
+    let header = merge(&args.shards, &args.out)?;
+    print(&summary(&header.counts.unwrap_or_default(), header.status, &args.out))
 }
 
 /// `measured 412 configurations in 58.9 s, skipped 96 (budget 90, memory 6), …`.
