@@ -1,9 +1,11 @@
-//! All runs of a target over time: how much slower or faster than the first, since when, and what
-//! changed then.
+//! A target's runs over time: how much slower or faster than the first, since when, and what changed
+//! then.
 //!
 //! The run is the unit: a run's number is the mean over configurations of
 //! `ln(median latency / median latency in the first run)`, whose exponential is the geometric mean
 //! of the ratios. How much it differs by chance is taken from runs in equal environments.
+
+#![allow(missing_docs, reason = "fields whose names say what they are have no docs")]
 
 use std::collections::HashMap;
 
@@ -15,7 +17,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::dataset::{Dataset, Provenance};
 use crate::differences::{Difference, differences};
-use crate::grouping::distinct;
+use crate::in_order::distinct;
 use crate::run::{Run, provenance};
 
 pub mod steps;
@@ -32,7 +34,6 @@ pub const ALL: &str = "all";
 /// A target's runs: those that can be compared with each other, together.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct History {
-    /// The target.
     pub target: String,
     /// One a protocol (and backend and device, should there be several).
     pub timelines: Vec<Timeline>,
@@ -54,15 +55,12 @@ pub struct Timeline {
 pub struct HistoryRun {
     /// From 1.
     pub number: usize,
-    /// Its id.
     pub run_id: String,
-    /// When it began.
     pub started: Timestamp,
     /// Commit of the sources it was built from.
     pub commit: String,
     /// Versions that decide the numbers.
     pub versions: String,
-    /// Configurations measured.
     pub configurations: usize,
     /// Runs in equal environments have one number, from 1.
     pub environment: usize,
@@ -122,7 +120,6 @@ pub enum Steps {
 pub struct Step {
     /// Number of the first run at the new level.
     pub run: usize,
-    /// When that run began.
     pub started: Timestamp,
     /// The new level against the old.
     pub ratio: f64,
@@ -290,8 +287,8 @@ fn trend(
     Trend { experiment: experiment.to_owned(), ratios, noise, steps }
 }
 
-const UNKNOWN_NOISE: &str = "no two runs were measured in one environment, so how much runs differ \
-                             by chance is unknown; measure again in one of them, e.g. by \
+const UNKNOWN_NOISE: &str = "no two runs were measured in one environment, so run-to-run noise is \
+                             unknown; measure several runs in one environment, for example with \
                              `cargo replicate --runs 5`";
 
 /// Whether there are runs enough to look for steps at all.
@@ -300,12 +297,13 @@ fn enough(values: &[f64], noise: Option<RunNoise>) -> Result<RunNoise, String> {
     match (values.len(), noise) {
         (n @ ..=2, _) => Err(format!("{n} runs, expected at least 3")),
         (_, RunNoise { degrees_of_freedom: 1, .. }) => Err(
-            "only two runs were measured in one environment: how much runs differ by chance is \
-             all but unknown; measure again in one of them"
+            "only two runs were measured in one environment, too few to estimate run-to-run noise; \
+             measure more runs in one environment"
                 .to_owned(),
         ),
         (_, RunNoise { sd, .. }) if sd > 0.0 && sd.is_finite() => Ok(noise),
-        _ => Err("runs in one environment do not differ at all: they are no measurements".into()),
+        _ => Err("runs in one environment have identical latencies, so they are not \
+                  measurements".into()),
     }
 }
 
@@ -382,7 +380,7 @@ fn remarks(header: &RunHeader) -> Vec<String> {
         remarks.push(format!("load average {load:.1} on {cores} logical cores at its start"));
     }
     if header.plan.platform.git_commit.ends_with("-dirty") {
-        remarks.push("built from sources that no commit has".to_owned());
+        remarks.push("built from uncommitted changes".to_owned());
     }
     remarks
 }

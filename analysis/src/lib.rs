@@ -1,4 +1,30 @@
 //! Reads what was measured, fits α-FLOPs to it and judges the fit.
+//!
+//! Data flows one way, and a module uses only what stands above it here:
+//!
+//! ```text
+//! in_order            names, and items by name, in the order of their first appearance
+//! dataset             configurations with their latencies, and where these come from
+//! table               a table as data: text, Markdown, CSV
+//! suite               the experiments as a table
+//! run, simulate       a run as every analysis reads it; runs made up from a known truth
+//! criterion_json      the only reader of criterion's files
+//! model               the formula of α-FLOPs, its conventions, its coefficients
+//! metrics             how far estimates are from measurements
+//! import              runs, sweeps and other people's data as datasets
+//! fit, crossvalidate  coefficients of a dataset, how sure they are, how well they predict
+//! objectives          the answers RO1–RO3
+//! differences         what differs between the environments of runs
+//! archive             runs kept for each target
+//! variance            how launches and runs vary
+//! compare, selftest   which configurations an update made slower; how often that is wrong
+//! history             a target's runs over time
+//! plot                figures of all of these
+//! report              figures, tables and answers in one folder
+//! replicate           the main job: measure, import, report
+//! ```
+//!
+//! What is computed is data first; tables and figures are made of it, and the binary prints and draws.
 
 pub mod archive;
 pub mod compare;
@@ -7,9 +33,9 @@ pub mod crossvalidate;
 pub mod dataset;
 pub mod differences;
 pub mod fit;
-pub mod grouping;
 pub mod history;
 pub mod import;
+pub mod in_order;
 pub mod metrics;
 pub mod model;
 pub mod objectives;

@@ -242,8 +242,8 @@ impl Evaluation {
             .with_provenance(&self.provenance);
         table.note(format!("S_K = {}, FLOPs = {}", self.s_k.formula(), self.flops));
         table.note(
-            "NRMSE: RMSE ÷ (largest − smallest measured); bias: mean of estimate − measured, above \
-             0 where estimates are too slow",
+            "NRMSE: RMSE ÷ (largest − smallest measured); bias: mean of estimate − measured; \
+             positive means overestimated",
         );
         if self.in_sample {
             table.note("in-sample: the coefficients were fitted on data of this provenance");

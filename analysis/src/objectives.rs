@@ -4,6 +4,8 @@
 //! states none, and answers by looking at its figures. The claims are about GPUs, so every answer
 //! names what it was measured on, and a CPU's answer replicates nothing.
 
+#![allow(missing_docs, reason = "fields whose names say what they are have no docs")]
+
 use std::fmt;
 
 use alpha_flops::experiment::Experiment;
@@ -45,11 +47,9 @@ pub struct Objectives {
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ObjectiveAnswer<T> {
-    /// The answer in a word.
     pub verdict: ClaimVerdict,
     /// The answer in a sentence: on what, with the numbers that decide it.
     pub sentence: String,
-    /// What decides it.
     pub criterion: String,
     /// All numbers behind it.
     pub numbers: T,

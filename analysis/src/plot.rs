@@ -3,6 +3,8 @@
 //! [`paper`], [`region`], [`compare`], [`history`] and [`variance`] compute what is shown, [`figure`] is
 //! the picture as plain data, [`draw`] makes SVG and PNG of it.
 
+#![allow(missing_docs, reason = "fields whose names say what they are have no docs")]
+
 use std::path::Path;
 
 use alpha_flops::atomic_file::write_atomically;

@@ -1,6 +1,8 @@
 //! The report on one or several datasets: everything computed first ([`Report`], which is also
 //! `report.json`), then formatted (`report.md`), with the figures drawn beside it.
 
+#![allow(missing_docs, reason = "fields whose names say what they are have no docs")]
+
 use std::path::Path;
 
 use alpha_flops::atomic_file::write_texts;
@@ -34,7 +36,6 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// One dataset with what is known beside it.
 #[derive(Clone, Debug)]
 pub struct Input<'a> {
-    /// The measurements.
     pub dataset: &'a Dataset,
     /// Coefficients to judge; the first decides RO3 and the residual figures.
     pub coefficients: Vec<CoefficientSet>,
@@ -49,16 +50,13 @@ pub struct Input<'a> {
 pub struct Extras {
     /// The machine and its settings, in the order to be shown.
     pub environment: Vec<(String, String)>,
-    /// Configurations that were not measured.
     pub skipped: Vec<Skipped>,
 }
 
 /// A configuration that was not measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Skipped {
-    /// `D/h=100_w=640_in=150_out=100_k=3`.
     pub id: String,
-    /// Why.
     pub reason: String,
 }
 
@@ -74,7 +72,6 @@ pub struct CoefficientSet {
 /// A report: the content of `report.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// One a dataset, in the order given.
     pub targets: Vec<TargetReport>,
@@ -85,13 +82,10 @@ pub struct Report {
 /// What the report says of one dataset.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TargetReport {
-    /// Where the latencies come from.
     pub provenance: Provenance,
     /// The machine and its settings, in the record's order.
     pub environment: Vec<Setting>,
-    /// Measured configurations.
     pub configurations: usize,
-    /// Configurations that were not measured.
     pub skipped: Vec<Skipped>,
     /// Every set of coefficients, judged; the first decides RO3.
     pub coefficients: Vec<JudgedCoefficients>,
@@ -100,7 +94,6 @@ pub struct TargetReport {
     /// IQR over median and outliers: over all experiments, then of each; empty where no quartiles
     /// are known.
     pub variance: Vec<LaunchSpread>,
-    /// RO1–RO3.
     pub objectives: Objectives,
 }
 
@@ -109,7 +102,6 @@ pub struct TargetReport {
 pub struct Setting {
     /// `os`, `seed`, …
     pub name: String,
-    /// Its value.
     pub value: String,
 }
 
@@ -120,13 +112,9 @@ pub struct JudgedCoefficients {
     pub source: String,
     /// Whether they were fitted to these very data.
     pub in_sample: bool,
-    /// How FLOPs are counted.
     pub flops: FlopConvention,
-    /// How `S_K` is computed.
     pub s_k: KernelTerm,
-    /// Parameters for K = 1.
     pub k_equal_1: Option<GroupCoefficients>,
-    /// Parameters for K > 1.
     pub k_above_1: Option<GroupCoefficients>,
     /// The content of `fit --format json`, standard errors, correlations, active bounds and
     /// warnings included, where they were fitted here.
@@ -140,14 +128,12 @@ pub struct JudgedCoefficients {
     /// Errors overall, per experiment and per series; `None` with `not_evaluated` set where nothing
     /// can be compared.
     pub evaluation: Option<Evaluation>,
-    /// Why there is no evaluation.
     pub not_evaluated: Option<String>,
 }
 
 /// One figure on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FigureFiles {
-    /// What it shows.
     pub title: String,
     /// Whose measurements it shows: indices into [`Report::targets`].
     pub targets: Vec<usize>,
@@ -165,15 +151,10 @@ pub enum ReportError {
     NoDataset,
     /// Measurements shall stand beside a stand-in's times.
     #[error(
-        "{stand_in}: its times are no measurements and are not shown beside those of {measured}; \
-         report each by itself"
+        "{stand_in}: its times are not measurements and are not shown beside those of {measured}; \
+         report each separately"
     )]
-    StandIn {
-        /// The run of the stand-in, or the simulated one.
-        stand_in: String,
-        /// The run of a real device.
-        measured: String,
-    },
+    StandIn { stand_in: String, measured: String },
     /// A file or folder could not be written.
     #[error(transparent)]
     File(#[from] FileError),

@@ -1,9 +1,11 @@
-//! How launches of one configuration vary, and whether a median says what they took.
+//! How the launches of a configuration vary, and whether their median can be trusted.
 //!
-//! Of each configuration of a run: spread, outliers, dependence of launches on those before, drift,
-//! modes, warm-up, the clock's step, and an interval of the median that allows for all that, or says
-//! that it does not ([`interval`]). Of several runs: how much of their differences is the measuring
-//! order, the run, and chance within it ([`components`]).
+//! For each configuration of a run: spread, outliers, autocorrelation, drift, modes, warm-up, the
+//! clock's step, and an interval of the median that allows for dependence or is marked as doubtful
+//! ([`interval`]). For several runs: the variance components of measuring order, run, and launches
+//! within a run ([`components`]).
+
+#![allow(missing_docs, reason = "fields whose names say what they are have no docs")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,7 +31,7 @@ pub mod tables;
 pub mod warm_up;
 
 use components::Components;
-use dependence::{Dependence, autocorrelation, sides};
+use dependence::{Dependence, autocorrelation, sign_series};
 use drift::Drift;
 use experiments::{
     ExperimentComponents, ExperimentVariance, by_experiment, components_note, pooled, squares,
@@ -62,7 +64,6 @@ pub struct Variance {
 /// One run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunVariance {
-    /// Its id.
     pub run: String,
     /// Runs with the same one measured in the same order.
     pub seed: u64,
@@ -75,13 +76,9 @@ pub struct RunVariance {
 /// The launches of one configuration in one run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ConfigurationVariance {
-    /// `D/h=100_w=640_in=150_out=100_k=3`.
     pub id: String,
-    /// The experiment.
     pub experiment: Experiment,
-    /// Its line.
     pub series: String,
-    /// Value of the independent variable.
     pub x: u32,
     /// Launches (samples, where the protocol has several launches in one).
     pub launches: u64,
@@ -97,16 +94,14 @@ pub struct ConfigurationVariance {
     pub q1_ns: f64,
     /// Third quartile (type 7).
     pub q3_ns: f64,
-    /// `Q3 − Q1`, in percent of the median.
     pub iqr_percent: f64,
     /// Median of the launches' distances from the median, not scaled by 1.4826.
     pub mad_ns: f64,
-    /// Launches outside Tukey's fences.
     pub outliers: Outliers,
     /// Correlation of latencies with those before, [`autocorrelation`] at lag 1; `None` where all
     /// are equal.
     pub autocorrelation: Option<f64>,
-    /// The same of the [sides] of the median: outliers do not weigh more in it than others.
+    /// The same of the [signs](sign_series) about the median: outliers do not weigh more in it than others.
     pub sides_autocorrelation: Option<f64>,
     /// [`Dependence::median`]: so many launches are worth one independent one.
     pub integrated_time_launches: f64,
@@ -129,7 +124,6 @@ pub struct ConfigurationVariance {
     /// Launches for an interval of ±0.5% of the median, as its width falls with the root of their
     /// number; `None` where its present width is unknown or the clock's step alone is wider.
     pub launches_for_half_percent: Option<u64>,
-    /// The same for ±1%.
     pub launches_for_one_percent: Option<u64>,
     /// What of this a reader should know.
     pub flags: Vec<Flag>,
@@ -151,13 +145,9 @@ pub struct Outliers {
 /// Launches of one configuration in the order made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sequence {
-    /// The configuration.
     pub id: String,
-    /// The run.
     pub run: String,
-    /// IQR in percent of the median.
     pub iqr_percent: f64,
-    /// Every launch.
     pub latencies_ns: Vec<f64>,
 }
 
@@ -166,30 +156,13 @@ pub struct Sequence {
 pub enum VarianceError {
     /// None of its configurations was measured.
     #[error("{path}: none of {configurations} configurations was measured")]
-    NothingMeasured {
-        /// The run's folder.
-        path: String,
-        /// Those with an outcome.
-        configurations: usize,
-    },
+    NothingMeasured { path: String, configurations: usize },
     /// Runs that measured different things.
-    #[error("{path} cannot be put beside {first}: {differences}")]
-    NotComparable {
-        /// The run that differs.
-        path: String,
-        /// The first run.
-        first: String,
-        /// What differs.
-        differences: String,
-    },
+    #[error("{path} cannot be combined with {first}: {differences}")]
+    NotComparable { path: String, first: String, differences: String },
     /// The same run twice.
     #[error("{path} is run {run}, which is given twice: expected different runs")]
-    Repeated {
-        /// The folder given later.
-        path: String,
-        /// The run.
-        run: String,
-    },
+    Repeated { path: String, run: String },
     /// A run cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
@@ -353,7 +326,7 @@ impl ConfigurationVariance {
             mad_ns: quantile(&sorted(&away), 0.5),
             outliers: Outliers::outside(&ordered, Fences::from_quartiles(q1_ns, q3_ns)),
             autocorrelation: autocorrelation(latencies_ns, 1),
-            sides_autocorrelation: autocorrelation(&sides(latencies_ns, median_ns), 1),
+            sides_autocorrelation: autocorrelation(&sign_series(latencies_ns, median_ns), 1),
             integrated_time_launches: time.launches,
             longest_time_launches: dependence.longest_launches,
             effective_launches,

@@ -104,7 +104,7 @@ fn nothing_changed_is_said_and_succeeds() {
     assert!(text.contains("Nothing is shown to be slower by more than 2%."), "{text}");
     let (status, text) = runs.compare(1, &[]);
     assert_eq!(status, 0);
-    assert!(text.contains("No verdict: one run a side, run-to-run noise unknown."), "{text}");
+    assert!(text.contains("No verdict: one run per side, run-to-run noise unknown."), "{text}");
     assert!(!text.contains("\nslower"), "{text}");
 }
 
@@ -246,7 +246,7 @@ fn two_archived_runs_are_judged_by_the_other_ones_of_their_kind() {
     let quiet = [run("2026-11-25t15-38-14z-063f"), run("2026-11-25t15-40-18z-b744")];
     let (status, text) = said(runs.run(&["compare", &quiet[0], &quiet[1]]));
     assert_eq!(status, 0, "{text}");
-    assert!(text.contains("8 archived runs, all of equal"), "{text}");
+    assert!(text.contains("8 archived runs, all from the same"), "{text}");
     // two days and a host apart
     let slower = run("2026-11-23t09-41-37z-a778");
     let (status, text) = said(runs.run(&["compare", &slower, &quiet[0], "--format", "json"]));

@@ -110,7 +110,7 @@ impl Comparison {
         match (parts.is_empty(), self.method) {
             (false, _) => parts.join("; "),
             (true, Method::WithinRuns) => {
-                "No verdict: one run a side, run-to-run noise unknown".to_owned()
+                "No verdict: one run per side, run-to-run noise unknown".to_owned()
             }
             (true, _) => format!("Nothing is shown to be slower by more than {threshold}"),
         }
@@ -145,13 +145,13 @@ impl Comparison {
         lines.push(self.method_sentence());
         if self.unconfirmed > 0 {
             lines.push(format!(
-                "{} more would be called slower or faster by t alone; the {} {} find as many by chance, \
-                 or are too few to tell: measure more runs.",
+                "{} more pass the t test alone, but the {} {} find as many by chance or are too \
+                 few to tell: measure more runs.",
                 self.unconfirmed,
                 self.relabellings,
                 match self.method {
                     Method::History { .. } => "pairs of archived runs",
-                    _ => "other ways to divide these runs into two sides",
+                    _ => "permutations of these runs",
                 }
             ));
         }
@@ -170,12 +170,10 @@ impl Comparison {
             _ => "load average unknown".to_owned(),
         };
         match (decides_latencies, differences.is_empty()) {
-            (true, true) => {
-                "Nothing that decides latencies is recorded to differ (A/A).".to_owned()
-            }
+            (true, true) => "No recorded difference that affects latencies (A/A).".to_owned(),
             (true, false) => format!("Changed: {}.", differences.join("; ")),
-            (false, true) => format!("Circumstances: {load}."),
-            (false, false) => format!("Circumstances: {}; {load}.", differences.join("; ")),
+            (false, true) => format!("Environment: {load}."),
+            (false, false) => format!("Environment: {}; {load}.", differences.join("; ")),
         }
     }
 
@@ -233,7 +231,7 @@ impl Comparison {
             .build();
         let unchanged = self.groups.len() - shown.len();
         if unchanged > 0 {
-            table.note(format!("{unchanged} series without a shown change are left out"));
+            table.note(format!("{unchanged} series without a confirmed change are not shown"));
         }
         table
     }
@@ -314,7 +312,7 @@ fn most_changed(changed: &[&Change], slower: bool) -> Option<Table> {
         return Some(columns.text("cause", |change| causes(change)).build());
     }
     let mut table = columns.build();
-    table.note(format!("cause, of each: {cause}"));
+    table.note(format!("cause (all rows): {cause}"));
     Some(table)
 }
 
@@ -333,7 +331,10 @@ fn not_compared(rows: &[NotCompared]) -> Option<Table> {
         table.note(format!("{} more", rows.len() - WORST));
     }
     if first.lost {
-        table.note("those measured before and failed after come first, and count as slower");
+        table.note(
+            "configurations that were measured before and failed after come first; they \
+                    count as slower",
+        );
     }
     Some(table)
 }
@@ -342,34 +343,38 @@ impl Method {
     fn sentence(&self, rate: f64) -> String {
         let rate = percent_of(rate);
         let shared = format!(
-            "at most {rate} of what is called slower or faster is wrong in expectation \
-             (Benjamini–Hochberg, half of it for configurations and half for groups)"
+            "expected share of false discoveries among configurations and groups called slower or \
+             faster: at most {rate} (Benjamini–Hochberg, half of it for configurations and half for \
+             groups)"
         );
         match *self {
             Self::BetweenRuns { paired, df, prior_df, typical_sd } => {
                 let prior = prior_df.map_or("∞".to_owned(), |df| format!("{df:.1}"));
-                let pairs = if paired { " of pairs' ratios" } else { "" };
+                let pairs = if paired { "ratios of paired " } else { "" };
                 format!(
-                    "Decided by moderated t{pairs} on runs' medians (Smyth 2004; {df} degrees of \
-                     freedom of each configuration and {prior} of all together; a configuration \
-                     typically differs by {} from run to run), same by two one-sided tests; {shared}, each \
-                     confirmed by other divisions of the runs.",
+                    "Decided by a moderated t test on {pairs}run medians (Smyth 2004; {df} degrees \
+                     of freedom for each configuration and {prior} from all together; typical \
+                     run-to-run standard deviation {}), \"same\" by two one-sided tests; {shared}; \
+                     each change is confirmed by permuting the runs.",
                     percent_of(typical_sd)
                 )
             }
             Self::History { runs, groups, typical_sd } => format!(
-                "One run a side: decided by how {runs} archived runs, {} of equal circumstances, \
-                 differ (moderated t, Smyth 2004; typically {} from run to run), same \
-                 by two one-sided tests; {shared}, each confirmed by pairs of them. A run that was disturbed as none of those was counts as \
-                 a change.",
-                if groups == 1 { "all".to_owned() } else { format!("in {groups} groups") },
+                "One run per side: the noise is estimated from {runs} archived runs, {} (moderated \
+                 t test, Smyth 2004; typical run-to-run standard deviation {}), \"same\" by two \
+                 one-sided tests; {shared}; each change is confirmed by pairs of archived runs. A \
+                 disturbance absent from the archived runs is reported as a change.",
+                match groups {
+                    1 => "all from the same environment".to_owned(),
+                    groups => format!("in {groups} groups, each from one environment"),
+                },
                 percent_of(typical_sd)
             ),
             Self::WithinRuns => format!(
-                "One run a side and no archived runs of equal circumstances: run-to-run noise is \
-                 unknown, and candidates are what launches within the runs cannot explain. Measure \
-                 several runs a side (`cargo replicate --runs 5`) for a verdict; {shared}, if runs did \
-                 not differ."
+                "One run per side and no archived runs from the same environment: run-to-run noise \
+                 is unknown, and a candidate is a difference that the launches within the runs cannot \
+                 explain. Measure several runs per side (`cargo replicate --runs 5`) for a verdict. If \
+                 runs did not differ: {shared}."
             ),
         }
     }

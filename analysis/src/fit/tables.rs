@@ -35,7 +35,7 @@ impl Fit {
             .build();
         for group in KernelGroup::ALL {
             let Some(fit) = self.group(group) else {
-                table.note(format!("{group}: not fitted, the dataset has none"));
+                table.note(format!("{group}: not fitted, the dataset has no such configurations"));
                 continue;
             };
             if let Some(correlations) = correlations(group, fit) {
@@ -89,8 +89,8 @@ impl Fit {
             table.note(format!("least squares of {} residuals", self.variant.objective));
         }
         table.note(
-            "in-sample: errors are against the data that were fitted; ± is one standard error, \
-             deviations from the formula taken as independent",
+            "in-sample: errors are against the fitted data; ± is one standard error, assuming \
+             independent deviations from the formula",
         );
         table
     }

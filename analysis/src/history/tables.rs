@@ -5,7 +5,7 @@ use std::fmt::Display;
 use jiff::Timestamp;
 
 use super::{History, HistoryRun, Ratio, Step, Steps, Timeline, Trend};
-use crate::grouping::distinct;
+use crate::in_order::distinct;
 use crate::table::{Columns, Digits, Table};
 
 impl History {
@@ -53,7 +53,10 @@ impl Timeline {
                 .count("environment", |run| run.environment)
                 .count("configurations", |run| run.configurations),
         );
-        table.note("runs in one environment have equal devices, drivers, compilers and sources");
+        table.note(
+            "runs with the same environment number have the same device, driver, compiler \
+                    and commit",
+        );
         for run in &self.runs {
             if !run.changes.is_empty() {
                 table.note(format!("changed before run {}: {}", run.number, list(&run.changes)));
@@ -76,7 +79,7 @@ impl Timeline {
             });
         }
         let mut table = self.finished(columns);
-        table.note("over the configurations that both runs have; above 1 is slower");
+        table.note("over the configurations that both runs measured; above 1 is slower");
         table
     }
 
@@ -122,15 +125,15 @@ impl Timeline {
         steps.dedup_by_key(|step| step.run);
         for Step { run, started, changes, .. } in steps {
             let changed = match changes.is_empty() {
-                true => "nothing that is recorded".to_owned(),
+                true => "nothing that was recorded".to_owned(),
                 false => list(changes),
             };
             table.note(format!("at run {run}, {}, changed: {changed}", date(*started)));
         }
         if self.trends.iter().any(|trend| matches!(trend.steps, Steps::Searched { .. })) {
             table.note(
-                "steps by optimal partitioning (Jackson et al. 2005); the penalty lets 5% of \
-                 histories without any pass, for independent runs; intervals are of 95%",
+                "steps by optimal partitioning (Jackson et al. 2005); with independent runs, 5% of \
+                 histories without a step show one; intervals are 95%",
             );
         }
     }

@@ -6,7 +6,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::{ClaimVerdict, ObjectiveAnswer, Spread, Timed, measured, names};
 use crate::dataset::Dataset;
-use crate::grouping::grouped;
+use crate::in_order::grouped;
 
 /// Slopes of exactly proportional data are this near to zero.
 const ROUNDING: f64 = 1e-9;
@@ -22,7 +22,6 @@ pub struct Slope {
     pub slope: f64,
     /// Lower end of the 95% interval.
     pub low: f64,
-    /// Upper end of the 95% interval.
     pub high: f64,
 }
 
@@ -52,8 +51,8 @@ pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<Elasticity>> {
     let deciding = names(&having(LatencySlope::PixelsToKernel));
     let criterion = format!(
         "along each line of {deciding}, FLOPs move from pixels to the kernel at a constant nominal \
-         number: spatial FLOPs are the cheaper ones where the slope of log(latency per nominal \
-         multiply–add) against log K is positive with its whole 95% interval"
+         number: spatial FLOPs are cheaper where the whole 95% interval of the slope of \
+         log(latency per nominal multiply–add) against log K is above 0"
     );
     let lines: Vec<Elasticity> = elasticities(LatencySlope::PixelsToKernel).collect();
     let further = [LatencySlope::ChannelsToKernel, LatencySlope::Variable, LatencySlope::Pixels];
@@ -81,8 +80,8 @@ pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<Elasticity>> {
         false => ": the answer turns on whether padding counts",
     };
     let finding = format!(
-        "with K, latency per nominal multiply–add goes as {} (median of {} lines of {deciding}, {}; \
-         surely growing in {}); per multiply–add on the image as {} ({}){caution}",
+        "latency per nominal multiply–add scales as {} (median of {} lines of {deciding}; range \
+         {}; growth significant in {}), and per multiply–add on the image as {} ({}){caution}",
         power(&nominal),
         lines.len(),
         range(&nominal),

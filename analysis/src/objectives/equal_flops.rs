@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{ClaimVerdict, EQUAL_LATENCY_RATIO, ObjectiveAnswer, Spread, Timed, measured, names};
 use crate::dataset::{Dataset, Observation};
-use crate::grouping::grouped;
+use crate::in_order::grouped;
 
 /// How far configurations of equal nominal FLOPs differ.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -32,9 +32,9 @@ pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<EqualFlopsGroup>>
     let at_each_value = equal(experiment::EqualFlops::AtEachValue);
     let along_series = equal(experiment::EqualFlops::AlongSeries);
     let criterion = format!(
-        "raw FLOPs are no sufficient proxy in an experiment if, at equal nominal FLOPs, the \
-         largest latency per multiply–add exceeds the smallest by more than a factor of \
-         {EQUAL_LATENCY_RATIO} in the median group (groups: each x of {}, each line of {})",
+        "raw FLOPs are not a sufficient proxy in an experiment where, at equal nominal FLOPs, the \
+         largest latency per multiply–add is more than {EQUAL_LATENCY_RATIO} times the smallest in \
+         the median group (groups: each x of {}, each line of {})",
         names(&at_each_value),
         names(&along_series)
     );
@@ -71,7 +71,7 @@ pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<EqualFlopsGroup>>
     };
     let median = |(_, s): &(String, Spread)| format!("{:.2}×", s.median);
     let finding = format!(
-        "at equal nominal FLOPs, latency per multiply–add differs by {}, median and range of \
+        "at equal nominal FLOPs, latency per multiply–add differs by {}, median and range over \
          groups; per multiply–add on the image by {}",
         list(nominal.iter().map(range).collect()),
         list(on_image.iter().map(median).collect()),

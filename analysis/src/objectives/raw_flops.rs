@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{ACCURATE_NRMSE_PERCENT, ClaimVerdict, ObjectiveAnswer, Spread};
 use crate::dataset::Dataset;
-use crate::grouping::grouped;
+use crate::in_order::grouped;
 use crate::metrics::{Errors, errors};
 use crate::model::{Coefficients, FittedOn};
 
@@ -14,7 +14,6 @@ use crate::model::{Coefficients, FittedOn};
 pub struct AgainstRawFlops {
     /// The experiment, or `all`.
     pub experiment: String,
-    /// Errors of α-FLOPs.
     pub alpha_flops: Errors,
     /// Errors of `T = c·FLOPs`, with one c for all experiments, by least squares: `c = Σ T·F / Σ F²`
     /// over the data that α-FLOPs was fitted to or, where that is not known, over these.

@@ -28,11 +28,8 @@ pub struct Tick {
 pub struct Axis {
     /// Quantity, unit and, where it is not linear, scale.
     pub label: String,
-    /// How values map to distance.
     pub scale: Scale,
-    /// Smallest value shown.
     pub min: f64,
-    /// Largest value shown.
     pub max: f64,
     /// Labelled positions, ascending.
     pub ticks: Vec<Tick>,

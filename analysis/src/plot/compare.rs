@@ -6,7 +6,7 @@ use super::axis::{Axis, extent};
 use super::caption::origin;
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
 use crate::compare::{Change, Comparison};
-use crate::grouping::distinct;
+use crate::in_order::distinct;
 
 /// The series whose colour lines have that belong to none: grey.
 const NO_SERIES: usize = 6;
@@ -39,7 +39,7 @@ fn figure(comparison: &Comparison, name: &str) -> Figure {
     Figure {
         name: format!("comparison-{name}"),
         title: format!("Experiment {name}: change of latency against {variable}"),
-        subtitle: format!("{}; above 0: slower after", comparison.headline()),
+        subtitle: format!("{}; above 0 is slower", comparison.headline()),
         panels: vec![Panel {
             lines: lines(&changes, &series),
             curves: thresholds(comparison.threshold, &x),

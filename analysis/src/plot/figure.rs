@@ -7,7 +7,6 @@ use super::axis::Axis;
 pub struct Figure {
     /// File name without extension: `figure-4a-D-original`.
     pub name: String,
-    /// What is shown.
     pub title: String,
     /// What the experiment asks.
     pub subtitle: String,
@@ -43,13 +42,10 @@ pub struct Panel {
     pub heading: Option<String>,
     /// Its own y axis: targets differ by orders of magnitude.
     pub y: Axis,
-    /// Measured points.
     pub lines: Vec<Line>,
-    /// Estimates.
     pub curves: Vec<Curve>,
     /// A horizontal line at this value.
     pub reference: Option<f64>,
-    /// Points with a ring around them.
     pub rings: Vec<(f64, f64)>,
 }
 
@@ -67,7 +63,6 @@ pub struct Line {
 /// One measured configuration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
-    /// Value of the independent variable.
     pub x: f64,
     /// In the unit of the panel's y axis.
     pub y: f64,

@@ -6,7 +6,7 @@ use super::axis::{Axis, Scale, extent};
 use super::caption::origin;
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
 use crate::dataset::{Dataset, Observation, Provenance};
-use crate::grouping::distinct;
+use crate::in_order::distinct;
 
 /// Estimated latencies of one dataset.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +20,6 @@ pub struct Estimate {
 /// A dataset with the estimates to draw beside it. The residuals are the first estimate's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target<'a> {
-    /// The measurements.
     pub dataset: &'a Dataset,
     /// Dashed lines, in the order of the legend.
     pub estimates: Vec<Estimate>,

@@ -40,8 +40,8 @@ fn figure(region: &Region, provenance: &Provenance, name: &str, coefficients: &s
             "Joint 95% region of β and γ, {} ({} configurations): {coefficients}",
             region.group, region.configurations
         ),
-        subtitle: "Where the two borders differ, standard errors mislead; both take deviations of \
-                   configurations as independent, which makes them too small where neighbours deviate \
+        subtitle: "Where the two borders differ, standard errors mislead. Both assume independent \
+                   deviations, so both are too small where neighbouring configurations deviate \
                    alike"
             .to_owned(),
         x: axis("β", all().map(|(x, _)| *x)),
@@ -56,7 +56,7 @@ fn figure(region: &Region, provenance: &Provenance, name: &str, coefficients: &s
         key: Key { points: "estimate".to_owned(), estimates, ..Key::default() },
         caption: vec![
             origin("Fitted to latencies on", provenance),
-            "Parameters end at 0 and 2, and so does the region.".to_owned(),
+            "Parameters are bounded to 0–2, and so is the region.".to_owned(),
         ],
     }
 }

@@ -34,14 +34,12 @@ fn overview(variance: &Variance) -> Option<Figure> {
     let mut caption = vec![origin("Measured on", &variance.provenance)];
     let equal = all().count() - shown().count();
     if equal > 0 {
-        caption.push(format!(
-            "Not shown: {equal} whose middle half of launches took the same time, to the clock's step."
-        ));
+        caption.push(format!("Not shown: {equal} configurations whose interquartile range is 0."));
     }
     Some(Figure {
         name: "variance-overview".to_owned(),
         title: "Spread of launches against median latency".to_owned(),
-        subtitle: "One point a configuration and run: the interquartile range of its launches, in \
+        subtitle: "One point per configuration and run: interquartile range of its launches in \
                    percent of their median"
             .to_owned(),
         x: Axis::log10("median latency (ms)", x_min, x_max),
@@ -88,7 +86,8 @@ fn sequences(variance: &Variance) -> Option<Figure> {
         key: key("one launch", None),
         caption: vec![
             origin("Measured on", &variance.provenance),
-            "Grey line: the median. The slowest and the fastest half percent may lie at the frame's edge."
+            "Grey line: the median. The slowest and the fastest half percent may lie at the \
+             frame's edge."
                 .to_owned(),
         ],
     })
@@ -157,8 +156,8 @@ fn distributions(variance: &Variance) -> Option<Figure> {
         key: key("share of launches in a bin", Some("the same, as a bar")),
         caption: vec![
             origin("Measured on", &variance.provenance),
-            "Launches outside the axis are not shown; none of them is within three interquartile ranges \
-             of its quartiles."
+            "Launches outside the axis are not shown; all of them are more than three \
+             interquartile ranges from the quartiles."
                 .to_owned(),
         ],
     })

@@ -21,12 +21,13 @@ impl Report {
         }
         text += "Latencies are of one forward pass of one convolution, batch 1, f32. FLOPs are \
                  nominal: the direct algorithm's, taps on padding included. Many implementations \
-                 skip those, as this project's CPU backend does, and at K = 30 on 10×10 pixels they \
-                 are eight of nine; so what is said per multiply–add (RO1, RO2) is also given per \
-                 multiply–add *on the image*, the least that the direct form executes.\n\n";
+                 skip taps on padding, this project's CPU backend among them; at K = 30 on 10×10 \
+                 pixels these are eight of nine. RO1 and RO2 are therefore also given per \
+                 multiply–add *on the image*, the fewest that the direct algorithm can \
+                 execute.\n\n";
         if self.targets.len() > 1 {
-            text += "Each dataset below is judged by itself: latencies of different devices, \
-                     backends or protocols are shown side by side, never merged or divided.\n\n";
+            text += "Each dataset below is judged separately: latencies of different devices, \
+                     backends or protocols are shown side by side, never combined.\n\n";
         }
         if self.targets.len() > 1 {
             text += &figures("Figures: all targets side by side", self.figures_of_all());
@@ -65,11 +66,11 @@ impl TargetReport {
     fn to_markdown(&self) -> String {
         let mut text = self.environment();
         text += &format!(
-            "### Answers\n\nThe claims are the paper's, about GPUs. What holds here or does not is \
-             said of {} alone.\n\n",
+            "### Answers\n\nThe claims are the paper's and are about GPUs. The answers here are \
+             about {} only.\n\n",
             self.provenance.place()
         );
-        text += &answer("RO1: raw FLOPs are no sufficient proxy", &self.objectives.ro1);
+        text += &answer("RO1: raw FLOPs are not a sufficient proxy", &self.objectives.ro1);
         text += &self.finished(equal_flops(&self.objectives.ro1.numbers));
         text += &answer(
             "RO2: spatial FLOPs are more parallelizable than kernel FLOPs",
@@ -92,7 +93,7 @@ impl TargetReport {
         }
         text += "### Spread of launches\n\n";
         text += &match self.variance.as_slice() {
-            [] => "The quartiles of the launches are not known.\n\n".to_owned(),
+            [] => "The quartiles of the launches are unknown.\n\n".to_owned(),
             rows => self.finished(variance(rows)),
         };
         text += &self.skipped();
@@ -170,7 +171,7 @@ fn equal_flops(groups: &[EqualFlopsGroup]) -> Table {
             group.latency_per_mac_on_image_ratio
         })
         .build();
-    table.note("multiply–adds differ by the rounding of 300/K (B) and R/K (C) alone");
+    table.note("multiply–adds differ only by the rounding of 300/K (B) and R/K (C)");
     table
 }
 
@@ -184,7 +185,10 @@ fn elasticities(lines: &[Elasticity]) -> Table {
         .written("slope [95% interval]", |line| interval(line.nominal))
         .written("slope, on the image", |line| line.on_image.map(interval))
         .build();
-    table.note("intervals take deviations from the line as independent: a guide, no proof");
+    table.note(
+        "intervals assume independent deviations from the line, which latencies do not \
+                have: read them as a guide",
+    );
     table
 }
 
@@ -209,11 +213,11 @@ fn against_raw_flops(rows: &[AgainstRawFlops], in_sample: bool) -> Table {
         .number("MAPE α-FLOPs (%)", PERCENT, |row| row.alpha_flops.mape_percent)
         .number("MAPE raw FLOPs (%)", PERCENT, |row| row.raw_flops.mape_percent)
         .build();
-    table.note("% of a line's range: of the median line");
+    table.note("% of a line's range: for the median line");
     if in_sample {
         table.note(
-            "raw FLOPs are a special case of α-FLOPs (γ = 0): fitted to these very data, α-FLOPs \
-             cannot lose over all of them, and only other data would judge",
+            "raw FLOPs are a special case of α-FLOPs (γ = 0), so over all the data that it was \
+             fitted to α-FLOPs cannot be worse; only other data can show whether it is better",
         );
     }
     table

@@ -4,7 +4,7 @@ use alpha_flops::statistics::{quantile, sorted};
 use serde::Serialize;
 
 use crate::dataset::{Dataset, Observation};
-use crate::grouping::distinct;
+use crate::in_order::distinct;
 
 /// Spread of launches, over the configurations whose quartiles are known.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -30,7 +30,6 @@ pub struct LaunchSpread {
 /// The configuration whose launches differ most.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Worst {
-    /// Its id.
     pub id: String,
     /// Its IQR/median, in percent.
     pub percent: f64,

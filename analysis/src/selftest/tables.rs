@@ -52,13 +52,13 @@ impl SelfTest {
         let n = self.runs.len();
         let mut alarms = false_alarms(&self.judges);
         alarms.note(format!(
-            "{n} runs of {} configurations; comparisons share runs, and each is confirmed by the others: \
-             changes with time are not in it",
+            "{n} runs of {} configurations; comparisons share runs, and each is confirmed by the \
+             others, so changes over time are not covered",
             self.configurations
         ));
         let mut power = power(&self.judges, &self.provenance);
         power.note(format!(
-            "asked for: at most {} wrong in expectation",
+            "requested: expected share of false discoveries at most {}",
             percent(self.false_discovery_rate)
         ));
         [alarms, power]
@@ -67,7 +67,7 @@ impl SelfTest {
 
 /// False alarms of each way to decide.
 pub fn false_alarms(judges: &[Judged]) -> Table {
-    Table::with_rows("False alarms: runs compared between which nothing changed", judges)
+    Table::with_rows("False alarms: comparisons of runs between which nothing changed", judges)
         .text("decided by", |judged| &judged.judge)
         .count("comparisons", |judged| judged.false_alarms.comparisons)
         .count("with any alarm", |judged| judged.false_alarms.with_any)
@@ -104,7 +104,7 @@ pub fn power(judges: &[Judged], provenance: &Provenance) -> Table {
         table.note(format!("[{}] {}", index + 1, judged.judge));
     }
     table.note(
-        "wrong: percent of all that is called slower or faster, false alarms elsewhere included",
+        "wrong: percent of everything called slower or faster, including false alarms elsewhere",
     );
     table
 }

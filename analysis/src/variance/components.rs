@@ -1,5 +1,5 @@
-//! How much of what runs differ by is the measuring order, how much the run, and how much chance
-//! within a run.
+//! Variance components: how much of the differences between runs comes from the measuring order, from
+//! the run, and from launches within a run.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,6 @@ use serde::Serialize;
 pub struct RunMedian {
     /// The run's seed: runs with equal ones measured in the same order.
     pub seed: u64,
-    /// Natural logarithm of the median.
     pub ln_median: f64,
     /// Squared standard error of that, from the launches of the run.
     pub squared_error: f64,

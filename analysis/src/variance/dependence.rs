@@ -1,4 +1,4 @@
-//! How much successive launches resemble each other, and how many independent ones they are worth.
+//! How much successive launches depend on each other: autocorrelation and effective sample size.
 
 use alpha_flops::statistics::quantile;
 use serde::Serialize;
@@ -46,7 +46,7 @@ pub fn integrated_time(values: &[f64]) -> IntegratedTime {
 /// How much launches of one configuration depend on those before.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dependence {
-    /// Integrated time of the [`sides`] of the median.
+    /// Integrated time of the [`sign_series`] of the median.
     pub median: IntegratedTime,
     /// The longest of those of the quartiles: by these, launches in a mode that is not the median's
     /// count, too.
@@ -59,7 +59,7 @@ pub struct Dependence {
 impl Dependence {
     /// Of values in order, which are also given sorted.
     pub fn new(values: &[f64], sorted: &[f64]) -> Self {
-        let time = |p: f64| integrated_time(&sides(values, quantile(sorted, p)));
+        let time = |p: f64| integrated_time(&sign_series(values, quantile(sorted, p)));
         let longer =
             |a: IntegratedTime, b: IntegratedTime| if b.launches > a.launches { b } else { a };
         let median = time(0.5);
@@ -71,9 +71,9 @@ impl Dependence {
 
 const INDEPENDENT: IntegratedTime = IntegratedTime { launches: 1.0, window: 0 };
 
-/// Of each value whether it is below, at or above a centre, as −1, 0 and 1: what the rank of a
-/// quantile depends on. Outliers weigh no more in it than others.
-pub fn sides(values: &[f64], centre: f64) -> Vec<f64> {
+/// The sign of each value's difference from a centre, as −1, 0 and 1: what the rank of a quantile
+/// depends on. An outlier weighs no more in it than any other value.
+pub fn sign_series(values: &[f64], centre: f64) -> Vec<f64> {
     values.iter().map(|v| f64::from(i8::from(*v > centre) - i8::from(*v < centre))).collect()
 }
 

@@ -4,7 +4,7 @@ use alpha_flops::statistics::{quantile, sorted};
 use serde::Serialize;
 use statrs::function::erf::erfc;
 
-use super::dependence::{integrated_time, sides};
+use super::dependence::{integrated_time, sign_series};
 
 /// A trend over the launches of one configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -37,7 +37,7 @@ impl Drift {
         let line = theil_sen(&batch_medians(&logs, n.min(MOST_BATCHES))?)?;
         let left: Vec<f64> =
             logs.iter().enumerate().map(|(i, log)| log - line * i as f64 / n as f64).collect();
-        let time = integrated_time(&sides(&left, quantile(&sorted(&left), 0.5))).launches;
+        let time = integrated_time(&sign_series(&left, quantile(&sorted(&left), 0.5))).launches;
         // what differs by chance from launch to launch needs no longer batches
         let enough = if time > 1.5 { (n as f64 / (TIMES_IN_BATCH * time)) as usize } else { n };
         let batches = batch_medians(&logs, enough.min(MOST_BATCHES));

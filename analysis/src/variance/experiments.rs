@@ -1,4 +1,4 @@
-//! Configurations together: by experiment, and each in several runs.
+//! Configurations summed up by experiment, and over several runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,6 @@ pub struct ExperimentVariance {
 pub struct ExperimentComponents {
     /// Its letter, or `all`.
     pub experiment: String,
-    /// Over its configurations.
     pub components: Components,
 }
 
@@ -94,12 +93,12 @@ pub(super) fn pooled(squares: &BTreeMap<(Experiment, &str), Squares>) -> Vec<Exp
 pub(super) fn components_note(runs: &[RunVariance]) -> String {
     let seeds: BTreeSet<u64> = runs.iter().map(|run| run.seed).collect();
     match (seeds.len(), runs.len()) {
-        (1, _) => "all runs have one seed, so one measuring order: what another order would change is \
-                   unknown"
+        (1, _) => "all runs have the same seed, so the same measuring order: the effect of the \
+                   order is unknown"
             .to_owned(),
         (orders, all) if orders == all => {
-            "every run has a seed of its own, so its own measuring order: orders and runs cannot be told \
-             apart; repeat a seed to do so"
+            "every run has its own seed, so its own measuring order: effects of order and run \
+             cannot be separated; repeat a seed to separate them"
                 .to_owned()
         }
         (orders, all) => format!("{all} runs in {orders} measuring orders (seeds)"),

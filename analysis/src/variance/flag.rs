@@ -1,4 +1,4 @@
-//! What of a configuration a reviewer should know, in plain words.
+//! What a reviewer should know about a configuration, in plain words.
 
 use alpha_flops::units::Nanoseconds;
 use serde::Serialize;
@@ -9,7 +9,6 @@ use super::interval::{Doubt, LEAST_LAUNCHES};
 /// Something that a median and its quartiles hide.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Flag {
-    /// What kind of thing.
     pub kind: FlagKind,
     /// `bimodal: 83% at 41.20 µs, 17% at 55.01 µs`.
     pub text: String,
@@ -113,7 +112,8 @@ fn autocorrelated(of: &ConfigurationVariance) -> Option<String> {
     let beyond_chance = of.sides_autocorrelation? > 3.0 / (of.launches as f64).sqrt();
     (beyond_chance && of.integrated_time_launches >= 2.0).then(|| {
         let (n, effective) = (with_commas(of.launches), of.effective_launches.round() as u64);
-        format!("autocorrelated: {n} launches count as {}", with_commas(effective))
+        let effective = with_commas(effective);
+        format!("autocorrelated: {n} launches are worth {effective} independent ones")
     })
 }
 
@@ -123,8 +123,9 @@ fn cold(of: &ConfigurationVariance) -> Option<String> {
         let (n, percent) = (first.launches, first.percent.abs());
         format!("the first {n} launches took {percent:.1}% {longer} than the rest")
     });
-    let unsteady = (!of.warm_up.was_steady)
-        .then(|| format!("times were still moving after {} to warm up", of.warm_up.launches));
+    let unsteady = (!of.warm_up.was_steady).then(|| {
+        format!("latencies were not steady after {} warm-up launches", of.warm_up.launches)
+    });
     let reasons: Vec<String> = unsteady.into_iter().chain(first).collect();
     (!reasons.is_empty()).then(|| format!("not warm: {}", reasons.join("; ")))
 }
@@ -141,7 +142,10 @@ fn untrustworthy(of: &ConfigurationVariance) -> Option<String> {
     doubted.then(|| {
         let effective = (of.launches as f64 / of.longest_time_launches).round();
         let n = with_commas(of.launches);
-        format!("interval not trustworthy: {n} launches may count as only {effective}")
+        format!(
+            "interval not trustworthy: {n} launches may be worth only {effective} independent \
+                 ones"
+        )
     })
 }
 

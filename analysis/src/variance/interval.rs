@@ -1,68 +1,10 @@
-//! An interval for the median that allows for launches that depend on each other, and says when not
-//! to believe it.
+//! A 95% interval for the median of launches that depend on each other, and when not to believe it.
 //!
-//! How often it holds the median of a run's launches, in percent of 4,000 simulations each; nominal is
-//! 95%. *if independent*: the interval that takes launches as independent; *trusted*: intervals without
-//! a [`Doubt`]; *of trusted*: those of them that hold the median. At most 4.3% of all are trusted and
-//! wrong, and where more than one in ten is trusted, at least 95% of these are right, except of two modes
-//! that a run stays in for longer than it lasts (sticky 0.98, mean stay 167 and 71 launches): from what a
-//! run has not seen, nobody can tell. Drift counts as dependence, which makes the interval wide.
-//!
-//! ```text
-//! launches                 n  if independent    all  trusted  of trusted  trusted and wrong
-//! independent             20            96.0   99.9      0.0           —                0.0
-//! independent             50            97.3   99.6      0.0           —                0.0
-//! independent            200            96.3   98.6     93.9        98.5                1.4
-//! independent            500            95.9   97.6    100.0        97.6                2.4
-//! independent           2000            95.0   95.9    100.0        95.9                4.1
-//! AR(1) φ = 0.3           20            89.9   99.6      0.0           —                0.0
-//! AR(1) φ = 0.3           50            92.0   99.3      0.0           —                0.0
-//! AR(1) φ = 0.3          200            90.0   98.2     53.8        97.4                1.4
-//! AR(1) φ = 0.3          500            89.0   96.8    100.0        96.8                3.2
-//! AR(1) φ = 0.3         2000            88.0   95.8    100.0        95.8                4.2
-//! AR(1) φ = 0.5           20            81.6   99.2      0.0           —                0.0
-//! AR(1) φ = 0.5           50            84.6   98.6      0.0           —                0.0
-//! AR(1) φ = 0.5          200            82.0   97.8      7.2        91.6                0.6
-//! AR(1) φ = 0.5          500            80.9   97.0     99.3        97.0                3.0
-//! AR(1) φ = 0.5         2000            79.6   95.7    100.0        95.7                4.3
-//! AR(1) φ = 0.7           20            67.4   97.3      0.0           —                0.0
-//! AR(1) φ = 0.7           50            71.3   98.1      0.0           —                0.0
-//! AR(1) φ = 0.7          200            68.8   97.5      0.0           —                0.0
-//! AR(1) φ = 0.7          500            66.3   97.1     63.3        96.0                2.5
-//! AR(1) φ = 0.7         2000            66.8   95.8    100.0        95.8                4.2
-//! AR(1) φ = 0.9           20            40.1   82.2      0.0           —                0.0
-//! AR(1) φ = 0.9           50            43.0   95.0      0.0           —                0.0
-//! AR(1) φ = 0.9          200            42.4   96.6      0.0           —                0.0
-//! AR(1) φ = 0.9          500            41.4   97.0      0.0         0.0                0.0
-//! AR(1) φ = 0.9         2000            42.9   95.9     90.2        95.5                4.0
-//! drifting 3%             20            99.0  100.0      0.0           —                0.0
-//! drifting 3%             50            99.1  100.0      0.0           —                0.0
-//! drifting 3%            200            98.5  100.0      0.0           —                0.0
-//! drifting 3%            500            98.5  100.0      0.0           —                0.0
-//! drifting 3%           2000            98.2  100.0      0.0           —                0.0
-//! bimodal                 20            95.5   99.9      0.0           —                0.0
-//! bimodal                 50            96.7   99.2      0.0           —                0.0
-//! bimodal                200            96.3   98.6     93.7        98.5                1.4
-//! bimodal                500            95.3   97.3    100.0        97.3                2.7
-//! bimodal               2000            95.0   96.3    100.0        96.3                3.6
-//! bimodal, sticky 0.5     20            86.8   99.5      0.0           —                0.0
-//! bimodal, sticky 0.5     50            89.2   99.0      0.0           —                0.0
-//! bimodal, sticky 0.5    200            88.2   98.8     12.8        95.5                0.6
-//! bimodal, sticky 0.5    500            86.9   98.6     99.0        98.6                1.4
-//! bimodal, sticky 0.5   2000            86.0   98.5    100.0        98.5                1.6
-//! bimodal, sticky 0.9     20            57.2   88.0      0.0           —                0.0
-//! bimodal, sticky 0.9     50            53.7   86.5      0.0           —                0.0
-//! bimodal, sticky 0.9    200            51.1   93.8      0.8         0.0                0.8
-//! bimodal, sticky 0.9    500            49.7   97.4      0.2        30.0                0.2
-//! bimodal, sticky 0.9   2000            50.2   99.0     85.7        98.8                1.1
-//! bimodal, sticky 0.98    20            42.3   73.5      0.0           —                0.0
-//! bimodal, sticky 0.98    50            23.0   55.1      0.0           —                0.0
-//! bimodal, sticky 0.98   200            21.9   63.6     24.9         0.0               24.9
-//! bimodal, sticky 0.98   500            23.1   84.8      6.6         0.0                6.6
-//! bimodal, sticky 0.98  2000            23.7   96.3      0.1         0.0                0.1
-//! ```
-//!
-//! Printed by `cargo run --release -p alpha-flops-analysis --example interval_coverage`.
+//! In simulations (`docs/calibration.md` has the table; the example `interval_coverage` prints it), at
+//! most 4.3% of all intervals are without a [`Doubt`] and wrong. Where more than one in ten is without
+//! doubt, at least 95% of these cover the median. The exception is a mode that lasts longer than the
+//! run: a run cannot reveal a mode that it never entered. Drift counts as dependence, which makes the
+//! interval wide.
 
 use alpha_flops::statistics::median_interval_ranks;
 use serde::Serialize;
@@ -73,9 +15,7 @@ use super::dependence::Dependence;
 /// A 95% interval for the median of the latencies that a configuration has in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct MedianInterval {
-    /// Its lower end, a launch.
     pub low_ns: f64,
-    /// Its upper end, a launch.
     pub high_ns: f64,
     /// Why it may not cover what it should; `None` where simulations say that it does.
     pub doubt: Option<Doubt>,

@@ -18,16 +18,13 @@ pub struct Modes {
 /// 1979), launches outside Tukey's outer fences not considered.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct ModeSplit {
-    /// The faster launches.
     pub lower: Mode,
-    /// The slower ones.
     pub upper: Mode,
 }
 
 /// One group.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Mode {
-    /// The group's median.
     pub at_ns: f64,
     /// Its part of all launches, in percent.
     pub share_percent: f64,

@@ -43,7 +43,7 @@ impl Variance {
         if not_measured > 0 {
             table.note(format!("not measured, because skipped or failed: {not_measured}"));
         }
-        table.note("effective: how many independent launches 100 are worth (median)");
+        table.note("effective: how many independent launches 100 launches are worth (median)");
         table
     }
 
@@ -56,10 +56,10 @@ impl Variance {
         }
         let mut table = columns.build();
         table.note(format!(
-            "doubtful: launches may count as fewer than {LEAST_EFFECTIVE} independent ones"
+            "doubtful: the launches may be worth fewer than {LEAST_EFFECTIVE} independent ones"
         ));
         table.note(format!(
-            "too few: under {LEAST_LAUNCHES} launches, which do not show whether they depend on each other"
+            "too few: under {LEAST_LAUNCHES} launches, so dependence between them would not show"
         ));
         table
     }
@@ -103,7 +103,7 @@ impl Variance {
     /// `None` of one run.
     fn components_table(&self) -> Option<Table> {
         let note = self.components_note.as_ref()?;
-        let title = "What medians differ by: standard deviations between … and within runs";
+        let title = "Variance components of medians: standard deviations between … and within runs";
         let mut table = Table::with_rows(title, &self.components)
             .text("experiment", |of| &of.experiment)
             .count("n", |of| of.components.configurations)
@@ -120,7 +120,7 @@ impl Variance {
             .any(|c| [c.orders, c.runs, c.orders_and_runs].map(truncated).contains(&true))
         {
             table
-                .note("<0: the estimate is negative and 0 in its place: no more than chance makes");
+                .note("<0: the estimate is negative and counts as 0: no more than chance explains");
         }
         Some(table)
     }
