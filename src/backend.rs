@@ -4,7 +4,6 @@ use std::num::NonZeroU32;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::reference::{self, Arithmetic};
 use crate::shape::ConvShape;
@@ -13,11 +12,12 @@ use crate::units::Bytes;
 pub mod cpu;
 pub mod cudnn;
 pub mod device;
+mod error;
 pub mod plan;
 mod registry;
 
-use cudnn::GpuError;
 use device::{Device, DeviceSample};
+pub use error::BackendError;
 use plan::PlanRecord;
 pub(crate) use registry::SettingTexts;
 pub use registry::{BACKENDS, BackendKind, BackendOptions, BackendSettings};
@@ -138,104 +138,6 @@ pub trait PreparedConv {
     /// # Errors
     /// [`BackendError::Verification`] on the first value outside the tolerance.
     fn verify(&mut self) -> Result<(), BackendError>;
-}
-
-/// Why a convolution could not be prepared, launched or trusted.
-#[derive(Debug, Error)]
-pub enum BackendError {
-    /// The tensors and workspace do not fit.
-    #[error("{shape} needs {required}, which could not be allocated")]
-    OutOfMemory {
-        /// The configuration.
-        shape: ConvShape,
-        /// What it would take.
-        required: Bytes,
-    },
-    /// An output value is wrong.
-    #[error(
-        "{shape}: output[{channel}, {row}, {column}] is {got}, expected {expected} ± {tolerance:e} \
-         ({algorithm})"
-    )]
-    Verification {
-        /// The configuration.
-        shape: ConvShape,
-        /// The algorithm that computed it.
-        algorithm: String,
-        /// Output channel.
-        channel: usize,
-        /// Output row.
-        row: usize,
-        /// Output column.
-        column: usize,
-        /// The direct sum, in `f64`.
-        expected: f64,
-        /// What the launch wrote.
-        got: f32,
-        /// The largest difference that rounding explains.
-        tolerance: f64,
-    },
-    /// A given tensor has not as many elements as its shape.
-    #[error("{shape}: {tensor} has {got} elements, expected {expected}")]
-    TensorLength {
-        /// The configuration.
-        shape: ConvShape,
-        /// `input` or `weights`.
-        tensor: &'static str,
-        /// Elements by the shape.
-        expected: usize,
-        /// Elements given.
-        got: usize,
-    },
-    /// The threads a CPU backend needs could not be started.
-    #[error("could not start {threads} compute threads: {reason}")]
-    Threads {
-        /// How many were asked for.
-        threads: usize,
-        /// What the system said.
-        reason: String,
-    },
-    /// The GPU or its libraries did not do as asked.
-    #[error("{}{source}", .shape.map(|shape| format!("{shape}: ")).unwrap_or_default())]
-    Gpu {
-        /// The configuration, where it is about one.
-        shape: Option<ConvShape>,
-        /// What happened.
-        source: GpuError,
-    },
-    /// The backend cannot do that at all.
-    #[error("this backend cannot {what}")]
-    Unsupported {
-        /// What was asked of it.
-        what: &'static str,
-    },
-}
-
-impl BackendError {
-    /// Whether it is for want of memory: a smaller configuration may well be measured.
-    pub fn is_out_of_memory(&self) -> bool {
-        match self {
-            Self::OutOfMemory { .. } => true,
-            Self::Gpu { source, .. } => source.is_out_of_memory(),
-            _ => false,
-        }
-    }
-
-    /// Whether there is no such device, rather than one that does not work.
-    pub fn is_absence(&self) -> bool {
-        matches!(self, Self::Gpu { source, .. } if source.is_absence())
-    }
-
-    /// Whether the device has work that never ends, for which the system's libraries may wait when
-    /// the process ends.
-    pub fn is_hang(&self) -> bool {
-        matches!(self, Self::Gpu { source: GpuError::TimedOut { .. }, .. })
-    }
-}
-
-impl From<GpuError> for BackendError {
-    fn from(source: GpuError) -> Self {
-        Self::Gpu { shape: None, source }
-    }
 }
 
 /// Compares values of an output that was computed from the tensors of `seed`, each as `read` finds

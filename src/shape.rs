@@ -65,8 +65,8 @@ pub enum ShapeError {
     /// The product of the dimensions overflows 64 bits.
     #[error("the convolution needs more than 2^64 multiply–adds")]
     TooLarge,
-    /// The text is no canonical id.
-    #[error("`{0}` is no configuration id, expected e.g. `h=100_w=640_in=150_out=100_k=3`")]
+    /// The text is not a canonical id.
+    #[error("`{0}` is not a configuration id, expected e.g. `h=100_w=640_in=150_out=100_k=3`")]
     Id(String),
 }
 

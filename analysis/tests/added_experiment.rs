@@ -7,7 +7,7 @@ use alpha_flops::experiment::{
 use alpha_flops::settings::{Requested, Settings};
 use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
 use alpha_flops_analysis::report::{self, Input};
-use alpha_flops_analysis::{objectives, suite};
+use alpha_flops_analysis::{experiments, objectives};
 
 fn experiment_h() -> Definition {
     Definition {
@@ -29,10 +29,10 @@ fn an_added_experiment_is_in_settings_lists_records_datasets_figures_and_answers
     assert_eq!((Experiment::all().len(), Experiment::all().last()), (8, Some(&h)));
     assert_eq!(Experiment::add(vec![experiment_h()]), Err(TableInUse));
 
-    let listed = suite::list(&[h], Resolution::Original);
+    let listed = experiments::list(&[h], Resolution::Original);
     assert_eq!(listed.len(), 5);
     assert_eq!(listed[0].id, "H/h=20_w=100_in=50_out=50_k=3");
-    let table = suite::table(Experiment::all(), Resolution::Original).to_text();
+    let table = experiments::table(Experiment::all(), Resolution::Original).to_text();
     assert!(table.contains("H, against input height H: Does latency grow"), "{table}");
 
     let folder = tempfile::tempdir().unwrap();

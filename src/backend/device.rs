@@ -36,15 +36,15 @@ pub struct Device {
 pub struct Gpu {
     /// By the driver: `NVIDIA GeForce RTX 4090`.
     pub name: String,
-    /// The one card: `GPU-` and a number of 128 bits.
+    /// Unique to the card: `GPU-` and a number of 128 bits.
     pub uuid: String,
-    /// Where it is plugged in.
+    /// Its PCI bus id.
     pub pci_bus_id: String,
     /// `8.9`.
     pub compute_capability: String,
     /// Streaming multiprocessors.
     pub multiprocessors: u32,
-    /// Its level-2 cache, what `cold` protocols flush.
+    /// Size of its level-2 cache, which `cold` protocols flush.
     pub l2_cache: Bytes,
     /// Its memory.
     pub memory: Bytes,
@@ -56,20 +56,21 @@ pub struct Gpu {
     pub cudnn: String,
     /// Version of the CUDA runtime that cuDNN was built with: `12.9`.
     pub cudnn_cuda: String,
-    /// Whether its memory corrects errors.
+    /// Whether error correction (ECC) is on.
     pub ecc: Option<bool>,
-    /// Whether the driver keeps it initialised between programs.
+    /// Whether persistence mode is on: the driver keeps the device initialised between programs.
     pub persistence: Option<bool>,
-    /// What it may draw, in watts.
+    /// Power limit, in watts.
     pub power_limit_w: Option<u32>,
     /// Environment variables that change what the driver or cuDNN does, as they were.
     pub variables: BTreeMap<String, String>,
-    /// Why NVML, which tells clocks and temperature, could not be asked.
+    /// Why NVML, the source of clocks and temperature, could not be used.
     pub nvml_missing: Option<String>,
 }
 
 impl Gpu {
-    /// What of it decides latencies, each by its name; the rest tells a card from others of its kind.
+    /// The properties that decide latencies, each by its name; the others tell one card from another
+    /// of the same kind.
     pub fn kind(&self) -> Vec<(&'static str, String)> {
         /// They say which card, not what it does.
         const CHOOSE_A_CARD: [&str; 2] = ["CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"];
@@ -111,6 +112,31 @@ impl Gpu {
         ]
     }
 
+    /// What is known of it, each fact by its name, for people.
+    pub fn description(&self) -> Vec<(&'static str, String)> {
+        let or_unreadable =
+            |value: Option<String>| value.unwrap_or_else(|| "not readable".to_owned());
+        let on_off = |on: bool| if on { "on" } else { "off" }.to_owned();
+        let mut facts = vec![
+            ("GPU", format!("{} in slot {}", self.uuid, self.pci_bus_id)),
+            ("compute capability", self.compute_capability.clone()),
+            ("multiprocessors", self.multiprocessors.to_string()),
+            ("level-2 cache", self.l2_cache.to_string()),
+            ("device memory", self.memory.to_string()),
+            ("driver", or_unreadable(self.driver.clone())),
+            ("CUDA of the driver", self.cuda.clone()),
+            ("cuDNN", format!("{}, built with CUDA {}", self.cudnn, self.cudnn_cuda)),
+            ("ECC", or_unreadable(self.ecc.map(on_off))),
+            ("persistence mode", or_unreadable(self.persistence.map(on_off))),
+            ("power limit", or_unreadable(self.power_limit_w.map(|watts| format!("{watts} W")))),
+        ];
+        if !self.variables.is_empty() {
+            let set = self.variables.iter().map(|(name, value)| format!("{name}={value}"));
+            facts.push(("variables of CUDA and cuDNN", Vec::from_iter(set).join(" ")));
+        }
+        facts
+    }
+
     /// The versions that decide latencies, in one line.
     pub fn versions(&self) -> String {
         let driver = self.driver.as_deref().unwrap_or("unknown");
@@ -139,12 +165,12 @@ pub struct DeviceSample {
     pub power_mw: Option<u32>,
 }
 
-/// Least and most of what was read several times.
+/// The smallest and the largest of several readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range {
-    /// Least.
+    /// Smallest.
     pub min: u32,
-    /// Most.
+    /// Largest.
     pub max: u32,
 }
 
@@ -184,7 +210,7 @@ impl DeviceStates {
     /// Least time between two readings: they take up to milliseconds.
     pub const EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 
-    /// Takes one more reading in.
+    /// Adds a reading.
     pub fn add(&mut self, sample: DeviceSample) {
         self.samples += 1;
         for (range, read) in [
@@ -202,7 +228,7 @@ impl DeviceStates {
         }
     }
 
-    /// Whether anything slowed the device down that a cooler or better supplied one would not have.
+    /// Whether heat or the power supply slowed the device down.
     pub fn is_throttled(&self) -> bool {
         let slowing = THROTTLE_REASONS.iter().filter(|(_, _, slows)| *slows);
         let slowing = slowing.fold(0, |bits, (bit, _, _)| bits | bit);

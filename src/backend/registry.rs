@@ -1,7 +1,6 @@
 //! The backends there are, and what is known of each before one is opened.
 //!
-//! A backend is a folder and its places here: a variant of [`BackendSettings`] and an entry of
-//! [`BACKENDS`]. Nobody outside asks which one it is.
+//! A backend is a folder and a line here. Nobody outside asks which one it is.
 
 use std::fmt;
 use std::ops::Deref;
@@ -17,28 +16,38 @@ use crate::protocol::{Cache, Clock, Protocol};
 use crate::shape::ConvShape;
 use crate::units::{Bytes, MultiplyAdds};
 
-/// Every backend. The setting `auto` takes the first whose device is there; the last always works.
-pub static BACKENDS: [&BackendKind; 2] = [&cudnn::KIND, &cpu::KIND];
+/// Registers each backend by one line: the variant of its settings, their type, and what is known of
+/// it before.
+macro_rules! backends {
+    ($($(#[$about:meta])* $variant:ident($options:ty): $kind:expr,)+) => {
+        /// Every backend. The setting `auto` takes the first whose device is there; the last always
+        /// works.
+        pub static BACKENDS: [&BackendKind; [$(stringify!($variant)),+].len()] = [$(&$kind),+];
 
-/// Where the convolutions run, with what only that backend has settings for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "lowercase")]
-pub enum BackendSettings {
-    /// On the CPU of this machine.
-    Cpu(CpuOptions),
-    /// On a CUDA device, by cuDNN.
-    Cudnn(CudnnOptions),
+        /// Where the convolutions run, with what only that backend has settings for.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "name", rename_all = "lowercase")]
+        pub enum BackendSettings {
+            $($(#[$about])* $variant($options),)+
+        }
+
+        impl Deref for BackendSettings {
+            type Target = dyn BackendOptions;
+
+            fn deref(&self) -> &Self::Target {
+                match self {
+                    $(Self::$variant(options) => options,)+
+                }
+            }
+        }
+    };
 }
 
-impl Deref for BackendSettings {
-    type Target = dyn BackendOptions;
-
-    fn deref(&self) -> &Self::Target {
-        match self {
-            Self::Cpu(options) => options,
-            Self::Cudnn(options) => options,
-        }
-    }
+backends! {
+    /// On a CUDA device, by cuDNN.
+    Cudnn(CudnnOptions): cudnn::KIND,
+    /// On the CPU of this machine.
+    Cpu(CpuOptions): cpu::KIND,
 }
 
 /// What is known of a backend before it is opened.

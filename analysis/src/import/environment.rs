@@ -46,11 +46,6 @@ impl Lines {
         self.0.push((name.to_owned(), value.to_string()));
     }
 
-    /// A value that could not be read has been asked for all the same.
-    fn add_if_known(&mut self, name: &str, value: Option<impl ToString>) {
-        self.add(name, value.map_or_else(|| "not readable".to_owned(), |value| value.to_string()));
-    }
-
     /// Of an interrupted run, the state at the start of each process.
     fn add_of_each(&mut self, name: &str, sessions: &[Session], of: impl Fn(&Session) -> String) {
         self.add(name, sessions.iter().map(of).collect::<Vec<_>>().join("; "));
@@ -58,22 +53,8 @@ impl Lines {
 
     fn add_gpu(&mut self, header: &RunHeader) {
         let Some(gpu) = &header.plan.platform.gpu else { return };
-        let on_off = |on: bool| if on { "on" } else { "off" };
-        self.add("GPU", format!("{} in slot {}", gpu.uuid, gpu.pci_bus_id));
-        self.add("compute capability", &gpu.compute_capability);
-        self.add("multiprocessors", gpu.multiprocessors);
-        self.add("level-2 cache", gpu.l2_cache);
-        self.add("device memory", gpu.memory);
-        self.add_if_known("driver", gpu.driver.as_ref());
-        self.add("CUDA of the driver", &gpu.cuda);
-        self.add("cuDNN", format!("{}, built with CUDA {}", gpu.cudnn, gpu.cudnn_cuda));
-        self.add_if_known("ECC", gpu.ecc.map(on_off));
-        self.add_if_known("persistence mode", gpu.persistence.map(on_off));
-        self.add_if_known("power limit", gpu.power_limit_w.map(|watts| format!("{watts} W")));
-        let variables: Vec<String> =
-            gpu.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if !variables.is_empty() {
-            self.add("variables of CUDA and cuDNN", variables.join(" "));
+        for (name, value) in gpu.description() {
+            self.add(name, value);
         }
         let bound = header.configurations.iter().filter(|c| c.outcome.is_bound_by_submission());
         self.add(

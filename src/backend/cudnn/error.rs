@@ -21,111 +21,58 @@ pub enum Library {
     CublasLt,
 }
 
-/// Why the GPU or its libraries did not do as asked.
+/// Why the GPU or one of its libraries failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the messages explain the fields")]
 pub enum GpuError {
-    /// A library is not there.
+    /// A library is missing.
     #[error("{} cannot be loaded: {}", .library.name(), .library.how_to_get())]
-    Absent {
-        /// Which.
-        library: Library,
-    },
+    Absent { library: Library },
     /// A library lacks a function that every supported version has.
     #[error(
         "{} has no function {symbol}: {}",
         .library.name(),
         .library.how_to_get()
     )]
-    Symbol {
-        /// Which library.
-        library: Library,
-        /// The function.
-        symbol: &'static str,
-    },
+    Symbol { library: Library, symbol: &'static str },
     /// A library is older than what this program, or another library, needs.
     #[error("{what} is version {found}, expected {expected} or newer: {remedy}")]
-    TooOld {
-        /// `cuDNN`, …
-        what: &'static str,
-        /// The version there is.
-        found: String,
-        /// The oldest that will do.
-        expected: String,
-        /// What to do.
-        remedy: &'static str,
-    },
+    TooOld { what: &'static str, found: String, expected: String, remedy: &'static str },
     /// There are fewer devices than the index asked for.
     #[error(
         "there is no CUDA device {index}: {count} visible; set ALPHA_FLOPS_DEVICE to an index from \
          0 on, and see CUDA_VISIBLE_DEVICES and `nvidia-smi -L`"
     )]
-    NoSuchDevice {
-        /// What was asked for.
-        index: u32,
-        /// How many there are.
-        count: u32,
-    },
-    /// The device does not tell how large its cache is.
+    NoSuchDevice { index: u32, count: u32 },
+    /// The device does not report the size of its cache.
     #[error(
-        "the device tells no size of its level-2 cache, so it cannot be flushed: set ALPHA_FLOPS_CACHE=warm"
+        "the device does not report the size of its level-2 cache, so the cache cannot be flushed: \
+         set ALPHA_FLOPS_CACHE=warm"
     )]
     NoCacheSize,
     /// An environment variable of NVIDIA's contradicts what was asked for.
     #[error("{variable}={value} {effect}: {remedy}")]
-    Overridden {
-        /// The variable.
-        variable: &'static str,
-        /// What is in it.
-        value: String,
-        /// What it does.
-        effect: &'static str,
-        /// What to do.
-        remedy: &'static str,
-    },
+    Overridden { variable: &'static str, value: String, effect: &'static str, remedy: &'static str },
     /// A call returned a status other than success.
     #[error("{call} returned {name} ({status}){}: {}", detail_of(.detail), .remedy)]
-    Call {
-        /// The function.
-        call: &'static str,
-        /// The status.
-        status: Status,
-        /// Its name, by the library's own word.
-        name: String,
-        /// What else the library says, or nothing.
-        detail: String,
-        /// What to do.
-        remedy: &'static str,
-    },
+    Call { call: &'static str, status: Status, name: String, detail: String, remedy: &'static str },
     /// Every engine configuration was refused.
     #[error(
         "cuDNN has no execution plan: {} engine configurations, all refused: {}; more memory \
          (ALPHA_FLOPS_MEMORY_LIMIT_GIB) or another ALPHA_FLOPS_MATH may admit one",
         .refused.len(), reasons_of(.refused)
     )]
-    NoPlan {
-        /// All of them, in the heuristics' order.
-        refused: Vec<RefusedPlan>,
-    },
+    NoPlan { refused: Vec<RefusedPlan> },
     /// Work did not end in time.
     #[error(
         "the device has not finished after {}: it may hang; see `nvidia-smi` and the system log, \
          or raise ALPHA_FLOPS_LAUNCH_TIMEOUT if a launch can take so long",
         humantime::format_duration(*.after)
     )]
-    TimedOut {
-        /// How long was waited.
-        after: Duration,
-    },
+    TimedOut { after: Duration },
     /// The library answered with something that its documentation excludes.
     #[error("{call} answered {got}, expected {expected}: please report it with the record")]
-    Answer {
-        /// The function.
-        call: &'static str,
-        /// What came.
-        got: String,
-        /// What the documentation promises.
-        expected: &'static str,
-    },
+    Answer { call: &'static str, got: String, expected: &'static str },
 }
 
 impl Library {

@@ -1,5 +1,5 @@
 use alpha_flops::experiment::{Experiment, Resolution};
-use alpha_flops_analysis::suite;
+use alpha_flops_analysis::experiments;
 use clap::Args;
 
 use crate::output::{Format, formats, print_table};
@@ -22,6 +22,6 @@ pub struct ExperimentsArgs {
 pub fn run(args: &ExperimentsArgs) -> Result<Exit> {
     let all = Experiment::all().to_vec();
     let chosen = if args.experiment.is_empty() { &all } else { &args.experiment };
-    let table = suite::table(chosen, args.resolution);
-    print_table(args.format, &table, &suite::list(chosen, args.resolution))
+    let table = experiments::table(chosen, args.resolution);
+    print_table(args.format, &table, &experiments::list(chosen, args.resolution))
 }

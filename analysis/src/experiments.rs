@@ -1,4 +1,4 @@
-//! The experiments as a table: what `cargo bench` would measure.
+//! The experiments as a table: the configurations that `cargo bench` measures.
 
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::table::Table;
 pub struct Listed {
     /// The experiment's letter.
     pub experiment: Experiment,
-    /// Its line in the figure.
+    /// The line of the figure that it is on.
     pub series: String,
     /// Criterion's benchmark id.
     pub id: String,
