@@ -22,7 +22,7 @@ use plan::PlanRecord;
 pub(crate) use registry::SettingTexts;
 pub use registry::{BACKENDS, BackendKind, BackendOptions, BackendSettings};
 
-/// The time that a launch took, or the mean over several launched back to back.
+/// The time of one launch, or the mean over several launches back to back.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LaunchTime {
     /// From before the launch until the device is idle again, by the host's clock, in nanoseconds.
@@ -30,7 +30,8 @@ pub struct LaunchTime {
     /// Between events before and after the launch on the device's stream, in nanoseconds; `None`
     /// for a backend that has none.
     pub device_ns: Option<f64>,
-    /// What the host took to submit it, in nanoseconds; `None` where submitting is computing.
+    /// The time that the host took to submit it, in nanoseconds; `None` where a launch is a function
+    /// call that computes.
     pub submission_ns: Option<f64>,
 }
 
@@ -39,29 +40,28 @@ pub trait Backend {
     /// What computes.
     fn device(&self) -> Device;
 
-    /// What a launch of `shape` will hold in the device's memory, as far as is known before it is
-    /// prepared: on a CPU tensors and workspace, on a GPU the tensors.
+    /// The device memory that `shape` needs, as far as is known before it is prepared: on a CPU tensors
+    /// and workspace, on a GPU the tensors.
     fn required_memory(&self, shape: ConvShape) -> Bytes;
 
-    /// What of the device's memory is free, where that can be read.
+    /// The device's free memory, where it can be read.
     fn available_memory(&self) -> Option<Bytes>;
 
-    /// The time of a launch that launches nothing: what the timing itself takes. The median of
-    /// many.
+    /// The launch overhead: the median time of many launches that launch nothing.
     ///
     /// # Errors
     /// [`BackendError`] where the device reports a fault.
     fn empty_launch(&mut self) -> Result<LaunchTime, BackendError>;
 
-    /// Whether the device can still be used: after some faults nothing on it works any more in this
-    /// process.
+    /// Checks that the device can still be used: after some faults, nothing works on it any more in
+    /// this process.
     ///
     /// # Errors
-    /// [`BackendError`] where it cannot.
+    /// [`BackendError`] where it cannot be used.
     fn check(&mut self) -> Result<(), BackendError>;
 
-    /// Whether the memory of a convolution is used for the next one that it suffices for, instead of
-    /// being returned: what preparing many takes is mostly that. A backend need not.
+    /// Turns reuse of buffers on or off: a convolution then takes the memory of an earlier one where
+    /// that suffices. Allocation is most of the cost of preparing many. A backend may ignore it.
     fn reuse_buffers(&mut self, _reuse: bool) {}
 
     /// Allocates tensors and workspace, fills input and weights from `seed`, and plans the
@@ -90,7 +90,8 @@ pub trait PreparedConv {
     /// [`BackendError`] where a launch failed meanwhile.
     fn synchronize(&mut self) -> Result<(), BackendError>;
 
-    /// Synchronises, launches so many times back to back, synchronises: the time a launch took.
+    /// Synchronises, launches this number of times back to back, and synchronises again: the mean time
+    /// of a launch.
     ///
     /// # Errors
     /// [`BackendError`] where the device reports a fault.
@@ -105,7 +106,7 @@ pub trait PreparedConv {
         Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })
     }
 
-    /// Leaves nothing of the tensors in the device's last cache, for protocols that start cold.
+    /// Evicts the tensors from the device's last-level cache, for protocols that start cold.
     ///
     /// # Errors
     /// [`BackendError`] where the backend cannot, or the device reports a fault.
@@ -122,7 +123,7 @@ pub trait PreparedConv {
         Ok(None)
     }
 
-    /// How a library that chooses among plans computes this shape; `None` where there is no choice.
+    /// The plan of a library that chooses among several; `None` where there is no choice.
     fn plan(&self) -> Option<&PlanRecord> {
         None
     }
@@ -130,7 +131,7 @@ pub trait PreparedConv {
     /// The algorithm chosen for this shape, in a few words of `[a-z0-9-]`, for the record.
     fn algorithm(&self) -> &str;
 
-    /// Bytes of scratch memory the algorithm uses beside the three tensors.
+    /// Scratch memory that the algorithm uses in addition to the three tensors.
     fn workspace_bytes(&self) -> Bytes;
 
     /// Poisons the output, launches once, and compares some output values with a direct `f64` sum.
@@ -140,8 +141,8 @@ pub trait PreparedConv {
     fn verify(&mut self) -> Result<(), BackendError>;
 }
 
-/// Compares values of an output that was computed from the tensors of `seed`, each as `read` finds
-/// it at `[channel, row, column]`, with direct sums.
+/// Compares values of an output that was computed from the tensors of `seed` with direct sums; `read`
+/// gets the value at `[channel, row, column]`.
 fn compare_with_direct_sums(
     shape: ConvShape,
     seed: u64,

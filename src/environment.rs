@@ -8,8 +8,8 @@ use crate::backend::device::{Device, Gpu};
 use crate::host::{Timer, available_memory, total_memory};
 use crate::units::Bytes;
 
-/// Crates whose versions are kept: `gemm` decides what a launch takes on a CPU, `cudarc` how cuDNN
-/// is called, `criterion` makes the statistics and files out of launches.
+/// Crates whose versions are recorded: `gemm` decides latencies on a CPU, `cudarc` how cuDNN is
+/// called, and `criterion` makes statistics and files out of launches.
 const RECORDED_CRATES: [&str; 3] = ["criterion", "cudarc", "gemm"];
 
 /// What stays the same while a machine, its software and this code do. Runs may continue only where
@@ -48,12 +48,12 @@ pub struct Platform {
     pub git_commit: String,
 }
 
-/// What may move while a run goes on, read at its start.
+/// Conditions that may change during a run, read at its start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conditions {
     /// Frequency governor of the first core, where readable.
     pub governor: Option<String>,
-    /// Load average over the last minute: work of others on the same cores.
+    /// Load average over the last minute, which shows other work on the same cores.
     pub load_average: Option<f64>,
     /// Memory not in use, where readable.
     pub memory_available: Option<Bytes>,
@@ -64,7 +64,7 @@ pub struct Conditions {
 }
 
 impl Platform {
-    /// This machine, with what `backend` computes on as the device.
+    /// This machine, with the device of `backend`.
     pub fn new(backend: &dyn Backend) -> Self {
         let system = System::new().map(|mut system| {
             system.refresh_memory();
@@ -141,7 +141,7 @@ impl Platform {
 }
 
 impl Conditions {
-    /// As they are now.
+    /// Reads the present conditions.
     pub fn now() -> Self {
         let governor =
             std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");

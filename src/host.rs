@@ -1,4 +1,4 @@
-//! The machine that this process runs on: its name, its memory and its clock.
+//! Name, memory and clock of this machine.
 
 use std::hint::black_box;
 use std::sync::OnceLock;
@@ -11,8 +11,8 @@ use crate::units::Bytes;
 /// Memory that could be used now without swapping, where readable; within the control group's
 /// limit, where there is one.
 ///
-/// Systems grant more than they have and end the process that touches it: what does not fit has
-/// to be known beforehand.
+/// Systems grant more memory than they have, and kill the process that touches it. So what does not
+/// fit has to be known beforehand.
 pub fn available_memory() -> Option<Bytes> {
     let mut system = System::new().ok()?;
     system.refresh_memory();
@@ -30,7 +30,7 @@ pub fn total_memory(system: &System) -> Bytes {
     Bytes(system.total_memory().min(limit))
 }
 
-/// What the machine is called.
+/// The machine's host name.
 pub fn name() -> String {
     System::host_name().unwrap_or_else(|_| "unknown".to_owned())
 }
@@ -45,7 +45,7 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// As found once in this process.
+    /// Measured once per process.
     pub fn of_this_machine() -> Self {
         static TIMER: OnceLock<Timer> = OnceLock::new();
         *TIMER

@@ -6,12 +6,13 @@
 //! file_error          which file could not be used, why, and what to do
 //! atomic_file         files that are wholly there or not
 //! units, shape        what a convolution is, and how much of it
-//! experiment          which convolutions are measured, and why
+//! choice              names to choose from, as settings and records spell them
+//! experiment          which convolutions are measured, and why: a table
 //! protocol            what one timed launch means, and how many are enough
 //! random, reference   reproducible tensors, and the sums to compare with
 //! statistics          quantiles, fences, intervals of latencies
 //! host                this machine's memory and clock
-//! backend             prepares a convolution and launches it
+//! backend             the backends there are; each prepares a convolution and launches it
 //! workspace           where results go, in a checkout and elsewhere
 //! settings            what this run is asked to do
 //! selection           which backend it gets, and why

@@ -1,4 +1,4 @@
-//! The convolution as its definition has it: what every faster implementation is compared with.
+//! The convolution by its definition, with which every faster implementation is compared.
 
 use crate::random::{random_bits, random_value};
 use crate::shape::ConvShape;
@@ -27,14 +27,14 @@ pub fn weight_value(seed: u64, index: usize) -> f32 {
     random_value(weights_seed(seed), index as u64)
 }
 
-/// How an implementation computes, as far as its rounding depends on it.
+/// The properties of an implementation that decide how it rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Arithmetic {
     /// Whether inputs and weights are rounded or cut to TF32, ten bits after the leading one, before
     /// they are multiplied; sums are in `f32` either way.
     pub tf32: bool,
-    /// How many times more than the direct form it may round; above 1, it transforms the tensors:
-    /// Winograd's way or Fourier's.
+    /// How many times the direct form's rounding error is allowed; above 1 where tensors are
+    /// transformed (Winograd, FFT).
     pub amplification: f64,
 }
 
@@ -146,7 +146,7 @@ pub fn output_value(
     ReferenceValue { value, tolerance }
 }
 
-/// By what [`output_value`] says, for `terms` products whose squares sum up to `squares`.
+/// The tolerance described at [`output_value`], for `terms` products whose squares sum to `squares`.
 fn tolerance(shape: ConvShape, arithmetic: Arithmetic, terms: f64, squares: f64) -> f64 {
     const TF32_STEP: f64 = 1.0 / 1024.0;
     let Arithmetic { tf32, amplification } = arithmetic;

@@ -1,8 +1,8 @@
 //! Convolution on the CPU: this project's tiling and data movement around the `gemm` crate's
 //! kernels.
 //!
-//! Tensors are plain NCHW and OIHW `f32`, as a framework would hand them over; whatever an
-//! algorithm repacks, it repacks in every launch. Taps of the kernel that see only padding are
+//! Tensors are plain NCHW and OIHW `f32`, as a framework would pass them; an algorithm that repacks
+//! them does so in every launch. Taps of the kernel that see only padding are
 //! skipped where an algorithm can, as PyTorch and oneDNN do: rates computed from nominal FLOPs can
 //! exceed what the hardware can do.
 //!
@@ -59,11 +59,11 @@ use team::Team;
 pub struct CpuBackend {
     team: Team,
     algorithm: AlgorithmChoice,
-    /// Memory of the convolution before, where it is to be used again.
+    /// Memory of earlier convolutions, where it is to be reused.
     pools: Option<BufferPools>,
 }
 
-/// Memory between convolutions, of each tensor its own.
+/// Memory between convolutions, one pool for each tensor.
 #[derive(Clone, Default)]
 struct BufferPools {
     input: BufferPool,
@@ -87,7 +87,7 @@ struct CpuConvolution {
 }
 
 impl CpuBackend {
-    /// A backend with so many threads.
+    /// Starts the threads.
     ///
     /// # Errors
     /// [`BackendError::Threads`] where the system refuses to start them.
@@ -181,7 +181,7 @@ impl Backend for CpuBackend {
         Device { backend: KIND.name, gpu: None, pinned_cores }
     }
 
-    /// What waits for its next use is free for that.
+    /// Memory in the pools counts as free.
     fn available_memory(&self) -> Option<Bytes> {
         let pooled = self.pools.as_ref().map_or(0, |pools| {
             let BufferPools { input, weights, output, workspace } = pools;
@@ -194,7 +194,7 @@ impl Backend for CpuBackend {
         self.pools = reuse.then(BufferPools::default);
     }
 
-    /// What reading the clock takes: a launch is a call.
+    /// The cost of reading the clock: a launch is a function call.
     fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
         let host_ns = Timer::of_this_machine().overhead_ns;
         Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })

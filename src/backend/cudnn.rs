@@ -40,8 +40,7 @@ use library::{CudnnFunctions, cuda_version, cudnn_version, load_cudnn};
 use monitor::Monitor;
 pub use options::{CudnnOptions, KIND, Math, PlanChoice};
 
-/// Launches of nothing whose median is the time of an empty launch; as many before them are not
-/// counted.
+/// Empty launches whose median is taken; the same number before them is a warm-up.
 const EMPTY_LAUNCHES: usize = 1000;
 
 /// A CUDA device with cuDNN. It stays on the thread that opened it.
@@ -50,9 +49,9 @@ pub struct CudnnBackend {
     options: CudnnOptions,
     memory_limit: Option<Bytes>,
     monitor: Option<Monitor>,
-    /// As large as the level-2 cache, to be written over it, where launches shall start cold.
+    /// As large as the level-2 cache: filling it flushes the cache, where launches start cold.
     flush: Option<Memory>,
-    /// Memory of the convolution before, where it is to be used again.
+    /// Memory of earlier convolutions, where it is to be reused.
     pool: Option<BufferPool>,
     timer: Timer,
     handle: Handle,
@@ -104,12 +103,12 @@ impl CudnnBackend {
         Ok(Self { gpu, options, memory_limit, monitor, flush, pool, timer, handle, context })
     }
 
-    /// What of the device's memory is free. What waits for its next use is free for that.
+    /// The device's free memory. Memory in the pool counts as free.
     fn free_memory(&self) -> Result<Bytes, GpuError> {
         Ok(Bytes(self.context.free_memory()?.0 + self.pooled_bytes().0))
     }
 
-    /// What of the device's memory a convolution may take now.
+    /// The device memory that a convolution may take now.
     fn memory_allowed(&self) -> Result<Bytes, GpuError> {
         let free = self.free_memory()?;
         Ok(self.memory_limit.map_or(free, |limit| limit.min(free)))
@@ -119,7 +118,7 @@ impl CudnnBackend {
         self.pool.as_ref().map_or(Bytes(0), BufferPool::bytes)
     }
 
-    /// At least so many bytes of memory, from the pool where there is one.
+    /// Memory of at least this size, from the pool where there is one.
     fn memory(&self, purpose: Purpose, bytes: Bytes) -> Result<Memory, GpuError> {
         match &self.pool {
             Some(pool) => pool.take(&self.context, purpose, bytes),
@@ -176,7 +175,7 @@ impl Backend for CudnnBackend {
         Device { backend, gpu: Some(self.gpu.clone()), pinned_cores: None }
     }
 
-    /// Of the tensors: the workspace is chosen to fit what is left.
+    /// Only the tensors: the workspace is chosen to fit the memory that is left.
     fn required_memory(&self, shape: ConvShape) -> Bytes {
         shape.min_bytes_moved()
     }
@@ -253,8 +252,8 @@ impl Drop for Handle {
 }
 
 impl Timer {
-    /// Synchronises, calls `launch` so many times between two events, synchronises: the time that a
-    /// call took. Of the host's time, the second event is a part, the first is not.
+    /// Synchronises, calls `launch` this number of times between two events, and synchronises again:
+    /// the mean time of a call. The host's time includes recording the second event but not the first.
     fn time(
         &self,
         launches: NonZeroU32,
@@ -297,7 +296,7 @@ fn changes_results(name: &str) -> bool {
 /// With `0` in it, NVIDIA's libraries compute in f32 whatever they are asked.
 const TF32_OVERRIDE: &str = "NVIDIA_TF32_OVERRIDE";
 
-/// Whether the environment lets arithmetic and launches be what the record will say.
+/// Refuses environment variables that would make arithmetic or launches differ from the record.
 fn check_variables(math: Math) -> Result<(), GpuError> {
     let value = |name| std::env::var(name).unwrap_or_default();
     if math == Math::Tf32 && value(TF32_OVERRIDE).trim() == "0" {
@@ -313,7 +312,7 @@ fn check_variables(math: Math) -> Result<(), GpuError> {
         return Err(GpuError::Overridden {
             variable: BLOCKING,
             value: value(BLOCKING),
-            effect: "makes every launch wait for its end, which is not what is timed elsewhere",
+            effect: "makes every launch wait until it has finished, which changes what is timed",
             remedy: "unset it",
         });
     }

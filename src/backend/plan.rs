@@ -9,7 +9,7 @@ use crate::units::Bytes;
 
 /// An execution plan of cuDNN: what was chosen, and what was passed over for it.
 ///
-/// Numbers are cuDNN's own, which a newer version extends; none is invalid here.
+/// The numbers are cuDNN's own. Newer versions add to them, so any number is valid here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanRecord {
@@ -19,17 +19,17 @@ pub struct PlanRecord {
     pub knobs: Vec<Knob>,
     /// What the engine's arithmetic is like: see [`numerical_note`].
     pub numerical_notes: Vec<i64>,
-    /// What else the engine does, compiling at run time for instance.
+    /// What else the engine does, for instance compile at run time.
     pub behavior_notes: Vec<i64>,
     /// Scratch memory a launch needs.
     pub workspace_bytes: Bytes,
-    /// Place in the heuristics' answer, from 0, the presumably fastest.
+    /// Rank in the heuristics' answer; 0 is presumably the fastest.
     pub rank: usize,
-    /// Why one of the heuristics' two lists is missing from that answer, where asking for it failed.
+    /// Why one of the heuristics' two lists could not be obtained, where that happened.
     pub heuristics_failure: Option<String>,
-    /// The configurations of better rank, and why each was not taken.
+    /// The configurations of better rank that were refused, and why.
     pub refused: Vec<RefusedPlan>,
-    /// Where plans were timed against each other, every one that was, by rank; else none.
+    /// The plans that were timed against each other, by rank; empty where none were.
     pub timed: Vec<TimedPlan>,
 }
 
@@ -83,7 +83,7 @@ impl PlanRecord {
 }
 
 impl TimedPlan {
-    /// As one that was not taken.
+    /// The record of this plan as one that was not taken.
     pub(super) fn as_refused(&self) -> RefusedPlan {
         let reason = self.failure.as_deref().unwrap_or("slower");
         let reason = format!("{}: {reason}", self.algorithm);

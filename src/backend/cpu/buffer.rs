@@ -18,7 +18,7 @@ pub(super) struct AlignedBuffer {
     len: usize,
     /// Seed of the random values that all of `storage` behind `start` holds.
     seed: Option<u64>,
-    /// Where the memory goes when it is no longer used.
+    /// The pool that gets the memory back when this is dropped.
     pool: Option<BufferPool>,
 }
 
@@ -43,7 +43,7 @@ impl AlignedBuffer {
         Some(Self { start: storage.len(), storage, len: 0, seed: None, pool: None })
     }
 
-    /// A value depends on seed and index alone: what is there already stays.
+    /// A value depends on seed and index alone, so values that are already there are kept.
     fn fill(&mut self, len: usize, seed: u64) {
         if self.seed != Some(seed) {
             self.storage.truncate(self.start);
@@ -85,7 +85,7 @@ impl BufferPool {
         Some(buffer)
     }
 
-    /// `len` values, whatever they are, every page of them touched.
+    /// `len` arbitrary values, every page of them touched.
     pub(super) fn scratch(&self, len: usize) -> Option<AlignedBuffer> {
         let mut buffer = self.take(len)?;
         let needed = buffer.start + len;
@@ -96,7 +96,7 @@ impl BufferPool {
         Some(buffer)
     }
 
-    /// Bytes of the memory that waits for its next use.
+    /// The size of the memory in the pool.
     pub(super) fn bytes(&self) -> u64 {
         (self.0.borrow().storage.capacity() * size_of::<f32>()) as u64
     }

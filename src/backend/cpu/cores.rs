@@ -15,7 +15,7 @@ thread_local! {
 
 /// Where the threads of one team run.
 pub(super) struct Placement {
-    /// One for each thread, the calling one first; none where they run wherever the system likes.
+    /// One for each thread, the calling one first; `None` where threads are not pinned.
     cores: Option<Vec<usize>>,
     /// The cores that the calling thread may run on while it is not pinned.
     allowed: Vec<usize>,
@@ -28,8 +28,8 @@ pub(super) struct PinGuard {
 }
 
 impl Placement {
-    /// A core for each of so many threads; no cores where there are fewer than threads, or where
-    /// the system does not let threads choose.
+    /// A core for each thread; none where there are fewer cores than threads, or where the system does
+    /// not let threads choose.
     pub(super) fn new(threads: usize) -> Self {
         let allowed = pin_guard().map_or_else(system::allowed, |guard| guard.allowed.clone());
         let cores = choose(&allowed, threads, system::siblings);
@@ -43,8 +43,8 @@ impl Placement {
         self.cores.as_deref()
     }
 
-    /// Calls `start`, which starts a thread, in such a way that the thread has the core of thread
-    /// `index` from its beginning: threads inherit where they may run from the one that starts them.
+    /// Calls `start`, which starts thread `index`, so that the thread is on its core from the beginning:
+    /// a thread inherits the cores of the one that starts it.
     pub(super) fn starting<T>(&self, index: usize, start: impl FnOnce() -> T) -> T {
         let cores = self.cores.as_ref().map_or(&self.allowed[..], |cores| &cores[index..=index]);
         elsewhere(|| {
@@ -84,8 +84,8 @@ fn elsewhere<T>(visit: impl FnOnce() -> T) -> T {
     result
 }
 
-/// So many of the `allowed` logical cores (ascending): one of each physical core as far as these
-/// go, then the second ones, and so on. None where there are too few.
+/// Chooses one of the `allowed` logical cores (ascending) for each thread: first one of each physical
+/// core, then the second ones, and so on. `None` where there are too few.
 ///
 /// `siblings` says in Linux's list format which logical cores are one physical core with a given
 /// one; where it does not know, that one is taken to be alone.

@@ -15,8 +15,8 @@ const PIXEL_TILE: usize = 2048;
 /// Elements of weights that a thread repacks at once where it computes some channels only: 4 MiB,
 /// which the last cache level holds. Fewer and the slab is read again too often.
 const WEIGHTS_TILE: usize = 1024 * 1024;
-/// Fewest pixels for a thread of its own: with fewer, half-empty registers cost more than it saves
-/// to repack no weights twice.
+/// Fewest pixels per thread for a division by pixels: with fewer, half-empty registers cost more than
+/// is saved by repacking the weights only once.
 const PIXELS_PER_THREAD: usize = 8 * PIXEL_GROUP;
 
 /// The slab's row `(i, x)` is input channel `i` shifted by kernel column `x`. Shifting it by a

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::cores::{PinGuard, Placement};
 use crate::backend::BackendError;
 
-/// How long a waiting thread keeps its core entirely to itself.
+/// How long a waiting thread spins before it offers its core to others.
 ///
 /// Short, because the thread it waits for may be waiting for that core: where there are more threads
 /// than cores, or where threads cannot be pinned and the system put two of them on one core. Each
@@ -33,7 +33,7 @@ const STAY_AWAKE: Duration = Duration::from_millis(5);
 /// Each has a core to itself where the calling thread may run on enough of them. More threads than
 /// idle cores work, but slowly: all wait for the last one to get its turn.
 ///
-/// It can be used on the thread that made it only (`Rc`), and for one piece of work at a time.
+/// Only the thread that made it can use it (`Rc`), for one piece of work at a time.
 #[derive(Clone)]
 pub(super) struct Team {
     threads: NonZeroUsize,

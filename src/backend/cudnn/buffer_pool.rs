@@ -1,7 +1,7 @@
 //! Device memory that one convolution leaves to the next.
 //!
-//! Only memory: a graph, its plan and its pack are of one shape, and where memory is kept, in a
-//! sweep, no shape comes twice. Handle, stream and events are the backend's anyway.
+//! Only memory is reused: a graph, its plan and its pack belong to one shape, and a sweep, which
+//! reuses memory, measures no shape twice. Handle, stream and events belong to the backend anyway.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use crate::units::Bytes;
 /// Left free beside a convolution, for what the driver and cuDNN load at a first launch.
 pub(super) const RESERVE: Bytes = Bytes(256 << 20);
 
-/// What memory is for. Each purpose has its own, so that input and weights find their values again.
+/// What memory is for. Each purpose has its own, so that input and weights find their earlier values.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
     Input,
@@ -22,7 +22,7 @@ pub(super) enum Purpose {
     Workspace,
 }
 
-/// Memory between convolutions, of each purpose the largest so far.
+/// Memory between convolutions: for each purpose, the largest so far.
 #[derive(Default)]
 pub(super) struct BufferPool {
     memories: RefCell<[Option<Memory>; 4]>,
@@ -30,13 +30,13 @@ pub(super) struct BufferPool {
 }
 
 impl BufferPool {
-    /// What waits for its next use.
+    /// The size of all memory in the pool.
     pub(super) fn bytes(&self) -> Bytes {
         let memories = self.memories.borrow();
         Bytes(memories.iter().flatten().map(|memory| memory.bytes().0).sum())
     }
 
-    /// At least so many bytes: what was put back for the purpose, where that suffices.
+    /// Memory of at least this size: what was put back for the purpose if it suffices, else new.
     pub(super) fn take(
         &self,
         context: &Rc<Context>,

@@ -16,10 +16,10 @@ use crate::shape::ConvShape;
 use crate::statistics::{quantile, sorted};
 use crate::units::Bytes;
 
-/// Plans that are timed against each other, at most: heuristics put the fastest among their first.
+/// The most plans that are timed against each other: heuristics rank the fastest among the first.
 const TIMED_PLANS: usize = 10;
 
-/// How long they are launched in turn before they are timed, for the device's clocks to rise.
+/// How long plans are launched in turn before they are timed, so that the device's clocks rise.
 const TIMED_WARM_UP: Duration = Duration::from_millis(50);
 
 /// Timed launches of each, in turn.
@@ -88,8 +88,8 @@ impl<'a> CudnnConvolution<'a> {
         stream.synchronize()
     }
 
-    /// Reads the device's state while launches keep it busy: idle, it is another. One more launch
-    /// afterwards warms up what cooled down while the rest was read.
+    /// Reads the device's state while launches keep it busy, because an idle device has lower clocks.
+    /// One more launch afterwards warms up what cooled down during the reading.
     fn sample_busy(&self) -> Result<Option<DeviceSample>, GpuError> {
         /// Far fewer than make a launch wait for a place in the queue.
         const MOST_LAUNCHES: f64 = 64.0;
@@ -200,7 +200,7 @@ fn fastest(
     Ok(Chosen { plan, pack: tensors.pack(backend, &workspace)?, workspace })
 }
 
-/// Memory enough for each contender; those for which there is none fail.
+/// Allocates a workspace for each contender; those for which memory is lacking fail.
 fn shared_workspace(
     backend: &CudnnBackend,
     contenders: &mut [Contender],
@@ -254,8 +254,7 @@ impl Contender {
     }
 }
 
-/// Of those that are as fast as the fastest, as far as the clock can tell, the one that cuDNN ranks
-/// first.
+/// The fastest; among those that the clock cannot tell apart from it, the one that cuDNN ranks first.
 fn place_of_best(timed: &[TimedPlan]) -> Option<usize> {
     let times = timed.iter().filter_map(|plan| plan.device_ns);
     let fastest = times.min_by(f64::total_cmp)?;
@@ -313,7 +312,7 @@ impl PreparedConv for CudnnConvolution<'_> {
 }
 
 impl Drop for CudnnConvolution<'_> {
-    /// Nothing is freed that a launch still uses: what of tensors and workspace is not put back is
+    /// Nothing is freed that a launch still uses: tensors and workspace that are not put back are
     /// dropped after this.
     fn drop(&mut self) {
         // a fault has been, or will be, reported by whoever launched

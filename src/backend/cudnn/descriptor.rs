@@ -18,7 +18,7 @@ use cudarc::cudnn::sys::{
 use super::error::GpuError;
 use super::library::CudnnFunctions;
 
-/// More elements than any attribute has: a count above it is no count.
+/// More elements than any attribute has: a larger count is an error.
 const MOST_ELEMENTS: i64 = 1 << 16;
 
 /// A descriptor not yet finalised.
@@ -152,7 +152,7 @@ impl Descriptor {
         }
     }
 
-    /// The elements of an enumeration, as numbers, for a newer cuDNN has more of them than cudarc.
+    /// The elements of an enumeration as numbers, because a newer cuDNN has more of them than cudarc.
     pub(super) fn codes(&self, name: Attribute, of: Type) -> Result<Vec<i64>, GpuError> {
         // cuDNN's enumerations are C's, of 32 bits
         let mut values = vec![0i32; self.count(name, of)?];
@@ -179,8 +179,8 @@ impl Descriptor {
         }
     }
 
-    /// How many elements cuDNN says an attribute has. Not always true of descriptors: of
-    /// heuristics' results it is more than are there, of knob choices none.
+    /// How many elements an attribute has, according to cuDNN. For descriptors this can be wrong: it
+    /// is too large for heuristics' results, and 0 for knob choices.
     pub(super) fn count(&self, name: Attribute, of: Type) -> Result<usize, GpuError> {
         self.get::<u8>(name, of, &mut [])
     }
@@ -205,7 +205,7 @@ impl Descriptor {
         Ok(drafts.into_iter().map(read).collect())
     }
 
-    /// Reads as many elements as there are, or fit `values`; without any room, counts them.
+    /// Reads the elements that fit into `values`; if `values` is empty, only counts them.
     fn get<T>(&self, name: Attribute, of: Type, values: &mut [T]) -> Result<usize, GpuError> {
         let mut count = 0i64;
         // a null pointer: for no elements at any other, cuDNN reads what is there

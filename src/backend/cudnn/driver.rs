@@ -25,7 +25,7 @@ pub(super) struct Context {
     functions: DriverFunctions,
     device: CUdevice,
     cuda_version: usize,
-    /// Whether a launch never ended.
+    /// Whether a launch has timed out.
     hangs: Cell<bool>,
 }
 
@@ -57,7 +57,7 @@ impl Context {
         Ok(Rc::new(opened))
     }
 
-    /// The newest CUDA that the driver supports, encoded.
+    /// The newest CUDA version that the driver supports, as `cuDriverGetVersion` encodes it.
     pub(super) fn cuda_version(&self) -> usize {
         self.cuda_version
     }
@@ -74,7 +74,7 @@ impl Context {
         self.text("cuDeviceGetPCIBusId", self.functions.cuDeviceGetPCIBusId)
     }
 
-    /// What a function writes as a zero-terminated string.
+    /// A zero-terminated string that a function of the driver writes.
     fn text(
         &self,
         call: &'static str,
@@ -149,8 +149,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// A stream that does not wait for the default one. A launch that takes longer than `timeout` is
-    /// taken to hang.
+    /// A stream that does not wait for the default one. A launch that takes longer than `timeout`
+    /// counts as hanging.
     pub(super) fn new(context: &Rc<Context>, timeout: Duration) -> Result<Self, GpuError> {
         const CU_STREAM_NON_BLOCKING: u32 = 1;
         let mut stream: CUstream = std::ptr::null_mut();
@@ -165,13 +165,13 @@ impl Stream {
         self.stream
     }
 
-    /// Waits until all work so far is done, asking again and again, as `cuStreamSynchronize` does
-    /// by default, but not for ever.
+    /// Waits until all work so far is done. It polls, as `cuStreamSynchronize` does by default, but
+    /// gives up after the timeout.
     pub(super) fn synchronize(&self) -> Result<(), GpuError> {
         self.synchronize_launches(1)
     }
 
-    /// The same after so many launches.
+    /// The same after `launches` of them.
     pub(super) fn synchronize_launches(&self, launches: u32) -> Result<(), GpuError> {
         let timeout = self.timeout.saturating_mul(launches);
         /// Queries between looks at the clock: it takes about as long as a query.
@@ -195,7 +195,7 @@ impl Stream {
         }
     }
 
-    /// Whether a launch never ended.
+    /// Whether a launch has timed out.
     pub(super) fn hangs(&self) -> bool {
         self.context.hangs.get()
     }
@@ -276,7 +276,7 @@ impl Drop for Event {
     }
 }
 
-/// Memory on the device; none where its size is 0.
+/// Memory on the device; nothing is allocated for a size of 0.
 pub(super) struct Memory {
     context: Rc<Context>,
     pointer: CUdeviceptr,
@@ -287,7 +287,7 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// So many bytes, with whatever is in them.
+    /// Uninitialised memory of this size.
     pub(super) fn new(context: &Rc<Context>, bytes: Bytes) -> Result<Self, GpuError> {
         let size = usize::try_from(bytes.0).unwrap_or(usize::MAX);
         let mut pointer: CUdeviceptr = 0;
@@ -299,15 +299,15 @@ impl Memory {
         Ok(Self { context: Rc::clone(context), pointer, bytes: size, random: 0, seed: 0 })
     }
 
-    /// Writes as many pseudo-random values of [`random_value`], never zero. A value depends on seed
-    /// and index alone: what is there already stays.
+    /// Fills the beginning with pseudo-random values of [`random_value`], never zero. A value depends
+    /// on seed and index alone, so values that are already there are not written again.
     pub(super) fn randomize(
         &mut self,
         stream: &Stream,
         len: usize,
         seed: u64,
     ) -> Result<(), GpuError> {
-        /// Elements made at once: the host need not hold a whole tensor.
+        /// Elements per copy: the host need not hold a whole tensor.
         const CHUNK: usize = 1 << 20;
         let there = if self.seed == seed { self.random } else { 0 };
         (self.random, self.seed) = (there, seed);
@@ -321,7 +321,7 @@ impl Memory {
         Ok(())
     }
 
-    /// All of it, with nothing left here.
+    /// Moves the memory out and leaves an empty one.
     pub(super) fn take(&mut self) -> Self {
         let context = Rc::clone(&self.context);
         std::mem::replace(self, Self { context, pointer: 0, bytes: 0, random: 0, seed: 0 })

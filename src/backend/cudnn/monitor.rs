@@ -1,4 +1,4 @@
-//! Clocks, temperature and power of a device, by NVML. Nothing is ever set.
+//! Clocks, temperature and power of a device, read through NVML. Nothing is ever set.
 
 use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::{Bits, NvmlError};
@@ -9,11 +9,11 @@ use crate::backend::device::DeviceSample;
 /// NVML, and which of its devices is ours.
 pub(super) struct Monitor {
     nvml: Nvml,
-    /// NVML counts devices in its own way, and MIG instances not at all: the slot is common.
+    /// Identifies the device: NVML numbers devices differently from CUDA, and knows no MIG instances.
     pci_bus_id: String,
 }
 
-/// What does not change while a program runs. What could not be read is `None`.
+/// What does not change while a program runs; `None` where it could not be read.
 pub(super) struct Facts {
     pub(super) driver: Option<String>,
     pub(super) ecc: Option<bool>,
@@ -22,7 +22,7 @@ pub(super) struct Facts {
 }
 
 impl Monitor {
-    /// Loads NVML and finds the device; an error in words where it cannot.
+    /// Loads NVML and finds the device.
     pub(super) fn open(pci_bus_id: &str) -> Result<Self, String> {
         let nvml = Nvml::init().map_err(|error| format!("NVML cannot be used: {error}"))?;
         nvml.device_by_pci_bus_id(pci_bus_id)
@@ -47,7 +47,7 @@ impl Monitor {
         }
     }
 
-    /// As the device is now; `None` where it is gone. What changes fastest is read first.
+    /// The device's present state; `None` where the device is gone. What changes fastest is read first.
     pub(super) fn sample(&self) -> Option<DeviceSample> {
         let device = self.device().ok()?;
         let throttle_reasons = match device.current_throttle_reasons_strict() {
