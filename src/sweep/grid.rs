@@ -11,7 +11,7 @@ use crate::shape::ConvShape;
 /// Heights and widths, in pixels.
 const SIDES: [u32; 10] = [1, 2, 4, 8, 16, 32, 64, 96, 128, 256];
 
-/// Sides of the kernels: 1 to so many.
+/// Kernel sizes: 1 to so many.
 const KERNELS: u32 = 14;
 
 choices! {
@@ -28,18 +28,16 @@ choices! {
     }
 }
 
-/// Where a configuration lies on the grid's axes, each from 0.
+/// Where a configuration lies on the grid's axes, each counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say which axis")]
 pub struct Place {
-    /// Of the heights.
     pub height: u32,
-    /// Of the widths; equal to `height` where inputs are square.
+    /// Equal to `height` where inputs are square.
     pub width: u32,
-    /// Of the kernels: K − 1.
+    /// K − 1.
     pub kernel: u32,
-    /// Of the channels of the input.
     pub in_channels: u32,
-    /// Of the channels of the output.
     pub out_channels: u32,
 }
 
@@ -52,7 +50,7 @@ impl Grid {
         }
     }
 
-    /// Pairs of channels: how many configurations share height, width and kernel.
+    /// Pairs of channels: the number of configurations that share height, width and kernel.
     pub fn channel_pairs(self) -> u32 {
         self.channel_values() * self.channel_values()
     }
@@ -77,7 +75,7 @@ impl Grid {
         self.strata() * self.channel_pairs()
     }
 
-    /// Axes of the configuration at `index`; indices past the last one start over.
+    /// The place of the configuration at `index`; indices past the last one start over.
     pub fn place(self, index: u32) -> Place {
         let (values, sides) = (self.channel_values(), SIDES.len() as u32);
         let (stratum, pair) = (index / self.channel_pairs(), index % self.channel_pairs());
@@ -89,8 +87,8 @@ impl Grid {
         Place { height, width, kernel, in_channels: pair / values, out_channels: pair % values }
     }
 
-    /// The configuration at `index`, ordered by height, width, kernel, channels of the input, of the
-    /// output; indices past the last one start over.
+    /// The configuration at `index`, in the order of height, width, kernel, input and output channels;
+    /// indices past the last one start over.
     pub fn shape(self, index: u32) -> ConvShape {
         let place = self.place(index);
         let shape = ConvShape::new(
@@ -104,7 +102,7 @@ impl Grid {
         shape.expect("the grids' dimensions are positive and small")
     }
 
-    /// The index of a shape; `None` where the grid has no such shape.
+    /// The index of a shape; `None` if it is not in the grid.
     pub fn index(self, shape: ConvShape) -> Option<u32> {
         let side = |side: usize| SIDES.iter().position(|&value| value as usize == side);
         let (height, width) = (side(shape.height())? as u32, side(shape.width())? as u32);

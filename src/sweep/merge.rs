@@ -43,19 +43,14 @@ pub fn shards(folders: &[PathBuf]) -> Result<Vec<SweepFolder>, SweepError> {
 }
 
 fn each_once(shards: &[SweepFolder]) -> Result<(), SweepError> {
-    let of = shards.first().map_or(0, |shard| shard.header.plan.shard.count());
-    for pair in shards.windows(2) {
-        let [this, next] = pair else { continue };
-        if this.header.plan.shard == next.header.plan.shard {
-            let (this, next, shard) =
-                (this.path.display(), next.path.display(), this.header.plan.shard);
-            return Err(SweepError::Merge(format!(
-                "shard {shard} is both in {this} and in {next}"
-            )));
-        }
+    let shard = |folder: &SweepFolder| folder.header.plan.shard;
+    if let Some(pair) = shards.windows(2).find(|pair| shard(&pair[0]) == shard(&pair[1])) {
+        let [this, next] = [0, 1].map(|index| pair[index].path.display());
+        let shard = shard(&pair[0]);
+        return Err(SweepError::Merge(format!("shard {shard} is both in {this} and in {next}")));
     }
-    let there =
-        |number: &u32| shards.iter().any(|shard| shard.header.plan.shard.number() == *number);
+    let of = shards.first().map_or(0, |first| shard(first).count());
+    let there = |number: &u32| shards.iter().any(|folder| shard(folder).number() == *number);
     let missing: Vec<String> =
         (1..=of).filter(|number| !there(number)).map(|number| format!("{number}/{of}")).collect();
     if missing.is_empty() {

@@ -9,11 +9,11 @@
 //! row have every height and every width, fourteen have every kernel. The members of a stratum come in
 //! the order of a lattice: sorted by the fractional part of `i·α + o·α²`, `i` and `o` being places on
 //! the axes of channels and `α` the constant of the R2 sequence (M. Roberts, "The unreasonable
-//! effectiveness of quasirandom sequences", 2018). A stretch of that is spread over both axes, and over
-//! their diagonals, which are lines of about equal FLOPs. Where a stretch begins is what the seed
-//! decides; each round begins at another stratum, and each stratum at another of its members.
+//! effectiveness of quasirandom sequences", 2018). A stretch of it is spread over both axes, and over
+//! their diagonals, which are lines of about equal FLOPs. The seed decides where a stretch begins; each
+//! round begins at another stratum, and each stratum at another of its members.
 //!
-//! It is arithmetic on a short table: no list of configurations is ever held.
+//! The order is computed from a short table: no list of configurations is ever held.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,9 +23,9 @@ use serde::{Deserialize, Serialize};
 use super::grid::Grid;
 use crate::random::random_bits;
 
-/// 1/φ, φ being the golden ratio: the additive constant in one dimension.
+/// 1/φ, where φ is the golden ratio: the additive constant in one dimension.
 const GOLDEN: f64 = 0.618_033_988_749_894_9;
-/// In two: 1/p and 1/p², p being the real solution of `p³ = p + 1`.
+/// The constants in two dimensions: 1/p and 1/p², where p is the real solution of `p³ = p + 1`.
 const PLANE: [f64; 2] = [0.754_877_666_246_692_7, 0.569_840_290_998_053_3];
 /// Teeth of the wheels of heights and widths, and of kernels.
 const SIDES: u32 = 10;
@@ -33,13 +33,13 @@ const KERNELS: u32 = 14;
 /// After so many strata, heights and kernels meet as they did before: the least common multiple.
 const CYCLE: u32 = 70;
 
-/// A permutation of a grid, by arithmetic.
+/// A permutation of a grid.
 #[derive(Clone, Debug)]
 pub struct Order {
     grid: Grid,
-    /// Random numbers in [0, 1) that follow from the seed: where rounds and members begin.
+    /// Where rounds and members begin: random numbers in [0, 1) from the seed.
     shifts: [f64; 2],
-    /// Pairs of channels as the lattice has them.
+    /// Pairs of channels in the order of the lattice.
     members: Vec<u32>,
 }
 
@@ -49,17 +49,17 @@ pub struct Order {
 pub struct Shard {
     /// From 1.
     number: u32,
-    /// How many there are.
+    /// The number of shards.
     of: u32,
 }
 
-/// The text is no shard.
+/// The text names no shard.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{0}` is no shard, expected i/n with 1 ≤ i ≤ n ≤ {most}, e.g. `3/8`", most = Shard::MOST)]
 pub struct ShardError(String);
 
 impl Order {
-    /// The order of `grid` that follows from `seed`.
+    /// The order of `grid` by `seed`.
     pub fn new(grid: Grid, seed: u64) -> Self {
         let members = sorted_by(grid.channel_pairs(), |pair| {
             let place = grid.place(pair);
@@ -69,12 +69,12 @@ impl Order {
         Self { grid, shifts: [0, 1].map(|index| unit(random_bits(seed, index))), members }
     }
 
-    /// The grid.
+    /// The grid that is ordered.
     pub fn grid(&self) -> Grid {
         self.grid
     }
 
-    /// Index of the grid's configuration at a position; positions past the last one start over.
+    /// The index in the grid of the configuration at a position; positions past the last one start over.
     pub fn index(&self, position: u32) -> u32 {
         let (strata, pairs) = (self.grid.strata(), self.grid.channel_pairs());
         let (round, slot) = (position / strata, position % strata);
@@ -85,7 +85,7 @@ impl Order {
     }
 }
 
-/// The stratum at a position of the wheels: each once.
+/// The stratum at a position of the wheels, each once in a round.
 fn stratum(grid: Grid, wheel: u32) -> u32 {
     let (cycle, height) = (wheel / CYCLE, wheel % SIDES);
     // both are even or odd at once: every second cycle is a tooth on, to meet the others
@@ -119,15 +119,15 @@ fn unit(bits: u64) -> f64 {
 }
 
 impl Shard {
-    /// The whole.
+    /// The only shard, which is the whole order.
     pub const ALL: Self = Self { number: 1, of: 1 };
-    /// More than any cluster this is for has devices.
+    /// Most shards: more than a cluster has devices.
     const MOST: u32 = 10_000;
 
-    /// Part `number`, from 1, of `of`.
+    /// Shard `number`, from 1, of `of`.
     ///
     /// # Errors
-    /// [`ShardError`] where there is no such part.
+    /// [`ShardError`] where there is no such shard.
     pub fn new(number: u32, of: u32) -> Result<Self, ShardError> {
         if (1..=of).contains(&number) && of <= Self::MOST {
             return Ok(Self { number, of });
@@ -135,17 +135,17 @@ impl Shard {
         Err(ShardError(format!("{number}/{of}")))
     }
 
-    /// Which part, from 1.
+    /// Which shard it is, from 1.
     pub fn number(self) -> u32 {
         self.number
     }
 
-    /// How many parts there are.
+    /// The number of shards.
     pub fn count(self) -> u32 {
         self.of
     }
 
-    /// Positions that the shard has of an order of `total`.
+    /// The number of positions that the shard has in an order of `total`.
     pub fn len(self, total: u32) -> u32 {
         (total + self.of - self.number) / self.of
     }

@@ -153,72 +153,41 @@ pub(super) fn read(path: &Path, sweep_id: &str) -> Result<Vec<SweepPoint>, FileE
 
 /// The point in a row, which must hold what its status says.
 fn understood(row: &Record) -> Result<SweepPoint, String> {
-    let cells: Vec<&Field> = row.get_column_iter().map(|(_, field)| field).collect();
-    let [
-        position,
-        height,
-        width,
-        inner,
-        outer,
-        kernel,
-        status,
-        reason,
-        detail,
-        algorithm,
-        launches,
-        host_ns,
-        device_ns,
-        mean_ns,
-        q1_ns,
-        q3_ns,
-        mild,
-        severe,
-        wall_s,
-        session,
-    ] = cells[..]
-    else {
-        return Err(format!("{} values, expected 20", cells.len()));
-    };
-    let dimension =
-        |field| Ok::<_, String>(u64::from(whole(field).ok_or("a dimension is missing")?));
-    let shape = ConvShape::new(
-        dimension(height)?,
-        dimension(width)?,
-        dimension(inner)?,
-        dimension(outer)?,
-        dimension(kernel)?,
-    )
-    .map_err(|error| error.to_string())?;
-    let detail = || text(detail).unwrap_or_default();
-    let outcome = match (text(status).as_deref(), text(reason).as_deref()) {
+    let mut cells = row.get_column_iter().map(|(_, field)| field);
+    let mut next = || cells.next().unwrap_or(&Field::Null);
+    let position = whole(next()).ok_or("position is out of range")?;
+    let mut dimension = || whole(next()).map(u64::from).ok_or("a dimension is missing");
+    let shape =
+        ConvShape::new(dimension()?, dimension()?, dimension()?, dimension()?, dimension()?)
+            .map_err(|error| error.to_string())?;
+    let (status, reason, detail) = (text(next()), text(next()), text(next()));
+    let (algorithm, launches) = (text(next()), whole(next()));
+    let (host_ns, device_ns) = (time(next()), time(next()));
+    let spread = spread([(); 3].map(|()| time(next())), [(); 2].map(|()| whole(next())));
+    let detail = detail.unwrap_or_default();
+    let outcome = match (status.as_deref(), reason.as_deref()) {
         (Some("measured"), None) => PointOutcome::Measured {
-            algorithm: text(algorithm).ok_or("algorithm is missing")?,
-            launches: whole(launches).ok_or("launches is missing")?,
-            host_ns: time(host_ns).ok_or("host_ns is not finite and > 0")?,
-            device_ns: time(device_ns),
-            spread: spread([mean_ns, q1_ns, q3_ns], [mild, severe]),
+            algorithm: algorithm.ok_or("algorithm is missing")?,
+            launches: launches.ok_or("launches is missing")?,
+            host_ns: host_ns.ok_or("host_ns is not finite and > 0")?,
+            device_ns,
+            spread,
         },
-        (Some("skipped"), Some("memory")) => {
-            PointOutcome::Skipped { reason: Skip::Memory, detail: detail() }
-        }
-        (Some("skipped"), Some("budget")) => {
-            PointOutcome::Skipped { reason: Skip::Budget, detail: detail() }
-        }
-        (Some("failed"), None) => PointOutcome::Failed { detail: detail() },
+        (Some("skipped"), Some("memory")) => PointOutcome::Skipped { reason: Skip::Memory, detail },
+        (Some("skipped"), Some("budget")) => PointOutcome::Skipped { reason: Skip::Budget, detail },
+        (Some("failed"), None) => PointOutcome::Failed { detail },
         (status, reason) => return Err(format!("status {status:?} with reason {reason:?}")),
     };
-    let position = whole(position).ok_or("position is out of range")?;
-    let wall_s = match wall_s {
+    let wall_s = match next() {
         Field::Double(wall_s) if wall_s.is_finite() && *wall_s >= 0.0 => *wall_s,
         other => return Err(format!("wall_s is {other}, expected finite and ≥ 0")),
     };
-    let session = whole(session).ok_or("session is out of range")?;
+    let session = whole(next()).ok_or("session is out of range")?;
     Ok(SweepPoint { position, shape, outcome, wall_s, session })
 }
 
-fn spread(times: [&Field; 3], outliers: [&Field; 2]) -> Option<Spread> {
-    let [mean_ns, q1_ns, q3_ns] = times.map(time);
-    let [mild, severe] = outliers.map(whole);
+fn spread(times: [Option<f64>; 3], outliers: [Option<u32>; 2]) -> Option<Spread> {
+    let ([mean_ns, q1_ns, q3_ns], [mild, severe]) = (times, outliers);
     Some(Spread {
         mean_ns: mean_ns?,
         q1_ns: q1_ns?,
