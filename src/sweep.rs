@@ -22,11 +22,10 @@ mod store;
 
 pub use error::SweepError;
 pub use folder::SweepFolder;
-pub use header::{Counts, SweepHeader, SweepSession, SweepStatus};
+pub use header::{Counts, HEADER, SCHEMA_VERSION, SweepHeader, SweepSession, SweepStatus};
 pub use measure::{Progress, Sweep};
 pub use plan::SweepPlan;
 pub use point::{PointOutcome, Skip, Spread, SweepPoint};
-pub use store::{HEADER, SCHEMA_VERSION};
 
 /// Launches before the counted ones, as in the published code.
 pub const WARM_UP_LAUNCHES: u32 = 10;

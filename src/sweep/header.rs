@@ -9,12 +9,19 @@ use super::plan::SweepPlan;
 use super::point::{PointOutcome, SweepPoint};
 use crate::environment::Platform;
 use crate::record::Session;
+use crate::store::Header;
+
+/// The file that makes a folder one of a sweep.
+pub const HEADER: &str = "sweep.json";
+
+/// Version of the folder's layout, of `sweep.json` and of the parts' columns.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// `sweep.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct SweepHeader {
-    /// [`SCHEMA_VERSION`](super::SCHEMA_VERSION) of the code that wrote it.
+    /// [`SCHEMA_VERSION`] of the code that wrote it.
     pub schema_version: u32,
     /// `sweep-` with the start in UTC and four random digits.
     pub sweep_id: String,
@@ -30,6 +37,12 @@ pub struct SweepHeader {
     pub sessions: Vec<SweepSession>,
     /// The headers of the shards that a merged sweep was joined from.
     pub shards: Vec<SweepHeader>,
+}
+
+impl Header for SweepHeader {
+    const FILE: &'static str = HEADER;
+    const SCHEMA_VERSION: u32 = SCHEMA_VERSION;
+    const ELSEWHERE: &'static str = "choose a folder that can be written with --out";
 }
 
 impl SweepHeader {

@@ -8,7 +8,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::reader::FileReader;
 use parquet::record::{Field, Row as Record};
 
-use super::SweepHeader;
+use super::header::SweepHeader;
 use super::point::{PointOutcome, Skip, Spread, SweepPoint};
 use crate::file_error::FileError;
 use crate::shape::ConvShape;

@@ -19,25 +19,15 @@ use std::io::{self, Seek, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::error::SweepError;
 use super::folder::{part_files, read_part};
+use super::header::{HEADER, SCHEMA_VERSION, SweepHeader, SweepSession, SweepStatus};
+use super::plan::SweepPlan;
 use super::point::SweepPoint;
 use super::rows;
-use super::{SweepError, SweepHeader, SweepPlan, SweepSession, SweepStatus};
 use crate::file_error::FileError;
 use crate::record::now;
-use crate::store::{self, Header, Store};
-
-/// The file that makes a folder one of a sweep.
-pub const HEADER: &str = "sweep.json";
-
-/// Version of the folder's layout, of `sweep.json` and of the parts' columns.
-pub const SCHEMA_VERSION: u32 = 2;
-
-impl Header for SweepHeader {
-    const FILE: &'static str = HEADER;
-    const SCHEMA_VERSION: u32 = SCHEMA_VERSION;
-    const ELSEWHERE: &'static str = "choose a folder that can be written with --out";
-}
+use crate::store::{self, Store};
 
 impl Store<SweepHeader> {
     /// Continues the sweep in `path`, or begins it. Nothing is written before
