@@ -1,12 +1,12 @@
 //! Runs killed with SIGKILL (or its like) at random moments, and what is left of them.
 //!
-//! A program of its own rather than libtest's: it starts itself as the process to be killed.
+//! Its `main` is its own rather than libtest's: it starts itself as the process to be killed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use alpha_flops::backend::BackendSettings;
@@ -20,14 +20,16 @@ use alpha_flops::record::{self, Outcome, RunPlan, RunStatus, Session};
 use alpha_flops::run::{Run, RunError};
 use alpha_flops::settings::Settings;
 use alpha_flops::units::Bytes;
+use libtest_mimic::{Arguments, Trial};
 
 /// Set for the process that measures, to the folder of its runs.
 const RUNS: &str = "INTERRUPTED_RUNS";
 const KILLS: usize = 25;
 
-fn main() {
+fn main() -> ExitCode {
     if let Some(runs) = std::env::var_os(RUNS) {
-        return measure(Path::new(&runs));
+        measure(Path::new(&runs));
+        return ExitCode::SUCCESS;
     }
     let tests: [(&str, fn()); 7] = [
         ("a_run_killed_many_times_ends_as_an_uninterrupted_one", killed_many_times),
@@ -38,24 +40,16 @@ fn main() {
         ("leftovers_of_a_finished_run_are_removed_by_the_next", leftovers),
         ("an_unwritable_folder_is_an_error_with_its_path", unwritable_folder),
     ];
-    // as libtest takes them: a part of a name, and `--list`
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let listing = arguments.iter().any(|argument| argument == "--list");
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let chosen = |name: &str| filter.is_none_or(|filter| name.contains(filter.as_str()));
-    let mut passed = 0;
-    for (name, test) in tests.into_iter().filter(|(name, _)| chosen(name)) {
-        if listing {
-            println!("{name}: test");
-            continue;
-        }
-        test();
-        passed += 1;
-        println!("test {name} ... ok");
-    }
-    if !listing {
-        println!("\ntest result: ok. {passed} passed; 0 failed; 0 ignored");
-    }
+    let mut arguments = Arguments::from_args();
+    // one after the other: when to kill is found by time
+    arguments.test_threads.get_or_insert(1);
+    let trials = tests.map(|(name, test)| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.into()).exit_code()
 }
 
 /// Small configurations, so that a debug build makes a run of them in a second or two.

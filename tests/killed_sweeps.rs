@@ -1,13 +1,13 @@
 //! Sweeps killed with SIGKILL (or its like) at random moments, and what is left of them.
 //!
-//! A program of its own rather than libtest's: it starts itself as the process to be killed.
+//! Its `main` is its own rather than libtest's: it starts itself as the process to be killed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test")]
 
 use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use alpha_flops::backend::BackendError;
@@ -25,6 +25,7 @@ use alpha_flops::sweep::{
 };
 use alpha_flops::units::Bytes;
 use jiff::Timestamp;
+use libtest_mimic::{Arguments, Trial};
 
 mod null_backend;
 use null_backend::{Null, time};
@@ -32,24 +33,17 @@ use null_backend::{Null, time};
 /// Set for the process that measures, to the sweep's folder.
 const FOLDER: &str = "KILLED_SWEEP";
 const KILLS: u32 = 500;
-const NAME: &str = "a_sweep_killed_500_times_loses_doubles_and_mixes_nothing";
 
-fn main() {
+fn main() -> ExitCode {
     if let Some(folder) = std::env::var_os(FOLDER) {
-        return measure(Path::new(&folder));
+        measure(Path::new(&folder));
+        return ExitCode::SUCCESS;
     }
-    // as libtest takes them: a part of a name, and `--list`
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.iter().any(|argument| argument == "--list") {
-        return println!("{NAME}: test");
-    }
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let chosen = filter.is_none_or(|filter| NAME.contains(filter.as_str()));
-    if chosen {
+    let test = Trial::test("a_sweep_killed_500_times_loses_doubles_and_mixes_nothing", || {
         killed_many_times();
-        println!("test {NAME} ... ok");
-    }
-    println!("\ntest result: ok. {} passed; 0 failed; 0 ignored", u8::from(chosen));
+        Ok(())
+    });
+    libtest_mimic::run(&Arguments::from_args(), vec![test]).exit_code()
 }
 
 /// Of a machine that nobody asked: that takes longer than what is tested.

@@ -1,14 +1,15 @@
 //! What NVIDIA's cuDNN says to this project's convolutions, on a machine without a GPU: for devices
 //! described by their properties it proposes engines and finalises plans. Run by `.ci/real_cudnn`,
-//! which gets the library; without it, nothing is tested here.
+//! which gets the library; otherwise it is ignored.
 //!
-//! A program of its own rather than libtest's, so that it always says what it did.
+//! Its `main` is its own rather than libtest's, so that it always says what cuDNN answered.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::ExitCode;
 
 use alpha_flops::backend::cudnn::GpuError;
 use alpha_flops::backend::cudnn::Math;
@@ -17,6 +18,7 @@ use alpha_flops::backend::plan::{PlanRecord, numerical_note};
 use alpha_flops::experiment::{Experiment, Resolution};
 use alpha_flops::shape::ConvShape;
 use alpha_flops::units::Bytes;
+use libtest_mimic::{Arguments, Trial};
 
 /// Names the folder with `libcudnn.so.9`, which the loader's path must have too.
 const LIBRARY: &str = "REAL_CUDNN";
@@ -29,11 +31,18 @@ const DEVICES: [&str; 4] = ["t4", "a100", "rtx4090", "h100"];
 /// No workspace is refused for its size: how large they are is part of what is asked.
 const ANY_SIZE: Bytes = Bytes(u64::MAX);
 
-fn main() {
-    let Some(folder) = std::env::var_os(LIBRARY).map(PathBuf::from) else {
-        println!("skipped: NVIDIA's cuDNN is asked by .ci/real_cudnn only");
-        return;
-    };
+fn main() -> ExitCode {
+    let test = Trial::test("real_cudnn_has_a_plan_for_every_convolution", || {
+        let folder =
+            std::env::var_os(LIBRARY).ok_or("REAL_CUDNN is not set: run .ci/real_cudnn")?;
+        every_convolution_has_a_plan(Path::new(&folder));
+        Ok(())
+    });
+    let test = test.with_ignored_flag(std::env::var_os(LIBRARY).is_none());
+    libtest_mimic::run(&Arguments::from_args(), vec![test]).exit_code()
+}
+
+fn every_convolution_has_a_plan(folder: &Path) {
     assert!(folder.join("libcudnn.so.9").exists(), "no libcudnn.so.9 in {}", folder.display());
     let shapes = shapes();
     println!("{} convolutions, as cuDNN would run them:\n", shapes.len());
