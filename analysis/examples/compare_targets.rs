@@ -99,7 +99,7 @@ struct Results {
 impl Results {
     fn add(&mut self, runs: &UnchangedRuns, split: &Division, seed: u64) {
         let find = |slowed: &Slowed, slowdown: f64| {
-            Detection::of(
+            Detection::new(
                 &runs.compare(split, &slowed.configurations, slowdown),
                 slowed,
                 &runs.grouping,
@@ -125,19 +125,19 @@ impl Results {
     fn judged(&self, runs: &UnchangedRuns) -> Judged {
         let power = runs.tried().into_iter().enumerate().map(|(row, (scenario, slowdown))| {
             let found: Vec<Detection> = self.found.iter().map(|found| found[row]).collect();
-            Power::of(scenario, slowdown, &found)
+            Power::new(scenario, slowdown, &found)
         });
         Judged {
             judge: format!("compare, {A_SIDE} runs a side"),
-            false_alarms: FalseAlarms::of(&self.unchanged),
+            false_alarms: FalseAlarms::new(&self.unchanged),
             power: power.collect(),
         }
     }
 
     fn print(&self) {
-        let alarms = FalseAlarms::of(&self.unchanged);
-        let hundred = Power::of(Scenario::Scattered, 0.03, &self.hundred);
-        let series = Power::of(Scenario::Series, 0.01, &self.series);
+        let alarms = FalseAlarms::new(&self.unchanged);
+        let hundred = Power::new(Scenario::Scattered, 0.03, &self.hundred);
+        let series = Power::new(Scenario::Series, 0.01, &self.series);
         let percent = |part: f64| format!("{:.1}%", 100.0 * part);
         println!(
             "pairs without a change with any verdict of slower or faster: {} of {} (target: 1 in 20)",

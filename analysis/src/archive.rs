@@ -1,13 +1,12 @@
-//! What is kept of finished runs: one folder a target, in it each run's dataset with its
-//! environment.
+//! What is kept of finished runs: one folder per target, with each run's dataset and environment.
 //!
 //! ```text
 //! <root>/<target>/<run id>.csv                the dataset
 //! <root>/<target>/<run id>.environment.json   `run.json` without the configurations' outcomes
 //! ```
 //!
-//! The environment is written first. Where that is interrupted there is an environment alone, which
-//! readers pass over and the same command completes.
+//! The environment is written first. An interrupted command leaves an environment alone, which readers
+//! pass over and the same command completes.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -29,14 +28,14 @@ mod environment;
 
 pub use environment::write as write_environment;
 
-/// A run just archived.
+/// A run that was just archived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Added {
-    /// The file of its dataset.
+    /// Its dataset.
     pub path: PathBuf,
     /// Configurations in it.
     pub configurations: usize,
-    /// Configurations that the run skipped, or that failed.
+    /// Configurations that were skipped, or that failed.
     pub not_measured: usize,
     /// What it was measured on.
     pub place: String,
@@ -44,102 +43,42 @@ pub struct Added {
 
 /// Why a run is not archived, or an archive cannot be read.
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum ArchiveError {
-    /// The run is not finished, or none of it is sound.
+    /// A folder or file cannot be read or created.
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Run(#[from] ImportError),
-    /// Some of the run is not sound.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
     #[error(
         "{run}: {rejected} configurations are not sound, expected none; the first, {id}: {reason}\n\
-         hint: measure again; a dataset without them is made by `alpha-flops import criterion`"
+         hint: measure again, or make a dataset without them by `alpha-flops import criterion`"
     )]
-    Unsound {
-        /// The run's folder.
-        run: PathBuf,
-        /// How many.
-        rejected: usize,
-        /// The first.
-        id: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Nothing was measured on a device.
+    Unsound { run: PathBuf, rejected: usize, id: String, reason: String },
     #[error(
-        "{run}: measured on `{device}`, which is no device, expected a target whose name says so\n\
+        "{run}: measured on `{device}`, which is no device: the target's name has to say so\n\
          hint: leave --target out, or name one with `stand-in` or `simulated` in it"
     )]
-    NoDevice {
-        /// The run's folder.
-        run: PathBuf,
-        /// What it says it was measured on.
-        device: String,
-    },
-    /// A name that is no folder's.
+    NoDevice { run: PathBuf, device: String },
     #[error("target `{name}`: expected a name of a–z, 0–9 and `-`, e.g. `{hint}`")]
-    Target {
-        /// The name.
-        name: String,
-        /// A name like it that can be used.
-        hint: String,
-    },
-    /// The same run, or the same measurements under another name.
+    Target { name: String, hint: String },
     #[error("{run}: already archived as {path}")]
-    Already {
-        /// The run's folder.
-        run: PathBuf,
-        /// The file that has its measurements.
-        path: PathBuf,
-    },
-    /// The target is of another backend or device.
+    Already { run: PathBuf, path: PathBuf },
     #[error(
         "{run}: {target} holds runs of another target: {}\nhint: name another with --target",
         .differences.join(", ")
     )]
-    Foreign {
-        /// The run's folder.
-        run: PathBuf,
-        /// The folder of the target.
-        target: PathBuf,
-        /// What differs, the run's first.
-        differences: Vec<String>,
-    },
-    /// A folder or file cannot be read or created.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A dataset without its environment.
+    Foreign { run: PathBuf, target: PathBuf, differences: Vec<String> },
     #[error(
-        "{path}: no environment beside it, expected {expected}\nhint: both are written by \
-         `alpha-flops archive`; restore the one, or remove the other"
+        "{path}: no environment beside it, expected {expected}\nhint: `alpha-flops archive` writes \
+         both files; restore the missing one, or remove this one"
     )]
-    NoEnvironment {
-        /// The dataset.
-        path: PathBuf,
-        /// The file that is missing.
-        expected: PathBuf,
-    },
-    /// An environment that is not one.
-    #[error("{path}: {reason}")]
-    Environment {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A dataset that is not one, or cannot be written.
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
+    NoEnvironment { path: PathBuf, expected: PathBuf },
     /// A dataset and an environment of different runs.
     #[error("{path}: {what} is `{got}`, expected `{expected}`, as in the environment beside it")]
-    Mismatch {
-        /// The dataset.
-        path: PathBuf,
-        /// What differs.
-        what: &'static str,
-        /// What the dataset has.
-        got: String,
-        /// What the environment has.
-        expected: String,
-    },
+    Mismatch { path: PathBuf, what: &'static str, got: String, expected: String },
 }
 
 /// The folder of a target, by its path or, in a checkout, by its name in `target-data`.
@@ -163,12 +102,12 @@ pub(crate) fn slug(text: &str) -> String {
     words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")
 }
 
-/// Archives the finished run in a folder under `root`, in the folder of its target or of that name: both
-/// files, or an environment that readers pass over.
+/// Archives the finished run in a folder: writes its dataset and environment under `root`, into the folder
+/// of its target, or of the target given by name.
 ///
 /// # Errors
-/// [`ArchiveError`] where the run is not sound or already there, or the target is of another backend
-/// or device.
+/// [`ArchiveError`] if the run is not sound or already archived, or the target is of another backend or
+/// device.
 pub fn add(folder: &Path, root: &Path, target: Option<&str>) -> Result<Added, ArchiveError> {
     let run = Run::open(folder)?;
     let name = match target {
@@ -220,7 +159,7 @@ fn check_place(run: &Run, target: &Path) -> Result<(), ArchiveError> {
         if is_same {
             return Err(ArchiveError::Already { run: run.path.clone(), path: other.path });
         }
-        // runs of other protocols are of the same target, and told apart by whoever reads them
+        // a target may have runs of several protocols: readers tell them apart
         let others = Comparable { method: own.method.clone(), ..other.header.plan.comparable() };
         let differences = own.differences(&others);
         if !differences.is_empty() {
@@ -231,11 +170,10 @@ fn check_place(run: &Run, target: &Path) -> Result<(), ArchiveError> {
     Ok(())
 }
 
-/// Every run in the folder of a target, oldest first. Sweeps, figures and whatever else is there are
-/// passed over.
+/// Every run in the folder of a target, oldest first. Sweeps, figures and other files are passed over.
 ///
 /// # Errors
-/// [`ArchiveError`] where the folder cannot be read, or one of the runs not; it names the file.
+/// [`ArchiveError`], which names the file that cannot be read.
 pub fn read(target: &Path) -> Result<Vec<Run>, ArchiveError> {
     let error = |error| FileError::read(target, error);
     let mut archived = Vec::new();

@@ -45,19 +45,17 @@ use estimate::{Design, Samples};
 use grouping::{LnMedians, mean};
 use hypothesis_tests::{Decision, Decisions, Levels, Verdict, test};
 
-/// Of the fields of a comparison as JSON.
+/// Version of the fields of a comparison as JSON.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// How sides are compared.
+/// How the sides are compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// Changes up to this part are as good as none: 0.02.
-    pub threshold: f64,
-    /// Share of wrong ones among what is called slower or faster, at most, in expectation.
-    pub false_discovery_rate: f64,
-    /// The i-th runs of both sides were measured together.
+    /// What is tested for, and how surely.
+    pub levels: Levels,
+    /// The i-th run before and the i-th run after were measured together.
     pub paired: bool,
-    /// Where sides have other configurations, those of both suffice.
+    /// Compare the configurations that both sides have, if they differ.
     pub common: bool,
 }
 
@@ -66,25 +64,26 @@ pub struct Options {
 pub struct Comparison {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// The runs before and after.
+    /// Before and after.
     pub sides: [Side; 2],
     /// How it was decided.
     pub method: Method,
-    /// Other divisions of the runs that what t had found was checked against; 0 where it found nothing.
-    pub relabellings: usize,
-    /// Configurations and groups that t had found, and that the check did not confirm.
+    /// [`Decisions::permutations`].
+    #[serde(rename = "relabellings")]
+    pub permutations: usize,
+    /// [`Decisions::unconfirmed`].
     pub unconfirmed: usize,
-    /// Changes up to this part are as good as none.
+    /// [`Levels::threshold`].
     pub threshold: f64,
-    /// Share of wrong ones among what is called slower or faster, at most, in expectation.
+    /// [`Levels::false_discovery_rate`].
     pub false_discovery_rate: f64,
-    /// What is recorded and not equal on both sides.
+    /// What the records say differs between the sides.
     pub differences: Vec<Difference>,
     /// All, each experiment, each series.
     pub groups: Vec<GroupChange>,
     /// Every configuration measured on both sides, in the suite's order.
     pub configurations: Vec<Change>,
-    /// Those of the first run's plan that are not, in the suite's order.
+    /// The other configurations of the first run's plan, in the suite's order.
     pub not_compared: Vec<NotCompared>,
 }
 
@@ -95,7 +94,7 @@ pub struct Side {
     pub provenance: Provenance,
     /// Its runs' ids.
     pub runs: Vec<String>,
-    /// Least and most load average at a run's start, where known: others' work on the same machine.
+    /// Least and most load average at a run's start, where known: other work on the same machine.
     pub load_average: Option<[f64; 2]>,
 }
 
@@ -103,27 +102,27 @@ pub struct Side {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 pub enum Method {
-    /// Several runs a side, or several on one.
+    /// At least three runs.
     BetweenRuns {
-        /// Whether runs were paired.
+        /// Whether the runs are paired.
         paired: bool,
-        /// Degrees of freedom that a configuration measured in all runs has by itself.
+        /// Degrees of freedom of a configuration measured in all runs.
         df: f64,
-        /// Degrees of freedom that come from what configurations have in common; absent if infinite.
+        /// Degrees of freedom of what configurations have in common; absent if infinite.
         prior_df: Option<f64>,
-        /// Typical standard deviation of a configuration's ln median from run to run.
+        /// Typical between-run standard deviation of a configuration's ln median.
         typical_sd: f64,
     },
-    /// One run a side, judged by how archived runs of equal circumstances differ.
+    /// One run per side; the noise is estimated from archived runs.
     History {
         /// Archived runs that were used.
         runs: usize,
-        /// Groups of equal circumstances that they make.
+        /// In how many environments they were measured.
         groups: usize,
-        /// Typical standard deviation of a configuration's ln median from run to run.
+        /// Typical between-run standard deviation of a configuration's ln median.
         typical_sd: f64,
     },
-    /// One run a side, and what runs differ by is unknown.
+    /// One run per side, and how runs differ is unknown.
     WithinRuns,
 }
 
@@ -136,7 +135,7 @@ pub struct GroupChange {
     pub series: Option<String>,
     /// Configurations in it.
     pub configurations: usize,
-    /// Geometric mean of their ratios, and what is said of it.
+    /// The geometric mean of their ratios.
     #[serde(flatten)]
     pub effect: Effect,
 }
@@ -154,10 +153,10 @@ pub struct Change {
     pub x: f64,
     /// Geometric mean of the runs' median latencies before and after, in nanoseconds.
     pub median_ns: [f64; 2],
-    /// The ratio, and what is said of it.
+    /// The ratio of the two medians.
     #[serde(flatten)]
     pub effect: Effect,
-    /// Of a change: what the records know of why.
+    /// What may explain a change; empty if there is none.
     pub causes: Vec<Cause>,
 }
 
@@ -166,27 +165,26 @@ pub struct Change {
 pub struct Effect {
     /// The ratio.
     pub ratio: f64,
-    /// Its 95% interval; `None` where its error is unknown.
+    /// Its 95% confidence interval; `None` if its error is unknown.
     pub interval: Option<[f64; 2]>,
     /// p value of no change.
     pub p_different: Option<f64>,
-    /// What is said.
+    /// What the tests say.
     pub verdict: Verdict,
     /// Whether the ratio is beyond the threshold, in either direction.
     pub beyond_threshold: bool,
 }
 
-/// A configuration that a side has not measured.
+/// A configuration that was not measured on both sides.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NotCompared {
     /// Which.
     pub id: String,
     /// Runs before and after that measured it.
     pub measured: [usize; 2],
-    /// Whether it was measured before, and failed in every run after; of archived runs it is not known
-    /// what failed.
+    /// Whether it was measured before, and failed in every run after; archived runs don't tell.
     pub lost: bool,
-    /// Why, as the first run without it says.
+    /// Why, according to the first run that lacks it.
     pub reason: String,
 }
 
@@ -239,8 +237,8 @@ pub fn compare(
         floors: &floors,
         design,
     };
-    let Options { threshold, false_discovery_rate, .. } = options;
-    let decisions = test(&samples, Levels { threshold, false_discovery_rate });
+    let decisions = test(&samples, options.levels);
+    let Levels { threshold, false_discovery_rate } = options.levels;
     let ln_threshold = threshold.ln_1p();
     let groups = grouping.groups().iter().zip(&decisions.groups);
     let configurations = compared.iter().zip(&decisions.configurations);
@@ -248,7 +246,7 @@ pub fn compare(
         schema_version: SCHEMA_VERSION,
         sides: [before, after].map(Side::new),
         method: Method::new(&samples, &decisions),
-        relabellings: decisions.permutations,
+        permutations: decisions.permutations,
         unconfirmed: decisions.unconfirmed,
         threshold,
         false_discovery_rate,
@@ -382,7 +380,7 @@ impl Change {
         }
     }
 
-    /// Whether it is shown to be slower, and by more than the threshold as measured.
+    /// Whether it is significantly slower, and measured slower by more than the threshold.
     pub fn is_regression(&self) -> bool {
         self.effect.is_regression()
     }
@@ -401,7 +399,7 @@ impl Effect {
         }
     }
 
-    /// Whether it is shown to be slower, and by more than the threshold as measured.
+    /// Whether it is significantly slower, and measured slower by more than the threshold.
     pub fn is_regression(&self) -> bool {
         self.verdict == Verdict::Slower && self.beyond_threshold
     }
@@ -427,7 +425,7 @@ impl Side {
 }
 
 impl Comparison {
-    /// Whether anything is slower beyond the threshold, or was computed before and fails after.
+    /// Whether anything got slower by more than the threshold, or can no longer be computed.
     pub fn has_regression(&self) -> bool {
         self.configurations.iter().any(Change::is_regression)
             || self.groups.iter().any(|group| group.effect.is_regression())

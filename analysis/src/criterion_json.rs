@@ -18,7 +18,6 @@ use alpha_flops::file_error::FileError;
 use alpha_flops::statistics::Fences;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use thiserror::Error;
 
 /// One benchmark as criterion stored it.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,28 +36,12 @@ pub struct Benchmark {
     pub fences: Fences,
 }
 
-/// A file of criterion's that cannot be used.
-#[derive(Debug, Error)]
-pub enum CriterionError {
-    /// It is missing or unreadable.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// It is cut, or not criterion's.
-    #[error("{path}: {reason}; criterion was interrupted, or another version of it wrote this")]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
 impl Benchmark {
     /// Reads the benchmark that criterion keeps in `folder` (`…/new`, or a named baseline).
     ///
     /// # Errors
-    /// [`CriterionError`] with the path of the file that is missing, cut, or not what is expected.
-    pub fn read(folder: &Path) -> Result<Self, CriterionError> {
+    /// [`FileError`] with the path of the file that is missing, cut, or not what is expected.
+    pub fn read(folder: &Path) -> Result<Self, FileError> {
         #[derive(Deserialize)]
         struct Sample {
             iters: Vec<f64>,
@@ -102,7 +85,7 @@ struct IdThroughput {
 }
 
 impl Id {
-    fn read(folder: &Path) -> Result<Self, CriterionError> {
+    fn read(folder: &Path) -> Result<Self, FileError> {
         read_json(&folder.join("benchmark.json"))
     }
 }
@@ -113,14 +96,14 @@ pub struct BenchmarkFolder {
     /// `<home>/<group>/<benchmark>/<baseline>`.
     pub folder: PathBuf,
     /// The id its `benchmark.json` gives, or why that cannot be read.
-    pub id: Result<String, CriterionError>,
+    pub id: Result<String, FileError>,
 }
 
 /// Every benchmark folder of a baseline under `home`, in the order of their paths.
 ///
 /// # Errors
-/// [`CriterionError::File`] where `home` itself cannot be listed.
-pub fn benchmarks(home: &Path, baseline: &str) -> Result<Vec<BenchmarkFolder>, CriterionError> {
+/// [`FileError`] where `home` itself cannot be listed.
+pub fn benchmarks(home: &Path, baseline: &str) -> Result<Vec<BenchmarkFolder>, FileError> {
     let mut found = Vec::new();
     for group in folders(home)? {
         for benchmark in folders(&group)? {
@@ -134,7 +117,7 @@ pub fn benchmarks(home: &Path, baseline: &str) -> Result<Vec<BenchmarkFolder>, C
     Ok(found)
 }
 
-fn folders(path: &Path) -> Result<Vec<PathBuf>, CriterionError> {
+fn folders(path: &Path) -> Result<Vec<PathBuf>, FileError> {
     let error = |error| FileError::read(path, error);
     let mut folders = Vec::new();
     for entry in fs::read_dir(path).map_err(error)? {
@@ -147,8 +130,10 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>, CriterionError> {
     Ok(folders)
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CriterionError> {
+const NOT_CRITERIONS: &str = "criterion was interrupted, or another version of it wrote this file";
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     let bytes = fs::read(path).map_err(|error| FileError::read(path, error))?;
     serde_json::from_slice(&bytes)
-        .map_err(|e| CriterionError::Content { path: path.to_owned(), reason: e.to_string() })
+        .map_err(|error| FileError::read(path, format!("{error}; {NOT_CRITERIONS}")))
 }

@@ -146,48 +146,26 @@ pub struct Dataset {
 
 /// Why a dataset could not be read or written.
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum DatasetError {
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
     /// The name says neither CSV nor Parquet.
     #[error("{path}: a dataset's name ends in .csv or .parquet")]
-    Extension {
-        /// The file.
-        path: PathBuf,
-    },
+    Extension { path: PathBuf },
     /// The file as a whole is not in the format its name says.
     #[error("{path}: no readable {format} file: {reason}")]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// `CSV` or `Parquet`.
-        format: &'static str,
-        /// What the decoder said.
-        reason: String,
-    },
+    Format { path: PathBuf, format: &'static str, reason: String },
     /// Columns are missing, unknown or repeated.
     #[error("{path}: {problem}; expected the columns {}", row::column_names())]
-    Columns {
-        /// The file.
-        path: PathBuf,
-        /// Which.
-        problem: String,
-    },
+    Columns { path: PathBuf, problem: String },
     /// A row is not what the schema promises.
     #[error("{location}: {problem}")]
-    Row {
-        /// `file.csv:17`, or `file.parquet, row 16`.
-        location: String,
-        /// What is wrong in it.
-        problem: Problem,
-    },
+    Row { location: String, problem: Problem },
     /// There are no rows.
     #[error("{path}: the dataset has no configurations")]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
+    Empty { path: PathBuf },
 }
 
 /// The two formats a dataset is kept in.

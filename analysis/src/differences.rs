@@ -1,4 +1,4 @@
-//! Under what circumstances a run was measured, and what of them differs between runs.
+//! What the records say differs between runs: driver, compiler, commit, machine, settings.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use alpha_flops::record::RunHeader;
 use serde::Serialize;
 
-/// Something recorded of a run.
+/// Something recorded about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fact {
     what: String,
@@ -14,17 +14,17 @@ struct Fact {
     decides_latencies: bool,
 }
 
-/// Something recorded that is not as it was.
+/// Something recorded that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// `rustc`, `driver`, `kernel`, …
     pub what: String,
-    /// As it was; of several runs, all that occurred.
+    /// Its value before; of several runs, all values that occurred.
     pub before: String,
-    /// As it is.
+    /// Its value after.
     pub after: String,
-    /// Whether it decides latencies: driver, library, compiler, code and how launches were made. The
-    /// rest is the system, which of several equal cards, and what measuring might take.
+    /// Whether it affects latencies: driver, library, compiler, code and how launches were made. The
+    /// rest is the system, which of several equal cards, and the limits of measuring.
     pub decides_latencies: bool,
 }
 
@@ -35,11 +35,11 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Shown where nothing is recorded.
+/// Shown for what is not recorded.
 const NOTHING: &str = "nothing";
 
-/// What differs between the runs before and those after, what decides latencies first. Cores of several
-/// equal ones and the seed are left out.
+/// What differs between the runs before and those after, what affects latencies first. The seed, and which
+/// of several equal cores were used, are left out.
 pub fn differences(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<Difference> {
     let [was, is] =
         [before, after].map(|runs| runs.iter().flat_map(|run| facts(run)).collect::<Vec<_>>());
@@ -71,7 +71,7 @@ pub fn differences(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<Differenc
         .collect()
 }
 
-/// Everything that is looked at, in a fixed order.
+/// Everything that is compared, in a fixed order.
 fn facts(header: &RunHeader) -> Vec<Fact> {
     let (settings, platform) = (&header.plan.settings, &header.plan.platform);
     let fact = |what: &str, value: String, decides_latencies| Fact {
@@ -83,7 +83,7 @@ fn facts(header: &RunHeader) -> Vec<Fact> {
     let other = |what: &str, value: String| fact(what, value, false);
     let kind = platform.kind().into_iter().filter(|(what, _)| *what != "crates");
     let mut facts: Vec<Fact> = kind.map(|(what, value)| deciding(what, value)).collect();
-    // each by itself: one that is new hides none that changed
+    // one by one, so that a new crate does not hide a changed one
     let crates = platform.crates.iter().map(|name| name.split_once(' ').unwrap_or((name, "")));
     facts.extend(crates.map(|(name, version)| deciding(name, version.to_owned())));
     facts.push(deciding("profile", settings.profile.to_string()));

@@ -1,10 +1,9 @@
-//! How often is a comparison wrong, and what does it find, on one machine? Real runs of it, between
-//! which nothing changed, are divided into two sides in many ways: whatever is called changed is a false
-//! alarm. With a known slowdown put into the runs of one side, what is called slower is a find.
+//! How often is a comparison wrong on one machine, and what does it detect? Real runs between which nothing
+//! changed are divided into two sides in many ways, and whatever is called changed is a false alarm. With
+//! a known slowdown added to the runs of one side, whatever is called slower is detected.
 //!
-//! Every launch of a slowed configuration takes a factor longer, so does the median, and its logarithm
-//! grows by the factor's: slowdowns are put into medians, which is the same. For criterion, which looks at
-//! launches, they are put into those.
+//! A slowdown multiplies every launch of a configuration, and so its median, by one factor. It is therefore
+//! added to the logarithms of medians; only for criterion, which looks at launches, to the launches.
 
 use alpha_flops::random::random_bits;
 use rayon::prelude::*;
@@ -19,51 +18,50 @@ pub mod criterion;
 pub mod measured;
 pub mod tables;
 
-/// Runs between which nothing changed.
+/// Runs between which nothing changed, as numbers.
 #[derive(Clone, Debug)]
 pub struct UnchangedRuns {
     /// The configurations.
     pub grouping: Grouping,
     /// The independent variable of each.
     pub x: Vec<f64>,
-    /// A run each.
+    /// One entry per run.
     pub ln_medians: Vec<LnMedians>,
-    /// Variances of ln median that the clock's resolution alone makes.
+    /// Variance of each configuration's ln median from the clock's resolution alone.
     pub floors: Vec<f64>,
     /// What is tested for, and how surely.
     pub levels: Levels,
 }
 
-/// One way to compare the runs with each other, by their numbers.
+/// One way to divide the runs into two sides, by their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Division {
     /// Taken as measured before.
     pub before: Vec<usize>,
     /// Taken as measured after.
     pub after: Vec<usize>,
-    /// Of one run a side: archived runs that say what runs differ by.
+    /// With one run per side: the runs that play the archived ones.
     pub history: Vec<usize>,
 }
 
-/// Where a slowdown is put.
+/// Where a slowdown is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
-    /// Into configurations here and there, one in fifty.
+    /// One in fifty configurations, at random.
     Scattered,
-    /// Into all configurations of a series.
+    /// All configurations of a series.
     Series,
-    /// Into those of a series beyond the middle of its x, as where a library takes another plan from some
-    /// size on.
+    /// Those in the upper half of a series' x, as when a library switches to another plan at some size.
     Step,
 }
 
 /// Every scenario.
 pub const SCENARIOS: [Scenario; 3] = [Scenario::Scattered, Scenario::Series, Scenario::Step];
-/// Slowdowns that are tried, as parts: 0.5% to 10%.
+/// The slowdowns that are tried: 0.5% to 10%.
 pub const SLOWDOWNS: [f64; 5] = [0.005, 0.01, 0.02, 0.05, 0.1];
 
-/// Divisions of runs of which the power is found.
+/// The most divisions that the power is estimated from.
 const MOST_FOR_POWER: usize = 20;
 
 /// What is slowed down.
@@ -71,7 +69,7 @@ const MOST_FOR_POWER: usize = 20;
 pub struct Slowed {
     /// Configurations.
     pub configurations: Vec<usize>,
-    /// The series of all or half of them, by its number among the grouping's groups.
+    /// Their series, as an index into the groups.
     pub group: Option<usize>,
 }
 
@@ -80,18 +78,18 @@ pub struct Slowed {
 pub struct FalseAlarms {
     /// Comparisons.
     pub comparisons: usize,
-    /// Those in which any configuration or group was called slower or faster.
+    /// Comparisons in which any configuration or group was called slower or faster.
     pub with_any: usize,
     /// Configurations called slower or faster, per comparison.
     pub configurations_mean: f64,
-    /// The same as a part of all configurations.
+    /// The same as a share of all configurations.
     pub configurations_share: f64,
 }
 
-/// What is found of a slowdown.
+/// How well a slowdown is detected.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Power {
-    /// Where it was put.
+    /// Where it was added.
     pub scenario: Scenario,
     /// How large it was: 0.05.
     pub slowdown: f64,
@@ -99,15 +97,15 @@ pub struct Power {
     pub comparisons: usize,
     /// Share of the slowed configurations that were called slower.
     pub found: f64,
-    /// Share of comparisons in which their series was called slower; `None` without a series.
+    /// Share of comparisons in which their series was called slower; `None` if there is none.
     pub group_found: Option<f64>,
-    /// Share of wrong ones among what was called slower or faster, averaged over comparisons; of none
-    /// called, none are wrong.
+    /// False discovery proportion: the share of wrong calls among all that was called slower or faster (0 if
+    /// nothing was), averaged over comparisons.
     pub wrong: f64,
 }
 
 impl UnchangedRuns {
-    /// Divisions into two sides as equal as can be; at most as many as are tried for confirming.
+    /// Divisions into two sides of equal size (or nearly), at most as many as a permutation test tries.
     pub fn halves(&self) -> Vec<Division> {
         let n = self.ln_medians.len();
         let observed = [(0..n / 2).collect(), (n / 2..n).collect()];
@@ -115,7 +113,7 @@ impl UnchangedRuns {
         all.map(|[before, after]| Division { before, after, history: Vec::new() }).collect()
     }
 
-    /// Every two runs compared with each other, with all others as their history.
+    /// Every pair of runs, with all the others as its history.
     pub fn pairs(&self) -> Vec<Division> {
         let n = self.ln_medians.len();
         let pairs = (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b)));
@@ -128,19 +126,19 @@ impl UnchangedRuns {
             .collect()
     }
 
-    /// What is said of a split, with some configurations slowed down after.
-    pub fn compare(&self, split: &Division, slowed: &[usize], slowdown: f64) -> Decisions {
+    /// Compares the two sides of a division, with some configurations slowed down after.
+    pub fn compare(&self, division: &Division, slowed: &[usize], slowdown: f64) -> Decisions {
         let of = |runs: &[usize]| -> Vec<LnMedians> {
             runs.iter().map(|run| self.ln_medians[*run].clone()).collect()
         };
-        let (before, mut after) = (of(&split.before), of(&split.after));
+        let (before, mut after) = (of(&division.before), of(&division.after));
         for run in &mut after {
             for index in slowed {
                 run[*index] = run[*index].map(|ln| ln + slowdown.ln_1p());
             }
         }
-        let history = [of(&split.history)];
-        let design = match split.history.is_empty() {
+        let history = [of(&division.history)];
+        let design = match division.history.is_empty() {
             true => Design::Independent,
             false => Design::History(&history),
         };
@@ -154,7 +152,7 @@ impl UnchangedRuns {
         test(&samples, self.levels)
     }
 
-    /// The scenarios that these configurations allow: not all have series.
+    /// The scenarios that these configurations allow: without series, only one.
     pub fn scenarios(&self) -> Vec<Scenario> {
         let has_series = self.grouping.groups().iter().any(|group| group.series.is_some());
         SCENARIOS.into_iter().filter(|s| has_series || *s == Scenario::Scattered).collect()
@@ -166,7 +164,7 @@ impl UnchangedRuns {
         scenarios.flat_map(|scenario| SLOWDOWNS.map(|slowdown| (scenario, slowdown))).collect()
     }
 
-    /// What a scenario slows down; another for each seed.
+    /// What a scenario slows down: other configurations for each seed.
     pub fn slowed(&self, scenario: Scenario, seed: u64) -> Slowed {
         let random = |index: usize| random_bits(seed, index as u64);
         if scenario == Scenario::Scattered {
@@ -186,34 +184,34 @@ impl UnchangedRuns {
         Slowed { configurations: members.split_off(first), group: Some(number) }
     }
 
-    /// False alarms over some splits.
-    pub fn false_alarms(&self, splits: &[Division]) -> FalseAlarms {
-        let answers = splits.par_iter().map(|split| self.compare(split, &[], 0.0));
-        FalseAlarms::of(&answers.collect::<Vec<_>>())
+    /// False alarms over some divisions.
+    pub fn false_alarms(&self, divisions: &[Division]) -> FalseAlarms {
+        let answers = divisions.par_iter().map(|division| self.compare(division, &[], 0.0));
+        FalseAlarms::new(&answers.collect::<Vec<_>>())
     }
 
-    /// What is found of each slowdown in each scenario, over some splits evenly chosen.
-    pub fn power(&self, splits: &[Division]) -> Vec<Power> {
-        let every = splits.len().div_ceil(MOST_FOR_POWER).max(1);
-        let splits: Vec<(u64, &Division)> = (1..).zip(splits.iter().step_by(every)).collect();
+    /// How well each slowdown is detected in each scenario, over some divisions, evenly chosen.
+    pub fn power(&self, divisions: &[Division]) -> Vec<Power> {
+        let every = divisions.len().div_ceil(MOST_FOR_POWER).max(1);
+        let divisions: Vec<(u64, &Division)> = (1..).zip(divisions.iter().step_by(every)).collect();
         self.tried()
             .into_iter()
             .map(|(scenario, slowdown)| {
-                let of_split = |(seed, split): &(u64, &Division)| {
+                let of_division = |(seed, division): &(u64, &Division)| {
                     let slowed = self.slowed(scenario, *seed);
-                    let answers = self.compare(split, &slowed.configurations, slowdown);
-                    Detection::of(&answers, &slowed, &self.grouping)
+                    let answers = self.compare(division, &slowed.configurations, slowdown);
+                    Detection::new(&answers, &slowed, &self.grouping)
                 };
-                let found: Vec<Detection> = splits.par_iter().map(of_split).collect();
-                Power::of(scenario, slowdown, &found)
+                let found: Vec<Detection> = divisions.par_iter().map(of_division).collect();
+                Power::new(scenario, slowdown, &found)
             })
             .collect()
     }
 }
 
 impl FalseAlarms {
-    /// Of comparisons in which nothing had changed.
-    pub fn of(comparisons: &[Decisions]) -> Self {
+    /// Counts them in comparisons in which nothing had changed.
+    pub fn new(comparisons: &[Decisions]) -> Self {
         let called = |answers: &[Decision]| {
             answers.iter().filter(|answer| answer.verdict.is_change()).count()
         };
@@ -222,7 +220,8 @@ impl FalseAlarms {
         Self::counted(&counted.collect::<Vec<_>>(), of_each)
     }
 
-    /// Of how many configurations, out of `of_each`, and groups each comparison called changed.
+    /// From the numbers of configurations, out of `of_each`, and of groups that each comparison called
+    /// changed.
     fn counted(called: &[(usize, usize)], of_each: usize) -> Self {
         let n = called.len().max(1) as f64;
         let configurations: usize = called.iter().map(|(configurations, _)| configurations).sum();
@@ -235,20 +234,20 @@ impl FalseAlarms {
     }
 }
 
-/// What one comparison finds of a slowdown.
+/// What one comparison detects of a slowdown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Detection {
     /// Share of the slowed configurations called slower.
     pub share: f64,
-    /// Whether their series was called slower, where there is one.
+    /// Whether their series was called slower, if there is one.
     pub group: Option<bool>,
-    /// Share of wrong ones among what was called slower or faster.
+    /// Share of wrong calls among all that was called slower or faster.
     pub wrong: f64,
 }
 
 impl Detection {
-    /// Of a comparison with something slowed down.
-    pub fn of(answers: &Decisions, slowed: &Slowed, grouping: &Grouping) -> Self {
+    /// Counts what a comparison called slower or faster against what was slowed down.
+    pub fn new(answers: &Decisions, slowed: &Slowed, grouping: &Grouping) -> Self {
         let mut is_slowed = vec![false; answers.configurations.len()];
         slowed.configurations.iter().for_each(|index| is_slowed[*index] = true);
         let truly = |index: &usize| is_slowed[*index];
@@ -275,8 +274,8 @@ impl Detection {
 }
 
 impl Power {
-    /// Over comparisons of one scenario and slowdown.
-    pub fn of(scenario: Scenario, slowdown: f64, found: &[Detection]) -> Self {
+    /// Averages over comparisons of one scenario and slowdown.
+    pub fn new(scenario: Scenario, slowdown: f64, found: &[Detection]) -> Self {
         let n = found.len().max(1) as f64;
         let groups: Vec<bool> = found.iter().filter_map(|found| found.group).collect();
         let groups_found = groups.iter().filter(|found| **found).count() as f64;

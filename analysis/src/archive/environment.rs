@@ -9,18 +9,16 @@ use alpha_flops::file_error::FileError;
 use alpha_flops::record::{RunHeader, RunStatus, SCHEMA_VERSION};
 use serde_json::{Value, json};
 
-use super::ArchiveError;
-
-/// The schema before GPUs: the CPU's threads and algorithm are settings like others, and the protocol
-/// stands beside them.
+/// The schema before GPUs: the CPU's threads and algorithm were settings like others, and the protocol stood
+/// beside them.
 const BEFORE_GPUS: u64 = 1;
 
-/// Writes what a dataset leaves out of a run, and a reader of it may ask for: settings, platform,
-/// conditions and order, as `run.json` has them, without the configurations' outcomes.
+/// Writes what a dataset lacks: the run's settings, platform, conditions and order, as `run.json` has them,
+/// without the configurations' outcomes.
 ///
 /// # Errors
-/// [`ArchiveError::File`], which names the file.
-pub fn write(header: &RunHeader, to: &Path) -> Result<(), ArchiveError> {
+/// [`FileError`], which names the file.
+pub fn write(header: &RunHeader, to: &Path) -> Result<(), FileError> {
     let header = RunHeader { configurations: Vec::new(), ..header.clone() };
     write_atomically(to, |out| {
         serde_json::to_writer_pretty(&mut *out, &header)?;
@@ -30,13 +28,13 @@ pub fn write(header: &RunHeader, to: &Path) -> Result<(), ArchiveError> {
 }
 
 /// Reads `<run id>.environment.json`.
-pub fn read(path: &Path) -> Result<RunHeader, ArchiveError> {
-    let error = |reason: String| ArchiveError::Environment { path: path.to_owned(), reason };
+pub fn read(path: &Path) -> Result<RunHeader, FileError> {
+    let error = |reason: String| FileError::read(path, reason);
     let bytes = fs::read(path).map_err(|error| FileError::read(path, error))?;
     let mut value: Value = serde_json::from_slice(&bytes).map_err(|e| error(e.to_string()))?;
     match value.get("schema_version").and_then(Value::as_u64) {
         Some(BEFORE_GPUS) => upgrade(&mut value)
-            .ok_or_else(|| error("is not what schema_version 1 promises".to_owned()))?,
+            .ok_or_else(|| error("it is not what schema_version 1 promises".to_owned()))?,
         Some(version) if version == u64::from(SCHEMA_VERSION) => {}
         Some(version) => {
             let known = format!("expected {BEFORE_GPUS} to {SCHEMA_VERSION}");

@@ -12,46 +12,25 @@ use crate::run::Measurement;
 /// Something recorded that may explain a change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the variants say what their fields are")]
 pub enum Cause {
-    /// Another algorithm, or another engine or knobs, computed.
-    PlanChanged {
-        /// Before, all that occurred.
-        before: String,
-        /// After, all that occurred.
-        after: String,
-    },
-    /// The device was throttled in other shares of the runs.
-    Throttled {
-        /// Runs before in which it was, and of how many.
-        before: [usize; 2],
-        /// Runs after in which it was, and of how many.
-        after: [usize; 2],
-        /// Why, in words.
-        reasons: Vec<String>,
-    },
-    /// A clock ran at another frequency.
-    Clock {
-        /// `SM` or `memory`.
-        clock: String,
-        /// Least and most before, in MHz.
-        before_mhz: [u32; 2],
-        /// Least and most after, in MHz.
-        after_mhz: [u32; 2],
-    },
-    /// The same plan at the same clocks, and something that decides latencies differs.
-    Environment {
-        /// What.
-        differs: Vec<String>,
-    },
-    /// Nothing recorded that decides latencies differs.
+    /// Another algorithm, or another engine or knobs; each side lists all that occurred.
+    PlanChanged { before: String, after: String },
+    /// The device was throttled in another share of the runs: in how many, of how many.
+    Throttled { before: [usize; 2], after: [usize; 2], reasons: Vec<String> },
+    /// A clock (`SM` or `memory`) ran at another frequency: least and most.
+    Clock { clock: String, before_mhz: [u32; 2], after_mhz: [u32; 2] },
+    /// The same plan at the same clocks, in an environment that differs in what affects latencies.
+    Environment { differs: Vec<String> },
+    /// No recorded difference affects latencies.
     Unknown,
 }
 
 /// Clocks within this part of each other count as equal.
 const CLOCK_TOLERANCE: f64 = 0.01;
 
-/// What may explain that a configuration became slower, or else faster, given what was recorded of it in
-/// the runs of each side and what differs between the sides; never empty.
+/// What may explain that a configuration became slower (or faster), given its measurements in the runs of
+/// each side and what differs between the sides; never empty.
 pub fn causes(
     before: &[Measurement<'_>],
     after: &[Measurement<'_>],
@@ -85,7 +64,7 @@ pub fn causes(
 
 fn plan(before: &[Measurement<'_>], after: &[Measurement<'_>]) -> Option<Cause> {
     let runs = || before.iter().chain(after);
-    // an archived run does not know it
+    // archived runs don't know it
     let knows_workspace = runs().all(|measured| measured.workspace.is_some());
     let described = |measured: &Measurement<'_>| {
         let algorithm = measured.observation.algorithm.as_deref().unwrap_or("unknown");
@@ -113,7 +92,7 @@ fn throttled(
         |runs: &[&'_ DeviceStates]| runs.iter().filter(|states| states.is_throttled()).count();
     let (before, after) = (known(before), known(after));
     let (slow_before, slow_after) = (slow(&before), slow(&after));
-    // shares compared without division; none where a side knows nothing
+    // shares compared without division: no cause where a side knows nothing
     let shares = (slow_before * after.len(), slow_after * before.len());
     if shares.0 == shares.1 || (shares.1 > shares.0) != is_slower {
         return None;
@@ -158,8 +137,10 @@ impl fmt::Display for Cause {
             Self::Clock { clock, before_mhz: [b, to_b], after_mhz: [a, to_a] } => {
                 write!(f, "{clock} clock {b}–{to_b} → {a}–{to_a} MHz")
             }
-            Self::Environment { differs } => write!(f, "same plan; {} differs", differs.join(", ")),
-            Self::Unknown => write!(f, "same plan; nothing that decides latencies differs"),
+            Self::Environment { differs } => {
+                write!(f, "same plan; different {}", differs.join(", "))
+            }
+            Self::Unknown => write!(f, "unknown; same plan, same environment"),
         }
     }
 }
@@ -222,9 +203,9 @@ mod tests {
         };
         let old = measured("engine-38", Some([1980, 1980]), 0);
         let same = [old.clone(), old.clone()];
-        assert_eq!(words(&same, &same, &[]), "same plan; nothing that decides latencies differs");
+        assert_eq!(words(&same, &same, &[]), "unknown; same plan, same environment");
         let differences = std::slice::from_ref(&driver);
-        assert_eq!(words(&same, &same, differences), "same plan; driver differs");
+        assert_eq!(words(&same, &same, differences), "same plan; different driver");
         let other = [measured("engine-39-k2-1", Some([1980, 1975]), 0), old.clone()];
         assert_eq!(
             words(&same, &other, differences),
@@ -242,9 +223,6 @@ mod tests {
     fn what_was_not_recorded_is_no_cause() {
         let known = measured("auto-slab", None, 0);
         let archived = Measured { workspace: None, ..measured("auto-slab", None, 0) };
-        assert_eq!(
-            words(&[known], &[archived], &[]),
-            "same plan; nothing that decides latencies differs"
-        );
+        assert_eq!(words(&[known], &[archived], &[]), "unknown; same plan, same environment");
     }
 }

@@ -1,4 +1,4 @@
-//! A difference with its error, what can be said of it, and of many at once.
+//! An estimated change with its error: p values and interval of one, false discovery rate of many.
 
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
@@ -13,18 +13,17 @@ pub struct Contrast {
     pub df: f64,
 }
 
-/// Degrees from which on Student's distribution is the normal one to more digits than are shown.
+/// From this many degrees on, Student's distribution equals the normal one in every digit that is shown.
 const NORMAL_FROM: f64 = 1e6;
 
 impl Contrast {
-    /// Probability of an estimate as far from no change, or farther, were there none: Student's
-    /// two-sided test.
+    /// p value of no change: Student's two-sided test.
     pub fn p_different(&self) -> f64 {
         2.0 * self.below(-self.ln_ratio.abs() / self.se)
     }
 
-    /// Probability of an estimate as near to no change, or nearer, were there a change by the
-    /// threshold: the larger of two one-sided tests (Schuirmann 1987). The threshold is a logarithm, > 0.
+    /// p value of a change by the threshold or more: the larger of two one-sided tests (Schuirmann 1987).
+    /// The threshold is a logarithm, > 0.
     pub fn p_equivalent(&self, ln_threshold: f64) -> f64 {
         self.below((self.ln_ratio.abs() - ln_threshold) / self.se)
     }
@@ -50,9 +49,8 @@ impl Contrast {
     }
 }
 
-/// Which of the hypotheses with these p values are rejected so that the expected share of wrong ones
-/// among the rejected is at most `rate` (Benjamini and Hochberg 1995): all up to the largest p₍ᵢ₎ ≤
-/// i·rate/m.
+/// Which of the hypotheses with these p values are rejected at a false discovery rate (Benjamini and
+/// Hochberg 1995): all up to the largest p₍ᵢ₎ ≤ i·rate/m.
 pub fn benjamini_hochberg(p: &[f64], rate: f64) -> Vec<bool> {
     let mut sorted = p.to_vec();
     sorted.sort_by(f64::total_cmp);

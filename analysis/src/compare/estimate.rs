@@ -107,7 +107,7 @@ impl Samples<'_> {
                 before[index]?.powi(2) + after[index]?.powi(2) + 2.0 * self.floors[index];
             return usable(ln_ratio, variance, f64::INFINITY);
         }
-        let variance = variances?.of(index, self.grouping.experiment_of(index));
+        let variance = variances?.total(index, self.grouping.experiment_of(index));
         usable(ln_ratio, variance.value * runs, variance.df)
     }
 

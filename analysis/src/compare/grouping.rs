@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-/// Of each configuration, a run's ln of the median latency in ns; `None` where it has none.
+/// By configuration: the logarithm of a run's median latency in ns; `None` if the run has none.
 pub type LnMedians = Vec<Option<f64>>;
 
 /// Which configurations belong together.
@@ -13,7 +13,7 @@ pub struct Grouping {
     groups: Vec<Group>,
 }
 
-/// Configurations that are also judged together.
+/// Configurations that are also tested together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// The experiment, or `all`.
@@ -25,7 +25,7 @@ pub struct Group {
 }
 
 impl Grouping {
-    /// Of configurations with these experiments and series, in this order.
+    /// Groups configurations by their experiments and series, given in order.
     pub fn new<'a>(places: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut names: Vec<String> = Vec::new();
         let mut experiment_of = Vec::new();
@@ -48,7 +48,7 @@ impl Grouping {
                 groups[group].members.push(index);
             }
         }
-        // a group that is another one under a second name would be tested twice
+        // two groups of the same configurations would be tested twice
         let mut seen: Vec<Vec<usize>> = Vec::new();
         groups.retain(|group| {
             let is_new = group.members.len() > 1 && !seen.contains(&group.members);
@@ -78,7 +78,7 @@ impl Grouping {
         self.experiment_of[configuration]
     }
 
-    /// The groups that are judged, each with two configurations or more.
+    /// The groups that are tested, each with at least two configurations.
     pub fn groups(&self) -> &[Group] {
         &self.groups
     }

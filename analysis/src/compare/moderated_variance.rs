@@ -1,18 +1,18 @@
-//! How much runs differ when nothing has changed: the noise that a change must rise above.
+//! How much runs differ when nothing has changed: the noise that a change has to exceed.
 //!
-//! A run's logarithm of a median latency is taken as
+//! The model of the logarithm of a run's median latency is
 //!
 //! ```text
 //! y(configuration, run) = truth(configuration) + common(experiment, run) + own(configuration, run)
 //! ```
 //!
-//! The experiments of a run are measured one after another, each in random order, so what disturbs
-//! a run for a while falls on the configurations of one experiment together: `common`. It has as many
-//! degrees of freedom as there are runs to spare, however many configurations there are: taken as
-//! independent, thousands of configurations would all follow one run that was slow.
+//! The experiments of a run are measured one after another, each in random order. Something that
+//! disturbs a run for a while therefore disturbs the configurations of one experiment together: `common`.
+//! Its degrees of freedom come from the number of runs, not of configurations: if configurations counted as
+//! independent, one slow run would make thousands of them look significant.
 //!
 //! The variance of `own` is estimated for each configuration from few runs, and moderated: shrunk
-//! towards what the configurations have in common, by empirical Bayes. With variances that follow a
+//! towards what the configurations have in common, by empirical Bayes. If the variances follow a
 //! scaled inverse χ² distribution of d₀ degrees of freedom around s₀², the best estimate from a sample
 //! variance s² of d degrees is (d₀·s₀² + d·s²) / (d₀ + d), with d₀ + d degrees (G. K. Smyth, "Linear
 //! models and empirical Bayes methods for assessing differential expression in microarray
@@ -23,7 +23,7 @@ use statrs::function::gamma::digamma;
 
 use super::grouping::{Grouping, LnMedians, mean};
 
-/// A variance that was estimated.
+/// A variance with its degrees of freedom.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EstimatedVariance {
     /// Of natural logarithms.
@@ -37,33 +37,32 @@ pub struct EstimatedVariance {
 pub struct Prior {
     /// s₀².
     pub value: f64,
-    /// d₀; infinite where all configurations seem to have one variance, 0 where there is nothing in
-    /// common.
+    /// d₀; infinite if all configurations seem to have one variance, 0 if they have nothing in common.
     pub df: f64,
 }
 
-/// What runs of equal circumstances differ by.
+/// How runs in the same environment differ.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunVariances {
-    /// Of each experiment, the variance of what its configurations share in a run.
+    /// By experiment: the variance of what its configurations share in a run.
     pub common: Vec<EstimatedVariance>,
-    /// Of each configuration, the moderated variance of what it shares with no other.
+    /// By configuration: the moderated variance of what it shares with no other.
     pub own: Vec<EstimatedVariance>,
-    /// What the latter were shrunk towards.
+    /// What `own` was shrunk towards.
     pub prior: Prior,
 }
 
-/// Configurations of an experiment from which on what they share in a run can be told from what they
-/// do not: their median is taken, and that of few is mostly their own noise.
+/// The fewest configurations whose shared deviation is estimated: it is their median, and the median of
+/// fewer is mostly their own noise.
 const ENOUGH_TO_SHARE: usize = 8;
 
-/// Degrees of freedom under which what runs share is too uncertain for Satterthwaite's formula.
+/// With fewer degrees of freedom than this, `common` is too uncertain for Satterthwaite's formula.
 const FEW: f64 = 4.0;
 
 impl RunVariances {
-    /// From groups of runs, those of a group under equal circumstances. `floors` are variances that the
-    /// clock's resolution alone makes, of each configuration; variances are shrunk towards `prior`, or
-    /// what is found where there is none. `None` where no group has two runs.
+    /// Estimates them from groups of runs, each group measured in one environment. No variance is less than
+    /// its floor, what the clock's resolution alone causes. Variances are shrunk towards `prior`, or towards
+    /// the one estimated here. `None` if no group has two runs.
     pub fn estimate(
         groups: &[&[LnMedians]],
         grouping: &Grouping,
@@ -77,7 +76,7 @@ impl RunVariances {
         let mut own = vec![Sum::default(); grouping.len()];
         let mut common = vec![0.0; grouping.experiments()];
         for runs in groups.iter().filter(|runs| runs.len() > 1) {
-            let deviations = Deviations::of(runs, grouping);
+            let deviations = Deviations::new(runs, grouping);
             deviations.add_to(grouping, &mut own, &mut common);
         }
         let df = df as f64;
@@ -85,20 +84,20 @@ impl RunVariances {
             common.into_iter().map(|sum| EstimatedVariance { value: sum / df, df }).collect();
         let sample: Vec<EstimatedVariance> =
             own.iter().zip(floors).map(|(sum, floor)| sum.variance(*floor)).collect();
-        let prior = prior.unwrap_or_else(|| Prior::of(&sample));
+        let prior = prior.unwrap_or_else(|| Prior::estimate(&sample));
         let own = sample.iter().map(|sample| prior.moderate(*sample)).zip(floors);
         let own =
             own.map(|(v, floor)| EstimatedVariance { value: v.value.max(*floor), ..v }).collect();
         Some(Self { common, own, prior })
     }
 
-    /// EstimatedVariance of one run's value of a configuration, with the degrees of freedom of a sum of two
-    /// estimates (Satterthwaite 1946).
+    /// Variance of a configuration's ln median in one run: the sum of the two, with the degrees of freedom of
+    /// such a sum (Satterthwaite 1946).
     ///
-    /// With two runs a side, what they share is often estimated far too small by chance, and 8% of
-    /// comparisons without a change raised an alarm where 5% were promised; so under four degrees its
-    /// own are taken, the least that the sum can have.
-    pub fn of(&self, configuration: usize, experiment: usize) -> EstimatedVariance {
+    /// With two runs per side, `common` is often estimated far too small by chance: 8% of comparisons
+    /// without a change raised an alarm where 5% were promised. Below four degrees of freedom, the sum
+    /// therefore gets those of `common`, the least that it can have.
+    pub fn total(&self, configuration: usize, experiment: usize) -> EstimatedVariance {
         let (common, own) = (self.common[experiment], self.own[configuration]);
         let value = common.value + own.value;
         if common.value > 0.0 && common.df < FEW {
@@ -112,9 +111,9 @@ impl RunVariances {
         EstimatedVariance { value, df: if df.is_nan() { 0.0 } else { df } }
     }
 
-    /// Standard deviation of ln median from run to run of the configuration in the middle.
+    /// The median, over configurations, of the between-run standard deviation of ln median.
     pub fn typical_sd(&self, grouping: &Grouping) -> f64 {
-        let variance = |index| self.of(index, grouping.experiment_of(index)).value;
+        let variance = |index| self.total(index, grouping.experiment_of(index)).value;
         let variances: Vec<f64> = (0..grouping.len()).map(variance).collect();
         quantile(&sorted(&variances), 0.5).sqrt()
     }
@@ -134,7 +133,7 @@ impl Sum {
     }
 }
 
-/// What each run of a group differs from the group's means by.
+/// How each run of a group differs from the group's means.
 struct Deviations {
     /// By run, of each configuration.
     own: Vec<LnMedians>,
@@ -143,7 +142,7 @@ struct Deviations {
 }
 
 impl Deviations {
-    fn of(runs: &[LnMedians], grouping: &Grouping) -> Self {
+    fn new(runs: &[LnMedians], grouping: &Grouping) -> Self {
         let means: Vec<Option<f64>> = (0..grouping.len())
             .map(|index| mean(runs.iter().filter_map(|run| run[index])))
             .collect();
@@ -183,8 +182,8 @@ impl Deviations {
     }
 }
 
-/// What configurations share: the median of their deviations, which one disturbed alone does not
-/// move.
+/// What configurations share: the median of their deviations, because a single disturbed configuration
+/// doesn't move it.
 fn shared(deviations: &mut [f64]) -> f64 {
     if deviations.len() < ENOUGH_TO_SHARE {
         return 0.0;
@@ -194,8 +193,8 @@ fn shared(deviations: &mut [f64]) -> f64 {
 }
 
 impl Prior {
-    /// By the moments of the logarithms of sample variances (Smyth 2004, section 6.2).
-    pub fn of(sample: &[EstimatedVariance]) -> Self {
+    /// Estimates it from the moments of the logarithms of sample variances (Smyth 2004, section 6.2).
+    pub fn estimate(sample: &[EstimatedVariance]) -> Self {
         let usable = || sample.iter().filter(|v| v.df > 0.0 && v.value > 0.0);
         let deviations: Vec<(f64, f64)> = usable()
             .map(|v| (v.value.ln() - digamma(v.df / 2.0) + (v.df / 2.0).ln(), trigamma(v.df / 2.0)))

@@ -101,8 +101,9 @@ impl Comparison {
         let mut parts = Vec::new();
         if !slower.is_empty() {
             let slower = slower.join(" and ");
-            parts
-                .push(format!("{slower} shown to be slower, by more than {threshold} as measured"));
+            parts.push(format!(
+                "{slower} shown to be slower, and measured slower by more than {threshold}"
+            ));
         }
         if let Some(lost) = counted(lost, "configuration") {
             parts.push(format!("{lost} can no longer be computed"));
@@ -148,7 +149,7 @@ impl Comparison {
                 "{} more pass the t test alone, but the {} {} find as many by chance or are too \
                  few to tell: measure more runs.",
                 self.unconfirmed,
-                self.relabellings,
+                self.permutations,
                 match self.method {
                     Method::History { .. } => "pairs of archived runs",
                     _ => "permutations of these runs",

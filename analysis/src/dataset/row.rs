@@ -91,77 +91,37 @@ pub(super) trait Cells {
 
 /// What is wrong in a row.
 #[derive(Debug, Error, PartialEq)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum Problem {
     /// A value is absent that must be there.
     #[error("{column} is empty")]
-    Absent {
-        /// The column.
-        column: &'static str,
-    },
+    Absent { column: &'static str },
     /// A value is out of its range, or of the wrong type.
     #[error("{column} is {got}, expected {expected}")]
-    Value {
-        /// The column.
-        column: &'static str,
-        /// What it is.
-        got: String,
-        /// What it may be.
-        expected: &'static str,
-    },
+    Value { column: &'static str, got: String, expected: &'static str },
     /// The dimensions make no convolution.
     #[error(transparent)]
     Shape(#[from] ShapeError),
     /// The id names another configuration than the dimensions do.
     #[error("id is `{id}`, but the dimensions are those of `{shape}`")]
-    Id {
-        /// What it is.
-        id: String,
-        /// What it should be.
-        shape: ConvShape,
-    },
+    Id { id: String, shape: ConvShape },
     /// Neither median nor mean.
     #[error("median_ns and mean_ns are both empty, expected at least one")]
     NoLatency,
     /// Quartiles that are none.
     #[error("q1_ns ≤ median_ns ≤ q3_ns does not hold: {q1}, {median}, {q3}")]
-    Quartiles {
-        /// First quartile.
-        q1: f64,
-        /// Median.
-        median: f64,
-        /// Third quartile.
-        q3: f64,
-    },
+    Quartiles { q1: f64, median: f64, q3: f64 },
     /// More outliers than launches.
     #[error("{outliers} outliers among {launches} launches")]
-    Outliers {
-        /// Mild and severe together.
-        outliers: u64,
-        /// All of them.
-        launches: u64,
-    },
+    Outliers { outliers: u64, launches: u64 },
     /// Rows of different origin.
     #[error(
         "{column} is `{got}`, but `{first}` in the first row; a dataset has one origin: split it"
     )]
-    Mixed {
-        /// The column.
-        column: &'static str,
-        /// What this row says.
-        got: String,
-        /// What the first row says.
-        first: String,
-    },
+    Mixed { column: &'static str, got: String, first: String },
     /// The configuration came before on the same line of the same experiment.
     #[error("{id} in series `{series}` repeats {earlier}")]
-    Repeated {
-        /// The configuration.
-        id: String,
-        /// The series.
-        series: String,
-        /// Where it was first.
-        earlier: String,
-    },
+    Repeated { id: String, series: String, earlier: String },
 }
 
 /// Every column once, in any order, and no others: a misspelt one must not pass for an empty one.

@@ -12,13 +12,12 @@
 //! D varies the first spatial column (`H`, with `W` = 100), and the lines of F are 300×100, 300×200
 //! and 300×300 while its caption has 100×H.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use alpha_flops::file_error::FileError;
 use alpha_flops::shape::{ConvShape, ShapeError};
-use thiserror::Error;
 
-use super::pickle::{Pickle, PickleError, Value};
+use super::pickle::{Pickle, Value};
 use crate::dataset::{Dataset, Latency, Observation, Provenance};
 
 /// The original file has 43 kB. Reading one made for the purpose takes up to two hundred times its
@@ -27,40 +26,6 @@ const LARGEST_FILE: u64 = 1 << 20;
 
 /// The original file has 721 rows; one array may be referred to many times.
 const MOST_ROWS: usize = 100_000;
-
-/// Why the file was refused.
-#[derive(Debug, Error)]
-pub enum AspertiError {
-    /// It could not be read.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// It is far larger than the study's file.
-    #[error("{path}: {bytes} bytes, expected at most {LARGEST_FILE}: not the study's data.pickle")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
-    },
-    /// It is no pickle of plain data.
-    #[error("{path}: {source}")]
-    Pickle {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: PickleError,
-    },
-    /// It is a pickle of something else.
-    #[error("{path}: {place}: {problem}")]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// Where in the data: `plots[2].lines[0], row 5`.
-        place: String,
-        /// What is wrong there.
-        problem: String,
-    },
-}
 
 /// A place in the data and what is wrong there.
 struct Misfit(String, String);
@@ -74,21 +39,19 @@ struct Row {
 /// Reads `data.pickle` into a dataset: plots become experiments A to G and `batch`.
 ///
 /// # Errors
-/// [`AspertiError`], which names the file and the place in it. No code of the pickle is executed.
-pub fn read(path: &Path) -> Result<Dataset, AspertiError> {
+/// [`FileError`], which names the file and the place in it. No code of the pickle is executed.
+pub fn read(path: &Path) -> Result<Dataset, FileError> {
     let unreadable = |error| FileError::read(path, error);
     let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
     if bytes > LARGEST_FILE {
-        return Err(AspertiError::TooLarge { path: path.to_owned(), bytes });
+        let cause =
+            format!("{bytes} bytes, expected at most {LARGEST_FILE}: not the study's data.pickle");
+        return Err(FileError::read(path, cause));
     }
     let bytes = std::fs::read(path).map_err(unreadable)?;
-    let pickle = Pickle::parse(&bytes)
-        .map_err(|source| AspertiError::Pickle { path: path.to_owned(), source })?;
-    dataset(&pickle).map_err(|Misfit(place, problem)| AspertiError::Content {
-        path: path.to_owned(),
-        place,
-        problem,
-    })
+    let pickle = Pickle::parse(&bytes).map_err(|error| FileError::read(path, error))?;
+    dataset(&pickle)
+        .map_err(|Misfit(place, problem)| FileError::read(path, format!("{place}: {problem}")))
 }
 
 fn dataset(pickle: &Pickle) -> Result<Dataset, Misfit> {

@@ -9,30 +9,23 @@ use alpha_flops::statistics::{Fences, Summary};
 use thiserror::Error;
 
 use super::{Imported, environment};
-use crate::criterion_json::{Benchmark, BenchmarkFolder, CriterionError, benchmarks};
+use crate::criterion_json::{Benchmark, BenchmarkFolder, benchmarks};
 use crate::dataset::{Dataset, Observation};
 use crate::run::{Missing, Run, Status};
 
 /// Why nothing can be imported.
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum ImportError {
-    /// There is no finished run, or its launches cannot be read.
+    /// The run, its launches or criterion's folder cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Criterion's folder cannot be listed.
-    #[error("{0}\nhint: criterion's files of this run are gone; measure again with `cargo bench`")]
-    Criterion(CriterionError),
     /// Every benchmark was left out.
-    #[error("{path}: no sound measurement among {rejected} benchmarks; the first: {first}")]
-    Nothing {
-        /// Criterion's home.
-        path: PathBuf,
-        /// How many were left out.
-        rejected: usize,
-        /// Why, for the first.
-        first: String,
-    },
+    #[error("{path}: none of {rejected} benchmarks can be used; the first: {first}")]
+    Nothing { path: PathBuf, rejected: usize, first: String },
 }
+
+const GONE: &str = "criterion's files of this run are gone; measure again with `cargo bench`";
 
 /// Imports the finished run in `folder`, see [`import`].
 ///
@@ -93,7 +86,7 @@ fn index(home: &Path, baseline: &str) -> Result<(Folders, Vec<Missing>), ImportE
     let mut folders = Folders::new();
     let mut rejected = Vec::new();
     for BenchmarkFolder { folder, id } in
-        benchmarks(home, baseline).map_err(ImportError::Criterion)?
+        benchmarks(home, baseline).map_err(|error| error.with_hint(GONE))?
     {
         match id {
             Ok(id) => folders.entry(id).or_default().push(folder),

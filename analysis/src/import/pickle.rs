@@ -54,37 +54,20 @@ pub(super) struct Pickle {
 
 /// Why a pickle was refused.
 #[derive(Debug, Error, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum PickleError {
     /// It ends in the middle of something.
     #[error("the pickle ends early, at byte {offset}")]
-    Truncated {
-        /// Where.
-        offset: usize,
-    },
+    Truncated { offset: usize },
     /// An instruction that such data does not take.
     #[error("byte {offset}: refused: opcode 0x{code:02x} is not needed for arrays and numbers")]
-    Opcode {
-        /// Where.
-        offset: usize,
-        /// Which.
-        code: u8,
-    },
+    Opcode { offset: usize, code: u8 },
     /// It asks for a function or class other than NumPy's two; nothing was called.
     #[error("byte {offset}: refused: the pickle asks for `{name}`; nothing was executed")]
-    Global {
-        /// Where.
-        offset: usize,
-        /// Module and name.
-        name: String,
-    },
+    Global { offset: usize, name: String },
     /// The instructions make no sense.
     #[error("byte {offset}: malformed pickle: {what}")]
-    Malformed {
-        /// Where.
-        offset: usize,
-        /// How.
-        what: &'static str,
-    },
+    Malformed { offset: usize, what: &'static str },
 }
 
 /// The stack machine that a pickle is a program for.

@@ -1,4 +1,4 @@
-//! The self-test of a machine by its real runs, with criterion's own verdicts on the same launches.
+//! The self-test of a machine on its real runs, with criterion's own verdicts on the same launches.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,16 +14,16 @@ use crate::compare::{CompareError, sides};
 use crate::dataset::Provenance;
 use crate::run::{Run, provenance_of_all};
 
-/// Of the fields of a self-test as JSON.
+/// Version of the fields of a self-test as JSON.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// UnchangedRuns that two sides and their noise need.
+/// The fewest runs that make two sides and leave some to estimate the noise.
 const LEAST_RUNS: usize = 4;
 
-/// Pairs of runs that criterion is asked about: it takes milliseconds a configuration.
+/// The most pairs of runs that criterion is asked about: it takes milliseconds per configuration.
 const CRITERION_PAIRS: usize = 5;
 
-/// What comparisons are worth on one machine.
+/// How good comparisons are on one machine.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SelfTest {
     /// [`SCHEMA_VERSION`].
@@ -34,22 +34,22 @@ pub struct SelfTest {
     pub runs: Vec<String>,
     /// Configurations that all runs measured.
     pub configurations: usize,
-    /// Changes up to this part are as good as none.
+    /// [`Levels::threshold`].
     pub threshold: f64,
-    /// Share of wrong ones among what is called changed, as asked for.
+    /// [`Levels::false_discovery_rate`].
     pub false_discovery_rate: f64,
-    /// Each way to decide.
+    /// One per method of comparing.
     pub judges: Vec<Judged>,
 }
 
-/// What one way to decide is worth.
+/// How good one method of comparing is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Judged {
     /// Which: `compare, 3 runs a side`.
     pub judge: String,
-    /// Where nothing changed.
+    /// When nothing changed.
     pub false_alarms: FalseAlarms,
-    /// Where something is slower.
+    /// When something is slower.
     pub power: Vec<Power>,
 }
 
@@ -80,7 +80,7 @@ impl SelfTest {
         let mut complete = rows(&all);
         complete.retain(|row| row.runs.iter().all(Option::is_some));
         if complete.is_empty() {
-            let reason = "nor by all of these runs".to_owned();
+            let reason = "a self-test needs some that all runs measured".to_owned();
             return Err(CompareError::Nothing { reason });
         }
         let Aligned { grouping, x, ln_medians, floors } = Aligned::new(&complete, &all);
@@ -121,11 +121,11 @@ fn sides_of(runs: usize) -> String {
     }
 }
 
-fn judged(runs: &UnchangedRuns, judge: &str, splits: &[Division]) -> Judged {
+fn judged(runs: &UnchangedRuns, judge: &str, divisions: &[Division]) -> Judged {
     Judged {
         judge: judge.to_owned(),
-        false_alarms: runs.false_alarms(splits),
-        power: runs.power(splits),
+        false_alarms: runs.false_alarms(divisions),
+        power: runs.power(divisions),
     }
 }
 
@@ -138,9 +138,9 @@ fn launches(run: &Run, rows: &[Row<'_>]) -> Result<Vec<Vec<f64>>, CompareError> 
 
 /// Criterion's verdicts on one pair of runs.
 pub struct Asked {
-    /// By configuration, where nothing changed.
+    /// By configuration, when nothing changed.
     unchanged: Vec<Option<CriterionVerdict>>,
-    /// Of each scenario and slowdown.
+    /// By scenario and slowdown.
     found: Vec<Detection>,
 }
 
@@ -163,14 +163,14 @@ impl Asked {
         Self { found: found.collect(), unchanged }
     }
 
-    /// Over all pairs.
+    /// Counts over all pairs.
     pub fn judged(runs: &UnchangedRuns, asked: &[Self]) -> Judged {
         let called = |asked: &Self| asked.unchanged.iter().filter(|v| is_change(v)).count();
         let counted: Vec<_> = asked.iter().map(|asked| (called(asked), 0)).collect();
         let of_each = asked.first().map_or(1, |asked| asked.unchanged.len());
         let power = runs.tried().into_iter().enumerate().map(|(row, (scenario, slowdown))| {
             let found: Vec<Detection> = asked.iter().map(|asked| asked.found[row]).collect();
-            Power::of(scenario, slowdown, &found)
+            Power::new(scenario, slowdown, &found)
         });
         Judged {
             judge: "criterion, 1 run a side".to_owned(),
@@ -184,7 +184,7 @@ fn is_change(verdict: &Option<CriterionVerdict>) -> bool {
     matches!(verdict, Some(CriterionVerdict::Improved | CriterionVerdict::Regressed))
 }
 
-/// What criterion finds of a slowdown, given its verdicts on the slowed configurations and on all others.
+/// What criterion detects of a slowdown, given its verdicts on the slowed configurations and on all others.
 fn found(
     unchanged: &[Option<CriterionVerdict>],
     slowed: &Slowed,

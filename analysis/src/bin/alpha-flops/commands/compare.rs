@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use alpha_flops::atomic_file::write_texts;
 use alpha_flops::file_error::FileError;
 use alpha_flops::workspace;
+use alpha_flops_analysis::compare::hypothesis_tests::Levels;
 use alpha_flops_analysis::compare::{self, CompareError, Comparison, Options, sides};
 use alpha_flops_analysis::run::Run;
 use alpha_flops_analysis::{archive, plot};
@@ -62,8 +63,7 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
         sides => sides,
     };
     let options = Options {
-        threshold: args.threshold,
-        false_discovery_rate: args.fdr,
+        levels: Levels { threshold: args.threshold, false_discovery_rate: args.fdr },
         paired: args.paired,
         common: args.common,
     };
