@@ -10,7 +10,7 @@
 //!   lock
 //! ```
 //!
-//! The [folder store](crate::store) keeps it whole when a process is killed: a run loses at most the
+//! The folder store in `src/store.rs` keeps it whole when a process is killed: a run loses at most the
 //! configuration in flight.
 
 use std::path::PathBuf;
