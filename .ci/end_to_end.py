@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from commands import (BINARY, ROOT, SMOKE, bench_binary, check, header, interrupted_sweep, rows, run,
-                      runs_in)
+from commands import (BINARY, ROOT, SMOKE, TARGET, bench_binary, check, header, interrupted_sweep,
+                      rows, run, runs_in)
 
 
 def form(run_folder):
@@ -366,6 +366,23 @@ def original_study(work):
           "the report of the original data names its GPU")
 
 
+def where_results_go(work):
+    """In a checkout, where cargo has its target folder, whatever else cargo is told."""
+    def home(env, cwd=ROOT):
+        output = run([BINARY, "bench", "--baseline", "none", "^F/.*out=10_"], cwd=cwd, expect=1,
+                     env={**SMOKE, "ALPHA_FLOPS_RUNS": str(work / "none"), **env})
+        return Path(re.search("has no baseline `none` in (.*)", output)[1])
+
+    usual = ROOT / TARGET / "criterion"
+    check(home({}) == home({}, ROOT / "src/bench") == home({}, work)
+          == home({"CARGO_BUILD_BUILD_DIR": "elsewhere", "CARGO_BUILD_TARGET": "wasm32-wasip1"})
+          == usual, "results go to the target folder, from any folder and with any build settings")
+    check(home({"CARGO_TARGET_DIR": str(work / "target")}) == work / "target/criterion",
+          "CARGO_TARGET_DIR moves them")
+    check(home({"CARGO": "/nonexistent", "PATH": "/nonexistent"}) == ROOT / "target/criterion",
+          "without cargo, they go to the checkout's own target folder")
+
+
 def alone(work):
     """The program by itself: no cargo, no Rust, no checkout."""
     folder = work / "alone"
@@ -417,7 +434,7 @@ def other_than_utf_8(work):
     run([BINARY, "replicate", "--sweep-budget", "3s", "^[AF]/"], env=env, cwd=folder)
     [measured] = runs_in(folder / f"runs-{garbled}")
     check((measured / "report/report.md").exists() and (measured / "sweep").is_dir()
-          and len(list((folder / f"home-{garbled}/F").glob("*/new/sample.json"))) > 3,
+          and len(list((folder / f"home-{garbled}/F").glob("*/new/sample.json"))) >= 3,
           "the main job works in folders whose names are not UTF-8")
     run([BINARY, "import", "criterion", measured, "--out", f"{garbled}.csv"], cwd=folder)
     run([BINARY, "sweep", "--grid", "published", "--budget", "2s", "--out", f"sweep-{garbled}"],
@@ -467,6 +484,7 @@ def main():
         unwritable_and_full(bench, work)
         original_study(work)
         sweeps(work)
+        where_results_go(work)
         alone(work)
         other_than_utf_8(work)
         criterion_cost(bench, work)
