@@ -8,9 +8,10 @@
 use std::error::Error;
 use std::thread;
 
+use alpha_flops::random::random_bits;
 use alpha_flops::shape::ConvShape;
 use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
-use alpha_flops_analysis::fit::intervals::{Intervals, Method, intervals};
+use alpha_flops_analysis::fit::intervals::{IntervalMethod, Intervals, intervals};
 use alpha_flops_analysis::fit::{PUBLISHED_START, Sample, Variant, fit_variant};
 use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm, Objective};
 
@@ -49,17 +50,18 @@ const SCENARIOS: [Scenario; 8] = [
     ("by size", Deviations::SharedBySize, Objective::Absolute, 1),
 ];
 
-/// SplitMix64 (Steele, Lea and Flood 2014), which makes unrelated numbers even of seeds in a row.
-struct Random(u64);
+/// Random numbers of the stream `seed`; unrelated even for seeds in a row.
+struct Random {
+    seed: u64,
+    next: u64,
+}
 
 impl Random {
     /// Uniform above 0 and up to 1.
     fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (((z ^ (z >> 31)) >> 11) + 1) as f64 / (1u64 << 53) as f64
+        let bits = random_bits(self.seed, self.next);
+        self.next += 1;
+        ((bits >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 
     /// Standard normal, by Box and Muller.
@@ -116,8 +118,8 @@ fn simulate(
     (_, deviations, objective, _): Scenario,
     seed: u64,
 ) -> Result<Vec<Intervals>, Box<dyn Error>> {
-    let data = simulated(exact, deviations, &mut Random(seed));
-    let sample = Sample::of(&data, KernelTerm::Area, FlopConvention::Macs)?;
+    let data = simulated(exact, deviations, &mut Random { seed, next: 0 });
+    let sample = Sample::from_dataset(&data, KernelTerm::Area, FlopConvention::Macs)?;
     let fit = fit_variant(&sample, Variant { objective, constant: false }, PUBLISHED_START)?;
     Ok(intervals(&sample, &fit, REFITS, seed))
 }
@@ -127,7 +129,7 @@ type Held = [[u32; 4]; 3];
 
 fn count(held: &mut Held, rows: &[Intervals], truth: [f64; 3]) {
     for ((row, truth), held) in rows.iter().zip(truth).zip(held) {
-        let by_method = Method::ALL.map(|method| row.by(method));
+        let by_method = IntervalMethod::ALL.map(|method| row.by(method));
         let all = by_method.into_iter().chain([Some(row.believed_interval())]);
         for (interval, held) in all.zip(held) {
             *held += u32::from(interval.is_some_and(|[low, high]| low <= truth && truth <= high));

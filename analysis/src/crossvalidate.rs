@@ -1,4 +1,5 @@
-//! Cross-validation: how well each variant of the fit predicts what it has not seen.
+//! Cross-validation: how well each variant of the fit predicts configurations that it was not fitted
+//! to.
 //!
 //! A part of the dataset is left out, the rest fitted, the part predicted; every part has its turn,
 //! and errors are over all predictions together. Leaving out whole experiments asks what a formula
@@ -42,7 +43,7 @@ impl LeaveOut {
 /// Errors of one variant over the predictions of all parts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct VariantErrors {
-    /// What its fits made small.
+    /// The residuals that its fits minimised.
     pub objective: Objective,
     /// Whether they had T₀.
     pub constant: bool,
@@ -81,6 +82,7 @@ pub struct CrossValidation {
 }
 
 /// Why there is no cross-validation.
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 #[derive(Debug, Error)]
 pub enum CrossValidationError {
     /// Nothing to leave out and nothing left.
@@ -88,12 +90,7 @@ pub enum CrossValidationError {
     Parts(usize),
     /// The rest could not be fitted.
     #[error("without {left_out}: {source}")]
-    Fit {
-        /// The part.
-        left_out: String,
-        /// Why.
-        source: FitError,
-    },
+    Fit { left_out: String, source: FitError },
 }
 
 impl LeaveOut {
@@ -177,7 +174,7 @@ fn predictions(
     };
     let rest = Dataset { provenance: dataset.provenance.clone(), observations: select(false) };
     let out: Vec<Observation> = select(true);
-    let sample = Sample::of(&rest, s_k, flops)?;
+    let sample = Sample::from_dataset(&rest, s_k, flops)?;
     let coefficients = fit_variant(&sample, variant, PUBLISHED_START)?.coefficients;
     let pair = |o: &Observation| {
         Some((o.typical()?.as_ms(), coefficients.predict(&o.shape).ok()?.as_ms()))
@@ -278,7 +275,7 @@ mod tests {
         );
         let mut data = Dataset::read(Path::new(path)).unwrap();
         data.observations.retain(|o| LeaveOut::Fold.part(o) != "fold 9");
-        let sample = Sample::of(&data, KernelTerm::Side, FlopConvention::Macs).unwrap();
+        let sample = Sample::from_dataset(&data, KernelTerm::Side, FlopConvention::Macs).unwrap();
         for variant in Variant::ALL {
             let fit = fit_variant(&sample, variant, PUBLISHED_START).unwrap();
             assert!(fit.k_above_1.is_some(), "{variant:?}");

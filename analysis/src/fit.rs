@@ -4,7 +4,8 @@
 //! The parameters are nearly confounded (for `S ≫ S_K` the formula tends to `final·β^γ·FLOPs`), so
 //! a descent from one start may stop anywhere along a flat valley. Here `final` is eliminated, a
 //! grid over (β, γ) finds every basin, and each is descended to where the gradient vanishes: the
-//! result is the optimum itself and does not depend on the start.
+//! result is the optimum itself and does not depend on the start. One problem (`LeastSquares`) and one
+//! search serve every [`Variant`].
 //!
 //! Rows of one `S_K/S` are reduced to one while they are read (the module `reduction` derives it),
 //! so that the search costs the same for a thousand rows and for millions.
@@ -54,10 +55,10 @@ const FEW_POINTS: usize = 30;
 /// Correlations beyond this call for a warning.
 const CONFOUNDED: f64 = 0.99;
 
-/// What is minimised, and whether there is a T₀.
+/// A form of the fit: the residuals that it minimises, and whether it has a T₀.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variant {
-    /// How residuals are measured.
+    /// The residuals whose squares are minimised.
     pub objective: Objective,
     /// Whether T₀ is fitted; it is 0 otherwise.
     pub constant: bool,
@@ -114,6 +115,7 @@ pub struct Fit {
 }
 
 /// Why there is no fit.
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum FitError {
     /// Nothing to fit.
@@ -121,56 +123,25 @@ pub enum FitError {
     Empty,
     /// A latency cannot be fitted.
     #[error("{experiment}, {shape}: the latency is {got}, expected a finite number above 0 ns")]
-    Latency {
-        /// The experiment.
-        experiment: String,
-        /// The configuration.
-        shape: ConvShape,
-        /// What it is.
-        got: String,
-    },
+    Latency { experiment: String, shape: ConvShape, got: String },
     /// Fewer points than parameters.
     #[error(
         "{group}: {n} configurations cannot determine {parameters} parameters; measure at least \
          {parameters}, better {FEW_POINTS}"
     )]
-    TooFew {
-        /// The group.
-        group: KernelGroup,
-        /// How many there are.
-        n: usize,
-        /// How many parameters are asked for.
-        parameters: usize,
-    },
+    TooFew { group: KernelGroup, n: usize, parameters: usize },
     /// All latencies are equal.
     #[error(
         "{group}: all {n} latencies are {latency_ms} ms; latencies that do not vary say nothing \
          about how they depend on the shape"
     )]
-    Constant {
-        /// The group.
-        group: KernelGroup,
-        /// How many there are.
-        n: usize,
-        /// What they are.
-        latency_ms: f64,
-    },
+    Constant { group: KernelGroup, n: usize, latency_ms: f64 },
     /// The start is outside the bounds.
     #[error("the start's {parameter} is {value}, expected 0 to 2")]
-    Start {
-        /// `beta`, `gamma` or `final`.
-        parameter: &'static str,
-        /// What it is.
-        value: f64,
-    },
+    Start { parameter: &'static str, value: f64 },
     /// The search ended before the gradient vanished.
     #[error("{group}: the fit did not converge: {reason}")]
-    NotConverged {
-        /// The group.
-        group: KernelGroup,
-        /// What the solver said.
-        reason: String,
-    },
+    NotConverged { group: KernelGroup, reason: String },
 }
 
 /// Fits α-FLOPs to `dataset`; both conventions are stored with the result.
@@ -188,7 +159,7 @@ pub fn fit(
     start: GroupCoefficients,
 ) -> Result<Fit, FitError> {
     check_start(&start)?;
-    fit_sample(&Sample::of(dataset, s_k, flops)?, start)
+    fit_sample(&Sample::from_dataset(dataset, s_k, flops)?, start)
 }
 
 /// The same of a [`Sample`], which holds the conventions.

@@ -73,6 +73,7 @@ pub struct Evaluation {
 }
 
 /// Why coefficients could not be judged.
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum EvaluateError {
     /// Measurements and a stand-in's times are not comparable at all.
@@ -80,23 +81,13 @@ pub enum EvaluateError {
         "coefficients of {fitted} and latencies of {measured} are not compared: one of the two is \
          a stand-in or simulated, and its times are no measurements"
     )]
-    StandIn {
-        /// What the coefficients describe.
-        fitted: String,
-        /// What was measured on.
-        measured: String,
-    },
+    StandIn { fitted: String, measured: String },
     /// The dataset is empty, or nothing in it can be estimated.
     #[error("nothing to compare: {}", match .first {
         Some(one) => format!("none of {observations} configurations has an estimate; {one}"),
         None => "the dataset has no configurations".to_owned(),
     })]
-    NothingToCompare {
-        /// Configurations in the dataset.
-        observations: usize,
-        /// Why the first of them was left out.
-        first: Option<String>,
-    },
+    NothingToCompare { observations: usize, first: Option<String> },
 }
 
 /// Errors over pairs `(measured, estimated)` in milliseconds; `None` where there are none.

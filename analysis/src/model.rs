@@ -11,15 +11,17 @@
 //! without [`FlopConvention`] and [`KernelTerm`]: they are part of [`Coefficients`].
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
-use alpha_flops::file_error::FileError;
 use alpha_flops::shape::ConvShape;
 use alpha_flops::units::Nanoseconds;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::dataset::Provenance;
+
+mod coefficients_file;
+
+pub use coefficients_file::{CoefficientsError, SCHEMA_VERSION};
 
 /// How FLOPs, in millions, are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,7 +53,7 @@ pub enum KernelGroup {
     KAbove1,
 }
 
-/// What a fit makes small.
+/// The residuals whose squares a fit minimises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Objective {
@@ -103,7 +105,7 @@ pub struct Coefficients {
     pub flops: FlopConvention,
     /// How `S_K` is computed.
     pub s_k: KernelTerm,
-    /// What their fit made small.
+    /// The residuals that their fit minimised.
     pub objective: Objective,
     /// Parameters for `K = 1`; `None` where there was nothing to fit them on.
     pub k_equal_1: Option<GroupCoefficients>,
@@ -112,80 +114,19 @@ pub struct Coefficients {
 }
 
 /// Why there is no estimate for a shape.
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum PredictError {
     /// The coefficients lack the group of the shape's kernel.
     #[error("the coefficients have no parameters for {group}, which {shape} needs")]
-    NoParameters {
-        /// The configuration.
-        shape: ConvShape,
-        /// Its group.
-        group: KernelGroup,
-    },
+    NoParameters { shape: ConvShape, group: KernelGroup },
     /// The bracket is negative, so that its power γ is no real number.
     #[error(
         "the formula has no value for {shape}: with β = {beta}, S_K = {s_k} exceeds S so far that \
          (S_K + β·(S − S_K))/S is {base}, below zero"
     )]
-    NegativeBase {
-        /// The configuration.
-        shape: ConvShape,
-        /// β of the group.
-        beta: f64,
-        /// `S_K` of the kernel.
-        s_k: f64,
-        /// The bracket.
-        base: f64,
-    },
+    NegativeBase { shape: ConvShape, beta: f64, s_k: f64, base: f64 },
 }
-
-/// Why a coefficients file was refused.
-#[derive(Debug, Error)]
-pub enum CoefficientsError {
-    /// It could not be read.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// It is not the JSON that `fit` writes.
-    #[error("{path}: no coefficients file: {source}; write one with `fit … --out FILE`")]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// What and where.
-        source: serde_json::Error,
-    },
-    /// Its schema is another one.
-    #[error("{path}: schema_version is {got}, expected {FIRST_VERSION} or {SCHEMA_VERSION}")]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// What it says.
-        got: u32,
-    },
-    /// A parameter is out of range.
-    #[error("{path}: {group}: {parameter} is {value}, expected a finite number of at least 0")]
-    Parameter {
-        /// The file.
-        path: PathBuf,
-        /// The group.
-        group: KernelGroup,
-        /// `beta`, `gamma`, `final` or `constant_ms`.
-        parameter: &'static str,
-        /// What it is.
-        value: f64,
-    },
-    /// It has neither group.
-    #[error("{path}: both groups are null, expected parameters for k_equal_1 or k_above_1")]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-/// Version of the coefficients file.
-pub const SCHEMA_VERSION: u32 = 2;
-
-/// Before `objective` and `constant_ms`: absolute, and 0.
-const FIRST_VERSION: u32 = 1;
 
 impl FlopConvention {
     /// `macs` or `two-per-mac`.
@@ -249,7 +190,7 @@ impl KernelGroup {
     pub const ALL: [Self; 2] = [Self::KEqual1, Self::KAbove1];
 
     /// The group that `shape` belongs to.
-    pub fn of(shape: &ConvShape) -> Self {
+    pub fn from_shape(shape: &ConvShape) -> Self {
         if shape.kernel() == 1 { Self::KEqual1 } else { Self::KAbove1 }
     }
 }
@@ -385,7 +326,7 @@ impl Coefficients {
     /// # Errors
     /// [`PredictError`] where the shape's group has no parameters or the formula no value.
     pub fn alpha(&self, shape: &ConvShape) -> Result<f64, PredictError> {
-        let group = KernelGroup::of(shape);
+        let group = KernelGroup::from_shape(shape);
         let parameters =
             self.group(group).ok_or(PredictError::NoParameters { shape: *shape, group })?;
         let (pixels, s_k) = (shape.pixels() as f64, self.s_k.s_k(shape.kernel()));
@@ -404,7 +345,7 @@ impl Coefficients {
     pub fn predict(&self, shape: &ConvShape) -> Result<Nanoseconds, PredictError> {
         let alpha = self.alpha(shape)?;
         let (scale, constant_ms) = self
-            .group(KernelGroup::of(shape))
+            .group(KernelGroup::from_shape(shape))
             .map_or((f64::NAN, f64::NAN), |g| (g.final_scale, g.constant_ms));
         Ok(Nanoseconds(scale * alpha * self.flops.millions(shape) * 1e6 + constant_ms * 1e6))
     }
@@ -420,69 +361,6 @@ impl Coefficients {
                 FlopConvention::TwoPerMac => "2 × multiply–adds",
             }
         )
-    }
-
-    /// Reads a coefficients file, which is what `fit --out` writes and `fit --format json` prints.
-    ///
-    /// # Errors
-    /// [`CoefficientsError`], which names the file and what is wrong with it.
-    pub fn read(path: &Path) -> Result<Self, CoefficientsError> {
-        let text = std::fs::read_to_string(path).map_err(|error| FileError::read(path, error))?;
-        let file: CoefficientsFile = serde_json::from_str(&text)
-            .map_err(|source| CoefficientsError::Json { path: path.to_owned(), source })?;
-        file.validate(path)
-    }
-}
-
-/// The coefficients file. Unknown fields are refused, so that a misspelt group is no absent group;
-/// within a group, the statistics of its fit may follow the parameters.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CoefficientsFile {
-    schema_version: u32,
-    source: String,
-    fitted_on: Option<FittedOn>,
-    flops: FlopConvention,
-    s_k: KernelTerm,
-    #[serde(default)]
-    objective: Objective,
-    /// Said by each group's `constant_ms`, too.
-    #[serde(default, rename = "constant")]
-    _constant: bool,
-    k_equal_1: Option<GroupCoefficients>,
-    k_above_1: Option<GroupCoefficients>,
-}
-
-impl CoefficientsFile {
-    fn validate(self, path: &Path) -> Result<Coefficients, CoefficientsError> {
-        if ![FIRST_VERSION, SCHEMA_VERSION].contains(&self.schema_version) {
-            let got = self.schema_version;
-            return Err(CoefficientsError::Version { path: path.to_owned(), got });
-        }
-        let coefficients = Coefficients {
-            source: self.source,
-            device: self.fitted_on.as_ref().map(|fitted| fitted.provenance.device.clone()),
-            fitted_on: self.fitted_on,
-            flops: self.flops,
-            s_k: self.s_k,
-            objective: self.objective,
-            k_equal_1: self.k_equal_1,
-            k_above_1: self.k_above_1,
-        };
-        if coefficients.k_equal_1.is_none() && coefficients.k_above_1.is_none() {
-            return Err(CoefficientsError::Empty { path: path.to_owned() });
-        }
-        for group in KernelGroup::ALL {
-            let Some(parameters) = coefficients.group(group) else { continue };
-            let constant = ("constant_ms", parameters.constant_ms);
-            for (parameter, value) in parameters.named().into_iter().chain([constant]) {
-                if !(value.is_finite() && value >= 0.0) {
-                    let path = path.to_owned();
-                    return Err(CoefficientsError::Parameter { path, group, parameter, value });
-                }
-            }
-        }
-        Ok(coefficients)
     }
 }
 

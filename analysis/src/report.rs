@@ -197,7 +197,7 @@ impl<'a> Input<'a> {
     pub fn fit_to(&mut self, other: &Imported, s_k: KernelTerm, flops: FlopConvention) {
         match Fitted::to(&other.dataset, s_k, flops) {
             Ok(fitted) => {
-                let basis = Some(Basis::of(other, self.dataset));
+                let basis = Some(Basis::new(other, self.dataset));
                 self.coefficients.push(Fitted { basis, ..fitted }.into());
             }
             Err(error) => self.add_reason(format!("{}: {error}", other.dataset.provenance.source)),

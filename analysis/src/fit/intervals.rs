@@ -61,6 +61,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use alpha_flops::random::random_bits;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
@@ -89,7 +90,7 @@ pub struct Intervals {
     /// From refits; `None` where fewer than two could be made.
     pub bootstrap: Option<Interval>,
     /// Which to believe.
-    pub believed: Method,
+    pub believed: IntervalMethod,
     /// Why.
     pub reason: &'static str,
 }
@@ -97,7 +98,7 @@ pub struct Intervals {
 /// A way to an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Method {
+pub enum IntervalMethod {
     /// From the standard error.
     Asymptotic,
     /// From the objective.
@@ -106,12 +107,12 @@ pub enum Method {
     Bootstrap,
 }
 
-impl Method {
+impl IntervalMethod {
     /// Every one, in the order of the table's columns.
     pub const ALL: [Self; 3] = [Self::Asymptotic, Self::Profile, Self::Bootstrap];
 }
 
-impl fmt::Display for Method {
+impl fmt::Display for IntervalMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Asymptotic => "asymptotic",
@@ -123,11 +124,11 @@ impl fmt::Display for Method {
 
 impl Intervals {
     /// The interval by one method, where it gives one.
-    pub fn by(&self, method: Method) -> Option<Interval> {
+    pub fn by(&self, method: IntervalMethod) -> Option<Interval> {
         match method {
-            Method::Asymptotic => self.asymptotic,
-            Method::Profile => Some(self.profile),
-            Method::Bootstrap => self.bootstrap,
+            IntervalMethod::Asymptotic => self.asymptotic,
+            IntervalMethod::Profile => Some(self.profile),
+            IntervalMethod::Bootstrap => self.bootstrap,
         }
     }
 
@@ -179,7 +180,7 @@ fn of_group(
             let profile = [end(-1.0), end(1.0)];
             let values: Vec<f64> = drawn.iter().map(|position| linear(i, position[i])).collect();
             let bootstrap = quantiles(values, tail);
-            let (believed, reason) = (Method::Profile, "");
+            let (believed, reason) = (IntervalMethod::Profile, "");
             let parameter = names[i];
             Intervals {
                 group,
@@ -218,7 +219,7 @@ fn bootstrap(
     refits: usize,
     seed: u64,
 ) -> Vec<Position> {
-    let mut random = SplitMix(seed);
+    let mut random = Draws { seed, next: 0 };
     let refit = |_| {
         let mut drawn = GroupSample::default();
         for _ in 0..configurations.len() {
@@ -234,17 +235,18 @@ fn bootstrap(
     (0..refits).filter_map(refit).collect()
 }
 
-/// SplitMix64 (Steele, Lea and Flood 2014): the same draws on every machine.
-struct SplitMix(u64);
+/// Draws from the stream `seed`: the same on every machine.
+struct Draws {
+    seed: u64,
+    next: u64,
+}
 
-impl SplitMix {
+impl Draws {
     fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let bits = random_bits(self.seed, self.next);
+        self.next += 1;
         // the high half of the product: no modulo bias worth mentioning below 2³²
-        ((u128::from(z ^ (z >> 31)) * end as u128) >> 64) as usize
+        ((u128::from(bits) * end as u128) >> 64) as usize
     }
 }
 
@@ -288,21 +290,24 @@ fn scattered(row: &Intervals) -> bool {
 
 /// The rule that the docs above support. `scattered`: a parameter of the group is, and what deviations
 /// are like concerns all of them. `at_bound`: one is, too.
-fn believe(row: &Intervals, scattered: bool, at_bound: bool) -> (Method, &'static str) {
+fn believe(row: &Intervals, scattered: bool, at_bound: bool) -> (IntervalMethod, &'static str) {
     if at_bound {
-        return (Method::Profile, "a parameter of the group is at a bound, where refits stay");
+        return (
+            IntervalMethod::Profile,
+            "a parameter of the group is at a bound, where refits stay",
+        );
     }
     if scattered && row.bootstrap.is_some() {
-        return (Method::Bootstrap, "deviations are not independent and of equal size");
+        return (IntervalMethod::Bootstrap, "deviations are not independent and of equal size");
     }
     let Some(asymptotic) = row.asymptotic else {
-        return (Method::Profile, "there is no standard error");
+        return (IntervalMethod::Profile, "there is no standard error");
     };
     let [low, high] = row.profile;
     let apart = (asymptotic[0] - low).abs().max((asymptotic[1] - high).abs());
     match apart > (ALIKE - 1.0) / 2.0 * (high - low) {
-        true => (Method::Profile, "the parameter's valley is curved or ends at a bound"),
-        false => (Method::Profile, "all agree"),
+        true => (IntervalMethod::Profile, "the parameter's valley is curved or ends at a bound"),
+        false => (IntervalMethod::Profile, "all agree"),
     }
 }
 
@@ -321,7 +326,7 @@ pub fn table(fit: &Fit, intervals: &[Intervals]) -> Table {
     if let Some(fitted_on) = &fit.coefficients.fitted_on {
         table = table.with_provenance(&fitted_on.provenance);
     }
-    let mut reasons: Vec<(Method, &str)> = Vec::new();
+    let mut reasons: Vec<(IntervalMethod, &str)> = Vec::new();
     for reason in intervals.iter().map(|row| (row.believed, row.reason)) {
         if !reasons.contains(&reason) {
             reasons.push(reason);

@@ -1,5 +1,7 @@
 //! A bounded Newton method, as an argmin solver.
 
+#![allow(clippy::needless_range_loop, reason = "matrices are written by their indices")]
+
 use argmin::core::{Error, IterState, KV, Problem, Solver, TerminationReason, TerminationStatus};
 
 use super::problem::{Derivatives, FINAL, LeastSquares, Matrix, Position};

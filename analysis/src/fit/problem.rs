@@ -15,6 +15,8 @@
 //! Pereyra, 1973). This takes away the worst of the confounding, for it is β^γ that `final` trades
 //! against. Logarithms with T₀ have no such sums: there ln `final` is searched, too.
 
+#![allow(clippy::needless_range_loop, reason = "matrices are written by their indices")]
+
 use std::rc::Rc;
 
 use argmin::core::{CostFunction, Error};

@@ -61,11 +61,15 @@ impl Sample {
         Self { provenance, s_k, flops, k_equal_1, k_above_1 }
     }
 
-    /// Of a dataset in memory.
+    /// Reduces a dataset in memory.
     ///
     /// # Errors
     /// [`FitError::Latency`] where one is absent, not finite or not above 0.
-    pub fn of(dataset: &Dataset, s_k: KernelTerm, flops: FlopConvention) -> Result<Self, FitError> {
+    pub fn from_dataset(
+        dataset: &Dataset,
+        s_k: KernelTerm,
+        flops: FlopConvention,
+    ) -> Result<Self, FitError> {
         let mut sample = Self::new(dataset.provenance.clone(), s_k, flops);
         for observation in &dataset.observations {
             let latency = observation.typical().map(|latency| latency.0);
@@ -83,8 +87,8 @@ impl Sample {
         Ok(sample)
     }
 
-    /// Of a Parquet dataset, in one pass over the columns that a fit needs: what millions of rows
-    /// take is 24 bytes each.
+    /// Reads a Parquet dataset in one pass over the columns that a fit needs, so that millions of rows
+    /// take 24 bytes each.
     ///
     /// Provenance, dimensions, medians and means are validated as by [`Dataset::read`]; that
     /// function also validates the other columns, and finds configurations that come twice.
@@ -101,7 +105,7 @@ impl Sample {
 
     /// Adds a configuration whose latency is finite and above 0.
     pub(crate) fn push(&mut self, shape: &ConvShape, latency_ns: f64) {
-        let group = match KernelGroup::of(shape) {
+        let group = match KernelGroup::from_shape(shape) {
             KernelGroup::KEqual1 => &mut self.k_equal_1,
             KernelGroup::KAbove1 => &mut self.k_above_1,
         };

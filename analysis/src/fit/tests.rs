@@ -173,7 +173,7 @@ fn residual_sum(data: &Dataset, group: KernelGroup, parameters: GroupCoefficient
         k_above_1: Some(parameters),
         ..Coefficients::published_t2000()
     };
-    let members = data.observations.iter().filter(|o| KernelGroup::of(&o.shape) == group);
+    let members = data.observations.iter().filter(|o| KernelGroup::from_shape(&o.shape) == group);
     members
         .map(|o| match coefficients.predict(&o.shape) {
             Ok(estimate) => (estimate.as_ms() - o.typical().unwrap().as_ms()).powi(2),
@@ -278,7 +278,7 @@ proptest! {
         factors in prop::collection::vec(0.2f64..3.0, 48),
     ) {
         let data = synthetic(truth, &factors);
-        let sample = Sample::of(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
+        let sample = Sample::from_dataset(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
         for group in KernelGroup::ALL {
             let reduced = LeastSquares::new(sample.group(group), Variant::PUBLISHED);
             let rows = row_by_row(sample.group(group));
@@ -313,7 +313,7 @@ proptest! {
     #[test]
     fn derivatives_agree_with_differences(truth in parameters(), at in parameters(), share in 0.1f64..0.9) {
         let data = synthetic(truth, &[1.0, 1.3, 0.8]);
-        let sample = Sample::of(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
+        let sample = Sample::from_dataset(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
         for variant in Variant::ALL {
             let problem = LeastSquares::new(sample.group(KernelGroup::KAbove1), variant);
             let shortest = sample.group(KernelGroup::KAbove1).rows.iter().fold(1.0, |min: f64, r| min.min(r.measured_ms));
@@ -452,7 +452,7 @@ fn no_variant_is_worse_than_scipys() {
         let case = rows.iter().find(|golden| golden.name == name).unwrap();
         let launched: Vec<[f64; 6]> =
             case.rows.iter().map(|[h, w, i, o, k, ms]| [*h, *w, *i, *o, *k, ms + 0.02]).collect();
-        let sample = Sample::of(&dataset(&launched), case.s_k, case.flops).unwrap();
+        let sample = Sample::from_dataset(&dataset(&launched), case.s_k, case.flops).unwrap();
         let fit = fit_variant(&sample, Variant { objective, constant }, PUBLISHED_START).unwrap();
         for (ours, scipys) in groups(&fit).into_iter().zip([k_equal_1, k_above_1]) {
             let ours = ours.objective_sum;
@@ -476,7 +476,7 @@ proptest! {
             let ns = observation.latency.mean_ns.unwrap();
             observation.latency.mean_ns = Some(ns + constant * 1e6);
         }
-        let sample = Sample::of(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
+        let sample = Sample::from_dataset(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
         for objective in [Objective::Absolute, Objective::Relative, Objective::Log] {
             let variant = Variant { objective, constant: true };
             let fit = fit_variant(&sample, variant, PUBLISHED_START).unwrap();
@@ -531,7 +531,7 @@ fn the_border_of_the_joint_region_is_where_the_objective_reaches_its_threshold()
     }
     rows.retain(|row| row[5] > 0.0);
     let data = dataset(&rows);
-    let sample = Sample::of(&data, KernelTerm::Side, FlopConvention::Macs).unwrap();
+    let sample = Sample::from_dataset(&data, KernelTerm::Side, FlopConvention::Macs).unwrap();
     let fit = fit_sample(&sample, PUBLISHED_START).unwrap();
     let regions = region::regions(&sample, &fit);
     let [region] = &regions[..] else { panic!("{} groups", regions.len()) };

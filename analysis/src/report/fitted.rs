@@ -61,7 +61,7 @@ impl Fitted {
     /// # Errors
     /// [`FitError`] where the data cannot determine it.
     pub fn to(dataset: &Dataset, s_k: KernelTerm, flops: FlopConvention) -> Result<Self, FitError> {
-        let sample = Sample::of(dataset, s_k, flops)?;
+        let sample = Sample::from_dataset(dataset, s_k, flops)?;
         let fit = fit_sample(&sample, PUBLISHED_START)?;
         Ok(Self {
             intervals: intervals(&sample, &fit, REFITS, SEED),
@@ -74,13 +74,15 @@ impl Fitted {
 }
 
 impl Basis {
-    /// Of data that were fitted, and those that are judged.
-    pub fn of(fitted: &Imported, judged: &Dataset) -> Self {
+    /// Describes the data that were fitted and compares their sizes with those of the data that are
+    /// judged.
+    pub fn new(fitted: &Imported, judged: &Dataset) -> Self {
         let observations = &fitted.dataset.observations;
         let macs = |o: &Observation| o.shape.macs().0;
         let largest_macs = observations.iter().map(macs).max().unwrap_or_default();
         let latencies = || observations.iter().filter_map(Observation::typical).map(|t| t.as_ms());
-        let is_k_equal_1 = |o: &&Observation| KernelGroup::of(&o.shape) == KernelGroup::KEqual1;
+        let is_k_equal_1 =
+            |o: &&Observation| KernelGroup::from_shape(&o.shape) == KernelGroup::KEqual1;
         let record = fitted.environment.iter();
         Self {
             source: fitted.dataset.provenance.source.clone(),

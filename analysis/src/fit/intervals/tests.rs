@@ -40,7 +40,7 @@ fn asymptotic_and_profile_intervals_are_scipys() {
     assert_eq!(goldens.len(), 4);
     for Golden { name, objective, asymptotic, profile } in goldens {
         let case = cases.iter().find(|case| case.name == name).unwrap();
-        let sample = Sample::of(&dataset(&case.rows), case.s_k, case.flops).unwrap();
+        let sample = Sample::from_dataset(&dataset(&case.rows), case.s_k, case.flops).unwrap();
         let variant = Variant { objective, constant: false };
         let fit = fit_variant(&sample, variant, PUBLISHED_START).unwrap();
         let mut rows = intervals(&sample, &fit, 0, 1);
@@ -72,7 +72,7 @@ fn percentiles_are_expanded_as_by_hesterbergs_package() {
 fn the_table_names_what_is_believed_and_fits_100_columns() {
     let truth = GroupCoefficients { beta: 0.01, gamma: 0.8, final_scale: 0.03, constant_ms: 0.0 };
     let data = synthetic(truth, &[1.0, 1.2, 0.9, 1.1, 0.8]);
-    let sample = Sample::of(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
+    let sample = Sample::from_dataset(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
     let fit = fit_variant(&sample, Variant::PUBLISHED, PUBLISHED_START).unwrap();
     let text = table(&fit, &intervals(&sample, &fit, 40, 1)).to_text();
     assert!(text.contains("\nnote: believed: "), "{text}");
@@ -88,7 +88,7 @@ fn truth() -> impl Strategy<Value = GroupCoefficients> {
 
 fn of(truth: GroupCoefficients, factors: &[f64], objective: Objective) -> Vec<Intervals> {
     let data = synthetic(truth, factors);
-    let sample = Sample::of(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
+    let sample = Sample::from_dataset(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
     let variant = Variant { objective, constant: false };
     let fit = fit_variant(&sample, variant, PUBLISHED_START).unwrap();
     intervals(&sample, &fit, 12, 1)
@@ -140,7 +140,7 @@ proptest! {
             let unit = if row.parameter == "final" { c } else { 1.0 };
             // of the few configurations of K = 1, draws may leave γ open: refits end anywhere
             let drawn = row.group == KernelGroup::KAbove1;
-            for method in Method::ALL.into_iter().filter(|m| drawn || *m != Method::Bootstrap) {
+            for method in IntervalMethod::ALL.into_iter().filter(|m| drawn || *m != IntervalMethod::Bootstrap) {
                 let (before, after) = (row.by(method), other.by(method));
                 prop_assert_eq!(before.is_some(), after.is_some());
                 let (Some(before), Some(after)) = (before, after) else { continue };

@@ -45,7 +45,8 @@ impl DataArgs {
             return Ok(Sample::read_parquet(path, *s_k, *flops)?);
         }
         let Imported { dataset, .. } = load(path)?;
-        Sample::of(&dataset, *s_k, *flops).with_context(|| format!("cannot fit {}", path.display()))
+        Sample::from_dataset(&dataset, *s_k, *flops)
+            .with_context(|| format!("cannot fit {}", path.display()))
     }
 
     pub fn fit(
