@@ -77,8 +77,8 @@ impl LeastSquares {
         Ok(End { position, final_scale, sum, unfinished })
     }
 
-    /// Grid points no higher than their neighbours, deepest first: at least one, unless the formula
-    /// has no value anywhere.
+    /// Grid points no higher than their neighbours, deepest first, and the grid's corners: at least
+    /// one, unless the formula has no value anywhere.
     fn basins(&self) -> Vec<Position> {
         let grid = self.grid();
         let cost = |i: usize, j: usize| grid[i][j].0;
@@ -100,7 +100,11 @@ impl LeastSquares {
             }
         }
         basins.sort_by(|a, b| a.0.total_cmp(&b.0));
-        basins.into_iter().take(MOST_BASINS).map(|(_, position)| position).collect()
+        let deepest = basins.into_iter().take(MOST_BASINS).map(|(_, position)| position);
+        // where T₀ is but roughly fitted, a minimum in a corner may be none of the grid
+        let corners = [0, BETA_STEPS].into_iter().flat_map(|i| [(i, 0), (i, GAMMA_STEPS)]);
+        let corners = corners.map(|(i, j)| grid[i][j]).filter(|(cost, _)| cost.is_finite());
+        deepest.chain(corners.map(|(_, position)| position)).collect()
     }
 
     /// Sums of squares over the grid, β by rows, with `final` and T₀ roughly fitted at each place;
@@ -154,6 +158,20 @@ impl LeastSquares {
             let shares = if self.variant.constant { &[0.0, 0.5, 0.95][..] } else { &[0.0] };
             let fits = shares.iter().map(|share| {
                 let constant_ms = share * shortest;
+                let mut scale = scale;
+                let rounds = if constant_ms > 0.0 { 2 } else { 0 };
+                for _ in 0..rounds {
+                    // a Gauss–Newton step of ln `final`
+                    let [mut along, mut square] = [0.0; 2];
+                    for (point, log) in pairs() {
+                        let part = (scale + shape((point, log))).exp();
+                        let slope = point.weight * part / (part + constant_ms);
+                        let residual = (part + constant_ms).ln() - point.measured;
+                        along += slope * point.weight * residual;
+                        square += slope * slope;
+                    }
+                    scale = (scale - along / square).clamp(SMALLEST_FINAL.ln(), BOUNDS.1.ln());
+                }
                 let squares = pairs().map(|(point, log)| {
                     let mut estimate = scale + shape((point, log));
                     if constant_ms > 0.0 {
