@@ -13,14 +13,16 @@ pub mod cpu;
 pub mod cudnn;
 pub mod device;
 mod error;
+mod kind;
 pub mod plan;
 mod registry;
 
 use device::{Device, DeviceSample};
 pub use error::BackendError;
+pub(crate) use kind::SettingTexts;
+pub use kind::{BackendKind, BackendOptions};
 use plan::PlanRecord;
-pub(crate) use registry::SettingTexts;
-pub use registry::{BACKENDS, BackendKind, BackendOptions, BackendSettings};
+pub use registry::{BACKENDS, BackendSettings};
 
 /// The time of one launch, or the mean over several launches back to back.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,20 +1,12 @@
-//! The backends there are, and what is known of each before one is opened.
-//!
-//! A backend is a folder and a line here. Nobody outside asks which one it is.
+//! The backends there are. A backend is a folder and a line here; nobody outside asks which one it is.
 
-use std::fmt;
 use std::ops::Deref;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::cpu::{self, CpuOptions};
 use super::cudnn::{self, CudnnOptions};
-use super::{Backend, BackendError};
-use crate::experiment::Resolution;
-use crate::protocol::{Cache, Clock, Protocol};
-use crate::shape::ConvShape;
-use crate::units::{Bytes, MultiplyAdds};
+use super::kind::{BackendKind, BackendOptions, InvalidSetting, SettingTexts};
 
 /// Registers each backend by one line: the variant of its settings, their type, and what is known of
 /// it before.
@@ -29,6 +21,20 @@ macro_rules! backends {
         #[serde(tag = "name", rename_all = "lowercase")]
         pub enum BackendSettings {
             $($(#[$about])* $variant($options),)+
+        }
+
+        impl BackendSettings {
+            /// What the settings that only this kind of backend has ask it to do.
+            pub(crate) fn read(
+                kind: &BackendKind,
+                texts: SettingTexts<'_>,
+            ) -> Result<Self, InvalidSetting> {
+                type Read = fn(SettingTexts<'_>) -> Result<BackendSettings, InvalidSetting>;
+                let read: [Read; BACKENDS.len()] =
+                    [$(|texts| <$options>::read(texts).map(Self::$variant)),+];
+                let index = BACKENDS.iter().position(|one| one.name == kind.name);
+                read[index.unwrap_or(BACKENDS.len() - 1)](texts)
+            }
         }
 
         impl Deref for BackendSettings {
@@ -48,100 +54,4 @@ backends! {
     Cudnn(CudnnOptions): cudnn::KIND,
     /// On the CPU of this machine.
     Cpu(CpuOptions): cpu::KIND,
-}
-
-/// What is known of a backend before it is opened.
-#[derive(Debug)]
-pub struct BackendKind {
-    /// As settings name it.
-    pub name: &'static str,
-    /// The settings that it alone has.
-    pub settings: &'static [&'static str],
-    /// Reads them.
-    pub(crate) read: fn(SettingTexts<'_>) -> Result<BackendSettings, InvalidSetting>,
-    /// How much is measured, unless a setting says otherwise.
-    pub resolution: Resolution,
-    /// What measuring may take, unless a setting says otherwise.
-    pub time_budget: Duration,
-    /// Memory that a configuration may take, unless a setting says otherwise.
-    pub memory_limit: Option<Bytes>,
-    /// The smallest step of the device's own clock, in nanoseconds; `None` where it has none.
-    pub device_clock_step_ns: Option<f64>,
-    /// Whether a launch can start with cold caches.
-    pub flushes_cache: bool,
-    /// How long the device's clocks take to follow the load.
-    pub settle_time: Duration,
-    /// What warming up and measuring cost whatever the shape, in multiply–adds.
-    pub constant_cost: MultiplyAdds,
-    /// The multiply–adds that a launch executes, as far as they decide its time.
-    pub executed_macs: fn(ConvShape) -> MultiplyAdds,
-}
-
-impl BackendKind {
-    /// The clock by which latencies are told unless a setting says otherwise: the device's, where it
-    /// has one.
-    pub fn clock(&self) -> Clock {
-        if self.device_clock_step_ns.is_some() { Clock::Device } else { Clock::Host }
-    }
-}
-
-/// What one backend is asked to do.
-pub trait BackendOptions {
-    /// Which backend that is.
-    fn kind(&self) -> &'static BackendKind;
-
-    /// What will compute, in a few words, for people.
-    fn description(&self) -> String;
-
-    /// What decides latencies, each by its name.
-    fn facts(&self) -> Vec<(&'static str, String)>;
-
-    /// What else is set.
-    fn limits(&self) -> Vec<(&'static str, String)> {
-        Vec::new()
-    }
-
-    /// What decides what latencies by `protocol` mean, beside the device.
-    fn method_line(&self, protocol: Protocol) -> String {
-        protocol.to_string()
-    }
-
-    /// A device's name with what else of it computes.
-    fn device_line(&self, device: &str) -> String {
-        device.to_owned()
-    }
-
-    /// Opens the device and its libraries, for launches that start with such a cache. A
-    /// configuration may take at most `memory_limit`.
-    ///
-    /// # Errors
-    /// [`BackendError`] where there is no such device or it does not work;
-    /// [`BackendError::is_absence`] tells which.
-    fn open(
-        &self,
-        cache: Cache,
-        memory_limit: Option<Bytes>,
-    ) -> Result<Box<dyn Backend>, BackendError>;
-}
-
-/// What was set, by the names of settings.
-#[derive(Clone, Copy)]
-pub(crate) struct SettingTexts<'a>(pub(crate) &'a dyn Fn(&str) -> Option<&'a str>);
-
-/// A setting that has no usable value, and why.
-pub(crate) struct InvalidSetting {
-    pub(crate) name: &'static str,
-    pub(crate) reason: String,
-}
-
-impl SettingTexts<'_> {
-    /// The value of a setting; `None` where it is not set.
-    pub(crate) fn parse<T, E: fmt::Display>(
-        self,
-        name: &'static str,
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Result<Option<T>, InvalidSetting> {
-        let parsed = (self.0)(name).map(|text| parse(text.trim()));
-        parsed.transpose().map_err(|e| InvalidSetting { name, reason: e.to_string() })
-    }
 }

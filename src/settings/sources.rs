@@ -178,7 +178,7 @@ impl Sources {
         kind: &BackendKind,
     ) -> Result<BackendSettings, SettingsError> {
         let text = |name: &str| self.values.get(name).map(|(text, _)| text.as_str());
-        (kind.read)(SettingTexts(&text))
+        BackendSettings::read(kind, SettingTexts(&text))
             .map_err(|invalid| self.unusable(invalid.name, &invalid.reason))
     }
 

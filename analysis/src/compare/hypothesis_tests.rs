@@ -10,7 +10,7 @@
 //! The false discovery rate is controlled over all configurations and groups together: half of it goes to the
 //! configurations and half to the groups, each by Benjamini and Hochberg. The share of false discoveries
 //! in the union is at most the sum of the two. A change must also be rare in a permutation test
-//! ([`permutation`](super::permutation)). Equivalence is tested separately, at the full rate for
+//! (`permutation`). Equivalence is tested separately, at the full rate for
 //! configurations and again for groups.
 
 use rayon::prelude::*;

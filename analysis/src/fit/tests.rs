@@ -394,7 +394,9 @@ fn a_group_without_data_is_absent_and_not_invented() {
     data.observations.retain(|o| o.shape.kernel() == 1);
     let fit = fit_area(&data, PUBLISHED_START).unwrap();
     assert!(fit.k_above_1.is_none() && fit.coefficients.k_above_1.is_none());
-    assert!(fit.table().to_text().contains("K > 1: not fitted, the dataset has none"));
+    assert!(
+        fit.table().to_text().contains("K > 1: not fitted, the dataset has no such configurations")
+    );
 }
 
 #[test]

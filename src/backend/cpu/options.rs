@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::CpuBackend;
-use crate::backend::registry::{InvalidSetting, SettingTexts};
-use crate::backend::{Backend, BackendError, BackendKind, BackendOptions, BackendSettings};
+use crate::backend::kind::{BackendKind, BackendOptions, InvalidSetting, SettingTexts};
+use crate::backend::{Backend, BackendError};
 use crate::choice::choices;
 use crate::experiment::Resolution;
 use crate::protocol::Cache;
@@ -21,7 +21,6 @@ const MOST_THREADS: usize = 1024;
 pub static KIND: BackendKind = BackendKind {
     name: "cpu",
     settings: &["algorithm", "threads"],
-    read,
     resolution: Resolution::Original,
     // with compiling, criterion and the report, `cargo replicate` then stays under ten minutes on
     // two cores
@@ -67,15 +66,6 @@ pub struct CpuOptions {
     pub algorithm: AlgorithmChoice,
 }
 
-fn read(texts: SettingTexts<'_>) -> Result<BackendSettings, InvalidSetting> {
-    let available = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let most = NonZeroUsize::new(MOST_THREADS).unwrap_or(available);
-    Ok(BackendSettings::Cpu(CpuOptions {
-        threads: texts.parse("threads", parse_threads)?.unwrap_or(available.min(most)),
-        algorithm: texts.parse("algorithm", AlgorithmChoice::from_str)?.unwrap_or_default(),
-    }))
-}
-
 fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
     match text.parse::<NonZeroUsize>() {
         Ok(threads) if threads.get() <= MOST_THREADS => Ok(threads),
@@ -84,6 +74,16 @@ fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 impl CpuOptions {
+    /// Reads the settings that only this backend has.
+    pub(crate) fn read(texts: SettingTexts<'_>) -> Result<Self, InvalidSetting> {
+        let available = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let most = NonZeroUsize::new(MOST_THREADS).unwrap_or(available);
+        Ok(Self {
+            threads: texts.parse("threads", parse_threads)?.unwrap_or(available.min(most)),
+            algorithm: texts.parse("algorithm", AlgorithmChoice::from_str)?.unwrap_or_default(),
+        })
+    }
+
     fn threads_in_words(&self) -> String {
         let plural = if self.threads.get() == 1 { "" } else { "s" };
         format!("{} thread{plural}", self.threads)

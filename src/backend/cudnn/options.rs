@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::CudnnBackend;
-use crate::backend::registry::{InvalidSetting, SettingTexts};
-use crate::backend::{Backend, BackendError, BackendKind, BackendOptions, BackendSettings};
+use crate::backend::kind::{BackendKind, BackendOptions, InvalidSetting, SettingTexts};
+use crate::backend::{Backend, BackendError};
 use crate::choice::choices;
 use crate::experiment::Resolution;
 use crate::protocol::{Cache, Protocol};
@@ -27,7 +27,6 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 pub static KIND: BackendKind = BackendKind {
     name: "cudnn",
     settings: &["device", "launch_timeout", "math", "plan"],
-    read,
     resolution: Resolution::Full,
     // for all 9,105 configurations
     time_budget: Duration::from_secs(3600),
@@ -79,13 +78,16 @@ pub struct CudnnOptions {
     pub launch_timeout: Duration,
 }
 
-fn read(texts: SettingTexts<'_>) -> Result<BackendSettings, InvalidSetting> {
-    Ok(BackendSettings::Cudnn(CudnnOptions {
-        device: texts.parse("device", parse_device)?.unwrap_or(0),
-        math: texts.parse("math", Math::from_str)?.unwrap_or(Math::Tf32),
-        plan: texts.parse("plan", PlanChoice::from_str)?.unwrap_or(PlanChoice::Heuristic),
-        launch_timeout: texts.parse("launch_timeout", parse_timeout)?.unwrap_or(LAUNCH_TIMEOUT),
-    }))
+impl CudnnOptions {
+    /// Reads the settings that only this backend has.
+    pub(crate) fn read(texts: SettingTexts<'_>) -> Result<Self, InvalidSetting> {
+        Ok(Self {
+            device: texts.parse("device", parse_device)?.unwrap_or(0),
+            math: texts.parse("math", Math::from_str)?.unwrap_or(Math::Tf32),
+            plan: texts.parse("plan", PlanChoice::from_str)?.unwrap_or(PlanChoice::Heuristic),
+            launch_timeout: texts.parse("launch_timeout", parse_timeout)?.unwrap_or(LAUNCH_TIMEOUT),
+        })
+    }
 }
 
 fn parse_device(text: &str) -> Result<u32, &'static str> {
