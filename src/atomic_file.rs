@@ -13,9 +13,6 @@ use crate::file_error::FileError;
 /// The content goes to a temporary file in the same directory (a rename is atomic only within one file
 /// system), which is synced to the disk and then takes the file's name. On any error the old file stays
 /// as it was and the temporary one is removed.
-///
-/// # Errors
-/// [`FileError`] with what the system or `write` said.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>,
@@ -43,7 +40,6 @@ pub fn write_texts(directory: &Path, texts: &[(&str, String)]) -> Result<(), Fil
     })
 }
 
-/// Writes into an empty file and waits until the disk has it.
 fn write_durably(
     file: File,
     write: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>,

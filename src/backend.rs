@@ -50,16 +50,10 @@ pub trait Backend {
     fn available_memory(&self) -> Option<Bytes>;
 
     /// The launch overhead: the median time of many launches that launch nothing.
-    ///
-    /// # Errors
-    /// [`BackendError`] where the device reports a fault.
     fn empty_launch(&mut self) -> Result<LaunchTime, BackendError>;
 
     /// Checks that the device can still be used: after some faults, nothing works on it any more in
     /// this process.
-    ///
-    /// # Errors
-    /// [`BackendError`] where it cannot be used.
     fn check(&mut self) -> Result<(), BackendError>;
 
     /// Turns reuse of buffers on or off: a convolution then takes the memory of an earlier one where
@@ -81,9 +75,6 @@ pub trait Backend {
 /// One convolution, ready to be launched any number of times.
 pub trait PreparedConv {
     /// Enqueues (or, on a CPU, completes) one forward pass.
-    ///
-    /// # Errors
-    /// [`BackendError`] where the device reports a fault.
     fn launch(&mut self) -> Result<(), BackendError>;
 
     /// Waits until every launch so far has finished.
@@ -94,9 +85,6 @@ pub trait PreparedConv {
 
     /// Synchronises, launches this number of times back to back, and synchronises again: the mean time
     /// of a launch.
-    ///
-    /// # Errors
-    /// [`BackendError`] where the device reports a fault.
     fn time(&mut self, launches: NonZeroU32) -> Result<LaunchTime, BackendError> {
         self.synchronize()?;
         let start = Instant::now();
@@ -118,9 +106,6 @@ pub trait PreparedConv {
 
     /// The device's clocks, temperature and power while it launches; `None` where they cannot be
     /// read.
-    ///
-    /// # Errors
-    /// [`BackendError`] where the device reports a fault.
     fn device_sample(&mut self) -> Result<Option<DeviceSample>, BackendError> {
         Ok(None)
     }

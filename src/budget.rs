@@ -32,7 +32,6 @@ impl TimeBudget {
         self.total.map(|total| total.saturating_sub(self.used))
     }
 
-    /// A fraction of the whole budget.
     pub(crate) fn fraction(&self, fraction: f64) -> Option<Duration> {
         self.total.map(|total| total.mul_f64(fraction))
     }
@@ -84,7 +83,6 @@ impl Shares {
         Self { budget: TimeBudget::new(budget), model, cost_left: 0.0, cost_done: 0.0 }
     }
 
-    /// Says what is to come.
     pub(crate) fn expect(&mut self, to_come: impl Iterator<Item = ConvShape>) {
         self.cost_left = to_come.map(|shape| self.model.cost(shape)).sum();
     }

@@ -15,6 +15,7 @@ const RECORDED_CRATES: [&str; 3] = ["criterion", "cudarc", "gemm"];
 /// What stays the same while a machine, its software and this code do. Runs may continue only where
 /// it is equal, sweeps where its [kind](Platform::kind) is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Platform {
     /// What computes: `cpu`, `cudnn`, or `cudnn-stand-in`, which is no GPU.
     pub backend: String,
@@ -22,11 +23,8 @@ pub struct Platform {
     pub device: String,
     /// The GPU that computes, where one does.
     pub gpu: Option<Gpu>,
-    /// The model of the CPU.
     pub cpu: String,
-    /// Physical cores, where known.
     pub physical_cores: Option<usize>,
-    /// Logical cores.
     pub logical_cores: usize,
     /// Logical cores that the computing threads are pinned to; `None` where they are not.
     pub pinned_cores: Option<Vec<usize>>,
@@ -34,9 +32,7 @@ pub struct Platform {
     pub memory: Bytes,
     /// Operating system and version.
     pub os: String,
-    /// Kernel version.
     pub kernel: String,
-    /// Compiler that built this code.
     pub rustc: String,
     /// Target triple it was built for.
     pub target: String,

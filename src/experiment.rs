@@ -22,12 +22,11 @@ mod paper;
 pub struct Experiment(usize);
 
 /// Everything that any part of the program asks about an experiment.
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Definition {
     /// Its letter, which is also the name of its benchmark group.
     pub name: &'static str,
-    /// What the experiment asks.
     pub question: &'static str,
-    /// The quantity on the x axis.
     pub variable: Variable,
     /// Which of its configurations have equal nominal FLOPs, and so bear on RO1.
     pub equal_flops: EqualFlops,
@@ -35,7 +34,6 @@ pub struct Definition {
     pub slope: Option<LatencySlope>,
     /// The values of the variable that are measured, ascending.
     pub values: fn(Resolution) -> Vec<u32>,
-    /// The lines of its figure.
     pub series: &'static [Series],
 }
 
@@ -97,14 +95,12 @@ choices! {
 
 /// One point of one line of one figure.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Configuration {
-    /// The experiment: a criterion benchmark group.
     pub experiment: Experiment,
-    /// The line it belongs to, as a legend would name it.
     pub series: String,
     /// Value of the experiment's [`Variable`].
     pub x: u32,
-    /// What is computed.
     pub shape: ConvShape,
 }
 
@@ -150,9 +146,6 @@ impl Experiment {
     }
 
     /// Puts experiments behind the paper's for the rest of this process.
-    ///
-    /// # Errors
-    /// [`TableInUse`] where experiments have been asked for before.
     pub fn add(definitions: Vec<Definition>) -> Result<(), TableInUse> {
         TABLE.set(Table::new(definitions)).map_err(|_| TableInUse)
     }

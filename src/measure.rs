@@ -115,7 +115,6 @@ pub enum Stopped {
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "the messages say what the other fields are")]
 pub enum MeasureError {
-    /// A launch failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
     #[error(
@@ -157,9 +156,6 @@ impl Method {
 }
 
 /// Warms up, then takes samples until `method`'s stopping rule is met or its allowance used up.
-///
-/// # Errors
-/// [`MeasureError`] where a launch fails or a time is not finite and positive.
 pub fn measure(conv: &mut dyn PreparedConv, method: &Method) -> Result<Measurement, MeasureError> {
     let protocol = method.protocol;
     let mut launcher = Prepared { conv, protocol, start: Instant::now(), samples: 0 };
@@ -170,13 +166,11 @@ pub fn measure(conv: &mut dyn PreparedConv, method: &Method) -> Result<Measureme
 /// can script both.
 trait Launcher {
     fn sample(&mut self) -> Result<LaunchTime, MeasureError>;
-    /// Reads the device's state.
     fn device(&mut self) -> Result<Option<DeviceSample>, MeasureError>;
     /// Time since before the first sample.
     fn elapsed(&self) -> Duration;
 }
 
-/// A prepared convolution, launched as the protocol says.
 struct Prepared<'a> {
     conv: &'a mut dyn PreparedConv,
     protocol: Protocol,

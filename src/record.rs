@@ -45,10 +45,9 @@ pub const SCHEMA_VERSION: u32 = 2;
 
 /// One process that worked on a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Session {
-    /// When it began.
     pub started: Timestamp,
-    /// The machine's state then.
     pub conditions: Conditions,
     /// The time of a launch that launches nothing: the cost of timing itself.
     pub empty_launch: LaunchTime,
@@ -104,7 +103,6 @@ pub struct ConfigurationRecord {
     /// `D/h=100_w=640_in=150_out=100_k=3`.
     pub id: String,
     pub experiment: Experiment,
-    /// The line of the experiment's figure.
     pub series: String,
     /// Value of the independent variable.
     pub x: u32,
@@ -126,20 +124,16 @@ pub struct ConfigurationRecord {
 pub enum Outcome {
     Measured {
         algorithm: String,
-        /// The plan that a library chose, and why it chose none of those before it.
         plan: Option<PlanRecord>,
-        /// The algorithm's scratch memory.
         workspace_bytes: Bytes,
         /// Whether outputs were compared with a direct sum.
         verified: bool,
         warm_up: WarmUp,
-        /// Why no more launches were counted.
         stopped: Stopped,
         /// Half the median's 95% interval over the median, the clock's step included.
         relative_interval: Option<f64>,
         /// Median time that the host took to submit a launch, where submitting is not computing.
         submission_ns: Option<f64>,
-        /// Clocks, temperature and power while it was measured, where the device tells them.
         device: Option<DeviceStates>,
         summary: Summary,
     },
@@ -217,7 +211,6 @@ impl ConfigurationRecord {
         }
     }
 
-    /// Time that preparing and measuring took in the last attempt.
     pub(crate) fn took(&self) -> Duration {
         Duration::try_from_secs_f64(self.wall_s).unwrap_or_default()
     }

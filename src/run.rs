@@ -21,10 +21,9 @@ use crate::settings::Settings;
 use crate::statistics::Summary;
 
 /// A run that this process measures.
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Run {
-    /// Where it is recorded.
     pub folder: RunFolder,
-    /// The configurations in the order measured.
     pub order: Vec<Configuration>,
     /// Number of configurations that have an outcome from an earlier process.
     pub done_before: usize,
@@ -34,14 +33,13 @@ pub struct Run {
 
 /// What happened, for whoever shows progress.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum RunEvent<'a> {
     /// The outputs of so many configurations agree with direct sums.
     Verified(usize),
-    /// A configuration is begun.
     Started(&'a Configuration),
     /// A configuration has an outcome, its first if [`ConfigurationRecord::attempts`] is 1.
     Done {
-        /// Its record.
         record: &'a ConfigurationRecord,
         /// The time that the rest should take, if that can be told already.
         time_left: Option<Duration>,
@@ -52,7 +50,6 @@ pub enum RunEvent<'a> {
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "the messages say what the other fields are")]
 pub enum RunError {
-    /// The record cannot be written or read.
     #[error(transparent)]
     File(#[from] FileError),
     #[error("nothing to measure: no configuration of the chosen experiments passes the filter")]

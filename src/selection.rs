@@ -6,10 +6,9 @@ use crate::backend::{BACKENDS, Backend, BackendError, BackendKind};
 use crate::settings::{BackendRequest, Requested, Settings, SettingsError};
 
 /// A backend, opened as the settings say.
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Selected {
-    /// The settings in force with it.
     pub settings: Settings,
-    /// What computes.
     pub backend: Box<dyn Backend>,
     /// Why it is the CPU, where it might have been a GPU.
     pub why_cpu: Option<String>,
@@ -17,25 +16,18 @@ pub struct Selected {
 
 /// Why there is no backend.
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the sources and the message say it")]
 pub enum SelectionError {
-    /// A setting has no usable value.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The backend that was asked for cannot be opened.
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// The device of a preferred backend is there, but does not work.
     #[error("{error}\nto measure on the CPU instead, set ALPHA_FLOPS_BACKEND=cpu")]
-    Broken {
-        /// What is wrong with it.
-        error: BackendError,
-    },
+    Broken { error: BackendError },
 }
 
 /// Opens the backend that was asked for; by default, the first of [`BACKENDS`] whose device is there.
-///
-/// # Errors
-/// [`SelectionError`] where a setting is unusable or the backend cannot be opened.
 pub fn select(requested: &Requested) -> Result<Selected, SelectionError> {
     let open = |kind: &BackendKind, why_cpu: Option<String>| {
         let settings = requested.settings(kind)?;

@@ -35,7 +35,6 @@ pub enum BackendRequest {
 pub struct Settings {
     pub backend: BackendSettings,
     pub experiments: Vec<Experiment>,
-    /// The number of values of each independent variable.
     pub resolution: Resolution,
     pub profile: Profile,
     /// Exactly so many samples of each configuration, whatever the profile says.
@@ -63,9 +62,6 @@ pub struct Requested {
 impl Requested {
     /// What the user set in this process's environment and in [`workspace::bench_toml`], with runs
     /// in [`workspace::runs`] by default.
-    ///
-    /// # Errors
-    /// As [`Requested::load`].
     pub fn from_workspace() -> Result<Self, SettingsError> {
         Self::read(std::env::vars_os(), &workspace::bench_toml(), None)
     }
@@ -102,9 +98,6 @@ impl Requested {
     }
 
     /// Where the convolutions shall run.
-    ///
-    /// # Errors
-    /// [`SettingsError`] where there is no such backend.
     pub fn backend(&self) -> Result<BackendRequest, SettingsError> {
         const AUTO: &str = "auto";
         let requested = self.sources.parse("backend", |text| {

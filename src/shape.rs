@@ -53,19 +53,12 @@ pub struct Padding {
 
 /// Why five numbers, or a text, are not a [`ConvShape`].
 #[derive(Debug, Error, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the messages say it")]
 pub enum ShapeError {
-    /// A dimension is zero or does not fit 32 bits.
     #[error("{dimension} is {value}, expected 1 to 4294967295")]
-    Dimension {
-        /// Which of the five.
-        dimension: &'static str,
-        /// What was given.
-        value: u64,
-    },
-    /// The product of the dimensions overflows 64 bits.
+    Dimension { dimension: &'static str, value: u64 },
     #[error("the convolution needs more than 2^64 multiply–adds")]
     TooLarge,
-    /// The text is not a canonical id.
     #[error("`{0}` is not a configuration id, expected e.g. `h=100_w=640_in=150_out=100_k=3`")]
     Id(String),
 }

@@ -10,13 +10,10 @@ use serde::{Deserialize, Serialize};
 #[allow(missing_docs, reason = "the names say what the other fields are")]
 pub struct Summary {
     pub launches: u64,
-    /// Arithmetic mean.
     pub mean_ns: f64,
     pub min_ns: f64,
-    /// First quartile.
     pub q1_ns: f64,
     pub median_ns: f64,
-    /// Third quartile.
     pub q3_ns: f64,
     pub max_ns: f64,
     /// Launches between 1.5 and 3 IQR outside the quartiles.

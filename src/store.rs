@@ -30,7 +30,6 @@ pub(crate) mod parquet;
 
 /// What a folder says about itself, in a file of its own.
 pub(crate) trait Header: Serialize + DeserializeOwned {
-    /// The file's name.
     const FILE: &'static str;
     /// Version of the folder's layout and of the header's fields, which this code writes and reads.
     const SCHEMA_VERSION: u32;

@@ -63,7 +63,6 @@ pub struct CpuBackend {
     pools: Option<BufferPools>,
 }
 
-/// Memory between convolutions, one pool for each tensor.
 #[derive(Clone, Default)]
 struct BufferPools {
     input: BufferPool,
@@ -72,7 +71,6 @@ struct BufferPools {
     workspace: BufferPool,
 }
 
-/// One convolution with its tensors, plan and workspace.
 struct CpuConvolution {
     shape: ConvShape,
     seed: u64,
@@ -82,15 +80,11 @@ struct CpuConvolution {
     weights: AlignedBuffer,
     output: AlignedBuffer,
     workspace: AlignedBuffer,
-    /// Pins the calling thread to its core.
     _pinned: Option<Rc<PinGuard>>,
 }
 
 impl CpuBackend {
     /// Starts the threads.
-    ///
-    /// # Errors
-    /// [`BackendError::Threads`] where the system refuses to start them.
     pub fn new(threads: NonZeroUsize, algorithm: AlgorithmChoice) -> Result<Self, BackendError> {
         Ok(Self { team: Team::new(threads)?, algorithm, pools: None })
     }

@@ -76,9 +76,6 @@ struct Timer {
 impl CudnnBackend {
     /// Opens the driver, the device and cuDNN. A configuration may take at most `memory_limit` of
     /// the device's memory, workspace included.
-    ///
-    /// # Errors
-    /// [`GpuError`] where one of them is missing, too old or fails.
     pub fn open(
         options: CudnnOptions,
         cache: Cache,

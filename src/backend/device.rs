@@ -33,20 +33,18 @@ pub struct Device {
 
 /// A CUDA device and the software that drives it. What could not be read is `None`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Gpu {
     /// By the driver: `NVIDIA GeForce RTX 4090`.
     pub name: String,
     /// Unique to the card: `GPU-` and a number of 128 bits.
     pub uuid: String,
-    /// Its PCI bus id.
     pub pci_bus_id: String,
     /// `8.9`.
     pub compute_capability: String,
-    /// Streaming multiprocessors.
     pub multiprocessors: u32,
     /// Size of its level-2 cache, which `cold` protocols flush.
     pub l2_cache: Bytes,
-    /// Its memory.
     pub memory: Bytes,
     /// Version of the driver, by NVML: `570.86.10`.
     pub driver: Option<String>,
@@ -56,11 +54,9 @@ pub struct Gpu {
     pub cudnn: String,
     /// Version of the CUDA runtime that cuDNN was built with: `12.9`.
     pub cudnn_cuda: String,
-    /// Whether error correction (ECC) is on.
     pub ecc: Option<bool>,
     /// Whether persistence mode is on: the driver keeps the device initialised between programs.
     pub persistence: Option<bool>,
-    /// Power limit, in watts.
     pub power_limit_w: Option<u32>,
     /// Environment variables that change what the driver or cuDNN does, as they were.
     pub variables: BTreeMap<String, String>,
@@ -151,14 +147,12 @@ impl Gpu {
 
 /// The state of a device at one moment. What could not be read is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct DeviceSample {
-    /// Clock of the multiprocessors.
     pub sm_clock_mhz: Option<u32>,
-    /// Clock of the memory.
     pub memory_clock_mhz: Option<u32>,
     /// Why the clocks are not higher, as NVML's bits.
     pub throttle_reasons: Option<u64>,
-    /// Temperature of the chip.
     pub temperature_c: Option<u32>,
     /// Power drawn; by newer devices as a mean over the last second, so that of configurations that
     /// take less it is also of those before.
@@ -167,26 +161,21 @@ pub struct DeviceSample {
 
 /// The smallest and the largest of several readings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Range {
-    /// Smallest.
     pub min: u32,
-    /// Largest.
     pub max: u32,
 }
 
 /// The states of a device while one configuration was launched: read before the first counted
 /// launch, between launches at most every [`DeviceStates::EVERY`], and after the last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct DeviceStates {
-    /// How often it was read.
     pub samples: u32,
-    /// Clock of the multiprocessors.
     pub sm_clock_mhz: Option<Range>,
-    /// Clock of the memory.
     pub memory_clock_mhz: Option<Range>,
-    /// Temperature of the chip.
     pub temperature_c: Option<Range>,
-    /// Power drawn.
     pub power_mw: Option<Range>,
     /// Every reason read at any time why clocks were not higher, as NVML's bits.
     pub throttle_reasons: Option<u64>,

@@ -10,10 +10,8 @@ use crate::units::Bytes;
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "the messages explain the fields")]
 pub enum BackendError {
-    /// The tensors and workspace do not fit.
     #[error("{shape} needs {required} of memory, which could not be allocated")]
     OutOfMemory { shape: ConvShape, required: Bytes },
-    /// An output value is wrong.
     #[error(
         "{shape}: output[{channel}, {row}, {column}] is {got}, expected {expected} ± {tolerance:e} \
          ({algorithm})"
@@ -28,16 +26,12 @@ pub enum BackendError {
         got: f32,
         tolerance: f64,
     },
-    /// A given tensor does not have the number of elements of its shape.
     #[error("{shape}: {tensor} has {got} elements, expected {expected}")]
     TensorLength { shape: ConvShape, tensor: &'static str, expected: usize, got: usize },
-    /// The system refused to start the threads.
     #[error("could not start {threads} compute threads: {reason}")]
     Threads { threads: usize, reason: String },
-    /// The GPU or one of its libraries failed.
     #[error("{}{source}", .shape.map(|shape| format!("{shape}: ")).unwrap_or_default())]
     Gpu { shape: Option<ConvShape>, source: GpuError },
-    /// The backend has no such operation.
     #[error("this backend cannot {what}")]
     Unsupported { what: &'static str },
 }

@@ -58,16 +58,15 @@ pub struct RefusedPlan {
 /// A plan that was timed against others, and what it took.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct TimedPlan {
     /// Its place in the heuristics' answer, from 0.
     pub rank: usize,
     /// Its engine and knobs, as [`PlanRecord::algorithm`] names them.
     pub algorithm: String,
-    /// Scratch memory a launch needs.
     pub workspace_bytes: Bytes,
     /// Median of a few launches by the device's clock, in nanoseconds; `None` where it failed.
     pub device_ns: Option<f64>,
-    /// Why it failed, where it did.
     pub failure: Option<String>,
 }
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-/// What the command line asks for.
 #[derive(Debug)]
 pub struct Arguments {
     pub mode: Mode,
@@ -23,7 +22,6 @@ pub struct Arguments {
     /// The name given with `--baseline` or `--baseline-lenient`.
     pub compared_baseline: Option<String>,
     pub load_baseline: Option<String>,
-    /// Whether criterion's own report of each benchmark is shown.
     pub show_criterion: bool,
 }
 
@@ -41,7 +39,6 @@ pub enum Mode {
     List,
 }
 
-/// A command line that cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub enum ArgumentError {
     #[error("{flag} is refused: {reason}")]

@@ -24,7 +24,6 @@ const ROLE: &str = "CRITERION_ROLE_OF_ALPHA_FLOPS";
 pub enum Role {
     /// Nothing: criterion lists, or compares what it has on disk.
     Idle,
-    /// Launch.
     Live,
     /// Replay the launches of the run in this folder.
     Replay(PathBuf),

@@ -9,10 +9,9 @@ use crate::store::{Header, read_header};
 
 /// A finished run, read from its folder.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct FinishedRun {
-    /// What `run.json` says.
     pub header: RunHeader,
-    /// The folder it came from.
     pub path: PathBuf,
 }
 
@@ -43,17 +42,11 @@ impl FinishedRun {
     }
 
     /// The raw launches, to be read a row group at a time.
-    ///
-    /// # Errors
-    /// [`FileError`] where `launches.parquet` is missing or not what this code writes.
     pub fn launches_file(&self) -> Result<LaunchesFile, FileError> {
         LaunchesFile::open(&self.path.join("launches.parquet"))
     }
 
     /// All raw launches in memory.
-    ///
-    /// # Errors
-    /// As [`Self::launches_file`].
     pub fn launches(&self) -> Result<Launches, FileError> {
         self.launches_file()?.read_all()
     }

@@ -20,9 +20,6 @@ pub struct RunFolder(Store<RunHeader>);
 
 impl RunFolder {
     /// Begins a run in a new folder under `runs`.
-    ///
-    /// # Errors
-    /// [`FileError`] where the folder cannot be written.
     pub fn create(
         runs: &Path,
         plan: RunPlan,
@@ -50,9 +47,6 @@ impl RunFolder {
 
     /// Takes up the latest unfinished run under `runs` that has an equal plan and that no process works
     /// on. Folders that cannot be read are ignored: they can't be continued.
-    ///
-    /// # Errors
-    /// [`FileError`] where the run that was found cannot be taken up.
     pub fn resume(
         runs: &Path,
         plan: &RunPlan,
@@ -91,9 +85,6 @@ impl RunFolder {
     }
 
     /// Records where criterion keeps this run's measurements.
-    ///
-    /// # Errors
-    /// [`FileError`] where `run.json` cannot be written.
     pub fn set_criterion(&mut self, home: PathBuf, baseline: &str) -> Result<(), FileError> {
         self.0.header.criterion_home = home;
         self.0.header.criterion_baseline = baseline.to_owned();
@@ -101,9 +92,6 @@ impl RunFolder {
     }
 
     /// Writes one configuration's outcome to its part.
-    ///
-    /// # Errors
-    /// [`FileError`] where the file cannot be written.
     pub fn keep(&self, part: &Part) -> Result<(), FileError> {
         debug_assert_eq!(part.run_id, self.header().run_id);
         let path = part_path(self.path(), &part.record.id);
@@ -111,9 +99,6 @@ impl RunFolder {
     }
 
     /// The part of a configuration, if it has an outcome.
-    ///
-    /// # Errors
-    /// [`FileError`] where a file is there but cannot be read.
     pub fn part(&self, id: &str) -> Result<Option<Part>, FileError> {
         let (part, expected) = (read_part(self.path(), id)?, &self.header().run_id);
         match part {
@@ -211,9 +196,6 @@ pub fn read_plan(folder: &Path) -> Result<RunPlan, FileError> {
 }
 
 /// The part of a configuration in an unfinished run, if it has an outcome.
-///
-/// # Errors
-/// [`FileError`] where a file is there but cannot be read.
 pub fn read_part(folder: &Path, id: &str) -> Result<Option<Part>, FileError> {
     let path = part_path(folder, id);
     if !path.exists() {
@@ -253,9 +235,6 @@ fn remove_leftovers(folder: &Path) -> Result<(), FileError> {
 }
 
 /// Removes what is left over in finished runs whose process was killed before it could do so.
-///
-/// # Errors
-/// [`FileError`] where they cannot be removed.
 pub fn tidy_up(runs: &Path) -> Result<(), FileError> {
     let is_finished = |header: RunHeader| header.status == RunStatus::Finished;
     for path in run_folders(runs) {

@@ -124,9 +124,6 @@ pub struct LaunchesFile {
 
 impl LaunchesFile {
     /// Opens the `launches.parquet` of a finished run.
-    ///
-    /// # Errors
-    /// [`FileError`] where it is missing or not what this code writes.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         let reader = open_parquet(path, SCHEMA)?;
         let metadata = reader.metadata();
@@ -162,7 +159,6 @@ impl LaunchesFile {
         rows.configurations().map_err(|(row, reason)| self.wrong_row(rows_before + row, &reason))
     }
 
-    /// All configurations.
     pub(super) fn read_all(&self) -> Result<Launches, FileError> {
         let mut launches = Launches::new();
         let mut row = 0;

@@ -81,7 +81,6 @@ pub enum SettingsError {
         "{origin} is no setting\nhint: settings are {}", Vec::from_iter(names()).join(", ")
     )]
     Unknown { origin: String },
-    /// `bench.toml` cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
 }

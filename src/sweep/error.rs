@@ -12,7 +12,6 @@ use crate::shape::ConvShape;
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "the messages say what the other fields are")]
 pub enum SweepError {
-    /// A file or folder cannot be used, or is not what this code writes.
     #[error(transparent)]
     File(#[from] FileError),
     #[error("another process works on {path}\nhint: wait for it, or choose another --out")]

@@ -12,10 +12,9 @@ use crate::file_error::FileError;
 use crate::store;
 
 /// A sweep, read from its folder.
+#[allow(missing_docs, reason = "the names say it")]
 pub struct SweepFolder {
-    /// The header in `sweep.json`.
     pub header: SweepHeader,
-    /// The folder.
     pub path: PathBuf,
 }
 
@@ -35,9 +34,6 @@ impl SweepFolder {
     }
 
     /// Calls `take` with every configuration that has an outcome, in the order measured.
-    ///
-    /// # Errors
-    /// [`FileError`] where a part cannot be read, or holds what it should not.
     pub fn read(&self, mut take: impl FnMut(SweepPoint)) -> Result<(), FileError> {
         let plan = &self.header.plan;
         let order = Order::new(plan.grid, plan.seed);

@@ -58,7 +58,6 @@ impl SweepHeader {
 pub struct SweepSession {
     #[serde(flatten)]
     pub session: Session,
-    /// The machine's name.
     pub host: String,
     pub platform: Platform,
     /// Which of the shard's configurations it was measuring when it died, if it did.

@@ -35,10 +35,9 @@ pub struct Sweep {
 
 /// How far a sweep is, for whoever shows progress.
 #[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Progress<'a> {
-    /// Configurations of the shard.
     pub configurations: u32,
-    /// What became of them so far.
     pub counts: &'a Counts,
     /// The time that the rest should take, or what is left of the budget if that is less.
     pub time_left: Option<Duration>,
@@ -113,9 +112,6 @@ impl Sweep {
     }
 
     /// Measures the configurations that have no outcome yet, until the grid or the budget ends.
-    ///
-    /// # Errors
-    /// [`SweepError`] where an outcome cannot be written or the device is lost.
     pub fn measure(
         &mut self,
         backend: &mut dyn Backend,

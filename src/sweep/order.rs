@@ -49,7 +49,6 @@ pub struct Order {
 pub struct Shard {
     /// From 1.
     number: u32,
-    /// The number of shards.
     of: u32,
 }
 
@@ -125,9 +124,6 @@ impl Shard {
     const MOST: u32 = 10_000;
 
     /// Shard `number`, from 1, of `of`.
-    ///
-    /// # Errors
-    /// [`ShardError`] where there is no such shard.
     pub fn new(number: u32, of: u32) -> Result<Self, ShardError> {
         if (1..=of).contains(&number) && of <= Self::MOST {
             return Ok(Self { number, of });

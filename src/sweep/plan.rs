@@ -26,7 +26,6 @@ pub struct SweepPlan {
     pub protocol: Protocol,
     /// Launches behind each time.
     pub launches: NonZeroU32,
-    /// Launches before those that count.
     pub warm_up_launches: u32,
     /// Time for all of it, in seconds in files; `None`: as long as the grid needs.
     #[serde(rename = "budget_s", with = "seconds")]

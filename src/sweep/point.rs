@@ -24,7 +24,6 @@ pub enum PointOutcome {
         algorithm: String,
         /// Launches behind the time, without those of the warm-up.
         launches: u32,
-        /// Time of a launch by the host's clock.
         host_ns: f64,
         /// Time of a launch by the device's clock, if it has one.
         device_ns: Option<f64>,
@@ -46,9 +45,7 @@ pub enum PointOutcome {
 #[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Spread {
     pub mean_ns: f64,
-    /// First quartile.
     pub q1_ns: f64,
-    /// Third quartile.
     pub q3_ns: f64,
     /// Launches between Tukey's inner and outer fences.
     pub outliers_mild: u64,

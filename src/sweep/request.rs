@@ -69,9 +69,6 @@ pub struct PreparedSweep {
 }
 
 /// Opens the backend that the settings select, and plans what `request` asks for with these settings.
-///
-/// # Errors
-/// [`PrepareError`] where there is no backend, or it cannot do what is asked for.
 pub fn prepare(
     request: impl FnOnce(&Settings) -> SweepRequest,
 ) -> Result<PreparedSweep, PrepareError> {
@@ -109,9 +106,6 @@ impl PreparedSweep {
     }
 
     /// Begins the sweep in `folder`, or continues it.
-    ///
-    /// # Errors
-    /// As [`Sweep::open`].
     pub fn open(self, folder: &Path) -> Result<(Sweep, Box<dyn Backend>), SweepError> {
         let Self { plan, backend, session, part_interval } = self;
         Ok((Sweep::open(folder, plan, session, part_interval)?, backend))

@@ -96,7 +96,6 @@ impl BufferPool {
         Some(buffer)
     }
 
-    /// The size of the memory in the pool.
     pub(super) fn bytes(&self) -> u64 {
         (self.0.borrow().storage.capacity() * size_of::<f32>()) as u64
     }

@@ -9,11 +9,9 @@ use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 
 thread_local! {
-    /// Set while the thread is pinned.
     static PINNED: RefCell<Weak<PinGuard>> = const { RefCell::new(Weak::new()) };
 }
 
-/// Where the threads of one team run.
 pub(super) struct Placement {
     /// One for each thread, the calling one first; `None` where threads are not pinned.
     cores: Option<Vec<usize>>,
@@ -38,7 +36,6 @@ impl Placement {
         Self { cores: cores.filter(can_run_on_each), allowed }
     }
 
-    /// The cores of the threads, the calling one first; none where they are not pinned.
     pub(super) fn cores(&self) -> Option<&[usize]> {
         self.cores.as_deref()
     }

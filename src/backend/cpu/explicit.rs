@@ -19,7 +19,6 @@ impl Explicit {
         Self { shape }
     }
 
-    /// Elements of the im2col matrix, `[in_channels·kernel², pixels]`.
     pub(super) fn workspace_len(&self) -> usize {
         self.depth().saturating_mul(self.shape.pixels())
     }

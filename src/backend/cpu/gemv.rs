@@ -18,7 +18,6 @@ pub(super) struct Gemv {
 }
 
 impl Gemv {
-    /// Most pixels of an image that this takes.
     pub(super) const MAX_PIXELS: usize = 8;
 
     /// `None` where the kernel is not 1×1 or the image too large.
@@ -27,7 +26,6 @@ impl Gemv {
         fits.then(|| Self { shape, channels: split_evenly(shape.out_channels(), threads, 8) })
     }
 
-    /// Elements of the transposed input.
     pub(super) fn workspace_len(&self) -> usize {
         self.shape.input_len()
     }

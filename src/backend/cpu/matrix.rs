@@ -32,12 +32,10 @@ pub(super) struct MatrixMut<'a> {
 pub(super) enum Update {
     /// They are replaced, whatever they were: `NaN` included.
     Overwrite,
-    /// The product is added to them.
     Add,
 }
 
 impl<'a> Matrix<'a> {
-    /// Rows one after the other.
     pub(super) fn contiguous(data: &'a [f32], rows: usize, columns: usize) -> Self {
         Self::strided(data, [rows, columns], [columns, 1])
     }
@@ -57,20 +55,17 @@ impl<'a> Matrix<'a> {
         self.rows
     }
 
-    /// The same elements with rows and columns swapped.
     pub(super) fn transposed(self) -> Self {
         let Self { data, rows, columns, row_stride, column_stride } = self;
         Self::strided(data, [columns, rows], [column_stride, row_stride])
     }
 
-    /// Some of the rows.
     pub(super) fn row_range(self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.rows);
         let data = &self.data[(range.start * self.row_stride).min(self.data.len())..];
         Self::strided(data, [range.len(), self.columns], [self.row_stride, self.column_stride])
     }
 
-    /// Some of the columns.
     pub(super) fn column_range(self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.columns);
         let data = &self.data[(range.start * self.column_stride).min(self.data.len())..];
@@ -94,7 +89,6 @@ impl<'a> MatrixMut<'a> {
         self.rows
     }
 
-    /// The first `count` columns, and the others.
     pub(super) fn split_columns(self, count: usize) -> (Self, Self) {
         assert!(count <= self.columns);
         let first = self.first.wrapping_add(count);
@@ -102,7 +96,6 @@ impl<'a> MatrixMut<'a> {
         (Self { columns: count, ..self }, right)
     }
 
-    /// The first `count` rows, and the others.
     pub(super) fn split_rows(self, count: usize) -> (Self, Self) {
         assert!(count <= self.rows);
         let first = self.first.wrapping_add(count * self.row_stride);
@@ -110,7 +103,6 @@ impl<'a> MatrixMut<'a> {
         (Self { rows: count, ..self }, below)
     }
 
-    /// A block of it, borrowed for a while.
     pub(super) fn block(&mut self, rows: Range<usize>, columns: Range<usize>) -> MatrixMut<'_> {
         assert!(rows.start <= rows.end && rows.end <= self.rows);
         assert!(columns.start <= columns.end && columns.end <= self.columns);

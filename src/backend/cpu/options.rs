@@ -59,10 +59,9 @@ choices! {
 
 /// What the backend is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct CpuOptions {
-    /// Threads that a convolution computes on.
     pub threads: NonZeroUsize,
-    /// How it computes.
     pub algorithm: AlgorithmChoice,
 }
 
@@ -74,7 +73,6 @@ fn parse_threads(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 impl CpuOptions {
-    /// Reads the settings that only this backend has.
     pub(crate) fn read(texts: SettingTexts<'_>) -> Result<Self, InvalidSetting> {
         let available = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let most = NonZeroUsize::new(MOST_THREADS).unwrap_or(available);

@@ -9,11 +9,8 @@ use std::ops::Range;
 /// skipped. (So does PyTorch, and so does oneDNN.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Taps {
-    /// The first tap that touches the image.
     pub(super) first: usize,
-    /// How many do, from there on.
     pub(super) count: usize,
-    /// Shift of the first.
     pub(super) first_shift: isize,
 }
 
@@ -25,7 +22,6 @@ impl Taps {
         Self { first, count: end - first, first_shift: first as isize - before as isize }
     }
 
-    /// Shift of each tap, in order.
     pub(super) fn shifts(self) -> Range<isize> {
         self.first_shift..self.first_shift + self.count as isize
     }

@@ -54,7 +54,6 @@ impl Slab {
         }
     }
 
-    /// Elements of slabs and repacked weights.
     pub(super) fn workspace_len(&self) -> usize {
         match &self.division {
             Division::Pixels(ranges) => {

@@ -44,7 +44,6 @@ pub(super) struct Team {
 struct Workers {
     shared: Arc<Shared>,
     handles: Vec<JoinHandle<()>>,
-    /// Whether [`Workers::run`] is running.
     busy: Cell<bool>,
     placement: Placement,
 }
@@ -70,9 +69,6 @@ unsafe impl Send for Work {}
 
 impl Team {
     /// A team of so many threads, the workers pinned to their cores where that is possible.
-    ///
-    /// # Errors
-    /// [`BackendError::Threads`] where the system refuses to start them.
     pub(super) fn new(threads: NonZeroUsize) -> Result<Self, BackendError> {
         let mut workers = Workers {
             shared: Arc::default(),
@@ -102,12 +98,10 @@ impl Team {
         self.threads.get()
     }
 
-    /// The cores that the threads are pinned to, the calling one first.
     pub(super) fn cores(&self) -> Option<&[usize]> {
         self.workers.placement.cores()
     }
 
-    /// Pins the calling thread to its core, too, until all guards that this returned are dropped.
     pub(super) fn pin_caller(&self) -> Option<Rc<PinGuard>> {
         self.workers.placement.pin_caller()
     }
@@ -190,7 +184,6 @@ impl Drop for Workers {
 }
 
 impl Shared {
-    /// A worker's life.
     fn serve(&self, index: usize) {
         let mut seen = 0;
         loop {

@@ -37,7 +37,6 @@ impl Tiled {
         }
     }
 
-    /// Elements of the im2col blocks of all threads.
     pub(super) fn workspace_len(&self) -> usize {
         match (&self.division, self.shape.kernel()) {
             (_, 1) => 0,
@@ -46,7 +45,6 @@ impl Tiled {
         }
     }
 
-    /// Elements of one im2col block.
     fn block_len(&self) -> usize {
         let pixels = self.shape.pixels().next_multiple_of(PIXEL_GROUP);
         self.depth().min(DEPTH_TILE) * pixels.min(PIXEL_TILE)

@@ -30,7 +30,6 @@ pub(super) struct BufferPool {
 }
 
 impl BufferPool {
-    /// The size of all memory in the pool.
     pub(super) fn bytes(&self) -> Bytes {
         let memories = self.memories.borrow();
         Bytes(memories.iter().flatten().map(|memory| memory.bytes().0).sum())

@@ -28,7 +28,6 @@ const TIMED_LAUNCHES: usize = 7;
 /// How long the device is kept busy while its state is read.
 const BUSY_NS: f64 = 2e6;
 
-/// A convolution ready to be launched.
 pub(super) struct CudnnConvolution<'a> {
     backend: &'a CudnnBackend,
     shape: ConvShape,
@@ -42,7 +41,6 @@ pub(super) struct CudnnConvolution<'a> {
     last_ns: f64,
 }
 
-/// The three tensors on the device.
 struct Tensors {
     input: Memory,
     weights: Memory,
@@ -161,7 +159,6 @@ fn first(
     Ok(Chosen { plan, pack, workspace })
 }
 
-/// A plan that is timed against others.
 struct Contender {
     plan: ExecutionPlan,
     times_ns: Vec<f64>,

@@ -141,7 +141,6 @@ impl Drop for Context {
     }
 }
 
-/// A queue of work for the device.
 pub(super) struct Stream {
     context: Rc<Context>,
     stream: CUstream,
@@ -195,7 +194,6 @@ impl Stream {
         }
     }
 
-    /// Whether a launch has timed out.
     pub(super) fn hangs(&self) -> bool {
         self.context.hangs.get()
     }
@@ -228,7 +226,6 @@ impl Drop for Stream {
     }
 }
 
-/// A moment on the device.
 pub(super) struct Event {
     context: Rc<Context>,
     event: CUevent,

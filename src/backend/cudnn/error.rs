@@ -25,10 +25,8 @@ pub enum Library {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the messages explain the fields")]
 pub enum GpuError {
-    /// A library is missing.
     #[error("{} cannot be loaded: {}", .library.name(), .library.how_to_get())]
     Absent { library: Library },
-    /// A library lacks a function that every supported version has.
     #[error(
         "{} has no function {symbol}: {}",
         .library.name(),
@@ -38,13 +36,11 @@ pub enum GpuError {
     /// A library is older than what this program, or another library, needs.
     #[error("{what} is version {found}, expected {expected} or newer: {remedy}")]
     TooOld { what: &'static str, found: String, expected: String, remedy: &'static str },
-    /// There are fewer devices than the index asked for.
     #[error(
         "there is no CUDA device {index}: {count} visible; set ALPHA_FLOPS_DEVICE to an index from \
          0 on, and see CUDA_VISIBLE_DEVICES and `nvidia-smi -L`"
     )]
     NoSuchDevice { index: u32, count: u32 },
-    /// The device does not report the size of its cache.
     #[error(
         "the device does not report the size of its level-2 cache, so the cache cannot be flushed: \
          set ALPHA_FLOPS_CACHE=warm"
@@ -53,17 +49,14 @@ pub enum GpuError {
     /// An environment variable of NVIDIA's contradicts what was asked for.
     #[error("{variable}={value} {effect}: {remedy}")]
     Overridden { variable: &'static str, value: String, effect: &'static str, remedy: &'static str },
-    /// A call returned a status other than success.
     #[error("{call} returned {name} ({status}){}: {}", detail_of(.detail), .remedy)]
     Call { call: &'static str, status: Status, name: String, detail: String, remedy: &'static str },
-    /// Every engine configuration was refused.
     #[error(
         "cuDNN has no execution plan: {} engine configurations, all refused: {}; more memory \
          (ALPHA_FLOPS_MEMORY_LIMIT_GIB) or another ALPHA_FLOPS_MATH may admit one",
         .refused.len(), reasons_of(.refused)
     )]
     NoPlan { refused: Vec<RefusedPlan> },
-    /// Work did not end in time.
     #[error(
         "the device has not finished after {}: it may hang; see `nvidia-smi` and the system log, \
          or raise ALPHA_FLOPS_LAUNCH_TIMEOUT if a launch can take so long",

@@ -93,9 +93,6 @@ impl Target {
 
 impl Graph {
     /// The graph of a forward convolution of `shape`.
-    ///
-    /// # Errors
-    /// [`GpuError`] where cuDNN refuses it.
     pub fn new(target: &Target, shape: ConvShape) -> Result<Self, GpuError> {
         let output = [shape.out_channels(), shape.height(), shape.width()];
         Self::with_output(target, shape, output)

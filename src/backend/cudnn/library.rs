@@ -188,7 +188,6 @@ pub(super) fn cudnn_version(encoded: usize) -> String {
 }
 
 impl DriverFunctions {
-    /// Success, or the error that a status of `call` stands for.
     pub(super) fn check(&self, call: &'static str, status: Status) -> Result<(), GpuError> {
         if status == 0 {
             return Ok(());
@@ -203,7 +202,6 @@ impl DriverFunctions {
 }
 
 impl CudnnFunctions {
-    /// Success, or the error that a status of `call` stands for.
     pub(super) fn check(&self, call: &'static str, status: Status) -> Result<(), GpuError> {
         if status == 0 {
             return Ok(());

@@ -67,19 +67,17 @@ choices! {
 
 /// What the backend is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct CudnnOptions {
     /// Index of the CUDA device, as CUDA counts those visible.
     pub device: u32,
-    /// How precisely products are computed.
     pub math: Math,
-    /// How a plan is chosen.
     pub plan: PlanChoice,
     /// What a launch may take before the device counts as hanging.
     pub launch_timeout: Duration,
 }
 
 impl CudnnOptions {
-    /// Reads the settings that only this backend has.
     pub(crate) fn read(texts: SettingTexts<'_>) -> Result<Self, InvalidSetting> {
         Ok(Self {
             device: texts.parse("device", parse_device)?.unwrap_or(0),

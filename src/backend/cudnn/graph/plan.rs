@@ -19,18 +19,14 @@ use crate::units::Bytes;
 const MOST_KNOBS: usize = 64;
 
 /// An engine with its knobs that cuDNN proposes for a graph.
+#[allow(missing_docs, reason = "`PlanRecord` has the same fields")]
 pub struct Candidate {
     /// Place in the heuristics' answer, from 0.
     pub rank: usize,
-    /// cuDNN's number of the engine.
     pub engine: i64,
-    /// The engine's settings.
     pub knobs: Vec<Knob>,
-    /// What the engine's arithmetic is like.
     pub numerical_notes: Vec<i64>,
-    /// What else the engine does.
     pub behavior_notes: Vec<i64>,
-    /// Why one of the two lists that it might come from is missing.
     pub(super) heuristics_failure: Option<String>,
     target: Target,
     configuration: Descriptor,
@@ -186,9 +182,6 @@ fn knobs(configuration: &Descriptor) -> Result<Vec<Knob>, GpuError> {
 
 impl ExecutionPlan {
     /// Enqueues one forward pass on the handle's stream.
-    ///
-    /// # Errors
-    /// [`GpuError::Call`] where cuDNN or the device fails.
     pub(in crate::backend::cudnn) fn launch(&self, pack: &Pack) -> Result<(), GpuError> {
         let functions = self.target.functions;
         let handle = match self.target.device {
@@ -286,9 +279,6 @@ pub fn first_plans(
 
 impl Pack {
     /// Addresses on the device.
-    ///
-    /// # Errors
-    /// [`GpuError`] where cuDNN refuses.
     ///
     /// # Safety
     /// `[x, w, y]` are the addresses of the tensors of `target`'s graph and `workspace` that of as
