@@ -45,7 +45,6 @@ pub struct Added {
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum ArchiveError {
-    /// A folder or file cannot be read or created.
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -76,7 +75,6 @@ pub enum ArchiveError {
          both files; restore the missing one, or remove this one"
     )]
     NoEnvironment { path: PathBuf, expected: PathBuf },
-    /// A dataset and an environment of different runs.
     #[error("{path}: {what} is `{got}`, expected `{expected}`, as in the environment beside it")]
     Mismatch { path: PathBuf, what: &'static str, got: String, expected: String },
 }
@@ -171,9 +169,6 @@ fn check_place(run: &Run, target: &Path) -> Result<(), ArchiveError> {
 }
 
 /// Every run in the folder of a target, oldest first. Sweeps, figures and other files are passed over.
-///
-/// # Errors
-/// [`ArchiveError`], which names the file that cannot be read.
 pub fn read(target: &Path) -> Result<Vec<Run>, ArchiveError> {
     let error = |error| FileError::read(target, error);
     let mut archived = Vec::new();
@@ -231,7 +226,6 @@ fn environment_of(csv: &Path) -> PathBuf {
     csv.with_extension("environment.json")
 }
 
-/// The name without its extension.
 fn run_id_of(csv: &Path) -> Option<&str> {
     csv.file_stem()?.to_str()
 }
@@ -247,7 +241,6 @@ fn is_run_id(name: &str) -> bool {
         })
 }
 
-/// One line.
 impl fmt::Display for Added {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, configurations, not_measured, place } = self;

@@ -61,12 +61,11 @@ pub struct Options {
 
 /// Two sides compared.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Comparison {
-    /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// Before and after.
     pub sides: [Side; 2],
-    /// How it was decided.
     pub method: Method,
     /// [`Decisions::permutations`].
     #[serde(rename = "relabellings")]
@@ -77,7 +76,6 @@ pub struct Comparison {
     pub threshold: f64,
     /// [`Levels::false_discovery_rate`].
     pub false_discovery_rate: f64,
-    /// What the records say differs between the sides.
     pub differences: Vec<Difference>,
     /// All, each experiment, each series.
     pub groups: Vec<GroupChange>,
@@ -101,10 +99,10 @@ pub struct Side {
 /// How it was decided.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub enum Method {
     /// At least three runs.
     BetweenRuns {
-        /// Whether the runs are paired.
         paired: bool,
         /// Degrees of freedom of a configuration measured in all runs.
         df: f64,
@@ -115,7 +113,6 @@ pub enum Method {
     },
     /// One run per side; the noise is estimated from archived runs.
     History {
-        /// Archived runs that were used.
         runs: usize,
         /// In how many environments they were measured.
         groups: usize,
@@ -142,12 +139,11 @@ pub struct GroupChange {
 
 /// A configuration's change.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Change {
     /// `D/h=100_w=640_in=150_out=100_k=3`.
     pub id: String,
-    /// Its experiment.
     pub experiment: String,
-    /// Its line.
     pub series: String,
     /// Value of the independent variable.
     pub x: f64,
@@ -162,14 +158,13 @@ pub struct Change {
 
 /// A ratio of latencies, after over before.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Effect {
-    /// The ratio.
     pub ratio: f64,
     /// Its 95% confidence interval; `None` if its error is unknown.
     pub interval: Option<[f64; 2]>,
     /// p value of no change.
     pub p_different: Option<f64>,
-    /// What the tests say.
     pub verdict: Verdict,
     /// Whether the ratio is beyond the threshold, in either direction.
     pub beyond_threshold: bool,
@@ -290,7 +285,6 @@ fn ln_median_errors(
     Ok(wanted.then_some(errors))
 }
 
-/// The medians of archived runs, in groups.
 fn of_history(compared: &[Row<'_>], history: &[Vec<Run>]) -> Vec<Vec<LnMedians>> {
     let ln_medians = |run: &Run| -> LnMedians {
         let measured = run.measurements();
@@ -299,7 +293,6 @@ fn of_history(compared: &[Row<'_>], history: &[Vec<Run>]) -> Vec<Vec<LnMedians>>
     history.iter().map(|runs| runs.iter().map(ln_medians).collect()).collect()
 }
 
-/// What became of the configurations that were not measured on both sides.
 fn not_compared(rows: &[Row<'_>], before: &[Run], after: &[Run]) -> Vec<NotCompared> {
     let missing: Vec<HashMap<&str, (Status, &str)>> = before
         .iter()

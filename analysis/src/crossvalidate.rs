@@ -42,15 +42,14 @@ impl LeaveOut {
 
 /// Errors of one variant over the predictions of all parts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct VariantErrors {
-    /// The residuals that its fits minimised.
     pub objective: Objective,
     /// Whether they had T₀.
     pub constant: bool,
     /// Over all predictions; `None` where there are none.
     #[serde(flatten)]
     pub errors: Option<Errors>,
-    /// Of each part that was left out.
     pub parts: Vec<PartErrors>,
     /// Configurations without a prediction: the rest had none of their group.
     pub not_predicted: usize,
@@ -68,14 +67,11 @@ pub struct PartErrors {
 
 /// A cross-validation of all variants.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct CrossValidation {
-    /// What was left out together.
     pub leave_out: LeaveOut,
-    /// How FLOPs were counted.
     pub flops: FlopConvention,
-    /// How `S_K` was computed.
     pub s_k: KernelTerm,
-    /// Where the latencies come from.
     pub provenance: Provenance,
     /// One a variant, the published first.
     pub variants: Vec<VariantErrors>,
@@ -85,10 +81,8 @@ pub struct CrossValidation {
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 #[derive(Debug, Error)]
 pub enum CrossValidationError {
-    /// Nothing to leave out and nothing left.
     #[error("the dataset has {0} parts to leave out, expected at least 2; see --leave-out")]
     Parts(usize),
-    /// The rest could not be fitted.
     #[error("without {left_out}: {source}")]
     Fit { left_out: String, source: FitError },
 }

@@ -101,16 +101,13 @@ impl Provenance {
 
 /// Latencies of one configuration. Others' data often gives a mean alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Latency {
-    /// Median, in nanoseconds.
     pub median_ns: Option<f64>,
-    /// Mean, in nanoseconds.
     pub mean_ns: Option<f64>,
     /// First quartile, in nanoseconds.
     pub q1_ns: Option<f64>,
-    /// Third quartile, in nanoseconds.
     pub q3_ns: Option<f64>,
-    /// Launches behind them.
     pub launches: Option<u64>,
     /// Launches outside Tukey's inner fences but inside the outer.
     pub outliers_mild: Option<u64>,
@@ -120,6 +117,7 @@ pub struct Latency {
 
 /// One measured configuration.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Observation {
     /// `A` … `G`, or another name where the data has other experiments.
     pub experiment: String,
@@ -127,9 +125,7 @@ pub struct Observation {
     pub series: String,
     /// Value of the independent variable.
     pub x: f64,
-    /// What was computed.
     pub shape: ConvShape,
-    /// How long it took.
     pub latency: Latency,
     /// The algorithm that ran, where known.
     pub algorithm: Option<String>,
@@ -148,27 +144,20 @@ pub struct Dataset {
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum DatasetError {
-    /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The name says neither CSV nor Parquet.
     #[error("{path}: a dataset's name ends in .csv or .parquet")]
     Extension { path: PathBuf },
-    /// The file as a whole is not in the format its name says.
     #[error("{path}: no readable {format} file: {reason}")]
     Format { path: PathBuf, format: &'static str, reason: String },
-    /// Columns are missing, unknown or repeated.
     #[error("{path}: {problem}; expected the columns {}", row::column_names())]
     Columns { path: PathBuf, problem: String },
-    /// A row is not what the schema promises.
     #[error("{location}: {problem}")]
     Row { location: String, problem: Problem },
-    /// There are no rows.
     #[error("{path}: the dataset has no configurations")]
     Empty { path: PathBuf },
 }
 
-/// The two formats a dataset is kept in.
 #[derive(Clone, Copy)]
 enum Format {
     Csv,
@@ -195,9 +184,6 @@ impl Format {
 
 impl Dataset {
     /// Reads a dataset from `.csv` or `.parquet`, and validates every row.
-    ///
-    /// # Errors
-    /// [`DatasetError`], which names the file, the line or row, and what was expected.
     pub fn read(path: &Path) -> Result<Self, DatasetError> {
         let format = Format::of(path)?;
         let rows = match format {

@@ -7,8 +7,8 @@ use crate::table::Table;
 
 /// One configuration, as listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Listed {
-    /// The experiment's letter.
     pub experiment: Experiment,
     /// The line of the figure that it is on.
     pub series: String,
@@ -18,9 +18,7 @@ pub struct Listed {
     pub height: usize,
     /// Input (and output) columns.
     pub width: usize,
-    /// Input channels.
     pub in_channels: usize,
-    /// Output channels.
     pub out_channels: usize,
     /// Side of the kernel.
     pub kernel: usize,

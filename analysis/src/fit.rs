@@ -81,6 +81,7 @@ impl Variant {
 
 /// The fit of one group: the estimate, and apart from it how well it fits and how sure it is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct GroupFit {
     /// The optimum within the bounds.
     #[serde(flatten)]
@@ -92,12 +93,9 @@ pub struct GroupFit {
     pub residual_sum_ms2: f64,
     /// What was minimised: the sum of squares of the objective's residuals (ms² if absolute).
     pub objective_sum: f64,
-    /// Standard errors and correlations.
     #[serde(flatten)]
     pub uncertainty: Uncertainty,
-    /// Parameters set by the bounds.
     pub active_bounds: Vec<ActiveBound>,
-    /// What to know before using the estimate.
     pub warnings: Vec<String>,
 }
 
@@ -118,25 +116,20 @@ pub struct Fit {
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum FitError {
-    /// Nothing to fit.
     #[error("the dataset has no configurations")]
     Empty,
-    /// A latency cannot be fitted.
     #[error("{experiment}, {shape}: the latency is {got}, expected a finite number above 0 ns")]
     Latency { experiment: String, shape: ConvShape, got: String },
-    /// Fewer points than parameters.
     #[error(
         "{group}: {n} configurations cannot determine {parameters} parameters; measure at least \
          {parameters}, better {FEW_POINTS}"
     )]
     TooFew { group: KernelGroup, n: usize, parameters: usize },
-    /// All latencies are equal.
     #[error(
         "{group}: all {n} latencies are {latency_ms} ms; latencies that do not vary say nothing \
          about how they depend on the shape"
     )]
     Constant { group: KernelGroup, n: usize, latency_ms: f64 },
-    /// The start is outside the bounds.
     #[error("the start's {parameter} is {value}, expected 0 to 2")]
     Start { parameter: &'static str, value: f64 },
     /// The search ended before the gradient vanished.
@@ -163,17 +156,11 @@ pub fn fit(
 }
 
 /// The same of a [`Sample`], which holds the conventions.
-///
-/// # Errors
-/// As for [`fit`].
 pub fn fit_sample(sample: &Sample, start: GroupCoefficients) -> Result<Fit, FitError> {
     fit_variant(sample, Variant::PUBLISHED, start)
 }
 
 /// The same with another objective, or with T₀.
-///
-/// # Errors
-/// As for [`fit`].
 pub fn fit_variant(
     sample: &Sample,
     variant: Variant,

@@ -50,7 +50,6 @@ pub struct Timeline {
     pub trends: Vec<Trend>,
 }
 
-/// One run of a timeline.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HistoryRun {
     /// From 1.
@@ -59,7 +58,6 @@ pub struct HistoryRun {
     pub started: Timestamp,
     /// Commit of the sources it was built from.
     pub commit: String,
-    /// Versions that decide the numbers.
     pub versions: String,
     pub configurations: usize,
     /// Runs in equal environments have one number, from 1.
@@ -81,7 +79,6 @@ pub struct Trend {
     /// How much runs differ by chance: within equal environments, and where steps were found, within
     /// their levels. `None` where no two runs are in one environment.
     pub noise: Option<RunNoise>,
-    /// Steps, or why none were looked for.
     pub steps: Steps,
 }
 
@@ -101,12 +98,10 @@ pub struct Ratio {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Steps {
-    /// Nothing can be said.
     TooFew {
         /// Why, and what would help.
         reason: String,
     },
-    /// They were looked for.
     Searched {
         /// Oldest first.
         found: Vec<Step>,

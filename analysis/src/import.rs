@@ -35,16 +35,13 @@ pub struct Imported {
 
 /// What an import made, and what it left out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "`Imported` says what the other fields are")]
 pub struct Summary {
     /// The dataset written.
     pub out: PathBuf,
-    /// Configurations in it.
     pub configurations: usize,
-    /// Where they come from.
     pub provenance: Provenance,
-    /// Benchmarks left out because a file of theirs is not sound.
     pub rejected: Vec<Missing>,
-    /// Configurations that the run itself skipped, or that failed.
     pub not_measured: Vec<Missing>,
 }
 
@@ -76,23 +73,18 @@ impl fmt::Display for Summary {
 
 /// Neither a run nor a dataset.
 #[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the names say what was read")]
 pub enum LoadError {
-    /// A folder that is no run.
     #[error(transparent)]
     Run(#[from] ImportError),
-    /// A folder of a sweep that is not sound.
     #[error(transparent)]
     Sweep(#[from] SweepError),
-    /// A file that is no dataset.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
 }
 
 /// Reads the folder of a run or a sweep, or a dataset's file; of the latter nothing but the latencies
 /// is known.
-///
-/// # Errors
-/// [`LoadError`] where `path` is neither.
 pub fn load(path: &Path) -> Result<Imported, LoadError> {
     if path.join(HEADER).is_file() {
         return Ok(sweep::read(path)?);

@@ -25,64 +25,56 @@ pub struct Errors {
 
 /// Errors of one experiment, or of one of its lines.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct GroupErrors {
-    /// The experiment.
     pub experiment: String,
     /// The line; `None` for the experiment as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub series: Option<String>,
-    /// Its errors.
     #[serde(flatten)]
     pub errors: Errors,
 }
 
 /// A configuration that was not compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NotCompared {
-    /// The experiment.
+#[allow(missing_docs, reason = "the names say what they are")]
+pub struct WithoutEstimate {
     pub experiment: String,
-    /// The configuration's id.
     pub id: String,
-    /// Why.
     pub reason: String,
 }
 
 /// Coefficients judged by a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Evaluation {
     /// Where the coefficients come from.
     pub coefficients: String,
-    /// Their FLOP convention.
     pub flops: FlopConvention,
-    /// Their `S_K`.
     pub s_k: KernelTerm,
     /// Whether the coefficients were fitted on data of this very provenance.
     pub in_sample: bool,
     /// What keeps the errors from being the formula's own: another device, backend or protocol.
     pub caution: Option<String>,
-    /// Where the latencies come from.
     pub provenance: Provenance,
-    /// Over all configurations.
     pub overall: Errors,
     /// In the dataset's order.
     pub per_experiment: Vec<GroupErrors>,
     /// In the dataset's order.
     pub per_series: Vec<GroupErrors>,
     /// Configurations for which the coefficients give no estimate.
-    pub not_compared: Vec<NotCompared>,
+    pub not_compared: Vec<WithoutEstimate>,
 }
 
 /// Why coefficients could not be judged.
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum EvaluateError {
-    /// Measurements and a stand-in's times are not comparable at all.
     #[error(
         "coefficients of {fitted} and latencies of {measured} are not compared: one of the two is \
          a stand-in or simulated, and its times are no measurements"
     )]
     StandIn { fitted: String, measured: String },
-    /// The dataset is empty, or nothing in it can be estimated.
     #[error("nothing to compare: {}", match .first {
         Some(one) => format!("none of {observations} configurations has an estimate; {one}"),
         None => "the dataset has no configurations".to_owned(),
@@ -146,7 +138,7 @@ pub fn evaluate(
     for observation in &dataset.observations {
         match compare(observation, coefficients) {
             Ok(pair) => compared.push((observation, pair)),
-            Err(reason) => not_compared.push(NotCompared {
+            Err(reason) => not_compared.push(WithoutEstimate {
                 experiment: observation.experiment.clone(),
                 id: observation.shape.to_string(),
                 reason,

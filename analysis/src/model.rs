@@ -46,10 +46,9 @@ pub enum KernelTerm {
 /// Kernels of one pixel and larger ones are fitted apart, by the paper and here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say what they are")]
 pub enum KernelGroup {
-    /// `K = 1`.
     KEqual1,
-    /// `K > 1`.
     KAbove1,
 }
 
@@ -84,16 +83,16 @@ pub struct GroupCoefficients {
 /// What coefficients were fitted on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the names say what they are")]
 pub struct FittedOn {
-    /// Where the latencies come from.
     #[serde(flatten)]
     pub provenance: Provenance,
-    /// Configurations in the dataset.
     pub configurations: u64,
 }
 
 /// A complete set of α-FLOPs coefficients: parameters, conventions and origin.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Coefficients {
     /// Who determined them, for captions.
     pub source: String,
@@ -101,11 +100,8 @@ pub struct Coefficients {
     pub device: Option<String>,
     /// The data behind them, where this software fitted them.
     pub fitted_on: Option<FittedOn>,
-    /// How FLOPs are counted.
     pub flops: FlopConvention,
-    /// How `S_K` is computed.
     pub s_k: KernelTerm,
-    /// The residuals that their fit minimised.
     pub objective: Objective,
     /// Parameters for `K = 1`; `None` where there was nothing to fit them on.
     pub k_equal_1: Option<GroupCoefficients>,
@@ -117,7 +113,6 @@ pub struct Coefficients {
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum PredictError {
-    /// The coefficients lack the group of the shape's kernel.
     #[error("the coefficients have no parameters for {group}, which {shape} needs")]
     NoParameters { shape: ConvShape, group: KernelGroup },
     /// The bracket is negative, so that its power γ is no real number.

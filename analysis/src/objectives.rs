@@ -44,14 +44,12 @@ pub struct Objectives {
     pub ro3: ObjectiveAnswer<Vec<AgainstRawFlops>>,
 }
 
-/// One answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ObjectiveAnswer<T> {
     pub verdict: ClaimVerdict,
     /// The answer in a sentence: on what, with the numbers that decide it.
     pub sentence: String,
     pub criterion: String,
-    /// All numbers behind it.
     pub numbers: T,
 }
 
@@ -143,7 +141,6 @@ fn names(experiments: &[Experiment]) -> String {
     }
 }
 
-/// Median, smallest and largest of a few numbers.
 struct Spread {
     median: f64,
     low: f64,

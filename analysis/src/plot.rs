@@ -25,16 +25,12 @@ pub mod variance;
 
 use figure::Figure;
 
-/// Why a figure could not be drawn or stored.
 #[derive(Debug, Error)]
 pub enum PlotError {
-    /// The drawing library refused.
     #[error("could not draw the figure: {0}")]
     Drawing(String),
-    /// The picture could not be made of its drawing.
     #[error("could not rasterise the figure: {0}")]
     Raster(String),
-    /// A file could not be written.
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -44,9 +40,6 @@ const PNG_SCALE: f32 = 2.0;
 
 /// Writes `NAME.svg` and `NAME.png` of each figure into a directory, which is created; each file
 /// wholly or not at all.
-///
-/// # Errors
-/// [`PlotError`] where drawing or writing fails.
 pub fn write(figures: &[Figure], directory: &Path) -> Result<(), PlotError> {
     std::fs::create_dir_all(directory).map_err(|error| FileError::create(directory, error))?;
     figures.par_iter().try_for_each(|figure| {

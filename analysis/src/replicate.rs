@@ -59,10 +59,8 @@ pub enum ReplicateError {
     /// The folder of runs cannot be used.
     #[error(transparent)]
     Runs(FileError),
-    /// The process that measures could not be started.
     #[error("cannot start `alpha-flops bench`: {0}")]
     Start(std::io::Error),
-    /// The process that measures ended without a finished run.
     #[error(
         "the measurement ended with {status} before the run in {runs} was finished\nhint: what was \
          measured is kept; repeat the command to resume"
@@ -108,18 +106,12 @@ fn request(settings: &Settings, budget: Option<Duration>) -> SweepRequest {
 }
 
 /// Moves the sweep into the folder of the run that it was measured for.
-///
-/// # Errors
-/// [`ReplicateError`] where it cannot be moved.
 pub fn keep_sweep(swept: &Path, run: &Path) -> Result<(), ReplicateError> {
     let folder = sweep_of(run);
     std::fs::rename(swept, &folder).map_err(|error| FileError::write(&folder, error).into())
 }
 
 /// Reads the sweep that was measured for a run, if there is one.
-///
-/// # Errors
-/// [`ReplicateError`] where it cannot be read.
 pub fn kept_sweep(run: &Path) -> Result<Option<Imported>, ReplicateError> {
     let folder = sweep_of(run);
     Ok(folder.exists().then(|| import::sweep::read(&folder)).transpose()?)

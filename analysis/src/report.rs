@@ -63,9 +63,7 @@ pub struct Skipped {
 /// Coefficients with the statistics of their fit, where they were fitted here.
 #[derive(Clone, Debug)]
 pub struct CoefficientSet {
-    /// Parameters, conventions and origin.
     pub coefficients: Coefficients,
-    /// The fit with all that belongs to it.
     pub fitted: Option<Box<Fitted>>,
 }
 
@@ -75,7 +73,6 @@ pub struct Report {
     pub schema_version: u32,
     /// One a dataset, in the order given.
     pub targets: Vec<TargetReport>,
-    /// Every figure, in order.
     pub figures: Vec<FigureFiles>,
 }
 
@@ -105,7 +102,6 @@ pub struct Setting {
     pub value: String,
 }
 
-/// Coefficients and their errors.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct JudgedCoefficients {
     /// Who determined them.
@@ -143,36 +139,28 @@ pub struct FigureFiles {
     pub png: String,
 }
 
-/// Why a report could not be written.
 #[derive(Debug, Error)]
 pub enum ReportError {
-    /// There is nothing to report.
     #[error("nothing to report: no dataset was given")]
     NoDataset,
-    /// Measurements shall stand beside a stand-in's times.
     #[error(
         "{stand_in}: its times are not measurements and are not shown beside those of {measured}; \
          report each separately"
     )]
     StandIn { stand_in: String, measured: String },
-    /// A file or folder could not be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A figure failed.
     #[error(transparent)]
     Plot(#[from] PlotError),
-    /// The report could not be expressed as JSON.
     #[error("cannot express the report as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
 impl<'a> Input<'a> {
-    /// A dataset without coefficients and extras.
     pub fn new(dataset: &'a Dataset) -> Self {
         Self { dataset, coefficients: Vec::new(), not_fitted: None, extras: Extras::default() }
     }
 
-    /// What was imported, without coefficients.
     pub fn from_import(imported: &'a Imported) -> Self {
         let rejected = imported.rejected.iter().map(|r| (&r.id, &r.reason));
         let not_measured = imported.not_measured.iter().map(|n| (&n.id, &n.reason));
@@ -210,7 +198,6 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Figures that lie in one directory.
 struct FigureSet {
     /// Relative to the report.
     directory: String,
@@ -267,7 +254,6 @@ pub fn figures(inputs: &[Input<'_>]) -> Vec<Figure> {
     paper::figures(&inputs.iter().map(target).collect::<Vec<_>>())
 }
 
-/// The figures of one input's fits.
 fn region_figures(input: &Input<'_>) -> Vec<Figure> {
     let figures = input.coefficients.iter().flat_map(|set| {
         let Some(fitted) = &set.fitted else { return Vec::new() };
@@ -321,7 +307,6 @@ impl FigureSet {
     }
 }
 
-/// A dataset with the estimates of its coefficients, for drawing.
 fn target<'a>(input: &Input<'a>) -> Target<'a> {
     let estimates = input.coefficients.iter().map(|set| {
         let coefficients = &set.coefficients;

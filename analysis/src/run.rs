@@ -48,11 +48,10 @@ pub struct Missing {
 
 /// What became of a configuration without latencies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names say what the others are")]
 pub enum Status {
-    /// It was not tried.
     #[serde(rename = "skipped")]
     Skipped,
-    /// It was tried, and failed.
     #[serde(rename = "failed")]
     Failed,
     /// One of the two; which is not known, or differs.
@@ -70,10 +69,9 @@ impl Status {
 
 /// One measured configuration of a run.
 #[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Measurement<'a> {
-    /// What was measured.
     pub observation: &'a Observation,
-    /// Its median latency, in nanoseconds.
     pub median_ns: f64,
     /// Scratch memory of the algorithm; not known of an archived run.
     pub workspace: Option<Bytes>,
@@ -220,7 +218,6 @@ fn in_suite_order(header: &RunHeader) -> Vec<&ConfigurationRecord> {
     records
 }
 
-/// Statistics of a configuration, where it was measured.
 fn summary(record: &ConfigurationRecord) -> Option<&Summary> {
     match &record.outcome {
         Outcome::Measured { summary, .. } => Some(summary),

@@ -20,8 +20,8 @@ pub mod tables;
 
 /// Runs between which nothing changed, as numbers.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct UnchangedRuns {
-    /// The configurations.
     pub grouping: Grouping,
     /// The independent variable of each.
     pub x: Vec<f64>,
@@ -29,7 +29,6 @@ pub struct UnchangedRuns {
     pub ln_medians: Vec<LnMedians>,
     /// Variance of each configuration's ln median from the clock's resolution alone.
     pub floors: Vec<f64>,
-    /// What is tested for, and how surely.
     pub levels: Levels,
 }
 
@@ -88,12 +87,11 @@ pub struct FalseAlarms {
 
 /// How well a slowdown is detected.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Power {
-    /// Where it was added.
     pub scenario: Scenario,
     /// How large it was: 0.05.
     pub slowdown: f64,
-    /// Comparisons.
     pub comparisons: usize,
     /// Share of the slowed configurations that were called slower.
     pub found: f64,

@@ -61,7 +61,6 @@ pub struct Variance {
     pub worst: Vec<Sequence>,
 }
 
-/// One run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RunVariance {
     pub run: String,
@@ -125,7 +124,6 @@ pub struct ConfigurationVariance {
     /// number; `None` where its present width is unknown or the clock's step alone is wider.
     pub launches_for_half_percent: Option<u64>,
     pub launches_for_one_percent: Option<u64>,
-    /// What of this a reader should know.
     pub flags: Vec<Flag>,
 }
 
@@ -151,22 +149,16 @@ pub struct Sequence {
     pub latencies_ns: Vec<f64>,
 }
 
-/// Why there is nothing to say.
 #[derive(Debug, Error)]
 pub enum VarianceError {
-    /// None of its configurations was measured.
     #[error("{path}: none of {configurations} configurations was measured")]
     NothingMeasured { path: String, configurations: usize },
-    /// Runs that measured different things.
     #[error("{path} cannot be combined with {first}: {differences}")]
     NotComparable { path: String, first: String, differences: String },
-    /// The same run twice.
     #[error("{path} is run {run}, which is given twice: expected different runs")]
     Repeated { path: String, run: String },
-    /// A run cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// No record at all.
     #[error("no records, expected the folder of at least one run")]
     NoRecords,
 }

@@ -14,10 +14,6 @@ use serde_json::{Value, json};
 const BEFORE_GPUS: u64 = 1;
 
 /// Writes what a dataset lacks: the run's settings, platform, conditions and order, as `run.json` has them,
-/// without the configurations' outcomes.
-///
-/// # Errors
-/// [`FileError`], which names the file.
 pub fn write(header: &RunHeader, to: &Path) -> Result<(), FileError> {
     let header = RunHeader { configurations: Vec::new(), ..header.clone() };
     write_atomically(to, |out| {
@@ -27,7 +23,6 @@ pub fn write(header: &RunHeader, to: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Reads `<run id>.environment.json`.
 pub fn read(path: &Path) -> Result<RunHeader, FileError> {
     let error = |reason: String| FileError::read(path, reason);
     let bytes = fs::read(path).map_err(|error| FileError::read(path, error))?;

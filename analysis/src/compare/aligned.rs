@@ -8,7 +8,6 @@ use crate::run::{Measurement, Run, clock_step_ns};
 /// One configuration in several runs.
 pub(crate) struct Row<'a> {
     pub(crate) id: &'a str,
-    /// One entry per run.
     pub(crate) runs: Vec<Option<Measurement<'a>>>,
 }
 
@@ -34,7 +33,6 @@ pub(crate) struct Aligned {
 }
 
 impl Aligned {
-    /// Of the rows of these runs.
     pub(crate) fn new(rows: &[Row<'_>], runs: &[&Run]) -> Self {
         let first = || rows.iter().filter_map(|row| row.runs.iter().flatten().next());
         let steps: Vec<f64> = runs.iter().map(|run| clock_step_ns(&run.header)).collect();

@@ -13,7 +13,6 @@ use crate::archive::ArchiveError;
 pub enum CompareError {
     #[error("{side} is empty: give two runs, or `B1 B2 … --after A1 A2 …`")]
     Empty { side: &'static str },
-    /// A run or the history cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]

@@ -20,8 +20,8 @@ pub enum Design<'a> {
 
 /// The medians of two sides of runs.
 #[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Samples<'a> {
-    /// The configurations.
     pub grouping: &'a Grouping,
     /// One entry per run.
     pub before: &'a [LnMedians],
@@ -29,7 +29,6 @@ pub struct Samples<'a> {
     pub after: &'a [LnMedians],
     /// Variance of each configuration's ln median from the clock's resolution alone.
     pub floors: &'a [f64],
-    /// How the runs of the two sides belong together.
     pub design: Design<'a>,
 }
 
@@ -54,7 +53,6 @@ impl Samples<'_> {
         Contrasts { groups: groups.collect(), configurations, variances }
     }
 
-    /// The difference within each pair, of paired runs.
     fn differences(&self) -> Vec<LnMedians> {
         if !matches!(self.design, Design::Paired) {
             return Vec::new();

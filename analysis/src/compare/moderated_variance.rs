@@ -119,7 +119,6 @@ impl RunVariances {
     }
 }
 
-/// A sum of squares.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
     squares: f64,

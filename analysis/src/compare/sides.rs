@@ -41,9 +41,6 @@ fn read_run(path: &Path) -> Result<Run, CompareError> {
 /// Archived runs in the folder of a target that tell how runs differ: comparable with both, with the same
 /// configurations and as many launches by the same rule, in groups measured in the same environment. The
 /// two runs themselves are left out.
-///
-/// # Errors
-/// [`CompareError`] where the archive cannot be read.
 pub fn history(target: &Path, before: &Run, after: &Run) -> Result<Vec<Vec<Run>>, CompareError> {
     let own = before.header.plan.comparable();
     // medians of fewer launches differ more

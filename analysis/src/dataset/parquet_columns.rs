@@ -303,7 +303,6 @@ fn fill<T: DataType>(
     }
 }
 
-/// The seven columns of a row group.
 struct Columns {
     dimensions: [Column; 5],
     latencies: [Column; 2],

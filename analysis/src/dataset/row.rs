@@ -74,7 +74,6 @@ pub(super) struct Row {
     latency: Latency,
 }
 
-/// The value of one column in one row.
 pub(super) enum Cell<'a> {
     Text(&'a str),
     Real(f64),
@@ -93,33 +92,24 @@ pub(super) trait Cells {
 #[derive(Debug, Error, PartialEq)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum Problem {
-    /// A value is absent that must be there.
     #[error("{column} is empty")]
     Absent { column: &'static str },
-    /// A value is out of its range, or of the wrong type.
     #[error("{column} is {got}, expected {expected}")]
     Value { column: &'static str, got: String, expected: &'static str },
-    /// The dimensions make no convolution.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// The id names another configuration than the dimensions do.
     #[error("id is `{id}`, but the dimensions are those of `{shape}`")]
     Id { id: String, shape: ConvShape },
-    /// Neither median nor mean.
     #[error("median_ns and mean_ns are both empty, expected at least one")]
     NoLatency,
-    /// Quartiles that are none.
     #[error("q1_ns ≤ median_ns ≤ q3_ns does not hold: {q1}, {median}, {q3}")]
     Quartiles { q1: f64, median: f64, q3: f64 },
-    /// More outliers than launches.
     #[error("{outliers} outliers among {launches} launches")]
     Outliers { outliers: u64, launches: u64 },
-    /// Rows of different origin.
     #[error(
         "{column} is `{got}`, but `{first}` in the first row; a dataset has one origin: split it"
     )]
     Mixed { column: &'static str, got: String, first: String },
-    /// The configuration came before on the same line of the same experiment.
     #[error("{id} in series `{series}` repeats {earlier}")]
     Repeated { id: String, series: String, earlier: String },
 }

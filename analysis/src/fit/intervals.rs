@@ -76,12 +76,11 @@ pub type Interval = [f64; 2];
 
 /// The intervals of one parameter of one group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Intervals {
-    /// The group.
     pub group: KernelGroup,
     /// `beta`, `gamma`, `final` or `constant_ms`.
     pub parameter: &'static str,
-    /// The estimate.
     pub estimate: f64,
     /// From the standard error; `None` where there is none.
     pub asymptotic: Option<Interval>,
@@ -89,21 +88,17 @@ pub struct Intervals {
     pub profile: Interval,
     /// From refits; `None` where fewer than two could be made.
     pub bootstrap: Option<Interval>,
-    /// Which to believe.
     pub believed: IntervalMethod,
-    /// Why.
     pub reason: &'static str,
 }
 
 /// A way to an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "`Intervals` says what each is computed from")]
 pub enum IntervalMethod {
-    /// From the standard error.
     Asymptotic,
-    /// From the objective.
     Profile,
-    /// From refits.
     Bootstrap,
 }
 

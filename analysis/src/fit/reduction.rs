@@ -71,7 +71,6 @@ impl Reduction {
     }
 }
 
-/// A rotation of two rows.
 struct Rotation {
     cosine: f64,
     sine: f64,

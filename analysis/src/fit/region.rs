@@ -28,10 +28,9 @@ const CORNERS: usize = 72;
 
 /// The region of one group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Region {
-    /// The group.
     pub group: KernelGroup,
-    /// Those of the group that were fitted.
     pub configurations: usize,
     /// The estimates of β and γ.
     pub estimate: [f64; 2],
@@ -43,10 +42,9 @@ pub struct Region {
 
 /// The region at one β.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the names say what they are")]
 pub struct Slice {
-    /// β.
     pub beta: f64,
-    /// γ, low and high.
     pub gamma: Interval,
 }
 

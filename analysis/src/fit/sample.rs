@@ -41,7 +41,6 @@ pub(super) struct Row {
     pub cluster: u32,
     /// Millions of FLOPs.
     pub flops: f64,
-    /// Latency in milliseconds.
     pub measured_ms: f64,
 }
 
@@ -50,12 +49,10 @@ pub(super) struct Row {
 pub(super) struct Cluster {
     /// `S_K/S`.
     pub ratio: f64,
-    /// Their sums.
     pub sums: Reduction,
 }
 
 impl Sample {
-    /// A sample without configurations.
     pub(crate) fn new(provenance: Provenance, s_k: KernelTerm, flops: FlopConvention) -> Self {
         let (k_equal_1, k_above_1) = Default::default();
         Self { provenance, s_k, flops, k_equal_1, k_above_1 }
@@ -92,9 +89,6 @@ impl Sample {
     ///
     /// Provenance, dimensions, medians and means are validated as by [`Dataset::read`]; that
     /// function also validates the other columns, and finds configurations that come twice.
-    ///
-    /// # Errors
-    /// [`DatasetError`], which names the file, the row, and what was expected.
     pub fn read_parquet(
         path: &Path,
         s_k: KernelTerm,

@@ -96,7 +96,6 @@ impl Fit {
     }
 }
 
-/// A group that was fitted.
 struct Row<'a> {
     group: KernelGroup,
     fit: &'a GroupFit,

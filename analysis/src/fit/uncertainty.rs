@@ -23,10 +23,9 @@ pub struct Uncertainty {
 
 /// One standard error per parameter, in the parameter's unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct StandardErrors {
-    /// Of β.
     pub beta: Option<f64>,
-    /// Of γ.
     pub gamma: Option<f64>,
     /// Of `final`, in milliseconds per million FLOPs.
     #[serde(rename = "final")]
@@ -61,7 +60,6 @@ pub(super) fn active_bounds(
         .collect()
 }
 
-/// Nothing is known.
 pub(super) const UNKNOWN: Uncertainty = Uncertainty {
     standard_errors: StandardErrors {
         beta: None,

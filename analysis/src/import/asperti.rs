@@ -30,7 +30,6 @@ const MOST_ROWS: usize = 100_000;
 /// A place in the data and what is wrong there.
 struct Misfit(String, String);
 
-/// One row of a line.
 struct Row {
     shape: ConvShape,
     latency_ms: f64,
@@ -92,7 +91,6 @@ fn provenance(device: String) -> Provenance {
     }
 }
 
-/// The observations of one plot.
 fn experiment(pickle: &Pickle, plot: Value, place: &str) -> Result<Vec<Observation>, Misfit> {
     let name = pickle.entry(plot, "name").and_then(|name| pickle.text(name)).unwrap_or_default();
     let experiment = experiment_of(name).ok_or_else(|| {

@@ -17,10 +17,8 @@ use crate::run::{Missing, Run, Status};
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum ImportError {
-    /// The run, its launches or criterion's folder cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Every benchmark was left out.
     #[error("{path}: none of {rejected} benchmarks can be used; the first: {first}")]
     Nothing { path: PathBuf, rejected: usize, first: String },
 }

@@ -45,7 +45,6 @@ enum Callable {
     FromBuffer,
 }
 
-/// What a pickle holds.
 #[derive(Debug)]
 pub(super) struct Pickle {
     objects: Vec<Object>,
@@ -56,16 +55,12 @@ pub(super) struct Pickle {
 #[derive(Debug, Error, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum PickleError {
-    /// It ends in the middle of something.
     #[error("the pickle ends early, at byte {offset}")]
     Truncated { offset: usize },
-    /// An instruction that such data does not take.
     #[error("byte {offset}: refused: opcode 0x{code:02x} is not needed for arrays and numbers")]
     Opcode { offset: usize, code: u8 },
-    /// It asks for a function or class other than NumPy's two; nothing was called.
     #[error("byte {offset}: refused: the pickle asks for `{name}`; nothing was executed")]
     Global { offset: usize, name: String },
-    /// The instructions make no sense.
     #[error("byte {offset}: malformed pickle: {what}")]
     Malformed { offset: usize, what: &'static str },
 }
@@ -83,7 +78,6 @@ struct Machine<'a> {
 }
 
 impl Pickle {
-    /// Reads a pickle.
     pub(super) fn parse(input: &[u8]) -> Result<Self, PickleError> {
         let mut machine = Machine {
             input,
@@ -113,7 +107,6 @@ impl Pickle {
         }
     }
 
-    /// The elements of a list.
     pub(super) fn list(&self, value: Value) -> Option<&[Value]> {
         match self.object(value)? {
             Object::List(elements) => Some(elements),
@@ -121,7 +114,6 @@ impl Pickle {
         }
     }
 
-    /// The text of a text.
     pub(super) fn text(&self, value: Value) -> Option<&str> {
         match self.object(value)? {
             Object::Text(text) => Some(text),

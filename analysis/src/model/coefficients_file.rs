@@ -14,19 +14,14 @@ use super::{
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 #[derive(Debug, Error)]
 pub enum CoefficientsError {
-    /// It could not be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is not the JSON that `fit` writes.
     #[error("{path}: no coefficients file: {source}; write one with `fit … --out FILE`")]
     Json { path: PathBuf, source: serde_json::Error },
-    /// Its schema is another one.
     #[error("{path}: schema_version is {got}, expected {FIRST_VERSION} or {SCHEMA_VERSION}")]
     Version { path: PathBuf, got: u32 },
-    /// A parameter is out of range.
     #[error("{path}: {group}: {parameter} is {value}, expected a finite number of at least 0")]
     Parameter { path: PathBuf, group: KernelGroup, parameter: &'static str, value: f64 },
-    /// It has neither group.
     #[error("{path}: both groups are null, expected parameters for k_equal_1 or k_above_1")]
     Empty { path: PathBuf },
 }
@@ -39,9 +34,6 @@ const FIRST_VERSION: u32 = 1;
 
 impl Coefficients {
     /// Reads a coefficients file, which is what `fit --out` writes and `fit --format json` prints.
-    ///
-    /// # Errors
-    /// [`CoefficientsError`], which names the file and what is wrong with it.
     pub fn read(path: &Path) -> Result<Self, CoefficientsError> {
         let text = std::fs::read_to_string(path).map_err(|error| FileError::read(path, error))?;
         let file: CoefficientsFile = serde_json::from_str(&text)

@@ -40,7 +40,6 @@ pub struct Elasticity {
     /// Its slope with only the multiply–adds on the image counted; `None` of lines that show
     /// latency itself.
     pub on_image: Option<Slope>,
-    /// Configurations.
     pub n: usize,
 }
 

@@ -23,7 +23,6 @@ pub struct Tick {
     pub label: String,
 }
 
-/// One direction of a plot.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
     /// Quantity, unit and, where it is not linear, scale.

@@ -39,9 +39,6 @@ const COLOURS: [RGBColor; 7] = [
 const DASHES: [(i32, i32); 4] = [(7, 4), (2, 3), (12, 6), (4, 8)];
 
 /// The figure as an SVG document.
-///
-/// # Errors
-/// [`PlotError::Drawing`] where the drawing library refuses.
 pub fn svg(figure: &Figure) -> Result<String, PlotError> {
     register_fonts()?;
     let layout = Layout::new(figure)?;

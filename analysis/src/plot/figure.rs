@@ -2,7 +2,6 @@
 
 use super::axis::Axis;
 
-/// One picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
     /// File name without extension: `figure-4a-D-original`.
@@ -86,7 +85,6 @@ pub struct Curve {
 const DENSE: usize = 60;
 
 impl Panel {
-    /// An empty panel.
     pub fn new(y: Axis) -> Self {
         Self {
             heading: None,

@@ -51,7 +51,6 @@ struct SeriesFile {
     arguments: Vec<String>,
     /// The seed of each run, in the order measured.
     seeds: Vec<u64>,
-    /// The finished runs.
     runs: Vec<SeriesRun>,
 }
 
@@ -213,9 +212,6 @@ impl Series {
     }
 
     /// Removes the file of a series whose results have been shown: the same command begins another.
-    ///
-    /// # Errors
-    /// [`ReplicateError`] where its file cannot be removed.
     pub fn finish(self) -> Result<(), ReplicateError> {
         fs::remove_file(&self.file)
             .map_err(|error| FileError::new("remove", &self.file, error).into())

@@ -18,11 +18,8 @@ const SEED: u64 = 1;
 /// A fit made here.
 #[derive(Clone, Debug)]
 pub struct Fitted {
-    /// Parameters, standard errors and errors against the data it was made of.
     pub fit: Fit,
-    /// 95% intervals of each parameter.
     pub intervals: Vec<Intervals>,
-    /// Joint regions of β and γ.
     pub regions: Vec<Region>,
     /// Raw FLOPs' one factor of the same data, in milliseconds per million FLOPs of the fit's
     /// convention.
@@ -36,7 +33,6 @@ pub struct Fitted {
 pub struct Basis {
     /// Who measured them: `sweep-…, grid published`.
     pub source: String,
-    /// How many configurations they are.
     pub configurations: usize,
     /// Those with K = 1.
     pub k_equal_1: usize,
@@ -57,9 +53,6 @@ pub struct Basis {
 
 impl Fitted {
     /// The published form, fitted to `dataset`.
-    ///
-    /// # Errors
-    /// [`FitError`] where the data cannot determine it.
     pub fn to(dataset: &Dataset, s_k: KernelTerm, flops: FlopConvention) -> Result<Self, FitError> {
         let sample = Sample::from_dataset(dataset, s_k, flops)?;
         let fit = fit_sample(&sample, PUBLISHED_START)?;

@@ -55,15 +55,14 @@ pub enum CriterionVerdict {
 
 /// A verdict with the numbers behind it.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct CriterionComparison {
     /// Mean after over mean before, less 1.
     pub change: f64,
-    /// Ends of the change's interval.
     pub interval: (f64, f64),
     /// Probability of so large a difference without a change, from 0 to 1; `NaN` where neither side
     /// varies.
     pub p_value: f64,
-    /// What is made of them.
     pub verdict: CriterionVerdict,
 }
 

@@ -44,12 +44,11 @@ pub struct SelfTest {
 
 /// How good one method of comparing is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Judged {
     /// Which: `compare, 3 runs a side`.
     pub judge: String,
-    /// When nothing changed.
     pub false_alarms: FalseAlarms,
-    /// When something is slower.
     pub power: Vec<Power>,
 }
 

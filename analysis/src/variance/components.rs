@@ -44,7 +44,6 @@ pub struct Components {
     pub within: Component,
 }
 
-/// One component.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Component {
     /// Of logarithms, at least 0.
@@ -119,7 +118,6 @@ impl Squares {
         squares
     }
 
-    /// Takes another configuration's in.
     pub fn add(&mut self, other: &Self) {
         self.configurations += other.configurations;
         self.runs += other.runs;

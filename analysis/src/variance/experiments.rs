@@ -27,7 +27,6 @@ pub struct ExperimentVariance {
     pub flagged: Vec<(FlagKind, usize)>,
 }
 
-/// Components of one experiment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ExperimentComponents {
     /// Its letter, or `all`.

@@ -22,7 +22,6 @@ pub struct ModeSplit {
     pub upper: Mode,
 }
 
-/// One group.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Mode {
     pub at_ns: f64,

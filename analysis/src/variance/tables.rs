@@ -22,7 +22,6 @@ impl Variance {
         parts.collect::<Vec<_>>().join("\n")
     }
 
-    /// Spread by experiment.
     fn spread_table(&self) -> Table {
         let runs = match self.runs.len() {
             1 => String::new(),
@@ -47,7 +46,6 @@ impl Variance {
         table
     }
 
-    /// Flags by experiment.
     fn flags_table(&self) -> Table {
         let mut columns = Table::with_rows("Configurations with a flag", &self.experiments)
             .text("experiment", |of| &of.experiment);

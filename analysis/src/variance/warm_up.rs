@@ -18,7 +18,6 @@ pub struct WarmUpCheck {
 /// A twentieth of the launches, but 5 to 50: the first of them against all that follow.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct FirstLaunches {
-    /// How many.
     pub launches: usize,
     /// Their median over that of the rest, less 1, in percent.
     pub percent: f64,
