@@ -5,6 +5,7 @@
 //! ```text
 //! file_error          which file could not be used, why, and what to do
 //! atomic_file         files that are wholly there or not
+//! choice              names of the values of an enum, in settings, records and tables
 //! units, shape        what a convolution is, and how much of it
 //! choice              names to choose from, as settings and records spell them
 //! experiment          which convolutions are measured, and why: a table

@@ -6,7 +6,7 @@
 //! in_order            names, and items by name, in the order of their first appearance
 //! dataset             configurations with their latencies, and where these come from
 //! table               a table as data: text, Markdown, CSV
-//! suite               the experiments as a table
+//! experiments         the experiments as a table
 //! run, simulate       a run as every analysis reads it; runs made up from a known truth
 //! criterion_json      the only reader of criterion's files
 //! model               the formula of α-FLOPs, its conventions, its coefficients
