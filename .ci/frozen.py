@@ -326,14 +326,14 @@ def update(folder, captured, options, data, pictures):
         others = {key: value for key, value in kept.data.items() if not chosen(key)}
         write_json(folder / "digests.json", others | as_kept(captured.data))
     others = {key: value for key, value in kept.pictures.items() if not chosen(key)}
+    drawn = captured.pictures
     if not pictures:
         # captions are words: only what is drawn beside them has to be as it was
         unchanged = {key: value for key, value in captured.pictures.items()
                      if kept.pictures.get(key, {}).get("drawn") == value.get("drawn")}
         before = {key: value for key, value in kept.pictures.items() if chosen(key)}
-        others |= before | unchanged
-        captured.pictures = {}
-    write_json(folder / "pictures.json", others | captured.pictures)
+        drawn = before | unchanged
+    write_json(folder / "pictures.json", others | drawn)
 
 
 def check(folder, captured, options):

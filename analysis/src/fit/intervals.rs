@@ -65,9 +65,9 @@ use alpha_flops::random::random_bits;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-use super::problem::{LeastSquares, Position};
+use super::problem::{GAMMA, LeastSquares, Position};
 use super::sample::GroupSample;
-use super::{Fit, GroupFit, Sample};
+use super::{Fit, GroupFit, PUBLISHED_START, Sample};
 use crate::model::KernelGroup;
 use crate::table::{Digits, Table, rounded};
 
@@ -205,7 +205,8 @@ fn configurations(sample: &GroupSample) -> Vec<Vec<usize>> {
     configurations.into_values().collect()
 }
 
-/// Where refits to drawn configurations end, each searched from the estimate.
+/// Where refits to drawn configurations end, each searched from the estimate. With γ at 0 β has no
+/// effect, so a descent can stop on that edge short of a minimum: then everything is searched.
 fn bootstrap(
     sample: &GroupSample,
     configurations: &[Vec<usize>],
@@ -224,7 +225,12 @@ fn bootstrap(
                 drawn.push(ratio, row.flops, row.measured_ms);
             }
         }
-        let end = LeastSquares::new(&drawn, fit.variant).descend(best).ok()?;
+        let problem = LeastSquares::new(&drawn, fit.variant);
+        let mut end = problem.descend(best).ok()?;
+        if end.position[GAMMA] == 0.0 {
+            let searched = problem.optimum(&PUBLISHED_START).ok();
+            end = searched.filter(|searched| searched.sum < end.sum).unwrap_or(end);
+        }
         (end.unfinished.is_none() && drawn.clusters.len() >= 3).then_some(end.position)
     };
     (0..refits).filter_map(refit).collect()

@@ -31,6 +31,8 @@ use crate::model::{GroupCoefficients, Objective};
 pub(super) type Position = [f64; 4];
 pub(super) type Matrix = [[f64; 4]; 4];
 
+/// Index of γ in a [`Position`].
+pub(super) const GAMMA: usize = 1;
 /// Index of ln `final` in a [`Position`].
 pub(super) const FINAL: usize = 2;
 
