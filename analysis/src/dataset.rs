@@ -165,7 +165,7 @@ enum Format {
 }
 
 impl Format {
-    fn of(path: &Path) -> Result<Self, DatasetError> {
+    fn from_path(path: &Path) -> Result<Self, DatasetError> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("csv") => Ok(Self::Csv),
             Some("parquet") => Ok(Self::Parquet),
@@ -185,7 +185,7 @@ impl Format {
 impl Dataset {
     /// Reads a dataset from `.csv` or `.parquet`, and validates every row.
     pub fn read(path: &Path) -> Result<Self, DatasetError> {
-        let format = Format::of(path)?;
+        let format = Format::from_path(path)?;
         let rows = match format {
             Format::Csv => csv_file::read(path)?,
             Format::Parquet => parquet_file::read(path)?,
@@ -198,7 +198,7 @@ impl Dataset {
     /// # Errors
     /// [`DatasetError`] where a row could not be read back, or the file not be written.
     pub fn write(&self, path: &Path) -> Result<(), DatasetError> {
-        let format = Format::of(path)?;
+        let format = Format::from_path(path)?;
         let rows: Vec<Row> = self
             .observations
             .iter()

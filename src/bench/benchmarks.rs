@@ -25,7 +25,7 @@ const RESAMPLES: usize = 1001;
 /// Runs criterion in this process, by its own arguments.
 pub fn run_criterion(role: Role) -> Result<ExitCode, AnyError> {
     let mut criterion = Criterion::default()
-        .with_measurement(LaunchTime)
+        .with_measurement(ReplayedTime)
         .without_plots()
         .nresamples(RESAMPLES)
         // with these two and flat sampling, every sample is exactly one iteration
@@ -40,9 +40,9 @@ pub fn run_criterion(role: Role) -> Result<ExitCode, AnyError> {
 }
 
 fn group<'a>(
-    criterion: &'a mut Criterion<LaunchTime>,
+    criterion: &'a mut Criterion<ReplayedTime>,
     experiment: Experiment,
-) -> BenchmarkGroup<'a, LaunchTime> {
+) -> BenchmarkGroup<'a, ReplayedTime> {
     let mut group = criterion.benchmark_group(experiment.name);
     group.sampling_mode(SamplingMode::Flat);
     group
@@ -54,7 +54,7 @@ fn throughput(shape: ConvShape) -> Throughput {
 
 /// Replays the launches of the run in `folder`, by the clock of the run's protocol, in the order
 /// measured.
-fn replay(criterion: &mut Criterion<LaunchTime>, folder: &Path) -> Result<(), AnyError> {
+fn replay(criterion: &mut Criterion<ReplayedTime>, folder: &Path) -> Result<(), AnyError> {
     let plan = read_plan(folder)?;
     let mut parts = Vec::new();
     for id in &plan.ids {
@@ -73,7 +73,7 @@ fn replay(criterion: &mut Criterion<LaunchTime>, folder: &Path) -> Result<(), An
 }
 
 fn replay_one(
-    group: &mut BenchmarkGroup<'_, LaunchTime>,
+    group: &mut BenchmarkGroup<'_, ReplayedTime>,
     shape: ConvShape,
     latencies_ns: &[f64],
 ) -> Result<(), AnyError> {
@@ -103,7 +103,7 @@ fn replay_one(
 }
 
 /// Declares every configuration, for criterion to list or compare, and launches nothing.
-fn idle(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
+fn idle(criterion: &mut Criterion<ReplayedTime>) -> Result<ExitCode, AnyError> {
     let configurations = configurations(&settings_of_parent()?);
     for of_experiment in configurations.chunk_by(|a, b| a.experiment == b.experiment) {
         let mut group = group(criterion, of_experiment[0].experiment);
@@ -126,7 +126,7 @@ fn settings_of_parent() -> Result<Settings, AnyError> {
 }
 
 /// Launches as criterion asks (`--test`: once; `--profile-time`: for a while) and keeps nothing.
-fn live(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
+fn live(criterion: &mut Criterion<ReplayedTime>) -> Result<ExitCode, AnyError> {
     let mut selected = select(&Requested::from_workspace()?)?;
     let backend = selected.backend.as_mut();
     let configurations = configurations(&selected.settings);
@@ -149,7 +149,7 @@ fn live(criterion: &mut Criterion<LaunchTime>) -> Result<ExitCode, AnyError> {
 }
 
 fn live_one(
-    group: &mut BenchmarkGroup<'_, LaunchTime>,
+    group: &mut BenchmarkGroup<'_, ReplayedTime>,
     backend: &mut dyn Backend,
     shape: ConvShape,
 ) -> Result<(), AnyError> {
@@ -187,9 +187,9 @@ fn prepare_verified(
 
 /// Time of launches in nanoseconds, as a floating-point number: criterion's own measurement keeps
 /// whole nanoseconds.
-pub struct LaunchTime;
+pub struct ReplayedTime;
 
-impl Measurement for LaunchTime {
+impl Measurement for ReplayedTime {
     type Intermediate = Instant;
     type Value = f64;
 

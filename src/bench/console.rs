@@ -79,10 +79,10 @@ pub fn opened(run: &Run) {
     ));
 }
 
-pub fn progress(run: &Run) -> Progress {
+pub fn progress(run: &Run) -> RunProgress {
     let bar = bar((run.order.len() - run.done_before) as u64, "{prefix}");
     bar.set_prefix("measuring");
-    Progress { bar }
+    RunProgress { bar }
 }
 
 pub fn criterion_progress(benchmarks: u64) -> ProgressBar {
@@ -136,11 +136,11 @@ pub fn finished(run: &Run) -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-pub struct Progress {
+pub struct RunProgress {
     bar: ProgressBar,
 }
 
-impl Progress {
+impl RunProgress {
     pub fn show(&mut self, event: &RunEvent<'_>) {
         match event {
             RunEvent::Verified(verified) => self.bar.suspend(|| {

@@ -60,11 +60,11 @@ impl Reduction {
     pub(super) fn rotate_in(&mut self, flops: f64, constant: f64, measured_ms: f64) {
         let [first, second] = &mut self.measured_ms;
         let (mut constant, mut measured_ms) = (constant, measured_ms);
-        if let Some(rotation) = Rotation::of(&mut self.flops, flops) {
+        if let Some(rotation) = Rotation::onto_first(&mut self.flops, flops) {
             rotation.turn(&mut self.constant[0], &mut constant);
             rotation.turn(first, &mut measured_ms);
         }
-        if let Some(rotation) = Rotation::of(&mut self.constant[1], constant) {
+        if let Some(rotation) = Rotation::onto_first(&mut self.constant[1], constant) {
             rotation.turn(second, &mut measured_ms);
         }
         self.residual_sum += measured_ms * measured_ms;
@@ -78,7 +78,7 @@ struct Rotation {
 
 impl Rotation {
     /// The one that makes `(above, below)` into `(length, 0)`; `None` where there is nothing to turn.
-    fn of(above: &mut f64, below: f64) -> Option<Self> {
+    fn onto_first(above: &mut f64, below: f64) -> Option<Self> {
         // values lie between 1e-6 and 1e12, so that squares neither overflow nor vanish
         let length = (*above * *above + below * below).sqrt();
         if length == 0.0 {

@@ -114,7 +114,7 @@ fn p_value(
     let origin_ns = before_ns[0];
     let both: Vec<f64> = after_ns.iter().chain(before_ns).map(|ns| ns - origin_ns).collect();
     let (after, before) = both.split_at(after_ns.len());
-    let observed = t(Sums::of(after), Sums::of(before));
+    let observed = t(Sums::new(after), Sums::new(before));
     let resampled = (0..resamples).map(|_| {
         let after = Sums::resampled(&both, after_ns.len(), random);
         t(after, Sums::resampled(&both, before_ns.len(), random))
@@ -163,7 +163,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(values: &[f64]) -> Self {
+    fn new(values: &[f64]) -> Self {
         values.iter().fold(Self::default(), |sums, value| sums.and(*value))
     }
 
