@@ -98,8 +98,8 @@ def interrupted_series(work):
 def compared(folders, target, work):
     """What is said of two real runs, of their archived datasets, and of damaged ones."""
     output = run([BINARY, "compare", *folders, "--out", work / "comparison"])
-    check("No verdict: one run a side, run-to-run noise unknown" in output
-          and "\nslower" not in output, "one run a side gives candidates at most")
+    check("No verdict: one run per side, run-to-run noise unknown" in output
+          and "\nslower" not in output, "one run per side gives candidates at most")
     check({f"comparison-{e}.png" for e in "AF"} <= {f.name for f in (work / "comparison").iterdir()},
           "a comparison has a figure an experiment")
     archived = sorted(target.glob("*.csv"))
