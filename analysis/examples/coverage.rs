@@ -1,5 +1,5 @@
 //! How often 95% intervals hold the truth: on made-up latencies that meet what the intervals assume,
-//! and on such that do not. The table is in the docs of `fit::intervals`.
+//! and on such that do not. The table is in docs/calibration.md.
 //!
 //! Run: `cargo run --release -p alpha-flops-analysis --example coverage [SIMULATIONS [SEED]]`
 

@@ -1,5 +1,5 @@
 //! How often 95% intervals of medians hold the median: of independent launches, and of such that
-//! depend on each other, drift or have two modes. The table is in the docs of `variance::interval`.
+//! depend on each other, drift or have two modes. The table is in docs/calibration.md.
 //!
 //! Run: `cargo run --release -p alpha-flops-analysis --example interval_coverage [SAMPLES [SEED]]`
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::dataset::{Dataset, Observation, Provenance};
+use crate::in_order::grouped;
 use crate::model::{Coefficients, FlopConvention, KernelTerm};
 use crate::table::{Digits, Table};
 
@@ -158,8 +159,8 @@ pub fn evaluate(
         caution: coefficients.comparability(&dataset.provenance),
         provenance: dataset.provenance.clone(),
         overall,
-        per_experiment: grouped(&compared, |o| (o.experiment.clone(), None)),
-        per_series: grouped(&compared, |o| (o.experiment.clone(), Some(o.series.clone()))),
+        per_experiment: errors_by(&compared, |o| (o.experiment.clone(), None)),
+        per_series: errors_by(&compared, |o| (o.experiment.clone(), Some(o.series.clone()))),
         not_compared,
     })
 }
@@ -175,21 +176,14 @@ fn compare(observation: &Observation, coefficients: &Coefficients) -> Result<(f6
 type Key = (String, Option<String>);
 
 /// Errors per key, keys in the order of their first appearance.
-fn grouped(
+fn errors_by(
     compared: &[(&Observation, (f64, f64))],
     key: impl Fn(&Observation) -> Key,
 ) -> Vec<GroupErrors> {
-    let mut groups: Vec<(Key, Vec<(f64, f64)>)> = Vec::new();
-    for (observation, pair) in compared {
-        let key = key(observation);
-        match groups.iter_mut().find(|group| group.0 == key) {
-            Some(group) => group.1.push(*pair),
-            None => groups.push((key, vec![*pair])),
-        }
-    }
+    let groups = grouped(compared, |(observation, _)| key(observation)).into_iter();
     groups
-        .into_iter()
-        .filter_map(|((experiment, series), pairs)| {
+        .filter_map(|((experiment, series), group)| {
+            let pairs: Vec<_> = group.iter().map(|(_, pair)| *pair).collect();
             errors(&pairs).map(|errors| GroupErrors { experiment, series, errors })
         })
         .collect()

@@ -99,6 +99,11 @@ impl<T> ObjectiveAnswer<T> {
         let sentence = format!("{verdict} on {place}: {finding}.");
         Self { verdict, sentence, criterion, numbers }
     }
+
+    /// That there is no answer, because of what the dataset lacks.
+    fn impossible(dataset: &Dataset, missing: &str, criterion: String, numbers: T) -> Self {
+        Self::new(dataset, ClaimVerdict::CannotBeAnswered, missing, criterion, numbers)
+    }
 }
 
 impl ClaimVerdict {

@@ -50,9 +50,4 @@ impl FinishedRun {
     pub fn launches(&self) -> Result<Launches, FileError> {
         self.launches_file()?.read_all()
     }
-
-    /// Where criterion keeps this run's measurements.
-    pub fn criterion_home(&self) -> PathBuf {
-        self.path.join(&self.header.criterion_home)
-    }
 }

@@ -10,37 +10,7 @@
 //!
 //! All three take configurations as independent. Where neighbours deviate alike none holds.
 //!
-//! How often they hold the truth, by `cargo run --release -p alpha-flops-analysis --example coverage
-//! 2000 1`: % over 2000 simulations from seed 1, each of 399 refits, so that ±1 is chance. `n`
-//! configurations; the first four scenarios meet what the intervals assume.
-//!
-//! ```text
-//! deviations         fit         n  parameter  asymptotic  profile  bootstrap  believed
-//! equal              absolute   94  beta             94.7     94.7       94.0      94.8
-//! equal              absolute   94  gamma            94.0     94.2       94.0      94.2
-//! equal              absolute   94  final            94.4     94.4       94.1      94.2
-//! equal, few         absolute   16  beta             94.7     94.8       97.2      97.2
-//! equal, few         absolute   16  gamma            95.0     95.0       96.3      96.3
-//! equal, few         absolute   16  final            94.7     94.8       93.1      93.2
-//! proportional       log        94  beta             94.9     95.0       94.6      95.0
-//! proportional       log        94  gamma            94.1     94.7       93.4      94.3
-//! proportional       log        94  final            94.7     94.7       93.2      94.0
-//! proportional, few  log        16  beta             94.2     94.0       95.2      95.0
-//! proportional, few  log        16  gamma            94.8     94.7       95.2      95.3
-//! proportional, few  log        16  final            94.8     95.2       92.5      93.7
-//! heavy tails        absolute   94  beta             94.5     94.5       94.0      94.9
-//! heavy tails        absolute   94  gamma            94.0     94.1       93.5      94.5
-//! heavy tails        absolute   94  final            94.6     94.5       93.2      94.2
-//! proportional       absolute   94  beta             72.5     69.6       92.0      92.0
-//! proportional       absolute   94  gamma            89.8     89.8       92.3      92.2
-//! proportional       absolute   94  final            93.9     96.0       92.2      92.1
-//! by channels        absolute   94  beta            100.0    100.0      100.0     100.0
-//! by channels        absolute   94  gamma           100.0    100.0      100.0     100.0
-//! by channels        absolute   94  final           100.0    100.0       99.5      99.5
-//! by size            absolute   94  beta              9.4      8.9       19.8      19.7
-//! by size            absolute   94  gamma            12.5     12.1       22.5      22.5
-//! by size            absolute   94  final            21.9     17.2       27.2      26.4
-//! ```
+//! How often they hold the truth is tabulated in `docs/calibration.md`, in percent of 2,000 simulations.
 //!
 //! Where the assumptions are met all are within 93 to 97 at 94 configurations. Of 16 the bootstrap is
 //! from 92.5 to 97.2: quantiles of refits are exact only in the limit of many configurations, and what

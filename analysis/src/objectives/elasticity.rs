@@ -58,13 +58,7 @@ pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<Elasticity>> {
     let numbers = lines.iter().cloned().chain(further.into_iter().flat_map(elasticities)).collect();
     if lines.is_empty() {
         let missing = format!("no line of experiment {deciding} has three kernel sizes");
-        return ObjectiveAnswer::new(
-            dataset,
-            ClaimVerdict::CannotBeAnswered,
-            &missing,
-            criterion,
-            numbers,
-        );
+        return ObjectiveAnswer::impossible(dataset, &missing, criterion, numbers);
     }
     let verdict = ClaimVerdict::from_cases(lines.iter().map(|line| line.nominal.is_positive()));
     let nominal = Spread::over(lines.iter().map(|line| line.nominal.slope));

@@ -46,13 +46,7 @@ pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<EqualFlopsGroup>>
             "none of the experiments {} has two configurations of equal FLOPs",
             names(&experiments)
         );
-        return ObjectiveAnswer::new(
-            dataset,
-            ClaimVerdict::CannotBeAnswered,
-            &missing,
-            criterion,
-            numbers,
-        );
+        return ObjectiveAnswer::impossible(dataset, &missing, criterion, numbers);
     }
     let by_experiment = grouped(&numbers, |group| group.experiment.clone());
     let spread = |ratio: fn(&EqualFlopsGroup) -> f64| {

@@ -53,13 +53,7 @@ pub(super) fn answer(
         Ok((verdict, finding)) => {
             ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers)
         }
-        Err(missing) => ObjectiveAnswer::new(
-            dataset,
-            ClaimVerdict::CannotBeAnswered,
-            &missing,
-            criterion,
-            numbers,
-        ),
+        Err(missing) => ObjectiveAnswer::impossible(dataset, &missing, criterion, numbers),
     }
 }
 
