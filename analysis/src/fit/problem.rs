@@ -141,11 +141,11 @@ impl LeastSquares {
         let [beta, gamma, log_final, constant_ms] = *position;
         let mut shapes = Vec::with_capacity(self.points.len());
         for point in &*self.points {
-            let base = point.base(beta);
-            if base <= 0.0 {
+            let bracket = bracket(point.ratio, beta);
+            if bracket <= 0.0 {
                 return None;
             }
-            shapes.push(base.powf(gamma) * point.flops);
+            shapes.push(alpha(bracket, gamma) * point.flops);
         }
         let pairs = || self.points.iter().zip(&shapes);
         let final_scale = match (self.eliminates_final(), self.is_logarithmic()) {
@@ -197,10 +197,10 @@ impl LeastSquares {
         curvature: &mut Matrix,
     ) -> Local {
         let [beta, gamma, _, constant_ms] = *position;
-        let base = point.base(beta);
-        let log = base.ln();
-        let inner = (1.0 - point.ratio) / base;
-        let shape = base.powf(gamma) * point.flops;
+        let bracket = bracket(point.ratio, beta);
+        let log = bracket.ln();
+        let inner = (1.0 - point.ratio) / bracket;
+        let shape = alpha(bracket, gamma) * point.flops;
         let part = final_scale * shape;
         let residual = self.residual(point, part, constant_ms);
         // e is T̂, or w·ln T̂ with the derivative w/T̂
@@ -303,10 +303,19 @@ impl LeastSquares {
     }
 }
 
-impl Point {
-    fn base(&self, beta: f64) -> f64 {
-        self.ratio + beta * (1.0 - self.ratio)
-    }
+/// The formula's bracket b, of a `ratio` r.
+pub(super) fn bracket(ratio: f64, beta: f64) -> f64 {
+    ratio + beta * (1.0 - ratio)
+}
+
+/// The correction α = b^γ.
+pub(super) fn alpha(bracket: f64, gamma: f64) -> f64 {
+    bracket.powf(gamma)
+}
+
+/// ln α by ln b, which a row of the grid computes once for every γ.
+pub(super) fn ln_alpha(ln_bracket: f64, gamma: f64) -> f64 {
+    gamma * ln_bracket
 }
 
 impl CostFunction for LeastSquares {

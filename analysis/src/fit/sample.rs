@@ -7,6 +7,7 @@ use std::path::Path;
 use alpha_flops::shape::ConvShape;
 
 use super::FitError;
+use super::problem::{alpha, bracket};
 use super::reduction::Reduction;
 use crate::dataset::parquet_columns::for_each_latency;
 use crate::dataset::{Dataset, DatasetError, Provenance};
@@ -160,8 +161,9 @@ impl GroupSample {
     /// Errors of an estimate over all rows: a pass of its own, for relative errors do not reduce.
     /// `None` where there are no rows.
     pub(super) fn errors(&self, estimate: &GroupCoefficients) -> Option<Errors> {
-        let base = |cluster: &Cluster| cluster.ratio + estimate.beta * (1.0 - cluster.ratio);
-        let factor = |c: &Cluster| estimate.final_scale * base(c).powf(estimate.gamma);
+        let factor = |c: &Cluster| {
+            estimate.final_scale * alpha(bracket(c.ratio, estimate.beta), estimate.gamma)
+        };
         let factors: Vec<f64> = self.clusters.iter().map(factor).collect();
         let pair = |row: &Row| {
             let computing = factors[row.cluster as usize] * row.flops;
