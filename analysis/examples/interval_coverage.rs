@@ -9,10 +9,10 @@ use std::error::Error;
 
 use rayon::prelude::*;
 
-#[path = "../tests/simulated/mod.rs"]
-mod simulated;
+#[path = "../tests/integration/fixtures/launches.rs"]
+mod launches;
 
-use simulated::{Coverage, SCENARIOS};
+use launches::{Coverage, SCENARIOS};
 
 const LAUNCHES: [usize; 5] = [20, 50, 200, 500, 2000];
 

@@ -5,9 +5,13 @@ use alpha_flops::experiment::{
     Definition, EqualFlops, Experiment, LatencySlope, Resolution, Series, TableInUse, Variable,
 };
 use alpha_flops::settings::{Requested, Settings};
-use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
+use alpha_flops_analysis::dataset::{Dataset, Latency};
 use alpha_flops_analysis::report::{self, Input};
 use alpha_flops_analysis::{experiments, objectives};
+
+#[path = "integration/fixtures/datasets.rs"]
+mod datasets;
+use datasets::{observation, provenance};
 
 fn experiment_h() -> Definition {
     Definition {
@@ -66,22 +70,9 @@ fn an_added_experiment_is_in_settings_lists_records_datasets_figures_and_answers
 /// Latencies proportional to FLOPs.
 fn measured(experiment: Experiment) -> Dataset {
     let configurations = experiment.configurations(Resolution::Original).into_iter();
-    let observations = configurations.map(|c| Observation {
-        experiment: c.experiment.to_string(),
-        series: c.series,
-        x: f64::from(c.x),
-        latency: Latency { median_ns: Some(c.shape.macs().0 as f64), ..Latency::default() },
-        shape: c.shape,
-        algorithm: None,
+    let observations = configurations.map(|c| {
+        let median_ns = Some(c.shape.macs().0 as f64);
+        observation(c, Latency { median_ns, ..Latency::default() })
     });
-    Dataset {
-        provenance: Provenance {
-            source: "made up for a test".to_owned(),
-            backend: "cpu".to_owned(),
-            device: "Test CPU".to_owned(),
-            versions: "none".to_owned(),
-            protocol: "latency-warm, 200 launches".to_owned(),
-        },
-        observations: observations.collect(),
-    }
+    Dataset { provenance: provenance("Test CPU"), observations: observations.collect() }
 }

@@ -1,13 +1,14 @@
 //! RO1–RO3 against NumPy and SciPy, and the original study's data.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
-
 use alpha_flops::shape::ConvShape;
 use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
 use alpha_flops_analysis::import::asperti;
 use alpha_flops_analysis::model::Coefficients;
 use alpha_flops_analysis::objectives::{ClaimVerdict, answer};
 use serde::Deserialize;
+
+use crate::fixtures::data_files::original_study;
+use crate::fixtures::datasets::provenance;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -39,7 +40,7 @@ struct GoldenObservation {
 
 /// Written by `goldens/objectives.py`.
 fn golden() -> Golden {
-    serde_json::from_str(include_str!("goldens/objectives.json")).unwrap()
+    serde_json::from_str(include_str!("../goldens/objectives.json")).unwrap()
 }
 
 fn dataset(observations: &[GoldenObservation]) -> Dataset {
@@ -51,15 +52,8 @@ fn dataset(observations: &[GoldenObservation]) -> Dataset {
         latency: Latency { median_ns: Some(o.ms * 1e6), ..Latency::default() },
         algorithm: None,
     };
-    let text = |text: &str| text.to_owned();
     Dataset {
-        provenance: Provenance {
-            source: text("made up"),
-            backend: text("none"),
-            device: text("an RTX 4090"),
-            versions: text("unknown"),
-            protocol: text("none"),
-        },
+        provenance: Provenance { backend: "none".to_owned(), ..provenance("an RTX 4090") },
         observations: observations.iter().map(observation).collect(),
     }
 }
@@ -174,14 +168,8 @@ fn nothing_holds_where_latency_is_proportional_to_flops() {
 
 #[test]
 fn the_original_findings_hold_in_the_original_data() {
-    let path =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/asperti-quadro-t2000/data.pickle");
-    let path = std::path::Path::new(path);
-    if !path.exists() {
-        println!("skipped: {} is missing", path.display());
-        return;
-    }
-    let dataset = asperti::read(path).unwrap();
+    let Some(path) = original_study() else { return };
+    let dataset = asperti::read(&path).unwrap();
     let objectives = answer(&dataset, Some(&Coefficients::published_t2000()), None);
     assert_eq!(objectives.ro1.verdict, ClaimVerdict::Holds, "{}", objectives.ro1.sentence);
     assert_eq!(objectives.ro2.verdict, ClaimVerdict::Holds, "{}", objectives.ro2.sentence);

@@ -1,22 +1,10 @@
 //! The variance of made-up runs on disk, golden values of its statistics, and coverage in small.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
-
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use alpha_flops::backend::BackendSettings;
-use alpha_flops::backend::LaunchTime;
-use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend, CpuOptions};
-use alpha_flops::environment::Platform;
-use alpha_flops::experiment::{Configuration, Experiment, Resolution};
-use alpha_flops::measure::{SampleTimes, Stopped, WarmUp, WarmUpEnd};
-use alpha_flops::protocol::{Profile, Protocol};
-use alpha_flops::record::{ConfigurationRecord, Outcome, Part, RunFolder, RunPlan, Session};
-use alpha_flops::settings::Settings;
-use alpha_flops::statistics::{Summary, median_interval_ranks, quantile, sorted};
-use alpha_flops::units::Bytes;
+use alpha_flops::protocol::Profile;
+use alpha_flops::statistics::{median_interval_ranks, quantile, sorted};
 use alpha_flops_analysis::plot;
 use alpha_flops_analysis::run::Run;
 use alpha_flops_analysis::variance::components::{RunMedian, Squares};
@@ -29,9 +17,8 @@ use alpha_flops_analysis::variance::{Variance, VarianceError};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-mod simulated;
-
-use simulated::{Coverage, Launches, Random, SCENARIOS};
+use crate::fixtures::launches::{Coverage, Launches, Random, SCENARIOS};
+use crate::fixtures::runs;
 
 #[derive(Deserialize)]
 struct Goldens {
@@ -58,7 +45,7 @@ struct Design {
 }
 
 fn goldens() -> Goldens {
-    serde_json::from_str(include_str!("goldens/variance.json")).unwrap()
+    serde_json::from_str(include_str!("../goldens/variance.json")).unwrap()
 }
 
 /// Rounding errors of sums of a hundred numbers.
@@ -144,60 +131,8 @@ fn intervals_without_a_doubt_cover_what_they_should() {
     assert!(certain.unmarked > 45, "independent launches are trusted: {certain:?}");
 }
 
-/// A finished run of the first configurations of A, with these launches; none are skipped ones.
 fn write_run(runs: &Path, seed: u64, launches: &[Vec<f64>]) -> PathBuf {
-    let suite = Experiment::A.configurations(Resolution::Original);
-    let chosen = &suite[..launches.len()];
-    let (threads, algorithm) = (NonZeroUsize::MIN, AlgorithmChoice::Auto);
-    let settings = Settings {
-        backend: BackendSettings::Cpu(CpuOptions { threads, algorithm }),
-        experiments: vec![Experiment::A],
-        resolution: Resolution::Original,
-        profile: Profile::Paper,
-        launches: None,
-        protocol: Protocol::HOST_LATENCY_WARM,
-        seed: Some(seed),
-        time_budget: None,
-        memory_limit: None,
-        verify: false,
-    };
-    let mut platform = Platform::new(&CpuBackend::new(threads, algorithm).unwrap());
-    platform.device = "A processor".to_owned();
-    platform.rustc = "rustc 1.95.0".to_owned();
-    platform.crates = vec!["alpha-flops 0.1.0".to_owned()];
-    let ids = chosen.iter().map(Configuration::id).collect();
-    let plan = RunPlan { settings, platform, program: String::new(), ids };
-    let nothing = LaunchTime { host_ns: 20.0, device_ns: None, submission_ns: None };
-    let mut session = Session::now(nothing, None);
-    session.conditions.timer_resolution_ns = 10.0;
-    let started = session.started;
-    let mut run = RunFolder::create(runs, plan, seed, session).unwrap();
-    for (position, (configuration, host_ns)) in chosen.iter().zip(launches).enumerate() {
-        let record = ConfigurationRecord::new(configuration, started, 1.0, 1, outcome(host_ns));
-        let times = SampleTimes { host_ns: host_ns.clone(), device_ns: Vec::new() };
-        let run_id = run.header().run_id.clone();
-        run.keep(&Part { run_id, position, record, times }).unwrap();
-    }
-    run.finish().unwrap();
-    run.path().to_owned()
-}
-
-fn outcome(launches: &[f64]) -> Outcome {
-    let Some(summary) = Summary::from_latencies(launches) else {
-        return Outcome::Skipped { reason: "made up".to_owned() };
-    };
-    Outcome::Measured {
-        algorithm: "made up".to_owned(),
-        plan: None,
-        workspace_bytes: Bytes(0),
-        verified: false,
-        warm_up: WarmUp { launches: 10, ended: WarmUpEnd::Steady },
-        stopped: Stopped::Cap,
-        relative_interval: None,
-        submission_ns: None,
-        device: None,
-        summary,
-    }
+    runs::write_run(runs, Profile::Paper, seed, launches)
 }
 
 fn variance(runs: &[PathBuf]) -> Result<Variance, VarianceError> {

@@ -1,12 +1,10 @@
 //! Figures and reports of made-up datasets, shaped like A–G.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
-
 use std::path::Path;
 
 use alpha_flops::experiment::{Experiment, Resolution};
 use alpha_flops::shape::ConvShape;
-use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
+use alpha_flops_analysis::dataset::{Dataset, Latency, Observation};
 use alpha_flops_analysis::fit::{PUBLISHED_START, fit};
 use alpha_flops_analysis::import::asperti;
 use alpha_flops_analysis::metrics::evaluate;
@@ -16,45 +14,33 @@ use alpha_flops_analysis::plot::draw;
 use alpha_flops_analysis::plot::figure::Figure;
 use alpha_flops_analysis::report::{self, Extras, Input, Skipped};
 
+use crate::fixtures::data_files::original_study;
+use crate::fixtures::datasets::{observation, provenance};
+use crate::fixtures::{alpha_flops, stderr_of_failure, stdout, text};
+
 /// Latencies that follow the RTX 4090's published formula plus a floor, in steps; quartiles around
 /// them.
 fn made_up(experiments: &[Experiment], resolution: Resolution, device: &str) -> Dataset {
     let formula = Coefficients::published_rtx4090();
     let configurations = experiments.iter().flat_map(|e| e.configurations(resolution));
-    let observation = |(index, c): (usize, alpha_flops::experiment::Configuration)| {
+    let measured = |(index, c): (usize, alpha_flops::experiment::Configuration)| {
         let step = if c.x / 164 % 2 == 0 { 1.0 } else { 1.25 };
         let median = 5e3 + step * formula.predict(&c.shape).unwrap().0;
         let spread = 0.01 + 0.01 * (index % 7) as f64;
-        Observation {
-            experiment: c.experiment.to_string(),
-            series: c.series,
-            x: f64::from(c.x),
-            shape: c.shape,
-            latency: Latency {
-                median_ns: Some(median),
-                mean_ns: Some(median * 1.02),
-                q1_ns: Some(median * (1.0 - spread / 2.0)),
-                q3_ns: Some(median * (1.0 + spread)),
-                launches: Some(200),
-                outliers_mild: Some(index as u64 % 5),
-                outliers_severe: Some(index as u64 % 2),
-            },
-            algorithm: None,
-        }
+        let latency = Latency {
+            median_ns: Some(median),
+            mean_ns: Some(median * 1.02),
+            q1_ns: Some(median * (1.0 - spread / 2.0)),
+            q3_ns: Some(median * (1.0 + spread)),
+            launches: Some(200),
+            outliers_mild: Some(index as u64 % 5),
+            outliers_severe: Some(index as u64 % 2),
+        };
+        observation(c, latency)
     };
     Dataset {
         provenance: provenance(device),
-        observations: configurations.enumerate().map(observation).collect(),
-    }
-}
-
-fn provenance(device: &str) -> Provenance {
-    Provenance {
-        source: "made up for a test".into(),
-        backend: "cpu".into(),
-        device: device.into(),
-        versions: "gemm 0.19.0".into(),
-        protocol: "latency-warm, 200 launches".into(),
+        observations: configurations.enumerate().map(measured).collect(),
     }
 }
 
@@ -351,11 +337,6 @@ fn coefficients_of_elsewhere_are_named_as_such() {
     assert!(table.contains("note: coefficients of Quadro T2000 against latencies of Test CPU"));
 }
 
-fn alpha_flops(arguments: &[&Path]) -> std::process::Output {
-    let program = env!("CARGO_BIN_EXE_alpha-flops");
-    std::process::Command::new(program).arg("report").args(arguments).output().unwrap()
-}
-
 #[test]
 fn the_command_writes_the_report_and_prints_its_answers() {
     let (mut dataset, _) = small();
@@ -363,18 +344,16 @@ fn the_command_writes_the_report_and_prints_its_answers() {
     let directory = tempfile::tempdir().unwrap();
     let (data, out) = (directory.path().join("data.csv"), directory.path().join("out"));
     dataset.write(&data).unwrap();
-    let published = ["--coefficients".as_ref(), "published-rtx4090".as_ref()];
-    let output = alpha_flops(&[&data, "--out".as_ref(), &out, published[0], published[1]]);
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = ["report", text(&data), "--out", text(&out)];
+    let answers = stdout(alpha_flops(report).args(["--coefficients", "published-rtx4090"]));
     for part in ["Test CPU (cpu): 5 configurations", "RO1  ", "RO2  ", "RO3  "] {
-        assert!(text.contains(part), "no {part} in {text}");
+        assert!(answers.contains(part), "no {part} in {answers}");
     }
     assert!(out.join("report.md").exists() && out.join("report.json").exists());
 
-    let output = alpha_flops(&[&directory.path().join("none.csv"), "--out".as_ref(), &out]);
-    assert!(!output.status.success());
-    assert!(String::from_utf8(output.stderr).unwrap().contains("none.csv"));
+    let none = directory.path().join("none.csv");
+    let error = stderr_of_failure(alpha_flops(["report", text(&none), "--out", text(&out)]));
+    assert!(error.contains("none.csv"), "{error}");
 }
 
 #[test]
@@ -403,13 +382,8 @@ fn equal_input_gives_equal_figures_and_reports() {
 
 #[test]
 fn the_original_studys_data_have_all_seven_figures() {
-    let path =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/asperti-quadro-t2000/data.pickle");
-    if !Path::new(path).exists() {
-        println!("skipped: {path} is missing");
-        return;
-    }
-    let dataset = asperti::read(Path::new(path)).unwrap();
+    let Some(path) = original_study() else { return };
+    let dataset = asperti::read(&path).unwrap();
     let figures = report::figures(&[input(&dataset)]);
     for (number, experiment) in (1..).zip(Experiment::all()) {
         let figure = figure(&figures, &format!("figure-{number}a-{experiment}-original"));

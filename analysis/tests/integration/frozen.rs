@@ -1,12 +1,11 @@
 //! Words that the command prints on recorded inputs, as `tests/frozen` keeps them: the cheapest cases.
 //! `.ci/frozen.py` checks all of them, and data and figures, too.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
-
 use std::path::Path;
-use std::process::Command;
 
 use serde::Deserialize;
+
+use crate::fixtures::{alpha_flops, said};
 
 #[derive(Deserialize)]
 struct Cases {
@@ -51,20 +50,15 @@ fn words_are_as_they_were() {
 
 /// What the command says in a folder without files, and how it ends.
 fn words(arguments: &str, folder: &Path) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_alpha-flops"))
-        .args(arguments.split_whitespace())
-        .current_dir(folder)
-        .env_clear()
-        .envs([("ALPHA_FLOPS_BACKEND", "cpu"), ("NO_COLOR", "1")])
-        .output()
-        .unwrap();
+    let mut command = alpha_flops(arguments.split_whitespace());
+    let environment = [("ALPHA_FLOPS_BACKEND", "cpu"), ("NO_COLOR", "1")];
+    let said = said(command.current_dir(folder).env_clear().envs(environment));
     let mut words = String::new();
-    for (name, text) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
-        let text = std::str::from_utf8(text).unwrap();
+    for (name, text) in [("stdout", said.stdout), ("stderr", said.stderr)] {
         if !text.is_empty() {
             let end = if text.ends_with('\n') { "" } else { "\n" };
             words += &format!("── {name}\n{text}{end}");
         }
     }
-    words + &format!("── status {}\n", output.status.code().unwrap())
+    words + &format!("── status {}\n", said.status)
 }

@@ -1,14 +1,10 @@
 //! The help of every command.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
-
-use std::process::Command;
+use crate::fixtures::{alpha_flops, stdout};
 
 /// The help of a command and of its subcommands, in the order in which they are listed.
 fn help(command: &[&str]) -> Vec<String> {
-    let binary = env!("CARGO_BIN_EXE_alpha-flops");
-    let output = Command::new(binary).args(command).arg("--help").output().unwrap();
-    let own = String::from_utf8(output.stdout).unwrap();
+    let own = stdout(alpha_flops(command).arg("--help"));
     let listed = own.lines().skip_while(|line| *line != "Commands:").skip(1);
     let listed = listed.take_while(|line| !line.is_empty());
     let names = listed.filter_map(|line| line.strip_prefix("  ").unwrap().split_once(' '));

@@ -1,20 +1,17 @@
 //! The commands `fit`, `evaluate` and `import asperti`, run as a user runs them.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
-
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-mod command;
-
-use command::{alpha_flops, stderr_of_failure, stdout, text};
+use crate::fixtures::data_files::asperti_like;
+use crate::fixtures::{alpha_flops, json, stderr_of_failure, stdout, text};
 
 /// The made-up pickle as a dataset in a folder of its own.
 fn imported() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let dataset = directory.path().join("data.csv");
-    let pickle = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/asperti_like.pickle");
-    stdout(&alpha_flops(&["import", "asperti", pickle, "--out", text(&dataset)]));
+    let pickle = asperti_like();
+    stdout(alpha_flops(["import", "asperti", text(&pickle), "--out", text(&dataset)]));
     (directory, dataset)
 }
 
@@ -23,14 +20,12 @@ fn fit_evaluate_and_import_work_together() {
     let (directory, dataset) = imported();
     let coefficients = directory.path().join("coefficients.json");
     let fit = ["fit", text(&dataset), "--s-k", "side", "--flops", "two-per-mac"];
-    let table = stdout(&alpha_flops(&[&fit[..], &["--out", text(&coefficients)]].concat()));
+    let table = stdout(alpha_flops(fit).args(["--out", text(&coefficients)]));
     insta::assert_snapshot!("fit_table", table);
-    let fitted: serde_json::Value =
-        serde_json::from_str(&stdout(&alpha_flops(&[&fit[..], &["--format", "json"]].concat())))
-            .unwrap();
+    let fitted = json(alpha_flops(fit).args(["--format", "json"]));
 
     // CSV has every digit, in columns that a standard error has of its own
-    let csv = stdout(&alpha_flops(&[&fit[..], &["--format", "csv"]].concat()));
+    let csv = stdout(alpha_flops(fit).args(["--format", "csv"]));
     let mut csv = csv::Reader::from_reader(csv.as_bytes());
     let headers = csv.headers().unwrap().clone();
     let row = csv.records().next().unwrap().unwrap();
@@ -40,11 +35,10 @@ fn fit_evaluate_and_import_work_together() {
     }
 
     let evaluate = ["evaluate", text(&dataset), "--coefficients", text(&coefficients)];
-    insta::assert_snapshot!("evaluate_table", stdout(&alpha_flops(&evaluate)));
-    let csv = stdout(&alpha_flops(&[&evaluate[..], &["--format", "csv"]].concat()));
+    insta::assert_snapshot!("evaluate_table", stdout(alpha_flops(evaluate)));
+    let csv = stdout(alpha_flops(evaluate).args(["--format", "csv"]));
     assert!(csv.starts_with("experiment,series,n,rmse_ms,nrmse_range_percent,"), "{csv}");
-    let json = stdout(&alpha_flops(&[&evaluate[..], &["--format", "json"]].concat()));
-    let evaluation: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let evaluation = json(alpha_flops(evaluate).args(["--format", "json"]));
     assert_eq!(evaluation["in_sample"], true);
     // the file carries the very coefficients: squared errors of both groups add up to all
     let squares = |group: &str| {
@@ -62,24 +56,22 @@ fn mistakes_are_explained_on_standard_error() {
     let content = std::fs::read_to_string(&dataset).unwrap();
     std::fs::write(&wrong, content.replacen("500000", "-5", 1)).unwrap();
     let fit = |file: &Path| {
-        let arguments = ["fit", text(file), "--s-k", "area", "--flops", "macs"];
-        stderr_of_failure(&alpha_flops(&arguments))
+        stderr_of_failure(alpha_flops(["fit", text(file), "--s-k", "area", "--flops", "macs"]))
     };
     assert!(fit(&wrong).contains("wrong.csv:6: mean_ns is -5, expected a finite number above 0"));
     assert!(fit(Path::new("absent.csv")).contains("cannot read absent.csv"));
     let evaluate = ["evaluate", text(&dataset), "--coefficients", "absent.json"];
-    let error = stderr_of_failure(&alpha_flops(&evaluate));
+    let error = stderr_of_failure(alpha_flops(evaluate));
     assert!(error.contains("published-t2000") && error.contains("absent.json"), "{error}");
     let out = directory.path().join("absent/data.csv");
-    let pickle = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/asperti_like.pickle");
-    let import = ["import", "asperti", pickle, "--out", text(&out)];
-    assert!(stderr_of_failure(&alpha_flops(&import)).contains("absent/data.csv"));
+    let pickle = asperti_like();
+    let import = ["import", "asperti", text(&pickle), "--out", text(&out)];
+    assert!(stderr_of_failure(alpha_flops(import)).contains("absent/data.csv"));
 }
 
 #[test]
 fn an_error_that_nobody_reads_is_no_panic() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_alpha-flops"))
-        .args(["evaluate", "absent.csv", "--coefficients", "published-t2000"])
+    let mut child = alpha_flops(["evaluate", "absent.csv", "--coefficients", "published-t2000"])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -90,8 +82,7 @@ fn an_error_that_nobody_reads_is_no_panic() {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
     let (_directory, dataset) = imported();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_alpha-flops"))
-        .args(["evaluate", text(&dataset), "--coefficients", "published-t2000"])
+    let mut child = alpha_flops(["evaluate", text(&dataset), "--coefficients", "published-t2000"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -1,15 +1,17 @@
 //! `compare` and `selftest` as commands, on simulated runs: what they say, their exit status, and what
 //! they refuse.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
-
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-use alpha_flops::experiment::{Configuration, Experiment, Resolution};
-use alpha_flops_analysis::simulate::{Simulation, Truth};
+use alpha_flops::experiment::{Configuration, Experiment};
+use alpha_flops_analysis::simulate::Simulation;
 use serde_json::Value;
+
+use crate::fixtures::data_files::archived_target;
+use crate::fixtures::runs::few_launches;
+use crate::fixtures::{Said, alpha_flops, said};
 
 /// Simulated runs in a folder.
 struct Runs {
@@ -20,9 +22,8 @@ struct Runs {
 impl Runs {
     /// `n` runs before and as many after, in which `factor` slows down.
     fn new(n: u64, factor: impl Fn(&Configuration) -> f64 + Sync) -> Self {
-        let truth = Truth { resolution: Resolution::Original, launches: 12, ..Truth::default() };
-        let runs =
-            Self { folder: tempfile::tempdir().unwrap(), simulation: Simulation::new(truth) };
+        let simulation = Simulation::new(few_launches());
+        let runs = Self { folder: tempfile::tempdir().unwrap(), simulation };
         for run in 0..n {
             runs.simulation.write_run(&runs.path(&format!("before-{run}")), run, |_| 1.0).unwrap();
             runs.simulation
@@ -36,9 +37,11 @@ impl Runs {
         self.folder.path().join(name)
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
-        let program = env!("CARGO_BIN_EXE_alpha-flops");
-        Command::new(program).current_dir(self.folder.path()).args(arguments).output().unwrap()
+    /// What a command says among these runs, with the exit status.
+    fn run(&self, arguments: &[impl AsRef<OsStr>]) -> (i32, String) {
+        let Said { status, stdout, stderr } =
+            said(alpha_flops(arguments).current_dir(self.folder.path()));
+        (status, stdout + &stderr)
     }
 
     /// What is said of so many runs a side, with the exit status.
@@ -49,7 +52,7 @@ impl Runs {
         arguments.push("--after".to_owned());
         arguments.extend(names("after"));
         arguments.extend(options.iter().map(|option| (*option).to_owned()));
-        said(self.run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()))
+        self.run(&arguments)
     }
 
     /// Changes `run.json` of a run.
@@ -59,12 +62,6 @@ impl Runs {
         change(&mut header);
         fs::write(&path, serde_json::to_vec(&header).unwrap()).unwrap();
     }
-}
-
-/// The exit status and everything printed.
-fn said(output: Output) -> (i32, String) {
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
 }
 
 /// E takes 6% longer, and one configuration of A half as long.
@@ -115,7 +112,7 @@ fn a_self_test_says_what_is_wrong_and_what_is_found() {
     for name in names {
         keep_only(&runs, name, Experiment::G);
     }
-    let (status, text) = said(runs.run(&[&["selftest"], &names[..]].concat()));
+    let (status, text) = runs.run(&[&["selftest"], &names[..]].concat());
     assert_eq!(status, 0);
     insta::assert_snapshot!(text);
     let (status, _) = runs.compare(2, &["--out", "comparison"]);
@@ -195,7 +192,7 @@ fn latencies_that_are_no_numbers_are_refused() {
 fn arguments_that_make_no_comparison_are_refused() {
     let runs = Runs::new(1, |_| 1.0);
     let error = |arguments: &[&str]| {
-        let (status, text) = said(runs.run(arguments));
+        let (status, text) = runs.run(arguments);
         assert_eq!(status, 2, "{text}");
         text
     };
@@ -208,7 +205,7 @@ fn arguments_that_make_no_comparison_are_refused() {
         let arguments = ["compare", "before-0", "after-0", &threshold];
         assert!(error(&arguments).contains("e.g. 2%"), "{threshold}");
     }
-    let (status, text) = said(runs.run(&["selftest", "before-0", "after-0"]));
+    let (status, text) = runs.run(&["selftest", "before-0", "after-0"]);
     assert!(status == 2 && text.contains("2 runs are too few"), "{text}");
 }
 
@@ -239,17 +236,16 @@ fn keep_only(runs: &Runs, run: &str, experiment: Experiment) {
 
 #[test]
 fn two_archived_runs_are_judged_by_the_other_ones_of_their_kind() {
-    let target =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target-data/cpu-amd-epyc-2-threads");
+    let target = archived_target();
     let run = |name: &str| target.join(format!("{name}.csv")).display().to_string();
     let runs = Runs::new(0, |_| 1.0);
     let quiet = [run("2026-11-25t15-38-14z-063f"), run("2026-11-25t15-40-18z-b744")];
-    let (status, text) = said(runs.run(&["compare", &quiet[0], &quiet[1]]));
+    let (status, text) = runs.run(&["compare", &quiet[0], &quiet[1]]);
     assert_eq!(status, 0, "{text}");
     assert!(text.contains("8 archived runs, all from the same"), "{text}");
     // two days and a host apart
     let slower = run("2026-11-23t09-41-37z-a778");
-    let (status, text) = said(runs.run(&["compare", &slower, &quiet[0], "--format", "json"]));
+    let (status, text) = runs.run(&["compare", &slower, &quiet[0], "--format", "json"]);
     assert_eq!(status, 1, "{text}");
     let json: Value = serde_json::from_str(&text).unwrap();
     let slower = json["configurations"].as_array().unwrap().iter();

@@ -1,16 +1,13 @@
 //! The commands `archive` and `history`, run as a user runs them.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
-
 use std::path::{Path, PathBuf};
 
-mod command;
-
-use command::{alpha_flops, stderr_of_failure, stdout, text};
+use crate::fixtures::data_files::archived_target;
+use crate::fixtures::{alpha_flops, json, stderr_of_failure, stdout, text};
 
 /// The first two runs that were archived, one of them of the oldest schema, in a folder of their own.
 fn target(directory: &Path) -> PathBuf {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target-data/cpu-amd-epyc-2-threads");
+    let from = archived_target();
     let to = directory.join("cpu-amd-epyc-2-threads");
     std::fs::create_dir(&to).unwrap();
     for run in ["2026-11-23t09-41-37z-a778", "2026-11-25t13-02-46z-46de"] {
@@ -26,13 +23,12 @@ fn target(directory: &Path) -> PathBuf {
 fn the_history_of_two_runs_reads_like_this() {
     let directory = tempfile::tempdir().unwrap();
     let (target, figures) = (target(directory.path()), directory.path().join("figures"));
-    let table = stdout(&alpha_flops(&["history", text(&target), "--out", text(&figures)]));
+    let table = stdout(alpha_flops(["history", text(&target), "--out", text(&figures)]));
     insta::assert_snapshot!(table);
     for extension in ["svg", "png"] {
         assert!(figures.join(format!("history-host-latency-warm.{extension}")).is_file());
     }
-    let json = stdout(&alpha_flops(&["history", text(&target), "--format", "json"]));
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let json = json(alpha_flops(["history", text(&target), "--format", "json"]));
     let trend = &json["timelines"][0]["trends"][0];
     assert_eq!(
         (&trend["experiment"], &trend["steps"]["status"]),
@@ -45,10 +41,10 @@ fn the_history_of_two_runs_reads_like_this() {
 fn what_is_no_target_and_no_run_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let folder = text(directory.path());
-    let error = stderr_of_failure(&alpha_flops(&["history", "no-such-target"]));
+    let error = stderr_of_failure(alpha_flops(["history", "no-such-target"]));
     assert!(error.contains("no-such-target: no such target"), "{error}");
-    let error = stderr_of_failure(&alpha_flops(&["history", folder]));
+    let error = stderr_of_failure(alpha_flops(["history", folder]));
     assert!(error.contains("no runs in"), "{error}");
-    let error = stderr_of_failure(&alpha_flops(&["archive", folder, folder, "--into", folder]));
+    let error = stderr_of_failure(alpha_flops(["archive", folder, folder, "--into", folder]));
     assert_eq!(error.matches("run.json").count(), 2, "each is named: {error}");
 }

@@ -1,0 +1,13 @@
+//! Tests across modules and of the command, as one program: each more would be linked apart.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
+
+mod compare;
+mod fit_evaluate_import;
+mod fixtures;
+mod frozen;
+mod help;
+mod history;
+mod objectives;
+mod report;
+mod variance;
