@@ -225,9 +225,8 @@ impl CrossValidation {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use crate::fixtures::data_files::{archived_target, original_study};
 
     fn mape(validation: &CrossValidation, objective: Objective, constant: bool) -> f64 {
         let is = |v: &&VariantErrors| v.objective == objective && v.constant == constant;
@@ -237,15 +236,8 @@ mod tests {
     /// Of the original study: left-out experiments of all its data, and of A–G alone.
     #[test]
     fn whether_a_constant_and_logarithms_predict_better_depends_on_the_data() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../shared/data/asperti-quadro-t2000/data.pickle"
-        );
-        if !Path::new(path).exists() {
-            eprintln!("skipped: {path} is not there");
-            return;
-        }
-        let mut data = crate::import::asperti::read(Path::new(path)).unwrap();
+        let Some(path) = original_study() else { return };
+        let mut data = crate::import::asperti::read(&path).unwrap();
         let check = |data: &Dataset, published: f64, log: f64| {
             let validation =
                 cross_validate(data, KernelTerm::Area, FlopConvention::Macs, LeaveOut::Experiment)
@@ -263,11 +255,8 @@ mod tests {
     /// Latencies far from the formula, where a search by Gauss's curvature alone creeps for ever.
     #[test]
     fn every_variant_is_fitted_to_a_measured_sweep_without_one_tenth() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../target-data/cpu-amd-epyc-2-threads/sweep-2026-11-25t06-51-33z-1a6c.csv"
-        );
-        let mut data = Dataset::read(Path::new(path)).unwrap();
+        let path = archived_target().join("sweep-2026-11-25t06-51-33z-1a6c.csv");
+        let mut data = Dataset::read(&path).unwrap();
         data.observations.retain(|o| LeaveOut::Fold.part(o) != "fold 9");
         let sample = Sample::from_dataset(&data, KernelTerm::Side, FlopConvention::Macs).unwrap();
         for variant in Variant::ALL {

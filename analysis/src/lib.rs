@@ -26,6 +26,10 @@
 //!
 //! What is computed is data first; tables and figures are made of it, and the binary prints and draws.
 
+// what tests include names the library as they do
+#[cfg(test)]
+extern crate self as alpha_flops_analysis;
+
 pub mod archive;
 pub mod compare;
 pub mod criterion_json;
@@ -34,6 +38,8 @@ pub mod dataset;
 pub mod differences;
 pub mod experiments;
 pub mod fit;
+#[cfg(test)]
+mod fixtures;
 pub mod history;
 pub mod import;
 pub mod in_order;

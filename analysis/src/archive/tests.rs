@@ -1,7 +1,7 @@
 use std::fs;
 
 use super::*;
-use crate::import::criterion::tests::SmallRun;
+use crate::fixtures::replayed::SmallRun;
 
 /// A small run, archived in a folder of its own, which goes with it.
 fn archived() -> (SmallRun, tempfile::TempDir, Run) {

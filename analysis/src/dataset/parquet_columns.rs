@@ -355,16 +355,10 @@ impl Columns {
 mod tests {
     use super::super::{Dataset, Latency, Observation};
     use super::*;
+    use crate::fixtures::datasets::provenance;
 
     /// More rows than a batch, medians missing here and there.
     fn dataset(change: impl Fn(usize, &mut Latency)) -> Dataset {
-        let provenance = |text: &str| Provenance {
-            source: text.into(),
-            backend: "cpu".into(),
-            device: "two cores".into(),
-            versions: "none".into(),
-            protocol: "latency-warm".into(),
-        };
         let observation = |index: usize| {
             let shape = ConvShape::new(7, 9, 1 + index as u64, 3, 1 + index as u64 % 5).unwrap();
             let (median, mean) = (1.0 + index as f64, 0.5 + index as f64);
@@ -376,7 +370,7 @@ mod tests {
             Observation { experiment, series, x: 1.0, shape, latency, algorithm: None }
         };
         Dataset {
-            provenance: provenance("a test"),
+            provenance: provenance("two cores"),
             observations: (0..2 * BATCH + 5).map(observation).collect(),
         }
     }

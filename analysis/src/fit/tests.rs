@@ -1,12 +1,12 @@
-use std::path::Path;
-
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde::Deserialize;
 
 use super::points::Point;
 use super::*;
-use crate::dataset::{Latency, Observation, Provenance};
+use crate::dataset::{Latency, Observation};
+use crate::fixtures::data_files::original_study;
+use crate::fixtures::datasets::provenance;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -45,16 +45,7 @@ pub(super) fn dataset(rows: &[[f64; 6]]) -> Dataset {
         let (experiment, series) = ("X".to_owned(), "all".to_owned());
         Observation { experiment, series, x: h, shape, latency, algorithm: None }
     };
-    Dataset {
-        provenance: Provenance {
-            source: "made up".into(),
-            backend: "none".into(),
-            device: "none".into(),
-            versions: "none".into(),
-            protocol: "none".into(),
-        },
-        observations: rows.iter().map(observation).collect(),
-    }
+    Dataset { provenance: provenance("none"), observations: rows.iter().map(observation).collect() }
 }
 
 /// What `fit` promises against SciPy: parameters to 1e-5, the residual sum never worse than 1e-9.
@@ -103,13 +94,8 @@ fn the_fit_is_the_constrained_optimum_that_scipy_finds() {
 
 #[test]
 fn the_fit_of_the_original_study_is_scipys() {
-    let path =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/asperti-quadro-t2000/data.pickle");
-    if !Path::new(path).exists() {
-        eprintln!("skipped: {path} is not there");
-        return;
-    }
-    let data = crate::import::asperti::read(Path::new(path)).unwrap();
+    let Some(path) = original_study() else { return };
+    let data = crate::import::asperti::read(&path).unwrap();
     let goldens: Vec<Golden> =
         serde_json::from_str(include_str!("../../tests/goldens/fit_original.json")).unwrap();
     for golden in goldens {

@@ -1,17 +1,17 @@
 use alpha_flops::experiment::{Experiment, Resolution};
-use alpha_flops::workspace;
 use std::sync::LazyLock;
 
 use super::steps::normal;
 use super::*;
 use crate::archive;
-use crate::dataset::{Latency, Observation};
+use crate::dataset::Latency;
+use crate::fixtures::data_files::archived_target;
+use crate::fixtures::datasets::observation;
 use crate::plot;
 
 /// A header as a run of this project has it, to be changed.
 static HEADER: LazyLock<RunHeader> = LazyLock::new(|| {
-    let folder = workspace::archive().unwrap().join("cpu-amd-epyc-2-threads");
-    archive::read_run(&folder.join("2026-11-25t13-02-46z-46de.csv")).unwrap().header
+    archive::read_run(&archived_target().join("2026-11-25t13-02-46z-46de.csv")).unwrap().header
 });
 
 /// One run of made-up histories: three configurations of each of A–G.
@@ -40,14 +40,7 @@ fn run(made: &Made) -> Run {
         let by_chance = (sd * normal(seed, index as u64)).exp();
         for c in experiment.configurations(Resolution::Original).into_iter().take(3) {
             let median_ns = Some(1000.0 * f64::from(c.x + 1) * factor * by_chance);
-            observations.push(Observation {
-                experiment: experiment.to_string(),
-                series: c.series,
-                x: f64::from(c.x),
-                shape: c.shape,
-                latency: Latency { median_ns, ..Latency::default() },
-                algorithm: None,
-            });
+            observations.push(observation(c, Latency { median_ns, ..Latency::default() }));
         }
     }
     let dataset = Dataset { provenance: provenance(&header), observations };

@@ -212,16 +212,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::fixtures::data_files::{asperti_like, original_study};
     use crate::metrics::evaluate;
     use crate::model::Coefficients;
 
-    const ORIGINAL: &str =
-        concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/asperti-quadro-t2000/data.pickle");
-    const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/goldens/asperti_like.pickle");
-
     #[test]
     fn plots_become_experiments_with_the_series_of_this_project() {
-        let dataset = read(Path::new(EXAMPLE)).unwrap();
+        let dataset = read(&asperti_like()).unwrap();
         let lines: Vec<String> = dataset
             .observations
             .iter()
@@ -243,7 +240,7 @@ mod tests {
         for latency in [0.0, f64::NAN, f64::INFINITY, -1.0] {
             assert!(row([1., 1., 1., 1., 1., 1., latency]).starts_with("T is "));
         }
-        let mut bytes = std::fs::read(EXAMPLE).unwrap();
+        let mut bytes = std::fs::read(asperti_like()).unwrap();
         // the second row's 0.25 ms becomes NaN
         let at = bytes.windows(8).position(|window| window == 0.25f64.to_le_bytes()).unwrap();
         bytes[at..at + 8].copy_from_slice(&f64::NAN.to_le_bytes());
@@ -267,11 +264,8 @@ mod tests {
 
     #[test]
     fn the_original_data_is_29_lines_and_the_published_constants_miss_it_by_0_6474_ms() {
-        if !Path::new(ORIGINAL).exists() {
-            eprintln!("skipped: {ORIGINAL} is not there");
-            return;
-        }
-        let dataset = read(Path::new(ORIGINAL)).unwrap();
+        let Some(path) = original_study() else { return };
+        let dataset = read(&path).unwrap();
         assert_eq!(dataset.observations.len(), 721);
         assert_eq!(dataset.provenance.device, "Quadro T2000");
         let mut lines: BTreeMap<(&str, &str), usize> = BTreeMap::new();

@@ -174,4 +174,4 @@ fn fences_close(a: &Fences, b: &Fences, scale: f64) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

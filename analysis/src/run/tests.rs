@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use alpha_flops::experiment::Resolution;
 use alpha_flops::record::write_finished;
 
 use super::*;
+use crate::fixtures::runs::few_launches;
 use crate::simulate::{Simulation, Truth};
 
 struct Folder {
@@ -15,8 +15,7 @@ struct Folder {
 impl Folder {
     fn new() -> Self {
         let runs = Self { directory: tempfile::tempdir().unwrap() };
-        let truth = Truth { resolution: Resolution::Original, launches: 12, ..Truth::default() };
-        Simulation::new(truth).write_run(&runs.path("sound"), 0, |_| 1.0).unwrap();
+        Simulation::new(few_launches()).write_run(&runs.path("sound"), 0, |_| 1.0).unwrap();
         runs
     }
 
@@ -90,9 +89,8 @@ fn launches_and_records_that_contradict_each_other_are_refused_with_file_and_con
 #[test]
 fn launches_of_another_run_and_cut_or_missing_ones_are_refused() {
     let runs = Folder::new();
-    let truth =
-        Truth { resolution: Resolution::Original, launches: 12, seed: 9, ..Truth::default() };
-    Simulation::new(truth).write_run(&runs.path("other"), 0, |_| 1.0).unwrap();
+    let other = Simulation::new(Truth { seed: 9, ..few_launches() });
+    other.write_run(&runs.path("other"), 0, |_| 1.0).unwrap();
     let launches = |run: &str| runs.path(run).join("launches.parquet");
     fs::copy(launches("other"), launches("sound")).unwrap();
     let error = || {

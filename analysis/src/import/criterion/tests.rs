@@ -1,53 +1,11 @@
 //! Files are criterion's own: each test lets criterion write a small run, then damages it.
 
 use std::fs;
-use std::num::NonZeroUsize;
-use std::time::Duration;
-
-use alpha_flops::backend::BackendSettings;
-use alpha_flops::backend::LaunchTime;
-use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend, CpuOptions};
-use alpha_flops::environment::Platform;
-use alpha_flops::experiment::{Configuration, Experiment, Resolution};
-use alpha_flops::measure::{SampleTimes, Stopped, WarmUp, WarmUpEnd};
-use alpha_flops::protocol::{Profile, Protocol};
-use alpha_flops::record::{Part, RunFolder, RunPlan, Session};
-use alpha_flops::settings::Settings;
-use alpha_flops::units::Bytes;
-use criterion::{Criterion, SamplingMode, Throughput};
 
 use super::*;
-
-/// A finished run of three configurations of A (and one skipped), with criterion's files.
-pub(crate) struct SmallRun {
-    _directory: tempfile::TempDir,
-    pub(crate) folder: PathBuf,
-    ids: Vec<String>,
-}
+use crate::fixtures::replayed::SmallRun;
 
 impl SmallRun {
-    pub(crate) fn write() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let configurations: Vec<_> =
-            Experiment::A.configurations(Resolution::Original).into_iter().take(4).collect();
-        let ids: Vec<String> = configurations.iter().map(Configuration::id).collect();
-        let mut run = RunFolder::create(directory.path(), plan(&ids), 5, session()).unwrap();
-        for (position, configuration) in configurations.iter().enumerate() {
-            run.keep(&part(&run.header().run_id, position, configuration)).unwrap();
-        }
-        let folder = run.path().to_owned();
-        for configuration in &configurations[..3] {
-            run_criterion(&folder.join("criterion"), configuration);
-        }
-        run.finish().unwrap();
-        Self { _directory: directory, folder, ids }
-    }
-
-    /// A file of the configuration at `index`.
-    pub(crate) fn file(&self, index: usize, name: &str) -> PathBuf {
-        self.folder.join("criterion").join(&self.ids[index]).join("new").join(name)
-    }
-
     /// The single reason for which the configuration at index 1 is left out.
     fn rejection(&self) -> String {
         let imported = read(&self.folder).unwrap();
@@ -62,82 +20,6 @@ impl SmallRun {
         assert!(text.contains(from), "{text}");
         fs::write(path, text.replacen(from, to, 1)).unwrap();
     }
-}
-
-fn session() -> Session {
-    Session::now(LaunchTime { host_ns: 20.0, device_ns: None, submission_ns: None }, None)
-}
-
-fn plan(ids: &[String]) -> RunPlan {
-    let (threads, algorithm) = (NonZeroUsize::MIN, AlgorithmChoice::Auto);
-    let settings = Settings {
-        backend: BackendSettings::Cpu(CpuOptions { threads, algorithm }),
-        experiments: vec![Experiment::A],
-        resolution: Resolution::Original,
-        profile: Profile::Smoke,
-        launches: None,
-        protocol: Protocol::HOST_LATENCY_WARM,
-        seed: None,
-        time_budget: None,
-        memory_limit: Some(Bytes(1 << 30)),
-        verify: false,
-    };
-    let platform = Platform::new(&CpuBackend::new(threads, algorithm).unwrap());
-    RunPlan { settings, platform, program: String::new(), ids: ids.to_vec() }
-}
-
-/// Eleven launches with two outliers; the fourth configuration is skipped.
-fn latencies_ns(configuration: &Configuration) -> Vec<f64> {
-    let scale = f64::from(configuration.x + 1);
-    [700.0, 710.0, 705.0, 701.0, 699.0, 702.0, 706.0, 704.0, 703.0, 730.0, 900.0]
-        .map(|latency| latency * scale)
-        .to_vec()
-}
-
-fn part(run_id: &str, position: usize, configuration: &Configuration) -> Part {
-    let latencies_ns = if position < 3 { latencies_ns(configuration) } else { Vec::new() };
-    let outcome = match Summary::from_latencies(&latencies_ns) {
-        Some(summary) => Outcome::Measured {
-            algorithm: "skinny".to_owned(),
-            plan: None,
-            workspace_bytes: Bytes(0),
-            verified: false,
-            warm_up: WarmUp { launches: 1, ended: WarmUpEnd::Steady },
-            stopped: Stopped::Cap,
-            relative_interval: None,
-            submission_ns: None,
-            device: None,
-            summary,
-        },
-        None => Outcome::Skipped { reason: "needs too much".to_owned() },
-    };
-    let started = "2026-01-31T12:00:00Z".parse().unwrap();
-    let record = ConfigurationRecord::new(configuration, started, 0.1, 1, outcome);
-    let times = SampleTimes { host_ns: latencies_ns, device_ns: Vec::new() };
-    Part { run_id: run_id.to_owned(), position, record, times }
-}
-
-fn run_criterion(home: &Path, configuration: &Configuration) {
-    let latencies_ns = latencies_ns(configuration);
-    let mut criterion = Criterion::default()
-        .output_directory(home)
-        .without_plots()
-        .nresamples(100)
-        .warm_up_time(Duration::from_nanos(1))
-        .measurement_time(Duration::from_nanos(1));
-    let mut group = criterion.benchmark_group(configuration.experiment.name);
-    group.sampling_mode(SamplingMode::Flat).sample_size(latencies_ns.len());
-    group.throughput(Throughput::Elements(configuration.shape.macs().0));
-    let mut calls = 0;
-    group.bench_function(configuration.shape.to_string(), |bencher| {
-        bencher.iter_custom(|_| {
-            calls += 1;
-            std::thread::sleep(Duration::from_micros(1));
-            // the first call is criterion's warm-up
-            Duration::from_nanos(latencies_ns[usize::max(calls, 2) - 2] as u64)
-        });
-    });
-    group.finish();
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::num::NonZeroUsize;
 use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend, KIND};
 
 use super::*;
-use crate::import::criterion::tests::SmallRun;
+use crate::fixtures::replayed::SmallRun;
 
 fn series(runs: &Path, number: usize) -> Series {
     let settings = Requested::load(std::iter::empty(), Path::new("absent.toml"), runs)

@@ -4,13 +4,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use criterion::{Criterion, SamplingMode};
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::fixtures::replayed::{self, criterion};
 use crate::simulate::{Simulation, Truth};
 
 /// Where the other process keeps criterion's files.
@@ -54,23 +53,9 @@ fn pairs() -> [(&'static str, Vec<f64>, Vec<f64>, CriterionVerdict); 5] {
 }
 
 fn replay(home: &Path, name: &str, latencies_ns: &[f64]) {
-    let mut criterion = Criterion::default()
-        .output_directory(home)
-        .without_plots()
-        .nresamples(RULES.resamples)
-        .warm_up_time(Duration::from_nanos(1))
-        .measurement_time(Duration::from_nanos(1));
+    let mut criterion = criterion(home, RULES.resamples);
     let mut group = criterion.benchmark_group(name);
-    group.sampling_mode(SamplingMode::Flat).sample_size(latencies_ns.len());
-    let mut calls = 0;
-    group.bench_function("pair", |bencher| {
-        bencher.iter_custom(|_| {
-            calls += 1;
-            std::thread::sleep(Duration::from_micros(1));
-            // the first call is criterion's warm-up
-            Duration::from_nanos(latencies_ns[usize::max(calls, 2) - 2] as u64)
-        });
-    });
+    replayed::replay(&mut group, "pair", latencies_ns);
     group.finish();
 }
 
