@@ -1,4 +1,4 @@
-//! Names of a few things to choose from, as settings and records spell them.
+//! Names that settings, records and tables give to the values of an enum.
 
 use std::borrow::Cow;
 
@@ -33,12 +33,13 @@ fn any_of(names: &[String]) -> String {
     }
 }
 
-/// Declares an enum of unit variants, each with its name: `ALL`, `name`, `Display` and `FromStr`,
-/// whose error says what the choice is called and which names there are.
+/// Declares an enum of unit variants, each with its name: `ALL`, `name` and `Display`; and, if it is said
+/// what the choice is called (`pub enum Cache: "cache"`), `FromStr`, whose error lists the names.
+#[macro_export]
 macro_rules! choices {
     (
         $(#[$about:meta])*
-        pub enum $choice:ident: $kind:literal {
+        pub enum $choice:ident $(: $kind:literal)? {
             $($(#[$about_variant:meta])* $variant:ident = $name:literal,)+
         }
     ) => {
@@ -52,7 +53,7 @@ macro_rules! choices {
             /// All of them.
             pub const ALL: [Self; [$($name),+].len()] = [$(Self::$variant),+];
 
-            /// As settings and records name it.
+            /// As settings, records and tables name it.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+
@@ -66,15 +67,15 @@ macro_rules! choices {
             }
         }
 
-        impl std::str::FromStr for $choice {
+        $(impl std::str::FromStr for $choice {
             type Err = $crate::choice::UnknownName;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 let named = Self::ALL.into_iter().find(|choice| choice.name() == text);
-                named.ok_or_else(|| Self::Err::expecting($kind, &[$($name),+]))
+                named.ok_or_else(|| Self::Err::expecting($kind, &Self::ALL.map(Self::name)))
             }
-        }
+        })?
     };
 }
 
-pub(crate) use choices;
+pub use choices;

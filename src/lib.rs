@@ -7,7 +7,6 @@
 //! atomic_file         files that are wholly there or not
 //! choice              names of the values of an enum, in settings, records and tables
 //! units, shape        what a convolution is, and how much of it
-//! choice              names to choose from, as settings and records spell them
 //! experiment          which convolutions are measured, and why: a table
 //! protocol            what one timed launch means, and how many are enough
 //! random, reference   reproducible tensors, and the sums to compare with
@@ -39,7 +38,7 @@ pub mod backend;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod budget;
-mod choice;
+pub mod choice;
 pub mod environment;
 pub mod experiment;
 pub mod file_error;

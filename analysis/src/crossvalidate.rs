@@ -5,6 +5,7 @@
 //! and errors are over all predictions together. Leaving out whole experiments asks what a formula
 //! is for: shapes of another kind than it was fitted on.
 
+use alpha_flops::choice::choices;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -17,26 +18,17 @@ use crate::table::{Digits, Table};
 /// How many folds [`LeaveOut::Fold`] makes.
 pub const FOLDS: u64 = 10;
 
-/// What is left out together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LeaveOut {
-    /// An experiment: shapes of another kind
-    Experiment,
-    /// A line of an experiment
-    Series,
-    /// A tenth of the configurations, chosen by their id: shapes between those known
-    Fold,
-}
-
-impl LeaveOut {
-    /// `experiment`, `series` or `fold`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Experiment => "experiment",
-            Self::Series => "series",
-            Self::Fold => "fold",
-        }
+choices! {
+    /// What is left out together.
+    #[derive(Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum LeaveOut {
+        /// An experiment: shapes of another kind
+        Experiment = "experiment",
+        /// A line of an experiment
+        Series = "series",
+        /// A tenth of the configurations, chosen by their id: shapes between those known
+        Fold = "fold",
     }
 }
 

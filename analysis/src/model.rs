@@ -10,8 +10,7 @@
 //! of each study computes them. The paper leaves both open, so a set of coefficients means nothing
 //! without [`FlopConvention`] and [`KernelTerm`]: they are part of [`Coefficients`].
 
-use std::fmt;
-
+use alpha_flops::choice::choices;
 use alpha_flops::shape::ConvShape;
 use alpha_flops::units::Nanoseconds;
 use serde::{Deserialize, Serialize};
@@ -23,46 +22,54 @@ mod coefficients_file;
 
 pub use coefficients_file::{CoefficientsError, SCHEMA_VERSION};
 
-/// How FLOPs, in millions, are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FlopConvention {
-    /// A multiply–add counts once: `H·W·K²·C_in·C_out / 10⁶`, as both studies' code computes
-    Macs,
-    /// A multiply–add counts twice: `2·H·W·K²·C_in·C_out / 10⁶`, as the paper states
-    TwoPerMac,
+choices! {
+    /// How FLOPs, in millions, are counted.
+    #[derive(Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum FlopConvention {
+        /// A multiply–add counts once: `H·W·K²·C_in·C_out / 10⁶`, as both studies' code computes
+        Macs = "macs",
+        /// A multiply–add counts twice: `2·H·W·K²·C_in·C_out / 10⁶`, as the paper states
+        TwoPerMac = "two-per-mac",
+    }
 }
 
-/// How `S_K`, which "grows slowly with K" (paper, section 3), is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KernelTerm {
-    /// `S_K = ln(K·K) + 1`, by the kernel's area: the original study
-    Area,
-    /// `S_K = ln(K) + 1`, by the kernel's side: the replication
-    Side,
+choices! {
+    /// How `S_K`, which "grows slowly with K" (paper, section 3), is computed.
+    #[derive(Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum KernelTerm {
+        /// `S_K = ln(K·K) + 1`, by the kernel's area: the original study
+        Area = "area",
+        /// `S_K = ln(K) + 1`, by the kernel's side: the replication
+        Side = "side",
+    }
 }
 
-/// Kernels of one pixel and larger ones are fitted apart, by the paper and here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the names say what they are")]
-pub enum KernelGroup {
-    KEqual1,
-    KAbove1,
+choices! {
+    /// Kernels of one pixel and larger ones are fitted apart, by the paper and here.
+    #[derive(Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    #[allow(missing_docs, reason = "the names say what they are")]
+    pub enum KernelGroup {
+        KEqual1 = "K = 1",
+        KAbove1 = "K > 1",
+    }
 }
 
-/// The residuals whose squares a fit minimises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Objective {
-    /// Squares of `T̂ − T`, in milliseconds, as both studies do: the longest decide
-    #[default]
-    Absolute,
-    /// Squares of `T̂/T − 1`: all count alike, but estimates too low are punished less
-    Relative,
-    /// Squares of `ln T̂ − ln T`: half and double are equally wrong
-    Log,
+choices! {
+    /// The residuals whose squares a fit minimises.
+    #[derive(Default, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Objective {
+        /// Squares of `T̂ − T`, in milliseconds, as both studies do: the longest decide
+        #[default]
+        Absolute = "absolute",
+        /// Squares of `T̂/T − 1`: all count alike, but estimates too low are punished less
+        Relative = "relative",
+        /// Squares of `ln T̂ − ln T`: half and double are equally wrong
+        Log = "log",
+    }
 }
 
 /// The parameters of one [`KernelGroup`].
@@ -124,14 +131,6 @@ pub enum PredictError {
 }
 
 impl FlopConvention {
-    /// `macs` or `two-per-mac`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Macs => "macs",
-            Self::TwoPerMac => "two-per-mac",
-        }
-    }
-
     /// Millions of FLOPs of one forward pass of `shape`.
     pub fn millions(self, shape: &ConvShape) -> f64 {
         let count = match self {
@@ -142,26 +141,7 @@ impl FlopConvention {
     }
 }
 
-impl Objective {
-    /// `absolute`, `relative` or `log`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Absolute => "absolute",
-            Self::Relative => "relative",
-            Self::Log => "log",
-        }
-    }
-}
-
 impl KernelTerm {
-    /// `area` or `side`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Area => "area",
-            Self::Side => "side",
-        }
-    }
-
     /// The definition, for captions.
     pub fn formula(self) -> &'static str {
         match self {
@@ -181,9 +161,6 @@ impl KernelTerm {
 }
 
 impl KernelGroup {
-    /// Both, `K = 1` first.
-    pub const ALL: [Self; 2] = [Self::KEqual1, Self::KAbove1];
-
     /// The group that `shape` belongs to.
     pub fn from_shape(shape: &ConvShape) -> Self {
         if shape.kernel() == 1 { Self::KEqual1 } else { Self::KAbove1 }
@@ -191,6 +168,11 @@ impl KernelGroup {
 }
 
 impl GroupCoefficients {
+    /// The published form's parameters in the formula's order, named as in files.
+    pub fn named(&self) -> [(&'static str, f64); 3] {
+        [("beta", self.beta), ("gamma", self.gamma), ("final", self.final_scale)]
+    }
+
     /// The bracket `(S_K + β·(S − S_K)) / S`, before the power γ.
     ///
     /// For `S < S_K` (few pixels under a large kernel) it lies above 1, and for β > 1 it can fall
@@ -356,40 +338,6 @@ impl Coefficients {
                 FlopConvention::TwoPerMac => "2 × multiply–adds",
             }
         )
-    }
-}
-
-impl GroupCoefficients {
-    /// The published form's parameters in the formula's order, named as in files.
-    pub fn named(&self) -> [(&'static str, f64); 3] {
-        [("beta", self.beta), ("gamma", self.gamma), ("final", self.final_scale)]
-    }
-}
-
-impl fmt::Display for KernelGroup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::KEqual1 => "K = 1",
-            Self::KAbove1 => "K > 1",
-        })
-    }
-}
-
-impl fmt::Display for FlopConvention {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl fmt::Display for Objective {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl fmt::Display for KernelTerm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }
 

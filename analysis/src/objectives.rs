@@ -6,8 +6,7 @@
 
 #![allow(missing_docs, reason = "fields whose names say what they are have no docs")]
 
-use std::fmt;
-
+use alpha_flops::choice::choices;
 use alpha_flops::experiment::Experiment;
 use alpha_flops::statistics::{quantile, sorted};
 use serde::Serialize;
@@ -53,18 +52,20 @@ pub struct ObjectiveAnswer<T> {
     pub numbers: T,
 }
 
-/// Whether a claim of the paper holds in the data at hand, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClaimVerdict {
-    /// It does wherever the criterion looks.
-    Holds,
-    /// It does in some places.
-    PartlyHolds,
-    /// It does nowhere.
-    DoesNotHold,
-    /// The data that would decide are missing.
-    CannotBeAnswered,
+choices! {
+    /// Whether a claim of the paper holds in the data at hand, in a word.
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum ClaimVerdict {
+        /// It does wherever the criterion looks.
+        Holds = "Holds",
+        /// It does in some places.
+        PartlyHolds = "Partly holds",
+        /// It does nowhere.
+        DoesNotHold = "Does not hold",
+        /// The data that would decide are missing.
+        CannotBeAnswered = "Cannot be answered",
+    }
 }
 
 /// Answers all three; RO3 by the given coefficients, against raw FLOPs with `raw_final` (milliseconds
@@ -114,17 +115,6 @@ impl ClaimVerdict {
             n if n == holds.len() => Self::Holds,
             _ => Self::PartlyHolds,
         }
-    }
-}
-
-impl fmt::Display for ClaimVerdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Holds => "Holds",
-            Self::PartlyHolds => "Partly holds",
-            Self::DoesNotHold => "Does not hold",
-            Self::CannotBeAnswered => "Cannot be answered",
-        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! A slowdown multiplies every launch of a configuration, and so its median, by one factor. It is therefore
 //! added to the logarithms of medians; only for criterion, which looks at launches, to the launches.
 
+use alpha_flops::choice::choices;
 use alpha_flops::random::random_bits;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -43,20 +44,21 @@ pub struct Division {
     pub history: Vec<usize>,
 }
 
-/// Where a slowdown is added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scenario {
-    /// One in fifty configurations, at random.
-    Scattered,
-    /// All configurations of a series.
-    Series,
-    /// Those in the upper half of a series' x, as when a library switches to another plan at some size.
-    Step,
+choices! {
+    /// Where a slowdown is added.
+    #[derive(Hash, Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Scenario {
+        /// One in fifty configurations, at random.
+        Scattered = "one in fifty",
+        /// All configurations of a series.
+        Series = "a whole series",
+        /// Those in the upper half of a series' x, as when a library switches to another plan at some
+        /// size.
+        Step = "half of a series",
+    }
 }
 
-/// Every scenario.
-pub const SCENARIOS: [Scenario; 3] = [Scenario::Scattered, Scenario::Series, Scenario::Step];
 /// The slowdowns that are tried: 0.5% to 10%.
 pub const SLOWDOWNS: [f64; 5] = [0.005, 0.01, 0.02, 0.05, 0.1];
 
@@ -153,7 +155,7 @@ impl UnchangedRuns {
     /// The scenarios that these configurations allow: without series, only one.
     pub fn scenarios(&self) -> Vec<Scenario> {
         let has_series = self.grouping.groups().iter().any(|group| group.series.is_some());
-        SCENARIOS.into_iter().filter(|s| has_series || *s == Scenario::Scattered).collect()
+        Scenario::ALL.into_iter().filter(|s| has_series || *s == Scenario::Scattered).collect()
     }
 
     /// Every scenario with every slowdown.

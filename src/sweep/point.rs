@@ -1,5 +1,6 @@
 //! A configuration of a sweep and what became of it.
 
+use crate::choice::choices;
 use crate::shape::ConvShape;
 
 /// A configuration of a sweep and what became of it.
@@ -53,22 +54,14 @@ pub struct Spread {
     pub outliers_severe: u64,
 }
 
-/// Why a configuration was not measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Skip {
-    /// It needs more memory than is allowed or free.
-    Memory,
-    /// It would take too large a part of the time budget.
-    Budget,
-}
-
-impl Skip {
-    /// `memory` or `budget`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Budget => "budget",
-        }
+choices! {
+    /// Why a configuration was not measured.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub enum Skip {
+        /// It needs more memory than is allowed or free.
+        Memory = "memory",
+        /// It would take too large a part of the time budget.
+        Budget = "budget",
     }
 }
 

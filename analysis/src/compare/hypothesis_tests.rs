@@ -13,6 +13,7 @@
 //! (`permutation`). Equivalence is tested separately, at the full rate for
 //! configurations and again for groups.
 
+use alpha_flops::choice::choices;
 use rayon::prelude::*;
 
 use super::contrast::{Contrast, benjamini_hochberg};
@@ -20,22 +21,24 @@ use super::estimate::{Contrasts, Design, Samples};
 use super::moderated_variance::RunVariances;
 use super::permutation::{confirmed, independent_permutations, permuted};
 
-/// What the tests say of a ratio of latencies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Significantly slower.
-    Slower,
-    /// Significantly faster.
-    Faster,
-    /// The difference is significantly below the threshold.
-    Same,
-    /// None of these.
-    Undecided,
-    /// Slower by more than launches within a run explain; how runs differ is unknown.
-    CandidateSlower,
-    /// Faster by more than launches within a run explain; how runs differ is unknown.
-    CandidateFaster,
+choices! {
+    /// What the tests say of a ratio of latencies, in the order of tables.
+    #[derive(Hash, serde::Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    pub enum Verdict {
+        /// Significantly slower.
+        Slower = "slower",
+        /// Significantly faster.
+        Faster = "faster",
+        /// Slower by more than launches within a run explain; how runs differ is unknown.
+        CandidateSlower = "candidate-slower",
+        /// Faster by more than launches within a run explain; how runs differ is unknown.
+        CandidateFaster = "candidate-faster",
+        /// The difference is significantly below the threshold.
+        Same = "same",
+        /// None of these.
+        Undecided = "undecided",
+    }
 }
 
 /// What is tested for, and how surely.

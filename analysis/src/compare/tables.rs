@@ -9,29 +9,6 @@ use alpha_flops::units::Nanoseconds;
 /// Rows of the longest lists in a summary.
 const WORST: usize = 10;
 
-impl Verdict {
-    /// As tables, CSV and JSON name it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Slower => "slower",
-            Self::Faster => "faster",
-            Self::Same => "same",
-            Self::Undecided => "undecided",
-            Self::CandidateSlower => "candidate-slower",
-            Self::CandidateFaster => "candidate-faster",
-        }
-    }
-}
-
-const VERDICTS: [Verdict; 6] = [
-    Verdict::Slower,
-    Verdict::Faster,
-    Verdict::CandidateSlower,
-    Verdict::CandidateFaster,
-    Verdict::Same,
-    Verdict::Undecided,
-];
-
 impl Comparison {
     /// What a person reads in ten seconds, and then a minute.
     pub fn summary(&self) -> String {
@@ -200,7 +177,7 @@ impl Comparison {
             Verdict::CandidateSlower | Verdict::CandidateFaster => candidates,
             Verdict::Slower | Verdict::Faster | Verdict::Same => !candidates,
         };
-        let verdicts: Vec<Verdict> = VERDICTS.into_iter().filter(of_method).collect();
+        let verdicts: Vec<Verdict> = Verdict::ALL.into_iter().filter(of_method).collect();
         let of = |verdict: &Verdict| {
             let verdict = *verdict;
             self.configurations.iter().map(|c| &c.effect).filter(move |e| e.verdict == verdict)

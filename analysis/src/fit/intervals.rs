@@ -29,8 +29,8 @@
 //! where it holds the truth more often than the profile by more than chance, so does the bootstrap.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
+use alpha_flops::choice::choices;
 use alpha_flops::random::random_bits;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
@@ -62,28 +62,15 @@ pub struct Intervals {
     pub reason: &'static str,
 }
 
-/// A way to an interval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "`Intervals` says what each is computed from")]
-pub enum IntervalMethod {
-    Asymptotic,
-    Profile,
-    Bootstrap,
-}
-
-impl IntervalMethod {
-    /// Every one, in the order of the table's columns.
-    pub const ALL: [Self; 3] = [Self::Asymptotic, Self::Profile, Self::Bootstrap];
-}
-
-impl fmt::Display for IntervalMethod {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Asymptotic => "asymptotic",
-            Self::Profile => "profile",
-            Self::Bootstrap => "bootstrap",
-        })
+choices! {
+    /// A way to an interval, in the order of the table's columns.
+    #[derive(Serialize)]
+    #[serde(rename_all = "lowercase")]
+    #[allow(missing_docs, reason = "`Intervals` says what each is computed from")]
+    pub enum IntervalMethod {
+        Asymptotic = "asymptotic",
+        Profile = "profile",
+        Bootstrap = "bootstrap",
     }
 }
 

@@ -1,23 +1,12 @@
 //! A self-test in tables. Nothing is computed here.
 
 use super::measured::{Judged, SelfTest};
-use super::{Power, Scenario};
+use super::Power;
 use crate::dataset::Provenance;
 use crate::table::{Digits, Table};
 
 /// Percents in the table of what is found.
 const WHOLE: Digits = Digits::Decimals(0);
-
-impl Scenario {
-    /// In a few words.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Scattered => "one in fifty",
-            Self::Series => "a whole series",
-            Self::Step => "half of a series",
-        }
-    }
-}
 
 impl Judged {
     fn has_groups(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What a reviewer should know about a configuration, in plain words.
 
+use alpha_flops::choice::choices;
 use alpha_flops::units::Nanoseconds;
 use serde::Serialize;
 
@@ -14,25 +15,27 @@ pub struct Flag {
     pub text: String,
 }
 
-/// Kinds of flags, in the order of tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FlagKind {
-    /// More than one mode, at least [`MATERIAL_PERCENT`] apart.
-    Bimodal,
-    /// A trend with p under [`LEVEL`] of at least [`MATERIAL_PERCENT`] between quarters.
-    Drift,
-    /// Launches are worth half as many independent ones or fewer, and those in a row correlate by more
-    /// than 3/√n.
-    Autocorrelated,
-    /// Not steady when launches began to count.
-    Cold,
-    /// A step of the clock is at least [`MATERIAL_PERCENT`] of the median.
-    CoarseTimer,
-    /// The median's interval is not to be trusted, though there are launches enough.
-    Untrustworthy,
-    /// There are too few launches to say.
-    FewLaunches,
+choices! {
+    /// Kinds of flags, in the order of tables and as their headings name them.
+    #[derive(PartialOrd, Ord, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum FlagKind {
+        /// More than one mode, at least [`MATERIAL_PERCENT`] apart.
+        Bimodal = "bimodal",
+        /// A trend with p under [`LEVEL`] of at least [`MATERIAL_PERCENT`] between quarters.
+        Drift = "drifts",
+        /// Launches are worth half as many independent ones or fewer, and those in a row correlate by
+        /// more than 3/√n.
+        Autocorrelated = "autocorr.",
+        /// Not steady when launches began to count.
+        Cold = "not warm",
+        /// A step of the clock is at least [`MATERIAL_PERCENT`] of the median.
+        CoarseTimer = "timer",
+        /// The median's interval is not to be trusted, though there are launches enough.
+        Untrustworthy = "doubtful",
+        /// There are too few launches to say.
+        FewLaunches = "too few",
+    }
 }
 
 /// Differences under this part of the median, in percent, are not reported: the precision that runs
@@ -41,45 +44,6 @@ pub const MATERIAL_PERCENT: f64 = 0.5;
 
 /// A trend is reported where chance alone makes one in 1,000 configurations.
 pub const LEVEL: f64 = 0.001;
-
-impl FlagKind {
-    /// All, in the order of tables.
-    pub const ALL: [Self; 7] = [
-        Self::Bimodal,
-        Self::Drift,
-        Self::Autocorrelated,
-        Self::Cold,
-        Self::CoarseTimer,
-        Self::Untrustworthy,
-        Self::FewLaunches,
-    ];
-
-    /// For headings.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Bimodal => "bimodal",
-            Self::Drift => "drifts",
-            Self::Autocorrelated => "autocorr.",
-            Self::Cold => "not warm",
-            Self::CoarseTimer => "timer",
-            Self::Untrustworthy => "doubtful",
-            Self::FewLaunches => "too few",
-        }
-    }
-
-    /// As in JSON and CSV.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Bimodal => "bimodal",
-            Self::Drift => "drift",
-            Self::Autocorrelated => "autocorrelated",
-            Self::Cold => "cold",
-            Self::CoarseTimer => "coarse_timer",
-            Self::Untrustworthy => "untrustworthy",
-            Self::FewLaunches => "few_launches",
-        }
-    }
-}
 
 /// Everything to be said of a configuration.
 pub(super) fn flags(of: &ConfigurationVariance) -> Vec<Flag> {

@@ -6,6 +6,7 @@
 //! run: a run cannot reveal a mode that it never entered. Drift counts as dependence, which makes the
 //! interval wide.
 
+use alpha_flops::choice::choices;
 use alpha_flops::statistics::median_interval_ranks;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -21,24 +22,16 @@ pub struct MedianInterval {
     pub doubt: Option<Doubt>,
 }
 
-/// Why an interval is not to be trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Doubt {
-    /// Fewer than [`LEAST_LAUNCHES`]: dependence would not show in them.
-    FewLaunches,
-    /// Worth fewer than [`LEAST_EFFECTIVE`] independent launches: how much they depend on each other
-    /// is not known well enough.
-    FewEffectiveLaunches,
-}
-
-impl Doubt {
-    /// As in JSON and CSV.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::FewLaunches => "few_launches",
-            Self::FewEffectiveLaunches => "few_effective_launches",
-        }
+choices! {
+    /// Why an interval is not to be trusted.
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Doubt {
+        /// Fewer than [`LEAST_LAUNCHES`]: dependence would not show in them.
+        FewLaunches = "few_launches",
+        /// Worth fewer than [`LEAST_EFFECTIVE`] independent launches: how much they depend on each
+        /// other is not known well enough.
+        FewEffectiveLaunches = "few_effective_launches",
     }
 }
 

@@ -50,7 +50,7 @@ impl Variance {
         let mut columns = Table::with_rows("Configurations with a flag", &self.experiments)
             .text("experiment", |of| &of.experiment);
         for (index, kind) in FlagKind::ALL.into_iter().enumerate() {
-            columns = columns.count(kind.title(), |of| of.flagged[index].1);
+            columns = columns.count(kind.name(), |of| of.flagged[index].1);
         }
         let mut table = columns.build();
         table.note(format!(
@@ -140,7 +140,7 @@ impl Variance {
         }
         columns
             .text("interval_doubt", |(_, of)| match of.interval {
-                Some(interval) => interval.doubt.map_or("", |doubt| doubt.key()),
+                Some(interval) => interval.doubt.map_or("", |doubt| doubt.name()),
                 None => "no_interval",
             })
             .text("flags", |(_, of)| {

@@ -3,6 +3,7 @@
 
 use std::io::{self, ErrorKind, Write};
 
+use alpha_flops::choice::choices;
 use alpha_flops_analysis::table::Table;
 use clap::builder::TypedValueParser;
 use serde::Serialize;
@@ -10,13 +11,14 @@ use serde::Serialize;
 use crate::values::choice;
 use crate::{Context, Exit, Result};
 
-/// How a result is printed. Every command offers [`Format::Table`], and says which others it offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    Table,
-    Markdown,
-    Csv,
-    Json,
+choices! {
+    /// How a result is printed. Every command offers [`Format::Table`], and says which others it offers.
+    pub enum Format {
+        Table = "table",
+        Markdown = "markdown",
+        Csv = "csv",
+        Json = "json",
+    }
 }
 
 impl Format {
@@ -24,17 +26,6 @@ impl Format {
     pub const SUMMARY: [Self; 2] = [Self::Table, Self::Json];
     /// For commands whose result is a table.
     pub const TABULAR: [Self; 3] = [Self::Table, Self::Csv, Self::Json];
-    /// For commands whose result may go into a pull request.
-    pub const ALL: [Self; 4] = [Self::Table, Self::Markdown, Self::Csv, Self::Json];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Table => "table",
-            Self::Markdown => "markdown",
-            Self::Csv => "csv",
-            Self::Json => "json",
-        }
-    }
 
     fn help(self) -> &'static str {
         match self {
