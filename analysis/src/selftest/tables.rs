@@ -1,7 +1,7 @@
 //! A self-test in tables. Nothing is computed here.
 
-use super::measured::{Judged, SelfTest};
 use super::Power;
+use super::measured::{Judged, SelfTest};
 use crate::dataset::Provenance;
 use crate::table::{Digits, Table};
 
