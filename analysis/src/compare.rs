@@ -6,7 +6,7 @@
 //! aligned                the same configurations in all runs, in one order
 //! grouping               all, each experiment, each series
 //! contrast               a ratio with its error, and p values of one and of many
-//! moderated_variance     how much runs differ when nothing has changed
+//! run_variances          how much runs differ when nothing has changed
 //! estimate               the contrast of every configuration and group
 //! permutation            the same contrasts where the sides mean nothing
 //! hypothesis_tests       verdicts
@@ -32,8 +32,8 @@ mod error;
 pub mod estimate;
 pub mod grouping;
 pub mod hypothesis_tests;
-pub mod moderated_variance;
 pub(crate) mod permutation;
+pub mod run_variances;
 pub mod sides;
 pub mod tables;
 

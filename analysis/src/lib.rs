@@ -16,6 +16,7 @@
 //! objectives          the answers RO1–RO3
 //! differences         what differs between the environments of runs
 //! archive             runs kept for each target
+//! moderated_variance  variances of many configurations, each from few values
 //! variance            how launches and runs vary
 //! compare, selftest   which configurations an update made slower; how often that is wrong
 //! history             a target's runs over time
@@ -45,6 +46,7 @@ pub mod import;
 pub mod in_order;
 pub mod metrics;
 pub mod model;
+pub mod moderated_variance;
 pub mod objectives;
 pub mod plot;
 pub mod replicate;

@@ -2,7 +2,8 @@
 
 use super::contrast::Contrast;
 use super::grouping::{Group, Grouping, LnMedians, mean};
-use super::moderated_variance::{Prior, RunVariances};
+use super::run_variances::RunVariances;
+use crate::moderated_variance::Prior;
 
 /// How the runs of the two sides belong together.
 #[derive(Clone, Copy, Debug)]

@@ -18,8 +18,8 @@ use rayon::prelude::*;
 
 use super::contrast::{Contrast, benjamini_hochberg};
 use super::estimate::{Contrasts, Design, Samples};
-use super::moderated_variance::RunVariances;
 use super::permutation::{confirmed, independent_permutations, permuted};
+use super::run_variances::RunVariances;
 
 choices! {
     /// What the tests say of a ratio of latencies, in the order of tables.

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::estimate::{Contrasts, Design, Samples};
 use super::grouping::LnMedians;
-use super::moderated_variance::Prior;
+use crate::moderated_variance::Prior;
 
 /// The most divisions that are tried.
 const MOST: usize = 200;

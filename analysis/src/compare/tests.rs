@@ -5,7 +5,8 @@ use super::contrast::{Contrast, benjamini_hochberg};
 use super::estimate::{Design, Samples};
 use super::grouping::{Grouping, LnMedians};
 use super::hypothesis_tests::{Decisions, Levels, Verdict, test};
-use super::moderated_variance::{RunVariances, trigamma};
+use super::run_variances::RunVariances;
+use crate::moderated_variance::trigamma;
 
 #[derive(Deserialize)]
 struct Golden {
