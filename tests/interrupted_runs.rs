@@ -194,7 +194,7 @@ fn kept_parts(runs: &Path) -> usize {
 /// What does not depend on time: ids, outcomes and number of launches.
 fn form(run: &record::FinishedRun) -> Vec<(String, String, usize)> {
     assert_eq!(run.header.status, RunStatus::Finished);
-    let launches = run.launches().unwrap();
+    let launches = run.launches_file().unwrap().read_all().unwrap();
     let mut form: Vec<_> = run
         .header
         .configurations

@@ -130,7 +130,7 @@ type Held = [[u32; 4]; 3];
 fn count(held: &mut Held, rows: &[Intervals], truth: [f64; 3]) {
     for ((row, truth), held) in rows.iter().zip(truth).zip(held) {
         let by_method = IntervalMethod::ALL.map(|method| row.by(method));
-        let all = by_method.into_iter().chain([Some(row.believed_interval())]);
+        let all = by_method.into_iter().chain([row.by(row.believed)]);
         for (interval, held) in all.zip(held) {
             *held += u32::from(interval.is_some_and(|[low, high]| low <= truth && truth <= high));
         }

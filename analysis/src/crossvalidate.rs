@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::dataset::{Dataset, Observation, Provenance};
 use crate::fit::{FitError, PUBLISHED_START, Sample, Variant, fit_variant};
+use crate::in_order::distinct;
 use crate::metrics::{Errors, errors};
 use crate::model::{FlopConvention, KernelTerm, Objective};
 use crate::table::{Digits, Table};
@@ -110,12 +111,7 @@ pub fn cross_validate(
     leave_out: LeaveOut,
 ) -> Result<CrossValidation, CrossValidationError> {
     let belongs: Vec<String> = dataset.observations.iter().map(|o| leave_out.part(o)).collect();
-    let mut parts: Vec<&String> = Vec::new();
-    for part in &belongs {
-        if !parts.contains(&part) {
-            parts.push(part);
-        }
-    }
+    let mut parts = distinct(belongs.iter().map(String::as_str));
     if leave_out == LeaveOut::Fold {
         parts.sort_by_key(|part| (part.len(), *part));
     }
@@ -126,18 +122,18 @@ pub fn cross_validate(
     for variant in Variant::ALL {
         let (mut all, mut errors_of_parts) = (Vec::new(), Vec::new());
         for part in &parts {
-            let is_out = |index: usize| belongs[index] == **part;
+            let is_out = |index: usize| belongs[index] == *part;
             let pairs = predictions(dataset, s_k, flops, variant, is_out).map_err(|source| {
-                CrossValidationError::Fit { left_out: (*part).clone(), source }
+                CrossValidationError::Fit { left_out: part.to_string(), source }
             })?;
-            let errors = errors(&pairs);
-            errors_of_parts.push(PartErrors { left_out: (*part).clone(), errors });
+            let errors = errors(pairs.iter().copied());
+            errors_of_parts.push(PartErrors { left_out: part.to_string(), errors });
             all.extend(pairs);
         }
         variants.push(VariantErrors {
             objective: variant.objective,
             constant: variant.constant,
-            errors: errors(&all),
+            errors: errors(all.iter().copied()),
             parts: errors_of_parts,
             not_predicted: dataset.observations.len() - all.len(),
         });

@@ -14,7 +14,6 @@ use alpha_flops::shape::ConvShape;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use crate::dataset::Dataset;
 use crate::metrics::Errors;
 use crate::model::{
     Coefficients, FittedOn, FlopConvention, GroupCoefficients, KernelGroup, KernelTerm, Objective,
@@ -137,30 +136,14 @@ pub enum FitError {
     NotConverged { group: KernelGroup, reason: String },
 }
 
-/// Fits α-FLOPs to `dataset`; both conventions are stored with the result.
+/// Fits α-FLOPs to a sample, whose conventions are stored with the result.
 ///
-/// The result is the least residual sum of squares within [`BOUNDS`]; `start` is one candidate more
-/// and decides nothing unless it leads to a better one.
+/// The result is the least sum of the objective's squared residuals within [`BOUNDS`]; `start` is one
+/// candidate more and decides nothing unless it leads to a better one.
 ///
 /// # Errors
 /// [`FitError`]: data that cannot determine the parameters, a start outside the bounds, or a search
 /// that did not converge.
-pub fn fit(
-    dataset: &Dataset,
-    s_k: KernelTerm,
-    flops: FlopConvention,
-    start: GroupCoefficients,
-) -> Result<Fit, FitError> {
-    check_start(&start)?;
-    fit_sample(&Sample::from_dataset(dataset, s_k, flops)?, start)
-}
-
-/// The same of a [`Sample`], which holds the conventions.
-pub fn fit_sample(sample: &Sample, start: GroupCoefficients) -> Result<Fit, FitError> {
-    fit_variant(sample, Variant::PUBLISHED, start)
-}
-
-/// The same with another objective, or with T₀.
 pub fn fit_variant(
     sample: &Sample,
     variant: Variant,

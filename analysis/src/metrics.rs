@@ -86,12 +86,7 @@ pub enum EvaluateError {
 /// Errors over pairs `(measured, estimated)` in milliseconds; `None` where there are none.
 ///
 /// Measurements must be positive, as those of a [`Dataset`] are.
-pub fn errors(pairs: &[(f64, f64)]) -> Option<Errors> {
-    errors_of(pairs.iter().copied())
-}
-
-/// The same in one pass over pairs that need not be in memory.
-pub(crate) fn errors_of(pairs: impl Iterator<Item = (f64, f64)>) -> Option<Errors> {
+pub fn errors(pairs: impl IntoIterator<Item = (f64, f64)>) -> Option<Errors> {
     let mut n = 0;
     let (mut square, mut relative, mut signed) = (0.0, 0.0, 0.0);
     let (mut smallest, mut largest) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -146,10 +141,11 @@ pub fn evaluate(
             }),
         }
     }
-    let pairs: Vec<_> = compared.iter().map(|(_, pair)| *pair).collect();
-    let overall = errors(&pairs).ok_or_else(|| EvaluateError::NothingToCompare {
-        observations: dataset.observations.len(),
-        first: not_compared.first().map(|one| one.reason.clone()),
+    let overall = errors(compared.iter().map(|(_, pair)| *pair)).ok_or_else(|| {
+        EvaluateError::NothingToCompare {
+            observations: dataset.observations.len(),
+            first: not_compared.first().map(|one| one.reason.clone()),
+        }
     })?;
     Ok(Evaluation {
         coefficients: coefficients.source.clone(),
@@ -183,8 +179,8 @@ fn errors_by(
     let groups = grouped(compared, |(observation, _)| key(observation)).into_iter();
     groups
         .filter_map(|((experiment, series), group)| {
-            let pairs: Vec<_> = group.iter().map(|(_, pair)| *pair).collect();
-            errors(&pairs).map(|errors| GroupErrors { experiment, series, errors })
+            let errors = errors(group.into_iter().map(|(_, pair)| pair))?;
+            Some(GroupErrors { experiment, series, errors })
         })
         .collect()
 }
@@ -244,7 +240,7 @@ mod tests {
 
     #[test]
     fn errors_are_those_computed_by_hand() {
-        let errors = errors(&[(1.0, 2.0), (3.0, 2.0), (5.0, 8.0)]).unwrap();
+        let errors = errors([(1.0, 2.0), (3.0, 2.0), (5.0, 8.0)]).unwrap();
         assert_eq!(errors.n, 3);
         // squares 1, 1, 9
         assert!((errors.rmse_ms - (11.0f64 / 3.0).sqrt()).abs() < 1e-15);
@@ -257,8 +253,8 @@ mod tests {
 
     #[test]
     fn no_pairs_have_no_errors_and_equal_measurements_no_range() {
-        assert_eq!(errors(&[]), None);
-        assert_eq!(errors(&[(2.0, 1.0), (2.0, 3.0)]).unwrap().nrmse_range_percent, None);
+        assert_eq!(errors([]), None);
+        assert_eq!(errors([(2.0, 1.0), (2.0, 3.0)]).unwrap().nrmse_range_percent, None);
     }
 
     proptest! {
@@ -266,7 +262,7 @@ mod tests {
         fn rmse_is_at_least_the_absolute_bias(
             pairs in prop::collection::vec((0.01f64..100.0, 0.0f64..100.0), 1..50)
         ) {
-            let errors = errors(&pairs).unwrap();
+            let errors = errors(pairs).unwrap();
             prop_assert!(errors.rmse_ms >= errors.bias_ms.abs() * (1.0 - 1e-12));
         }
     }

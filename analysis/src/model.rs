@@ -326,19 +326,6 @@ impl Coefficients {
             .map_or((f64::NAN, f64::NAN), |g| (g.final_scale, g.constant_ms));
         Ok(Nanoseconds(scale * alpha * self.flops.millions(shape) * 1e6 + constant_ms * 1e6))
     }
-
-    /// The conventions and origin in a line, for captions: coefficients mean nothing without.
-    pub fn caption(&self) -> String {
-        format!(
-            "{}; S_K = {}; FLOPs = {}",
-            self.source,
-            self.s_k.formula(),
-            match self.flops {
-                FlopConvention::Macs => "multiply–adds",
-                FlopConvention::TwoPerMac => "2 × multiply–adds",
-            }
-        )
-    }
 }
 
 #[cfg(test)]

@@ -322,14 +322,11 @@ fn target<'a>(input: &Input<'a>) -> Target<'a> {
 }
 
 fn target_report(input: &Input<'_>) -> TargetReport {
-    let environment = input.extras.environment.iter();
     let first = input.coefficients.first();
     let raw_final = first.and_then(|set| Some(set.fitted.as_ref()?.raw_final));
     TargetReport {
         provenance: input.dataset.provenance.clone(),
-        environment: environment
-            .map(|(name, value)| Setting { name: name.clone(), value: value.clone() })
-            .collect(),
+        environment: input.extras.environment.iter().map(Setting::from).collect(),
         configurations: input.dataset.observations.len(),
         skipped: input.extras.skipped.clone(),
         coefficients: input.coefficients.iter().map(|set| judged(set, input.dataset)).collect(),
@@ -358,6 +355,12 @@ fn judged(set: &CoefficientSet, dataset: &Dataset) -> JudgedCoefficients {
         basis: set.fitted.as_ref().and_then(|fitted| fitted.basis.clone()),
         evaluation,
         not_evaluated,
+    }
+}
+
+impl From<&(String, String)> for Setting {
+    fn from((name, value): &(String, String)) -> Self {
+        Self { name: name.clone(), value: value.clone() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::launches::{Launches, LaunchesFile};
+use super::launches::LaunchesFile;
 use super::{RunHeader, RunStatus};
 use crate::file_error::FileError;
 use crate::store::{Header, read_header};
@@ -44,10 +44,5 @@ impl FinishedRun {
     /// The raw launches, to be read a row group at a time.
     pub fn launches_file(&self) -> Result<LaunchesFile, FileError> {
         LaunchesFile::open(&self.path.join("launches.parquet"))
-    }
-
-    /// All raw launches in memory.
-    pub fn launches(&self) -> Result<Launches, FileError> {
-        self.launches_file()?.read_all()
     }
 }

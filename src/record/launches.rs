@@ -159,7 +159,11 @@ impl LaunchesFile {
         rows.configurations().map_err(|(row, reason)| self.wrong_row(rows_before + row, &reason))
     }
 
-    pub(super) fn read_all(&self) -> Result<Launches, FileError> {
+    /// Every configuration in memory.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and where the rows of a configuration are not together.
+    pub fn read_all(&self) -> Result<Launches, FileError> {
         let mut launches = Launches::new();
         let mut row = 0;
         for group in 0..self.groups() {

@@ -83,11 +83,6 @@ impl Intervals {
             IntervalMethod::Bootstrap => self.bootstrap,
         }
     }
-
-    /// The interval to believe.
-    pub fn believed_interval(&self) -> Interval {
-        self.by(self.believed).unwrap_or(self.profile)
-    }
 }
 
 /// Intervals of every parameter of `fit`, which was made of `sample`; `refits` bootstrap samples are

@@ -11,7 +11,7 @@ use super::problem::{alpha, bracket};
 use super::reduction::Reduction;
 use crate::dataset::parquet_columns::for_each_latency;
 use crate::dataset::{Dataset, DatasetError, Provenance};
-use crate::metrics::{Errors, errors_of};
+use crate::metrics::{Errors, errors};
 use crate::model::{FlopConvention, GroupCoefficients, KernelGroup, KernelTerm};
 
 /// Configurations reduced to what a fit needs, 24 bytes each. It belongs to its conventions.
@@ -169,6 +169,6 @@ impl GroupSample {
             let computing = factors[row.cluster as usize] * row.flops;
             (row.measured_ms, computing + estimate.constant_ms)
         };
-        errors_of(self.rows.iter().map(pair))
+        errors(self.rows.iter().map(pair))
     }
 }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::points::Point;
 use super::*;
-use crate::dataset::{Latency, Observation};
+use crate::dataset::{Dataset, Latency, Observation};
 use crate::fixtures::data_files::original_study;
 use crate::fixtures::datasets::provenance;
 
@@ -136,6 +136,16 @@ pub(super) fn synthetic(truth: GroupCoefficients, factors: &[f64]) -> Dataset {
         })
         .collect();
     dataset(&rows)
+}
+
+/// The published form.
+fn fit(
+    data: &Dataset,
+    s_k: KernelTerm,
+    flops: FlopConvention,
+    start: GroupCoefficients,
+) -> Result<Fit, FitError> {
+    fit_variant(&Sample::from_dataset(data, s_k, flops)?, Variant::PUBLISHED, start)
 }
 
 fn fit_area(data: &Dataset, start: GroupCoefficients) -> Result<Fit, FitError> {
@@ -520,7 +530,7 @@ fn the_border_of_the_joint_region_is_where_the_objective_reaches_its_threshold()
     rows.retain(|row| row[5] > 0.0);
     let data = dataset(&rows);
     let sample = Sample::from_dataset(&data, KernelTerm::Side, FlopConvention::Macs).unwrap();
-    let fit = fit_sample(&sample, PUBLISHED_START).unwrap();
+    let fit = fit_variant(&sample, Variant::PUBLISHED, PUBLISHED_START).unwrap();
     let regions = region::regions(&sample, &fit);
     let [region] = &regions[..] else { panic!("{} groups", regions.len()) };
     let widening = 0.05f64.powf(-2.0 / (rows.len() - 3) as f64);

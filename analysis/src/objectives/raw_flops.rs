@@ -162,7 +162,7 @@ fn compared_with_raw_flops(
         let lines = grouped(compared, |c| format!("{} {}", c.experiment, c.series));
         let judge = |estimate: &dyn Fn(&Compared<'_>) -> f64| {
             let errors = |compared: &[Compared<'_>]| {
-                errors(&compared.iter().map(|c| (c.measured, estimate(c))).collect::<Vec<_>>())
+                errors(compared.iter().map(|c| (c.measured, estimate(c))))
             };
             let of_lines = lines.iter().filter_map(|(_, line)| errors(line)?.nrmse_range_percent);
             let of_lines: Vec<f64> = of_lines.collect();

@@ -63,7 +63,7 @@ fn figure(comparison: &Comparison, name: &str) -> Figure {
 }
 
 /// `ratio`, in percent of change.
-fn percent(ratio: f64) -> f64 {
+pub(super) fn percent(ratio: f64) -> f64 {
     (ratio - 1.0) * 100.0
 }
 

@@ -2,6 +2,7 @@
 
 use super::axis::{Axis, Scale, Tick, extent};
 use super::caption::origin;
+use super::compare::percent;
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
 use crate::archive::slug;
 use crate::history::tables::date;
@@ -64,10 +65,6 @@ fn run_axis(runs: usize) -> Axis {
         ticks: ticks.map(|run| Tick { value: run as f64, label: run.to_string() }).collect(),
         minor: Vec::new(),
     }
-}
-
-fn percent(ratio: f64) -> f64 {
-    100.0 * (ratio - 1.0)
 }
 
 fn panel(trend: &Trend, timeline: &Timeline) -> Panel {

@@ -6,7 +6,7 @@ use super::Setting;
 use crate::dataset::{Dataset, Observation};
 use crate::fit::intervals::{Intervals, intervals};
 use crate::fit::region::{Region, regions};
-use crate::fit::{Fit, FitError, PUBLISHED_START, Sample, fit_sample};
+use crate::fit::{Fit, FitError, PUBLISHED_START, Sample, Variant, fit_variant};
 use crate::import::Imported;
 use crate::model::{FlopConvention, KernelGroup, KernelTerm};
 
@@ -55,7 +55,7 @@ impl Fitted {
     /// The published form, fitted to `dataset`.
     pub fn to(dataset: &Dataset, s_k: KernelTerm, flops: FlopConvention) -> Result<Self, FitError> {
         let sample = Sample::from_dataset(dataset, s_k, flops)?;
-        let fit = fit_sample(&sample, PUBLISHED_START)?;
+        let fit = fit_variant(&sample, Variant::PUBLISHED, PUBLISHED_START)?;
         Ok(Self {
             intervals: intervals(&sample, &fit, REFITS, SEED),
             regions: regions(&sample, &fit),
@@ -76,7 +76,6 @@ impl Basis {
         let latencies = || observations.iter().filter_map(Observation::typical).map(|t| t.as_ms());
         let is_k_equal_1 =
             |o: &&Observation| KernelGroup::from_shape(&o.shape) == KernelGroup::KEqual1;
-        let record = fitted.environment.iter();
         Self {
             source: fitted.dataset.provenance.source.clone(),
             configurations: observations.len(),
@@ -86,9 +85,7 @@ impl Basis {
             largest_macs,
             judged: judged.observations.len(),
             beyond: judged.observations.iter().filter(|o| macs(o) > largest_macs).count(),
-            record: record
-                .map(|(name, value)| Setting { name: name.clone(), value: value.clone() })
-                .collect(),
+            record: fitted.environment.iter().map(Setting::from).collect(),
         }
     }
 

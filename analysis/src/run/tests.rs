@@ -26,7 +26,7 @@ impl Folder {
     /// What reading says of the run after `change` of its configurations, backwards in the file.
     fn error(&self, change: impl Fn(&mut Vec<(ConfigurationRecord, SampleTimes)>)) -> String {
         let sound = FinishedRun::open(&self.path("sound")).unwrap();
-        let mut launches = sound.launches().unwrap();
+        let mut launches = sound.launches_file().unwrap().read_all().unwrap();
         let records = sound.header.configurations.iter().cloned().rev();
         let mut configurations: Vec<_> = records
             .map(|record| {

@@ -225,7 +225,7 @@ fn other_configurations_are_compared_as_far_as_both_sides_have_them_when_asked()
 fn keep_only(runs: &Runs, run: &str, experiment: Experiment) {
     use alpha_flops::record::{FinishedRun, write_finished};
     let whole = FinishedRun::open(&runs.path(run)).unwrap();
-    let mut launches = whole.launches().unwrap();
+    let mut launches = whole.launches_file().unwrap().read_all().unwrap();
     let mut header = whole.header.clone();
     let kept = header.configurations.iter().filter(|c| c.experiment == experiment).cloned();
     let kept: Vec<_> = kept.map(|c| (c.clone(), launches.remove(&c.id).unwrap())).collect();

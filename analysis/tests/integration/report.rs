@@ -5,7 +5,7 @@ use std::path::Path;
 use alpha_flops::experiment::{Experiment, Resolution};
 use alpha_flops::shape::ConvShape;
 use alpha_flops_analysis::dataset::{Dataset, Latency, Observation};
-use alpha_flops_analysis::fit::{PUBLISHED_START, fit};
+use alpha_flops_analysis::fit::{PUBLISHED_START, Sample, Variant, fit_variant};
 use alpha_flops_analysis::import::asperti;
 use alpha_flops_analysis::metrics::evaluate;
 use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm};
@@ -17,6 +17,12 @@ use alpha_flops_analysis::report::{self, Extras, Input, Skipped};
 use crate::fixtures::data_files::original_study;
 use crate::fixtures::datasets::{observation, provenance};
 use crate::fixtures::{alpha_flops, stderr_of_failure, stdout, text};
+
+/// The published form, fitted.
+fn fitted(dataset: &Dataset) -> Coefficients {
+    let sample = Sample::from_dataset(dataset, KernelTerm::Side, FlopConvention::Macs).unwrap();
+    fit_variant(&sample, Variant::PUBLISHED, PUBLISHED_START).unwrap().coefficients
+}
 
 /// Latencies that follow the RTX 4090's published formula plus a floor, in steps; quartiles around
 /// them.
@@ -306,14 +312,7 @@ fn coefficients_of_elsewhere_are_named_as_such() {
     let note = |coefficients: Coefficients, measured: &Dataset| {
         evaluate(measured, &coefficients).unwrap().caution
     };
-    let fitted = fit(
-        &made_up(Experiment::all(), Resolution::Original, "Test CPU"),
-        KernelTerm::Side,
-        FlopConvention::Macs,
-        PUBLISHED_START,
-    )
-    .unwrap()
-    .coefficients;
+    let fitted = fitted(&made_up(Experiment::all(), Resolution::Original, "Test CPU"));
     assert_eq!(note(fitted.clone(), &cpu), None);
     let mut other = cpu.clone();
     other.provenance.protocol = "throughput".into();
@@ -442,9 +441,6 @@ fn a_stand_ins_report_says_so_everywhere_and_answers_nothing() {
 fn coefficients_are_not_judged_across_the_line_between_a_stand_in_and_a_device() {
     let real = made_up(&[Experiment::A, Experiment::B], Resolution::Original, "Test GPU");
     let stand_in = of_stand_in(real.clone());
-    let fitted = |dataset| {
-        fit(dataset, KernelTerm::Side, FlopConvention::Macs, PUBLISHED_START).unwrap().coefficients
-    };
     let published = Coefficients::published_rtx4090();
     for (dataset, coefficients) in
         [(&stand_in, &fitted(&real)), (&real, &fitted(&stand_in)), (&stand_in, &published)]
