@@ -54,3 +54,10 @@ pub fn stderr_of_failure(command: impl BorrowMut<Command>) -> String {
 pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
+
+/// Equal to a golden value but for rounding: sums of a hundred numbers in another order, and another libm
+/// and Student's t quantile.
+pub fn assert_close(got: f64, expected: f64, what: &str) {
+    let tolerance = 1e-9 * expected.abs().max(1e-3);
+    assert!((got - expected).abs() <= tolerance, "{what}: {got}, expected {expected}");
+}

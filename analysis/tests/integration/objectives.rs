@@ -7,6 +7,7 @@ use alpha_flops_analysis::model::Coefficients;
 use alpha_flops_analysis::objectives::{ClaimVerdict, answer};
 use serde::Deserialize;
 
+use crate::fixtures::assert_close;
 use crate::fixtures::data_files::original_study;
 use crate::fixtures::datasets::provenance;
 
@@ -56,12 +57,6 @@ fn dataset(observations: &[GoldenObservation]) -> Dataset {
         provenance: Provenance { backend: "none".to_owned(), ..provenance("an RTX 4090") },
         observations: observations.iter().map(observation).collect(),
     }
-}
-
-/// Sums in another order, and another libm and Student's t quantile.
-fn assert_close(got: f64, expected: f64, what: &str) {
-    let tolerance = 1e-9 * expected.abs().max(1e-3);
-    assert!((got - expected).abs() <= tolerance, "{what}: {got}, expected {expected}");
 }
 
 #[test]

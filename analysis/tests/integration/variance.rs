@@ -17,6 +17,7 @@ use alpha_flops_analysis::variance::{Variance, VarianceError};
 use proptest::prelude::*;
 use serde::Deserialize;
 
+use crate::fixtures::assert_close;
 use crate::fixtures::launches::{Coverage, Launches, Random, SCENARIOS};
 use crate::fixtures::runs;
 
@@ -46,14 +47,6 @@ struct Design {
 
 fn goldens() -> Goldens {
     serde_json::from_str(include_str!("../goldens/variance.json")).unwrap()
-}
-
-/// Rounding errors of sums of a hundred numbers.
-fn assert_close(found: f64, expected: f64, what: &str) {
-    assert!(
-        (found - expected).abs() <= 1e-9 * expected.abs().max(1e-3),
-        "{what}: {found}, {expected}"
-    );
 }
 
 #[test]
