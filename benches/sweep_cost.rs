@@ -6,39 +6,26 @@
 #![allow(clippy::print_stdout, reason = "what it is for")]
 
 use std::error::Error;
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};
 
-use alpha_flops::backend::BackendSettings;
-use alpha_flops::backend::cpu::{AlgorithmChoice, CpuOptions};
 use alpha_flops::environment::Platform;
-use alpha_flops::protocol::Protocol;
 use alpha_flops::record::Session;
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::Shard;
-use alpha_flops::sweep::{Sweep, SweepPlan, WARM_UP_LAUNCHES};
+use alpha_flops::sweep::{Sweep, SweepPlan};
 
-#[path = "../tests/null_backend/mod.rs"]
+#[path = "../tests/fixtures/null_backend.rs"]
 mod null_backend;
-use null_backend::{Null, time};
+use null_backend::{Null, sweep_plan, time};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::temp_dir().join(format!("sweep-cost-{}", std::process::id()));
-    let launches = NonZeroU32::MIN.saturating_add(49);
+    let platform = Platform::new(&Null(|_| Ok(1.0)));
     let plan = SweepPlan {
         grid: Grid::Paper,
-        seed: 1,
-        shard: Shard::ALL,
-        protocol: Protocol { launches, ..Protocol::HOST_LATENCY_WARM },
-        launches,
-        warm_up_launches: WARM_UP_LAUNCHES,
         budget: Some(Duration::from_secs(3600)),
         memory_limit: None,
-        backend: BackendSettings::Cpu(CpuOptions {
-            threads: NonZeroUsize::MIN,
-            algorithm: AlgorithmChoice::Auto,
-        }),
-        platform: Platform::new(&Null(|_| Ok(1.0))),
+        ..sweep_plan(1, Shard::ALL, platform)
     };
     let session = Session::now(time(1.0), None);
     let mut sweep = Sweep::open(&folder, plan.clone(), session.clone(), Duration::from_secs(10))?;

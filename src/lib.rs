@@ -44,6 +44,9 @@ pub mod experiment;
 pub mod file_error;
 pub mod host;
 pub mod measure;
+#[cfg(test)]
+#[path = "../tests/fixtures/null_backend.rs"]
+mod null_backend;
 pub mod protocol;
 pub mod random;
 pub mod record;

@@ -1,12 +1,10 @@
 //! Runs killed with SIGKILL (or its like) at random moments, and what is left of them.
-//!
-//! Its `main` is its own rather than libtest's: it starts itself as the process to be killed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use alpha_flops::backend::BackendSettings;
@@ -22,15 +20,17 @@ use alpha_flops::settings::Settings;
 use alpha_flops::units::Bytes;
 use libtest_mimic::{Arguments, Trial};
 
-/// Set for the process that measures, to the folder of its runs.
-const RUNS: &str = "INTERRUPTED_RUNS";
+#[path = "fixtures/measuring_process.rs"]
+mod measuring_process;
+use measuring_process::finish;
+
 const KILLS: usize = 25;
 
 fn main() -> ExitCode {
-    if let Some(runs) = std::env::var_os(RUNS) {
-        measure(Path::new(&runs));
-        return ExitCode::SUCCESS;
-    }
+    measuring_process::main(measure, tests)
+}
+
+fn tests() -> ExitCode {
     let tests: [(&str, fn()); 7] = [
         ("a_run_killed_many_times_ends_as_an_uninterrupted_one", killed_many_times),
         ("a_finished_run_is_never_taken_up_again", finished_runs_stay_finished),
@@ -100,15 +100,6 @@ fn measure(runs: &Path) {
     run.folder.finish().unwrap();
 }
 
-fn measuring_process(runs: &Path) -> Child {
-    let program = std::env::current_exe().unwrap();
-    Command::new(program).env(RUNS, runs).stdout(Stdio::null()).spawn().unwrap()
-}
-
-fn finish(runs: &Path) {
-    assert!(measuring_process(runs).wait().unwrap().success());
-}
-
 fn folders(runs: &Path) -> Vec<PathBuf> {
     let mut folders: Vec<_> =
         std::fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -124,7 +115,7 @@ fn killed_many_times() {
     let whole_run = start.elapsed();
     let mut kept = 0;
     for round in 0..KILLS {
-        let mut process = measuring_process(&killed);
+        let mut process = measuring_process::start(&killed);
         if round % 2 == 1 {
             // however slow the machine: some kills come when there is more to resume than before
             while files_of_parts(&killed) <= kept && process.try_wait().unwrap().is_none() {

@@ -1,44 +1,37 @@
 //! Sweeps killed with SIGKILL (or its like) at random moments, and what is left of them.
-//!
-//! Its `main` is its own rather than libtest's: it starts itself as the process to be killed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test")]
 
 use std::collections::HashMap;
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use alpha_flops::backend::BackendError;
-use alpha_flops::backend::BackendSettings;
-use alpha_flops::backend::cpu::{AlgorithmChoice, CpuOptions};
 use alpha_flops::environment::{Conditions, Platform};
-use alpha_flops::protocol::Protocol;
 use alpha_flops::random::random_bits;
 use alpha_flops::record::Session;
 use alpha_flops::shape::ConvShape;
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::{Order, Shard};
-use alpha_flops::sweep::{
-    PointOutcome, Sweep, SweepFolder, SweepPlan, SweepPoint, SweepStatus, WARM_UP_LAUNCHES,
-};
+use alpha_flops::sweep::{PointOutcome, Sweep, SweepFolder, SweepPlan, SweepPoint, SweepStatus};
 use alpha_flops::units::Bytes;
 use jiff::Timestamp;
 use libtest_mimic::{Arguments, Trial};
 
+#[path = "fixtures/measuring_process.rs"]
+mod measuring_process;
+#[path = "fixtures/null_backend.rs"]
 mod null_backend;
-use null_backend::{Null, time};
+use null_backend::{Null, sweep_plan, time};
 
-/// Set for the process that measures, to the sweep's folder.
-const FOLDER: &str = "KILLED_SWEEP";
 const KILLS: u32 = 500;
 
 fn main() -> ExitCode {
-    if let Some(folder) = std::env::var_os(FOLDER) {
-        measure(Path::new(&folder));
-        return ExitCode::SUCCESS;
-    }
+    measuring_process::main(measure, tests)
+}
+
+fn tests() -> ExitCode {
     let test = Trial::test("a_sweep_killed_500_times_loses_doubles_and_mixes_nothing", || {
         killed_many_times();
         Ok(())
@@ -48,7 +41,6 @@ fn main() -> ExitCode {
 
 /// Of a machine that nobody asked: that takes longer than what is tested.
 fn plan() -> SweepPlan {
-    let launches = NonZeroU32::new(50).unwrap();
     let text = || "a test's".to_owned();
     let platform = Platform {
         backend: text(),
@@ -67,21 +59,7 @@ fn plan() -> SweepPlan {
         crates: Vec::new(),
         git_commit: text(),
     };
-    SweepPlan {
-        grid: Grid::Published,
-        seed: 11,
-        shard: Shard::new(2, 32).unwrap(),
-        protocol: Protocol { launches, ..Protocol::HOST_LATENCY_WARM },
-        launches,
-        warm_up_launches: WARM_UP_LAUNCHES,
-        budget: None,
-        memory_limit: Some(Bytes(1 << 28)),
-        backend: BackendSettings::Cpu(CpuOptions {
-            threads: NonZeroUsize::MIN,
-            algorithm: AlgorithmChoice::Auto,
-        }),
-        platform,
-    }
+    sweep_plan(11, Shard::new(2, 32).unwrap(), platform)
 }
 
 fn measure(folder: &Path) {
@@ -112,17 +90,12 @@ fn launch_ns(shape: ConvShape) -> Result<f64, BackendError> {
     Ok(shape.macs().0 as f64)
 }
 
-fn measuring_process(folder: &Path) -> Child {
-    let program = std::env::current_exe().unwrap();
-    Command::new(program).env(FOLDER, folder).stdout(Stdio::null()).spawn().unwrap()
-}
-
 fn killed_many_times() {
     let directory = tempfile::tempdir().unwrap();
     let folder = directory.path().join("sweep");
     let mut kept: HashMap<String, Vec<u8>> = HashMap::new();
     for round in 0..KILLS {
-        let mut process = measuring_process(&folder);
+        let mut process = measuring_process::start(&folder);
         if round % 5 == 1 {
             // however slow the machine: some kills come when there is more than before
             let more = || entries(&folder) > kept.len();
@@ -142,7 +115,7 @@ fn killed_many_times() {
     }
     println!("{} parts after {KILLS} kills", kept.len());
     assert!(kept.len() > 50, "the kills came before anything was kept: {}", kept.len());
-    assert!(measuring_process(&folder).wait().unwrap().success());
+    measuring_process::finish(&folder);
     whole(&folder);
     let names: Vec<_> = std::fs::read_dir(&folder)
         .unwrap()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::null_backend::NullConv;
 use crate::protocol::Profile;
 use crate::units::Bytes;
 
@@ -109,40 +110,12 @@ fn the_devices_state_is_read_before_between_and_after_launches() {
     assert_eq!((clock.min, clock.max), (2010, 2060));
 }
 
-/// A convolution whose device clock says what it likes.
-struct BrokenClock(f64);
-
-impl PreparedConv for BrokenClock {
-    fn launch(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn synchronize(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-
-    fn time(&mut self, _: std::num::NonZeroU32) -> Result<LaunchTime, BackendError> {
-        Ok(LaunchTime { host_ns: 1e3, device_ns: Some(self.0), submission_ns: None })
-    }
-
-    fn algorithm(&self) -> &str {
-        "scripted"
-    }
-
-    fn workspace_bytes(&self) -> Bytes {
-        Bytes(0)
-    }
-
-    fn verify(&mut self) -> Result<(), BackendError> {
-        Ok(())
-    }
-}
-
 #[test]
 fn a_time_that_is_none_is_an_error_whichever_clock_it_is_by() {
     let method = method(WARM_UP, StoppingRule::exactly(10), None, 1.0);
     for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let error = measure(&mut BrokenClock(wrong), &method).unwrap_err().to_string();
+        let time = LaunchTime { host_ns: 1e3, device_ns: Some(wrong), submission_ns: None };
+        let error = measure(&mut NullConv(time), &method).unwrap_err().to_string();
         assert!(error.contains("by the device's clock, expected a finite time"), "{error}");
     }
 }

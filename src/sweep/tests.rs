@@ -1,37 +1,16 @@
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::grid::Grid;
 use super::order::{Order, Shard};
 use super::*;
 use crate::backend::cpu;
 use crate::budget::CostModel;
 use crate::environment::Platform;
-use crate::protocol::Protocol;
+use crate::null_backend::{Null, sweep_plan, time};
 use crate::record::Session;
-use crate::settings::Requested;
-
-#[path = "../../tests/null_backend/mod.rs"]
-mod null_backend;
-use null_backend::{Null, time};
 
 fn plan() -> SweepPlan {
-    let requested = Requested::load(std::iter::empty(), Path::new("none"), Path::new("runs"));
-    let settings = requested.unwrap().settings(&cpu::KIND).unwrap();
-    let launches = NonZeroU32::new(50).unwrap();
-    SweepPlan {
-        grid: Grid::Published,
-        seed: 5,
-        shard: Shard::new(3, 200).unwrap(),
-        protocol: Protocol { launches, ..Protocol::HOST_LATENCY_WARM },
-        launches,
-        warm_up_launches: WARM_UP_LAUNCHES,
-        budget: None,
-        memory_limit: Some(Bytes(1 << 28)),
-        backend: settings.backend,
-        platform: Platform::new(&Null(|_| Ok(1.0))),
-    }
+    sweep_plan(5, Shard::new(3, 200).unwrap(), Platform::new(&Null(|_| Ok(1.0))))
 }
 
 fn session() -> Session {
