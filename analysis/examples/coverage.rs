@@ -8,12 +8,15 @@
 use std::error::Error;
 use std::thread;
 
-use alpha_flops::random::random_bits;
 use alpha_flops::shape::ConvShape;
 use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
 use alpha_flops_analysis::fit::intervals::{IntervalMethod, Intervals, intervals};
 use alpha_flops_analysis::fit::{PUBLISHED_START, Sample, Variant, fit_variant};
 use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm, Objective};
+
+#[path = "../tests/integration/fixtures/random.rs"]
+mod random;
+use random::Random;
 
 /// Bootstrap samples of each dataset.
 const REFITS: usize = 399;
@@ -50,30 +53,10 @@ const SCENARIOS: [Scenario; 8] = [
     ("by size", Deviations::SharedBySize, Objective::Absolute, 1),
 ];
 
-/// Random numbers of the stream `seed`; unrelated even for seeds in a row.
-struct Random {
-    seed: u64,
-    next: u64,
-}
-
-impl Random {
-    /// Uniform above 0 and up to 1.
-    fn uniform(&mut self) -> f64 {
-        let bits = random_bits(self.seed, self.next);
-        self.next += 1;
-        ((bits >> 11) + 1) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Standard normal, by Box and Muller.
-    fn normal(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-
-    /// Student's t of three degrees of freedom, scaled to variance 1.
-    fn heavy_tailed(&mut self) -> f64 {
-        let squares: f64 = (0..3).map(|_| self.normal().powi(2)).sum();
-        self.normal() / squares.sqrt()
-    }
+/// Student's t of three degrees of freedom, scaled to variance 1.
+fn heavy_tailed(random: &mut Random) -> f64 {
+    let squares: f64 = (0..3).map(|_| random.normal().powi(2)).sum();
+    random.normal() / squares.sqrt()
 }
 
 /// Shapes and their latencies by the formula, without those that equal deviations could make
@@ -98,7 +81,7 @@ fn simulated(exact: &[(ConvShape, f64)], deviations: Deviations, random: &mut Ra
     let observation = |(shape, ms): &(ConvShape, f64)| {
         let ms = match deviations {
             Deviations::Equal => ms + EQUAL_MS * random.normal(),
-            Deviations::HeavyTailed => ms + EQUAL_MS * random.heavy_tailed(),
+            Deviations::HeavyTailed => ms + EQUAL_MS * heavy_tailed(random),
             Deviations::Proportional => ms * (PROPORTIONAL * random.normal()).exp(),
             Deviations::SharedByChannels => ms * shared[shape.in_channels()].exp(),
             Deviations::SharedBySize => ms * shared[shape.height()].exp(),
@@ -118,7 +101,7 @@ fn simulate(
     (_, deviations, objective, _): Scenario,
     seed: u64,
 ) -> Result<Vec<Intervals>, Box<dyn Error>> {
-    let data = simulated(exact, deviations, &mut Random { seed, next: 0 });
+    let data = simulated(exact, deviations, &mut Random::new(seed));
     let sample = Sample::from_dataset(&data, KernelTerm::Area, FlopConvention::Macs)?;
     let fit = fit_variant(&sample, Variant { objective, constant: false }, PUBLISHED_START)?;
     Ok(intervals(&sample, &fit, REFITS, seed))

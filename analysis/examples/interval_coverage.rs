@@ -11,6 +11,8 @@ use rayon::prelude::*;
 
 #[path = "../tests/integration/fixtures/launches.rs"]
 mod launches;
+#[path = "../tests/integration/fixtures/random.rs"]
+mod random;
 
 use launches::{Coverage, SCENARIOS};
 

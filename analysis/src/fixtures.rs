@@ -4,6 +4,8 @@
 pub mod data_files;
 #[path = "../tests/integration/fixtures/datasets.rs"]
 pub mod datasets;
+#[path = "../tests/integration/fixtures/random.rs"]
+pub mod random;
 pub mod replayed;
 #[path = "../tests/integration/fixtures/runs.rs"]
 pub mod runs;

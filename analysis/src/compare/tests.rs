@@ -1,4 +1,3 @@
-use alpha_flops::random::random_bits;
 use serde::Deserialize;
 
 use super::contrast::{Contrast, benjamini_hochberg};
@@ -6,6 +5,7 @@ use super::estimate::{Design, Samples};
 use super::grouping::{Grouping, LnMedians};
 use super::hypothesis_tests::{Decisions, Levels, Verdict, test};
 use super::run_variances::RunVariances;
+use crate::fixtures::random::Random;
 use crate::moderated_variance::trigamma;
 
 #[derive(Deserialize)]
@@ -103,46 +103,35 @@ fn a_contrast_of_known_error_is_normal() {
     assert!(close(contrast.p_different(), 0.049_995_790_296_440_87, 1e-9));
 }
 
-/// Independent standard normal numbers (Box and Muller 1958).
-struct Normals {
-    seed: u64,
-    index: u64,
+/// Runs whose configurations differ by 0.5%, and by `common` together.
+fn random_runs(random: &mut Random, n: usize, grouping: &Grouping, common: f64) -> Vec<LnMedians> {
+    let run = |_| {
+        let shared: Vec<f64> =
+            (0..grouping.experiments()).map(|_| common * random.normal()).collect();
+        (0..grouping.len())
+            .map(|i| Some(10.0 + shared[grouping.experiment_of(i)] + 0.005 * random.normal()))
+            .collect()
+    };
+    (0..n).map(run).collect()
 }
 
-impl Normals {
-    fn next(&mut self) -> f64 {
-        let mut uniform = || {
-            self.index += 1;
-            ((random_bits(self.seed, self.index) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-        };
-        let (radius, angle) = (uniform(), uniform());
-        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
-    }
-
-    /// Runs whose configurations differ by 0.5%, and by `common` together.
-    fn runs(&mut self, n: usize, grouping: &Grouping, common: f64) -> Vec<LnMedians> {
-        let run = |_| {
-            let shared: Vec<f64> =
-                (0..grouping.experiments()).map(|_| common * self.next()).collect();
-            (0..grouping.len())
-                .map(|i| Some(10.0 + shared[grouping.experiment_of(i)] + 0.005 * self.next()))
-                .collect()
-        };
-        (0..n).map(run).collect()
-    }
+/// In how many pairs without any change something is called changed.
+fn alarms(pairs: u32, seed: u64, mut judged: impl FnMut(&mut Random) -> Decisions) -> u32 {
+    let mut random = Random::new(seed);
+    let mut is_alarmed = || {
+        let answers = judged(&mut random);
+        answers.configurations.iter().chain(&answers.groups).any(|a| a.verdict.is_change())
+    };
+    (0..pairs).map(|_| u32::from(is_alarmed())).sum()
 }
 
 /// Share of pairs without any change in which something is called changed.
 fn false_alarms(pairs: u32, common: f64, runs: usize, design: Design<'_>) -> f64 {
     let grouping = grouping(&[100, 60]);
-    let mut normals = Normals { seed: 5, index: 0 };
-    let mut alarms = 0;
-    for _ in 0..pairs {
-        let [before, after] = [(); 2].map(|()| normals.runs(runs, &grouping, common));
-        let answers = ask(&grouping, &before, &after, design);
-        let mut verdicts = answers.configurations.iter().chain(&answers.groups);
-        alarms += u32::from(verdicts.any(|answer| answer.verdict.is_change()));
-    }
+    let alarms = alarms(pairs, 5, |random| {
+        let [before, after] = [(); 2].map(|()| random_runs(random, runs, &grouping, common));
+        ask(&grouping, &before, &after, design)
+    });
     f64::from(alarms) / f64::from(pairs)
 }
 
@@ -160,9 +149,9 @@ fn without_a_change_few_pairs_raise_any_alarm_whatever_runs_share() {
 #[test]
 fn slowdowns_are_found_in_single_configurations_and_small_ones_in_a_whole_group() {
     let grouping = grouping(&[100, 60]);
-    let mut normals = Normals { seed: 6, index: 0 };
-    let before = normals.runs(5, &grouping, 0.0);
-    let mut after = normals.runs(5, &grouping, 0.0);
+    let mut random = Random::new(6);
+    let before = random_runs(&mut random, 5, &grouping, 0.0);
+    let mut after = random_runs(&mut random, 5, &grouping, 0.0);
     for run in &mut after {
         run[7] = run[7].map(|ln| ln + 0.05);
         for ln in run[100..].iter_mut().flatten() {
@@ -183,10 +172,13 @@ fn slowdowns_are_found_in_single_configurations_and_small_ones_in_a_whole_group(
 #[test]
 fn one_run_a_side_is_judged_by_history_and_gives_only_candidates_without() {
     let grouping = grouping(&[100, 60]);
-    let mut normals = Normals { seed: 8, index: 0 };
-    let history = [normals.runs(10, &grouping, 0.001), normals.runs(3, &grouping, 0.001)];
-    let before = normals.runs(1, &grouping, 0.001);
-    let mut after = normals.runs(1, &grouping, 0.001);
+    let mut random = Random::new(8);
+    let history = [
+        random_runs(&mut random, 10, &grouping, 0.001),
+        random_runs(&mut random, 3, &grouping, 0.001),
+    ];
+    let before = random_runs(&mut random, 1, &grouping, 0.001);
+    let mut after = random_runs(&mut random, 1, &grouping, 0.001);
     for ln in after[0][3..13].iter_mut().flatten() {
         *ln += 0.2;
     }
@@ -205,17 +197,13 @@ fn one_run_a_side_is_judged_by_history_and_gives_only_candidates_without() {
 fn configurations_at_one_of_two_speeds_a_run_raise_no_alarm() {
     // in 7% of them the three runs of a side happen to be the slow ones
     let grouping = grouping(&[100, 60]);
-    let mut normals = Normals { seed: 10, index: 0 };
-    let mut alarms = 0;
-    for _ in 0..100 {
-        let mut sides = [(); 2].map(|()| normals.runs(3, &grouping, 0.001));
+    let alarms = alarms(100, 10, |random| {
+        let mut sides = [(); 2].map(|()| random_runs(random, 3, &grouping, 0.001));
         for ln in sides.iter_mut().flatten().flatten().flatten() {
-            *ln += if normals.next() > 0.0 { 0.3 } else { 0.0 };
+            *ln += if random.normal() > 0.0 { 0.3 } else { 0.0 };
         }
-        let answers = ask(&grouping, &sides[0], &sides[1], Design::Independent);
-        let mut verdicts = answers.configurations.iter().chain(&answers.groups);
-        alarms += u32::from(verdicts.any(|answer| answer.verdict.is_change()));
-    }
+        ask(&grouping, &sides[0], &sides[1], Design::Independent)
+    });
     assert!(alarms <= 5, "{alarms} of 100");
 }
 
@@ -223,29 +211,25 @@ fn configurations_at_one_of_two_speeds_a_run_raise_no_alarm() {
 fn runs_that_are_slow_now_and_then_raise_no_alarm_by_a_history_of_quiet_ones() {
     // one run in eight takes 30% longer in one experiment, as when another program has a core
     let grouping = grouping(&[100, 60]);
-    let mut normals = Normals { seed: 11, index: 0 };
-    let mut alarms = 0;
-    for _ in 0..100 {
-        let mut runs = normals.runs(10, &grouping, 0.001);
+    let alarms = alarms(100, 11, |random| {
+        let mut runs = random_runs(random, 10, &grouping, 0.001);
         for run in &mut runs {
-            if normals.next() > 1.15 {
+            if random.normal() > 1.15 {
                 run[..100].iter_mut().flatten().for_each(|ln| *ln += 0.3);
             }
         }
         let after = vec![runs.remove(0)];
         let before = vec![runs.remove(0)];
-        let answers = ask(&grouping, &before, &after, Design::History(&[runs]));
-        let mut verdicts = answers.configurations.iter().chain(&answers.groups);
-        alarms += u32::from(verdicts.any(|answer| answer.verdict.is_change()));
-    }
+        ask(&grouping, &before, &after, Design::History(&[runs]))
+    });
     assert!(alarms <= 10, "{alarms} of 100");
 }
 
 #[test]
 fn missing_measurements_leave_the_others_alone_and_make_no_verdicts() {
     let grouping = grouping(&[10, 10]);
-    let mut normals = Normals { seed: 9, index: 0 };
-    let [mut before, mut after] = [(); 2].map(|()| normals.runs(3, &grouping, 0.001));
+    let mut random = Random::new(9);
+    let [mut before, mut after] = [(); 2].map(|()| random_runs(&mut random, 3, &grouping, 0.001));
     before[0][0] = None;
     for run in &mut after {
         run[1] = None;

@@ -18,7 +18,8 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use crate::fixtures::assert_close;
-use crate::fixtures::launches::{Coverage, Launches, Random, SCENARIOS};
+use crate::fixtures::launches::{Coverage, Launches, SCENARIOS};
+use crate::fixtures::random::Random;
 use crate::fixtures::runs;
 
 #[derive(Deserialize)]
