@@ -1,6 +1,7 @@
 //! Tests across modules and of the command, as one program: each more would be linked apart.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
+#![allow(clippy::print_stdout, reason = "a test says that it is skipped")]
 
 mod compare;
 mod fit_evaluate_import;
