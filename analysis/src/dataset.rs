@@ -49,13 +49,13 @@ pub const NOT_MEASURED: &str = "SIMULATED: nothing was measured; these times wer
                                 known differences, to test the software";
 
 impl Provenance {
-    /// Whether a stand-in for a GPU's libraries computed, or nothing at all did: the times mean nothing,
-    /// and may not be put beside measurements.
+    /// Whether the times come from the stand-in for a GPU's libraries or from a simulation. They mean
+    /// nothing, and must not be shown beside measurements.
     pub fn is_stand_in(&self) -> bool {
         self.warning().is_some()
     }
 
-    /// What is to be said first where the times are no measurements.
+    /// The warning to show first if the times are not measurements.
     pub fn warning(&self) -> Option<&'static str> {
         match (self.backend.as_str(), self.device.as_str()) {
             (STAND_IN_BACKEND, _) | (_, STAND_IN) => Some(NOT_A_GPU),
@@ -74,9 +74,8 @@ impl Provenance {
         }
     }
 
-    /// The protocol without how many launches there were, which this project's protocols end with
-    /// (`, profile standard`, `, 50 samples`, `, 50 launches after 10`): a median of more launches is the
-    /// same quantity, known better.
+    /// The protocol without the number of launches at its end (`, profile standard`, `, 50 samples`,
+    /// `, 50 launches after 10`). A median of more launches estimates the same quantity more precisely.
     pub fn method(&self) -> &str {
         let Some((method, how_many)) = self.protocol.rsplit_once(", ") else {
             return &self.protocol;
@@ -99,7 +98,7 @@ impl Provenance {
     }
 }
 
-/// Latencies of one configuration. Others' data often gives a mean alone.
+/// Latencies of one configuration. Imported data often has only a mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 #[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Latency {

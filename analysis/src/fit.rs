@@ -255,7 +255,8 @@ fn warnings(
     let standard_errors = uncertainty.standard_errors;
     if standard_errors == StandardErrors::default() && active.len() < PARAMETERS.len() {
         warnings.push(
-            "these shapes cannot tell the parameters apart, or are as few as they: no standard errors"
+            "these shapes cannot tell the parameters apart, or there are no more of them than parameters: \
+             no standard errors"
                 .into(),
         );
     }

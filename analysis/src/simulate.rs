@@ -1,5 +1,5 @@
-//! Runs that nobody measured: latencies made up from a truth that is known, to find out what analyses of
-//! real ones get right. They say everywhere that they are simulated.
+//! Simulated runs: latencies drawn from a known truth, to check what analyses of real runs get right.
+//! Everything written of them says that they are simulated.
 
 use std::path::Path;
 
@@ -33,9 +33,9 @@ use crate::run::provenance;
 ///
 /// `base · factor · exp(run + experiment + configuration + spread · x)`
 ///
-/// where `base` is [`base_ns`], `factor` what a caller slows the configuration down by, and the others
-/// are normal: three shifts with the deviations below, drawn anew in every run, and `x` a stationary
-/// AR(1) sequence of variance 1 over the launches. The median is exact: `base · factor` times the shifts.
+/// where `base` is [`base_ns`] and `factor` is how much a caller slows the configuration down. The three
+/// shifts are normal with the standard deviations below and drawn anew in every run; `x` is a stationary
+/// AR(1) sequence of variance 1 over the launches. The true median is `base · factor · exp(shifts)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Truth {
     /// Which configurations of the suite.
@@ -48,17 +48,17 @@ pub struct Truth {
     pub correlation: f64,
     /// Standard deviation between runs of each configuration's logarithm, independent of the others'.
     pub configuration_deviation: f64,
-    /// Standard deviation between runs of what all configurations of an experiment shift by.
+    /// Standard deviation between runs of the shift that all configurations of an experiment share.
     pub experiment_deviation: f64,
-    /// Standard deviation between runs of what all configurations shift by.
+    /// Standard deviation between runs of the shift that all configurations share.
     pub run_deviation: f64,
     /// Equal seeds make equal launches.
     pub seed: u64,
 }
 
 impl Default for Truth {
-    /// A GPU at rest, as a guess: 2,000 launches that scatter by 2% with `φ` = 0.5, configurations that
-    /// move by 0.5% from run to run, each by itself.
+    /// A guess at an otherwise idle GPU: 2,000 launches with a standard deviation of 2% and `φ` = 0.5;
+    /// configurations that vary by 0.5% from run to run, independently of each other.
     fn default() -> Self {
         Self {
             resolution: Resolution::Full,
@@ -73,7 +73,7 @@ impl Default for Truth {
     }
 }
 
-/// What part of a latency, which is by the host's clock, the device's says.
+/// Time by the device's clock over time by the host's.
 const DEVICE_SHARE: f64 = 0.75;
 
 /// Configurations made up at a time: few are in memory.
@@ -89,8 +89,7 @@ pub struct Simulation {
     configurations: Vec<Configuration>,
 }
 
-/// What a configuration takes where nothing scatters, in nanoseconds: 10 µs, and its FLOPs at
-/// 10 TFLOP/s.
+/// Latency of a configuration without any noise, in nanoseconds: 10 µs plus its FLOPs at 10 TFLOP/s.
 pub fn base_ns(configuration: &Configuration) -> f64 {
     const LAUNCH_NS: f64 = 10_000.0;
     const FLOPS_PER_NS: f64 = 10_000.0;
@@ -115,13 +114,13 @@ impl Simulation {
         &self.configurations
     }
 
-    /// Where its latencies come from: nowhere.
+    /// The provenance of its latencies, which says that they are simulated.
     pub fn provenance(&self) -> Provenance {
         provenance(&self.header(0))
     }
 
-    /// Latencies of the configuration at `index` in a run, in nanoseconds by the host's clock and in the
-    /// order launched: each time the same. Empty for an index past the last.
+    /// Latencies of the configuration at `index` in a run, in nanoseconds by the host's clock and in
+    /// launch order. Equal arguments give equal latencies; an index past the last gives none.
     pub fn launches(&self, run: u64, index: usize, factor: f64) -> Vec<f64> {
         let Some(configuration) = self.configurations.get(index) else { return Vec::new() };
         let truth = &self.truth;
@@ -153,8 +152,8 @@ impl Simulation {
         Xoshiro256PlusPlus::seed_from_u64(random_bits(random_bits(self.truth.seed, run), stream))
     }
 
-    /// Writes a run into a new `folder` as benchmarks write theirs, without criterion's files. `factor`
-    /// says how many times as long each configuration takes as in truth.
+    /// Writes a run into a new `folder`, in the format of measured runs but without criterion's files.
+    /// `factor` multiplies the latencies of each configuration.
     ///
     /// # Errors
     /// [`FileError`] where the folder exists or cannot be written.
@@ -224,7 +223,7 @@ fn normal(random: &mut Xoshiro256PlusPlus) -> f64 {
     StandardNormal.sample(random)
 }
 
-/// Runs begin a day apart, the first in 1970: nobody can have measured then.
+/// Runs start a day apart, the first in 1970, so that no one takes them for measurements.
 fn started(run: u64) -> Timestamp {
     const DAY_S: i64 = 86_400;
     let seconds = i64::try_from(run).ok().and_then(|run| run.checked_mul(DAY_S));

@@ -2,15 +2,15 @@
 //! kernels.
 //!
 //! Tensors are plain NCHW and OIHW `f32`, as a framework would pass them; an algorithm that repacks
-//! them does so in every launch. Taps of the kernel that see only padding are
-//! skipped where an algorithm can, as PyTorch and oneDNN do: rates computed from nominal FLOPs can
-//! exceed what the hardware can do.
+//! them does so in every launch. Like PyTorch and oneDNN, algorithms skip kernel taps that see only
+//! padding, where they can. Rates computed from nominal FLOPs can therefore exceed the hardware's
+//! peak.
 //!
 //! Everything whose size grows with the convolution is allocated before the first launch and
-//! counted as workspace. A launch itself still allocates a few bytes per thread, and `gemm` its own
-//! packing buffers, a few MiB at most, which are not counted.
+//! counted as workspace. Not counted: a few bytes per thread that each launch allocates, and the
+//! packing buffers inside `gemm`, a few MiB at most.
 //!
-//! Results are the same bits in every run with the same number of threads.
+//! Results are bit-identical between runs with the same number of threads.
 
 use std::num::NonZeroUsize;
 use std::rc::Rc;
@@ -43,19 +43,19 @@ use team::Team;
 
 /// Computes on a fixed number of threads of this machine.
 ///
-/// It stays on the thread that made it, which is one of those it computes with.
+/// It cannot be sent to another thread: the thread that creates it also computes.
 ///
-/// On Linux, each of these threads is pinned to a core of its own, of those that the calling thread
-/// may run on; to different physical cores where there are enough. With more threads than cores,
-/// and on other systems, they run wherever the system puts them.
+/// On Linux, each thread is pinned to its own core, chosen from the cores that the calling thread may
+/// run on; to different physical cores if there are enough. With more threads than cores, and on
+/// other systems, the scheduler decides where they run.
 ///
-/// The calling thread is pinned only while a convolution that it prepared lives. Until then, the
-/// threads and processes that it starts inherit its one core, and
-/// [`std::thread::available_parallelism`] is 1 on it. With the last prepared convolution dropped, it
-/// may run on all the cores that it could run on before, whether or not the backend lives on: so the
-/// benchmark's criterion process, which it starts after its measurements, is not pinned.
+/// The calling thread is pinned only as long as a convolution that it prepared exists. During that
+/// time, threads and processes that it starts inherit its single core, and
+/// [`std::thread::available_parallelism`] returns 1. When the last prepared convolution is dropped,
+/// the thread gets back all its cores, even if the backend still exists. The criterion process is
+/// started after the measurements and is therefore not pinned.
 ///
-/// Backends of one process do not avoid each other's cores: all use the same first ones.
+/// Several backends in one process do not avoid each other's cores: all use the same first ones.
 pub struct CpuBackend {
     team: Team,
     algorithm: AlgorithmChoice,
@@ -110,7 +110,7 @@ impl CpuBackend {
     ///
     /// # Errors
     /// [`BackendError::OutOfMemory`] where output and workspace do not fit,
-    /// [`BackendError::TensorLength`] where a slice has not the length that `shape` says.
+    /// [`BackendError::TensorLength`] where the length of a slice does not match `shape`.
     pub fn convolve(
         &self,
         shape: ConvShape,

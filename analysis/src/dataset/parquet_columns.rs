@@ -1,7 +1,7 @@
 //! The columns of a Parquet dataset that a fit needs, a batch of rows at a time.
 //!
-//! Rows as values of all 22 columns cost microseconds and hundreds of bytes each; a sweep has
-//! millions of them. Here nothing is kept but buffers of one batch, and texts are not decoded.
+//! Decoding all 22 columns of a row takes microseconds and hundreds of bytes, and a sweep has millions
+//! of rows. This reader keeps only the buffers of one batch, and does not decode texts.
 
 use std::fs::File;
 use std::path::Path;
@@ -28,9 +28,9 @@ const LATENCIES: [&str; 2] = ["median_ns", "mean_ns"];
 
 /// Calls `visit` with the shape and the typical latency (ns) of every row, in order.
 ///
-/// Provenance, dimensions, medians and means are validated as by `Dataset::read`; the other columns
-/// are not looked at, nor is it whether a configuration comes twice. `start` gets the provenance
-/// first, and what it makes of it comes back.
+/// Provenance, dimensions, medians and means are validated as in `Dataset::read`. The other columns are
+/// not read, and repeated configurations are not detected. `start` gets the provenance first; the value
+/// that it returns is passed to `visit` and returned at the end.
 pub(crate) fn for_each_latency<S>(
     path: &Path,
     start: impl FnOnce(Provenance) -> S,
@@ -151,8 +151,8 @@ fn check_equal(
     }
 }
 
-/// The text of all rows, where the pages show without being decoded that it is one: a dictionary of
-/// one entry that every page uses, and no row without a value. `None` where they do not show it.
+/// The text that all rows share, if that can be seen without decoding the pages: the dictionary has one
+/// entry, every page uses it, and no row lacks a value. `None` if it cannot be seen.
 fn only_text(group: &dyn RowGroupReader, at: usize) -> Result<Option<ByteArray>, ParquetError> {
     let column = group.metadata().column(at);
     let required = column.column_descr().self_type().get_basic_info().repetition();
@@ -204,7 +204,7 @@ fn check_one(
     Ok(())
 }
 
-/// One column of a row group with its buffers. Of an absent value nothing is in `values`.
+/// One column of a row group with its buffers. An absent value takes no place in `values`.
 struct Column {
     name: &'static str,
     reader: ColumnReader,

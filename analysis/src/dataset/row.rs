@@ -53,7 +53,7 @@ pub const COLUMNS: [(&str, Kind); 22] = [
     ("outliers_severe", Kind::OptionalWhole),
 ];
 
-/// A row as files have it, before anything is known to be true of it.
+/// A row as it is in a file, not yet validated.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     source: String,
@@ -114,7 +114,8 @@ pub enum Problem {
     Repeated { id: String, series: String, earlier: String },
 }
 
-/// Every column once, in any order, and no others: a misspelt one must not pass for an empty one.
+/// Checks that every column is there once, in any order, and no other: a misspelt column must not count
+/// as an empty one.
 pub(super) fn check_names<'a>(
     path: &Path,
     names: impl Iterator<Item = &'a str>,
@@ -294,7 +295,7 @@ impl Row {
     }
 }
 
-/// Text is one line and not empty: it goes into legends and tables.
+/// Checks that a text is one line and not empty, because it goes into legends and tables.
 pub(super) fn check_text(column: &'static str, text: &str) -> Result<(), Problem> {
     if text.trim().is_empty() {
         return Err(Problem::Absent { column });

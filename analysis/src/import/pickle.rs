@@ -1,11 +1,11 @@
 //! A reader of Python pickles that cannot execute anything.
 //!
-//! Python's own reader calls whatever function a pickle names. This one knows the opcodes that
-//! dictionaries, lists, tuples, numbers, texts and NumPy arrays of `float64` take, and three
-//! names, which it treats as data ([`Callable`]); anything else is refused with its name.
+//! Python's own reader calls any function that a pickle names. This one supports only the opcodes for
+//! dictionaries, lists, tuples, numbers, texts and NumPy arrays of `float64`, and three function names,
+//! which it treats as data ([`Callable`]). It refuses everything else and names it in the error.
 //!
-//! Objects live in one arena and refer to each other by index, so neither cycles nor depth can
-//! exhaust the stack, and memory stays proportional to the input: an object a byte at the most.
+//! Objects live in one arena and refer to each other by index, so neither cycles nor deep nesting can
+//! exhaust the stack. Memory stays proportional to the input: at most one object per byte.
 //!
 //! Format: Python's `pickletools` documents every opcode; NumPy's arrays are pickled by
 //! `ndarray.__reduce_ex__` (protocol 5, in band).
@@ -65,7 +65,7 @@ pub enum PickleError {
     Malformed { offset: usize, what: &'static str },
 }
 
-/// The stack machine that a pickle is a program for.
+/// The stack machine that runs a pickle's opcodes.
 struct Machine<'a> {
     input: &'a [u8],
     position: usize,
@@ -278,7 +278,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// GLOBAL and STACK_GLOBAL name a function or class: the door through which pickles attack.
+    /// GLOBAL and STACK_GLOBAL name a function or class: this is how malicious pickles run code.
     fn global(&mut self, code: u8) -> Result<(), PickleError> {
         let (module, name) = if code == b'c' {
             (self.line()?, self.line()?)
@@ -298,7 +298,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// REDUCE: what a call of one of the known functions would give.
+    /// REDUCE: the result that a call of one of the known functions would have.
     fn call(&mut self) -> Result<(), PickleError> {
         let arguments = match self.pop()? {
             Value::Object(index) => match self.objects.get(index) {
@@ -392,7 +392,7 @@ impl Machine<'_> {
         }
     }
 
-    /// Takes the top of the stack, never from below the last mark.
+    /// Pops the top of the stack; an error if only values below the last mark are left.
     fn pop(&mut self) -> Result<Value, PickleError> {
         if self.stack.len() <= self.marks.last().copied().unwrap_or(0) {
             return Err(self.malformed("the stack is empty"));

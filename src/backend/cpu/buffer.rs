@@ -10,7 +10,7 @@ const ALIGNMENT: usize = 64 / size_of::<f32>();
 
 /// A slice of `f32` whose first element lies at a multiple of 64 bytes.
 ///
-/// It is a vector with up to 15 elements of slack in front, so that alignment costs no `unsafe`.
+/// It is a vector with up to 15 unused elements in front, so that alignment needs no `unsafe`.
 #[derive(Default)]
 pub(super) struct AlignedBuffer {
     storage: Vec<f32>,

@@ -1,8 +1,7 @@
 //! Which cores a team's threads run on.
 //!
-//! Left alone, the system may keep two threads of a team on one core for as long as the process
-//! lives, because each of them seems content with its half: small launches then take a multiple of
-//! their time, in some processes and not in others.
+//! Without pinning, the scheduler may keep two threads of a team on one core for the whole life of the
+//! process. Small launches then take several times as long, in some processes and not in others.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -26,8 +25,8 @@ pub(super) struct PinGuard {
 }
 
 impl Placement {
-    /// A core for each thread; none where there are fewer cores than threads, or where the system does
-    /// not let threads choose.
+    /// A core for each thread; none if there are fewer cores than threads, or if the system does not
+    /// support pinning.
     pub(super) fn new(threads: usize) -> Self {
         let allowed = pin_guard().map_or_else(system::allowed, |guard| guard.allowed.clone());
         let cores = choose(&allowed, threads, system::siblings);
@@ -84,8 +83,8 @@ fn elsewhere<T>(visit: impl FnOnce() -> T) -> T {
 /// Chooses one of the `allowed` logical cores (ascending) for each thread: first one of each physical
 /// core, then the second ones, and so on. `None` where there are too few.
 ///
-/// `siblings` says in Linux's list format which logical cores are one physical core with a given
-/// one; where it does not know, that one is taken to be alone.
+/// `siblings` returns, in Linux's list format, the logical cores that share a physical core with a given
+/// one. If it returns nothing, that core is taken to have no siblings.
 fn choose(
     allowed: &[usize],
     threads: usize,
@@ -124,7 +123,7 @@ mod system {
         (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect()
     }
 
-    /// Has the calling thread run on these cores only; returns whether the system does so.
+    /// Restricts the calling thread to these cores; returns whether that succeeded.
     pub(super) fn run_on(cores: &[usize]) -> bool {
         let mut set = CpuSet::new();
         cores.iter().for_each(|&core| set.set(core));
@@ -137,7 +136,7 @@ mod system {
     }
 }
 
-/// Other systems have no call for this, or take it as a hint.
+/// Other systems have no such call, or treat it only as a hint.
 #[cfg(not(target_os = "linux"))]
 mod system {
     pub(super) fn allowed() -> Vec<usize> {

@@ -1,4 +1,4 @@
-//! The textbook algorithm: the whole im2col matrix, then one product a thread.
+//! The textbook algorithm: the whole im2col matrix, then one product per thread.
 
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::partition::{PIXEL_GROUP, columns_of, split_evenly};
@@ -6,10 +6,9 @@ use super::team::Team;
 use super::tiled::fill_im2col;
 use crate::shape::ConvShape;
 
-/// Writes all `C_in·K²` shifted copies of the pixels, `K²` times the input, and multiplies
-/// once.
+/// Writes all `C_in·K²` shifted copies of the image (`K²` times the input's size) and multiplies once.
 ///
-/// Kept as a yardstick: simple, and what frameworks without tiling do.
+/// A simple baseline for the other algorithms: frameworks without tiling work like this.
 pub(super) struct Explicit {
     shape: ConvShape,
 }

@@ -10,8 +10,8 @@ use crate::shape::ConvShape;
 /// `gemm` computes products of at most this many values as dot products of contiguous rows.
 const DOT_PRODUCT_LIMIT: usize = 256;
 
-/// Transposes the input, so that each output value is the dot product of two contiguous rows, and
-/// streams the weights, by far the largest of the tensors, through the caches once.
+/// Transposes the input, so that each output value is the dot product of two contiguous rows. The
+/// weights, by far the largest tensor, pass through the caches only once.
 pub(super) struct Gemv {
     shape: ConvShape,
     channels: Vec<Range<usize>>,

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::matrix::MatrixMut;
 use crate::shape::ConvShape;
 
-/// Whole groups of the kernels' register tiles: a cut elsewhere leaves half-empty registers.
+/// Ranges of pixels are cut only at multiples of this, a whole number of the kernels' register tiles:
+/// other cuts leave registers half-empty.
 pub(super) const PIXEL_GROUP: usize = 16;
 /// The same for output channels.
 pub(super) const CHANNEL_GROUP: usize = 6;

@@ -1,4 +1,4 @@
-//! Which algorithm computes which shape, and why: the one place that decides.
+//! Decides which algorithm computes a shape, and says why.
 
 use super::AlgorithmChoice;
 use super::explicit::Explicit;
@@ -28,7 +28,8 @@ impl Plan {
         }
     }
 
-    /// What measured fastest on the shapes of the experiments; only speed depends on it.
+    /// The algorithm that measured fastest on the shapes of the experiments; the choice affects only
+    /// speed.
     fn fastest(shape: ConvShape, threads: usize) -> Self {
         // Few pixels, 1×1: each weight is used a few times only, so time is that of reading the
         // weights, and dot products read them as they lie.
@@ -79,19 +80,20 @@ impl Plan {
     }
 }
 
-/// Time per multiply–add of the slab algorithm, in units of its own on a large image.
+/// Time per multiply–add of the slab algorithm, relative to its time on a large image.
 ///
-/// It leaves out what only touches padding, most of the work where the kernel is larger than the
-/// image. What it does per weight (repacking, and adding up one product per kernel row) is spread
-/// over the pixels: 150 of them take as long as that.
+/// It skips work that touches only padding; that is most of the work if the kernel is larger than the
+/// image. The cost per weight (repacking, and one product per kernel row) is shared by all pixels,
+/// and equals the cost of 150 pixels.
 fn slab_cost(shape: ConvShape) -> f64 {
     Slab::executed_share(shape) * (1.0 + 150.0 / shape.pixels() as f64)
 }
 
-/// The same of the tiled algorithm for K > 1.
+/// The same for the tiled algorithm with K > 1.
 ///
-/// Its products are a quarter slower on a large image, because im2col is `K` times the slab and
-/// leaves the caches. Filling a block is spread over the output channels: 30 of them take as long.
+/// Its products are a quarter slower on a large image, because im2col is `K` times as large as the
+/// slab and does not stay in the caches. The cost of filling a block is shared by all output channels,
+/// and equals the cost of 30 of them.
 fn tiled_cost(shape: ConvShape) -> f64 {
     1.25 * (1.0 + 30.0 / shape.out_channels() as f64)
 }

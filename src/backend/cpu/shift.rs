@@ -4,9 +4,9 @@ use std::ops::Range;
 
 /// The kernel's taps along one axis that touch the image at all.
 ///
-/// Tap `t` reads `t − before` pixels further on. In an image of `len` pixels, a shift of `len` or
-/// more reads nothing but padding, for every output pixel: such a tap adds exactly zero, and is
-/// skipped. (So does PyTorch, and so does oneDNN.)
+/// Tap `t` reads the pixel `t − before` positions further on. If that is `len` or more in an image of
+/// `len` pixels, the tap reads only padding for every output pixel. It adds exactly zero and is
+/// skipped, as in PyTorch and oneDNN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Taps {
     pub(super) first: usize,

@@ -12,20 +12,20 @@ use crate::shape::ConvShape;
 const DEPTH_TILE: usize = 512;
 /// Output pixels a thread computes at once.
 const PIXEL_TILE: usize = 2048;
-/// Elements of weights that a thread repacks at once where it computes some channels only: 4 MiB,
-/// which the last cache level holds. Fewer and the slab is read again too often.
+/// Elements of weights that a thread repacks at once if it computes only some of the channels: 4 MiB,
+/// which fit into the last-level cache. With fewer, the slab is read too many times.
 const WEIGHTS_TILE: usize = 1024 * 1024;
-/// Fewest pixels per thread for a division by pixels: with fewer, half-empty registers cost more than
-/// is saved by repacking the weights only once.
+/// Fewest pixels per thread for a division by pixels. With fewer, half-empty registers cost more time
+/// than repacking the weights only once saves.
 const PIXELS_PER_THREAD: usize = 8 * PIXEL_GROUP;
 
-/// The slab's row `(i, x)` is input channel `i` shifted by kernel column `x`. Shifting it by a
-/// kernel row too is reading it from `width` elements further on, so one slab, `K` times the input
-/// instead of im2col's `K²`, serves every kernel row: `K` products, added up. Output rows for which
-/// a kernel row sees only padding are left out of its product.
+/// Row `(i, x)` of the slab is input channel `i` shifted by kernel column `x`. To shift it by one
+/// kernel row as well, a product only has to start reading `width` elements later. One slab therefore
+/// serves all kernel rows, and it is `K` times as large as the input where im2col is `K²` times. The
+/// output is the sum of `K` products, one per kernel row; each leaves out the output rows for which
+/// its kernel row sees only padding.
 ///
-/// The products need the weights of one kernel row side by side, so weights are repacked in every
-/// launch.
+/// A product needs the weights of its kernel row side by side, so every launch repacks the weights.
 pub(super) struct Slab {
     shape: ConvShape,
     rows: Taps,
@@ -67,8 +67,9 @@ impl Slab {
         }
     }
 
-    /// The share of all multiply–adds that this computes: without output rows for which a kernel
-    /// row, and without kernel columns that for every output column, see only padding.
+    /// The share of all multiply–adds that this computes. It leaves out kernel columns that see only
+    /// padding for every output column and, for each kernel row, output rows for which that kernel
+    /// row sees only padding.
     pub(super) fn executed_share(shape: ConvShape) -> f64 {
         let before = shape.padding().before;
         let rows = Taps::new(shape.kernel(), before, shape.height());
@@ -273,8 +274,8 @@ impl Slab {
         }
     }
 
-    /// Adds the product of every kernel row, `weights` being packed and `slab`'s columns the input
-    /// pixels from `slab_start` on. Where these are the first input channels, `out` is overwritten.
+    /// Adds the product of every kernel row to `out`, or overwrites `out` if these are the first input
+    /// channels. `weights` are packed; the columns of `slab` are the input pixels from `slab_start` on.
     fn multiply_rows(
         &self,
         mut out: MatrixMut<'_>,

@@ -1,9 +1,9 @@
 //! The fixed set of threads that a backend computes with.
 //!
-//! Not a general thread pool: a launch of a small layer takes a few microseconds, less than it
-//! takes to wake a sleeping thread. With a pool whose workers sleep, such launches take one of two
-//! times, at random, depending on whether a worker was still awake. So workers here stay awake for
-//! a while after each launch, and back-to-back launches are never delayed.
+//! This is not a general thread pool. A launch of a small layer takes a few microseconds, less than it
+//! takes to wake a sleeping thread. In a pool with sleeping workers, the latency of such launches is
+//! bimodal: it depends on whether a worker happened to be awake. Workers here stay awake for a while
+//! after each launch, so that back-to-back launches are never delayed.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -20,20 +20,20 @@ use crate::backend::BackendError;
 
 /// How long a waiting thread spins before it offers its core to others.
 ///
-/// Short, because the thread it waits for may be waiting for that core: where there are more threads
-/// than cores, or where threads cannot be pinned and the system put two of them on one core. Each
-/// piece of work then takes this much longer for every thread in turn. On a core that nobody else
-/// wants, offering it returns at once, and nothing is lost.
+/// It is short, because the thread it waits for may need this very core: if there are more threads than
+/// cores, or if threads cannot be pinned and the scheduler has put two of them on one core. Every
+/// such wait then delays the work by this time. On a core that no other thread wants, yielding returns
+/// at once and costs nothing.
 const SPIN: Duration = Duration::from_micros(5);
 /// How long a worker without work stays awake, offering its core to others.
 const STAY_AWAKE: Duration = Duration::from_millis(5);
 
 /// Threads to share work among, the calling thread being one of them.
 ///
-/// Each has a core to itself where the calling thread may run on enough of them. More threads than
-/// idle cores work, but slowly: all wait for the last one to get its turn.
+/// Each thread has its own core if the calling thread may run on enough of them. More threads than
+/// idle cores are allowed but slow: all of them wait for the last one to be scheduled.
 ///
-/// Only the thread that made it can use it (`Rc`), for one piece of work at a time.
+/// Only the thread that created it can use it (`Rc`), for one piece of work at a time.
 #[derive(Clone)]
 pub(super) struct Team {
     threads: NonZeroUsize,
@@ -155,7 +155,7 @@ impl Workers {
         }
     }
 
-    /// Tells the workers that there is work, or, where there is none, that it is over.
+    /// Wakes the workers: they find work or, if there is none, end.
     fn announce(&self) {
         self.shared.announced.fetch_add(1, Ordering::Release);
         for handle in &self.handles {
@@ -216,7 +216,7 @@ impl Shared {
     }
 }
 
-/// Waiting without sleeping: alone on the core for a moment, then after whoever else wants it.
+/// Waits without sleeping: spins for a moment, then yields the core to other threads.
 struct Waiting {
     since: Instant,
 }
@@ -238,7 +238,7 @@ impl Waiting {
     }
 }
 
-/// A panic while a lock is held leaves nothing half-done here: `run` reports it.
+/// A poisoned lock is safe to use: a panic leaves no inconsistent state behind, and `run` reports it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

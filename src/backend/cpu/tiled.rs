@@ -13,12 +13,12 @@ const DEPTH_TILE: usize = 512;
 /// Columns of an im2col block: with 512 rows, 2 MiB.
 const PIXEL_TILE: usize = 1024;
 
-/// Fewest pixels for a thread of its own: with fewer, half-empty registers and weights that all
-/// threads read cost more than waiting for a block filled together.
+/// Fewest pixels per thread for a division by pixels. With fewer, half-empty registers and weights
+/// that every thread reads cost more time than waiting for a block that all threads fill together.
 const PIXELS_PER_THREAD: usize = 16 * PIXEL_GROUP;
 
-/// im2col in blocks of at most 512 × 1,024; for K = 1, where im2col would be a copy of the input,
-/// none at all.
+/// im2col in blocks of at most 512 × 1,024. For K = 1 there is no im2col: it would only copy the
+/// input.
 pub(super) struct Tiled {
     shape: ConvShape,
     /// By pixels: each thread fills im2col blocks of its own. By channels: all fill each together.
