@@ -6,6 +6,7 @@
 //! file_error          which file could not be used, why, and what to do
 //! atomic_file         files that are wholly there or not
 //! choice              names of the values of an enum, in settings, records and tables
+//! columns             tables in Parquet files, whose columns are declared once
 //! units, shape        what a convolution is, and how much of it
 //! experiment          which convolutions are measured, and why: a table
 //! protocol            what one timed launch means, and how many are enough
@@ -39,6 +40,7 @@ pub mod backend;
 pub mod bench;
 mod budget;
 pub mod choice;
+pub mod columns;
 pub mod environment;
 pub mod experiment;
 pub mod file_error;

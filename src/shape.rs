@@ -123,6 +123,12 @@ impl ConvShape {
         self.kernel.get() as usize
     }
 
+    /// The five dimensions in the order of [`Self::new`].
+    pub fn dimensions(&self) -> [u32; 5] {
+        [self.height, self.width, self.in_channels, self.out_channels, self.kernel]
+            .map(NonZeroU32::get)
+    }
+
     /// Pixels of one channel of the input or output: `S = H·W`.
     pub fn pixels(&self) -> usize {
         self.height() * self.width()

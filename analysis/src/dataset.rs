@@ -1,7 +1,7 @@
 //! A dataset: configurations with their latencies and where they come from. Everything below the
 //! importers takes one.
 //!
-//! On disk it is one table, CSV or Parquet with the same columns ([`COLUMNS`]). What is read is
+//! On disk it is one table, CSV or Parquet with the same columns (`row.rs`). What is read is
 //! validated row by row; what is written is validated the same way, so it can be read back.
 
 use std::collections::HashMap;
@@ -22,11 +22,10 @@ pub(crate) mod parquet_columns;
 mod parquet_file;
 mod row;
 
-pub use row::{COLUMNS, Kind};
 use row::{Problem, Row};
 
 /// Where the latencies of a dataset come from; equal for every row, shown by every table and plot.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Provenance {
     /// Who measured: a run id, or a publication.
     pub source: String,
@@ -90,6 +89,10 @@ impl Provenance {
             true => method,
             false => &self.protocol,
         }
+    }
+
+    fn texts(&self) -> [&str; 5] {
+        [&self.source, &self.backend, &self.device, &self.versions, &self.protocol]
     }
 
     /// Everything but the versions in one line, for the foot of a table.
@@ -198,7 +201,7 @@ impl Dataset {
     /// [`DatasetError`] where a row could not be read back, or the file not be written.
     pub fn write(&self, path: &Path) -> Result<(), DatasetError> {
         let format = Format::from_path(path)?;
-        let rows: Vec<Row> = self
+        let mut rows: Vec<Row> = self
             .observations
             .iter()
             .map(|observation| Row::new(&self.provenance, observation))
@@ -210,8 +213,8 @@ impl Dataset {
         };
         Self::from_rows(path, format, (first..).zip(rows.iter().cloned()).collect())?;
         write_atomically(path, |out: &mut (dyn Write + Send)| match format {
-            Format::Csv => csv_file::write(&rows, out),
-            Format::Parquet => parquet_file::write(&rows, out),
+            Format::Csv => csv_file::write(&mut rows, out),
+            Format::Parquet => parquet_file::write(rows, out),
         })?;
         Ok(())
     }
@@ -221,7 +224,7 @@ impl Dataset {
         let Some((_, first)) = rows.first() else {
             return Err(DatasetError::Empty { path: path.to_owned() });
         };
-        let provenance = first.provenance();
+        let provenance = first.provenance.clone();
         let mut observations = Vec::with_capacity(rows.len());
         let mut seen = HashMap::with_capacity(rows.len());
         for (position, row) in rows {

@@ -4,24 +4,35 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use parquet::column::reader::get_typed_column_reader;
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type};
-use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, RowGroupReader};
+use parquet::data_type::ByteArray;
+use parquet::file::reader::FileReader;
 
 use super::RunHeader;
+use crate::columns::{Column, Table, Unread};
 use crate::file_error::FileError;
 use crate::measure::SampleTimes;
 use crate::protocol::Clock;
-use crate::store::parquet::{FileWriter, damaged, open_parquet, write_column, write_parquet};
+use crate::store::parquet::{open_parquet, read_parquet, write_parquet, wrong_row};
 
-/// One row a sample: configuration, position in its sequence from 0, times by both clocks.
-const SCHEMA: &str = "message launches {
-    required byte_array id (UTF8);
-    required int32 launch;
-    required double host_ns;
-    optional double device_ns;
-}";
+/// A sample: configuration, position in its sequence from 0, times by both clocks.
+#[derive(Default)]
+struct Row {
+    id: ByteArray,
+    launch: i32,
+    host_ns: f64,
+    /// A device has a clock or has none: all of a configuration's samples have one, or none.
+    device_ns: Option<f64>,
+}
+
+fn table() -> Table<Row> {
+    let columns = vec![
+        Column::<Row>::new("id", |row| &mut row.id),
+        Column::<Row>::new("launch", |row| &mut row.launch),
+        Column::<Row>::new("host_ns", |row| &mut row.host_ns),
+        Column::<Row>::new("device_ns", |row| &mut row.device_ns),
+    ];
+    Table { name: "launches", text: "UTF8", columns }
+}
 
 /// Rows a row group holds at least, before a new one is begun at a configuration's end: large
 /// enough to compress well, small enough to be built in memory.
@@ -33,84 +44,24 @@ pub type Launches = BTreeMap<String, SampleTimes>;
 /// Writes the samples of each configuration, a row group in memory at a time.
 pub(super) fn write(
     path: &Path,
-    launches: impl Iterator<Item = (impl AsRef<str>, impl Borrow<SampleTimes>)>,
+    mut launches: impl Iterator<Item = (impl AsRef<str>, impl Borrow<SampleTimes>)>,
 ) -> Result<(), FileError> {
-    write_parquet::<RunHeader>(path, SCHEMA, None, |file| {
-        let mut rows = Rows::default();
-        for (id, times) in launches {
-            let times = times.borrow();
-            rows.ids.extend(std::iter::repeat_n(ByteArray::from(id.as_ref()), times.len()));
-            rows.launches.extend(0..times.len() as i32);
-            rows.host_ns.extend(&times.host_ns);
-            rows.device_ns.extend(&times.device_ns);
-            // a device has a clock or has none: all of a configuration's samples, or none
-            let defined = i16::from(!times.device_ns.is_empty());
-            rows.device_defined.extend(std::iter::repeat_n(defined, times.len()));
-            if rows.ids.len() >= ROW_GROUP_ROWS {
-                std::mem::take(&mut rows).write(file)?;
-            }
+    let groups = std::iter::from_fn(|| {
+        let mut rows = Vec::new();
+        while rows.len() < ROW_GROUP_ROWS
+            && let Some((id, times)) = launches.next()
+        {
+            let (id, times) = (ByteArray::from(id.as_ref()), times.borrow());
+            rows.extend((0..).zip(&times.host_ns).map(|(launch, host_ns)| Row {
+                id: id.clone(),
+                launch,
+                host_ns: *host_ns,
+                device_ns: times.device_ns.get(launch as usize).copied(),
+            }));
         }
-        rows.write(file)
-    })
-}
-
-/// Columns of a row group.
-#[derive(Default)]
-struct Rows {
-    ids: Vec<ByteArray>,
-    launches: Vec<i32>,
-    host_ns: Vec<f64>,
-    /// Only of the rows that have one.
-    device_ns: Vec<f64>,
-    /// For each row 1 where it has a device time, 0 where it has none.
-    device_defined: Vec<i16>,
-}
-
-impl Rows {
-    fn write(self, file: &mut FileWriter<'_>) -> Result<(), ParquetError> {
-        if self.ids.is_empty() {
-            return Ok(());
-        }
-        let mut group = file.next_row_group()?;
-        write_column::<ByteArrayType>(&mut group, &self.ids, None)?;
-        write_column::<Int32Type>(&mut group, &self.launches, None)?;
-        write_column::<DoubleType>(&mut group, &self.host_ns, None)?;
-        write_column::<DoubleType>(&mut group, &self.device_ns, Some(&self.device_defined))?;
-        group.close().map(drop)
-    }
-
-    fn read(group: &dyn RowGroupReader) -> Result<Self, ParquetError> {
-        let mut rows = Self::default();
-        read_column::<ByteArrayType>(group, 0, &mut rows.ids, None)?;
-        read_column::<Int32Type>(group, 1, &mut rows.launches, None)?;
-        read_column::<DoubleType>(group, 2, &mut rows.host_ns, None)?;
-        read_column::<DoubleType>(group, 3, &mut rows.device_ns, Some(&mut rows.device_defined))?;
-        Ok(rows)
-    }
-
-    /// The samples of each id in turn, or the first wrong row with what is wrong.
-    fn configurations(&self) -> Result<Vec<(String, SampleTimes)>, (usize, String)> {
-        let mut configurations = Vec::new();
-        let mut device_ns = self.device_ns.iter().copied();
-        let mut row = 0;
-        for rows_of_id in self.ids.chunk_by(same_id) {
-            let id = rows_of_id[0].as_utf8().map_err(|error| (row, format!("id: {error}")))?;
-            let mut times = SampleTimes::default();
-            times.host_ns.reserve_exact(rows_of_id.len());
-            for _ in rows_of_id {
-                let device_ns = if self.device_defined[row] == 1 { device_ns.next() } else { None };
-                let (launch, host_ns) = (self.launches[row], self.host_ns[row]);
-                if let Some(reason) = wrong(&times, id, launch, host_ns, device_ns) {
-                    return Err((row, reason));
-                }
-                times.host_ns.push(host_ns);
-                times.device_ns.extend(device_ns);
-                row += 1;
-            }
-            configurations.push((id.to_owned(), times));
-        }
-        Ok(configurations)
-    }
+        (!rows.is_empty()).then_some(rows)
+    });
+    write_parquet::<RunHeader, _>(path, &table(), None, groups)
 }
 
 /// `launches.parquet`, read one row group at a time. Each holds whole configurations, so that threads
@@ -118,26 +69,19 @@ impl Rows {
 #[derive(Debug)]
 pub struct LaunchesFile {
     path: PathBuf,
-    /// Rows before each row group.
-    rows_before: Vec<usize>,
+    groups: usize,
 }
 
 impl LaunchesFile {
     /// Opens the `launches.parquet` of a finished run.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let reader = open_parquet(path, SCHEMA)?;
-        let metadata = reader.metadata();
-        let rows_before = metadata.row_groups().iter().scan(0usize, |rows, group| {
-            let before = *rows;
-            *rows = rows.saturating_add(group.num_rows() as usize);
-            Some(before)
-        });
-        Ok(Self { path: path.to_owned(), rows_before: rows_before.collect() })
+        let groups = open_parquet(path, &table())?.num_row_groups();
+        Ok(Self { path: path.to_owned(), groups })
     }
 
     /// Number of row groups.
     pub fn groups(&self) -> usize {
-        self.rows_before.len()
+        self.groups
     }
 
     /// The configurations of one row group, in the file's order. The caller must check that none of
@@ -147,16 +91,19 @@ impl LaunchesFile {
     /// [`FileError`] where the group is missing or damaged, or a row is not the next of its
     /// configuration.
     pub fn read(&self, group: usize) -> Result<Vec<(String, SampleTimes)>, FileError> {
-        let damaged = |error: ParquetError| damaged(&self.path, &error);
-        let Some(rows_before) = self.rows_before.get(group) else {
-            let cause = format!("no row group {group}, expected one below {}", self.groups());
+        if group >= self.groups {
+            let cause = format!("no row group {group}, expected one below {}", self.groups);
             return Err(FileError::read(&self.path, cause));
-        };
+        }
+        let table = table();
         // opened anew: clones of one `File` share the position they read from
-        let reader = open_parquet(&self.path, SCHEMA)?;
-        let group = reader.get_row_group(group).map_err(damaged)?;
-        let rows = Rows::read(group.as_ref()).map_err(damaged)?;
-        rows.configurations().map_err(|(row, reason)| self.wrong_row(rows_before + row, &reason))
+        let reader = open_parquet(&self.path, &table)?;
+        let mut configurations = Vec::new();
+        let mut last = None;
+        read_parquet(&self.path, &reader, group..group + 1, &table, |rows| {
+            collect(rows, &mut last, &mut configurations)
+        })?;
+        Ok(configurations)
     }
 
     /// Every configuration in memory.
@@ -170,7 +117,8 @@ impl LaunchesFile {
             for (id, times) in self.read(group)? {
                 let rows = times.len();
                 if launches.contains_key(&id) {
-                    return Err(self.wrong_row(row, &format!("{id} comes back after another id")));
+                    let reason = format!("{id} comes back after another id");
+                    return Err(wrong_row(&self.path, row, &reason));
                 }
                 launches.insert(id, times);
                 row += rows;
@@ -178,35 +126,34 @@ impl LaunchesFile {
         }
         Ok(launches)
     }
-
-    fn wrong_row(&self, row: usize, reason: &str) -> FileError {
-        FileError::read(&self.path, format!("row {row}: {reason}"))
-    }
 }
 
-fn read_column<T: DataType>(
-    group: &dyn RowGroupReader,
-    column: usize,
-    values: &mut Vec<T::T>,
-    defined: Option<&mut Vec<i16>>,
-) -> Result<(), ParquetError> {
-    let expected = group.metadata().num_rows() as usize;
-    let chunk = group.metadata().column(column);
-    let begins = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
-    // the library does not check these, and panics
-    if begins < 0 || chunk.compressed_size() < 0 {
-        return Err(ParquetError::General(format!(
-            "column {column} has no valid place in the file"
-        )));
+/// Adds the rows of a batch to the configurations before; the one of the batch before it may go on.
+fn collect(
+    rows: &[Row],
+    last_id: &mut Option<ByteArray>,
+    configurations: &mut Vec<(String, SampleTimes)>,
+) -> Result<(), Unread<String>> {
+    let mut row = 0;
+    for rows_of_id in rows.chunk_by(|a, b| same_id(&a.id, &b.id)) {
+        let id = &rows_of_id[0].id;
+        if last_id.as_ref().is_none_or(|last| !same_id(last, id)) {
+            let text = id.as_utf8().map_err(|error| Unread::Row(row, format!("id: {error}")))?;
+            configurations.push((text.to_owned(), SampleTimes::default()));
+            *last_id = Some(id.clone());
+        }
+        let Some((id, times)) = configurations.last_mut() else { continue };
+        times.host_ns.reserve(rows_of_id.len());
+        for sample in rows_of_id {
+            if let Some(reason) = wrong(times, id, sample) {
+                return Err(Unread::Row(row, reason));
+            }
+            times.host_ns.push(sample.host_ns);
+            times.device_ns.extend(sample.device_ns);
+            row += 1;
+        }
     }
-    let mut reader = get_typed_column_reader::<T>(group.get_column_reader(column)?);
-    let (found, _, _) = reader.read_records(expected, defined, None, values)?;
-    match found == expected {
-        true => Ok(()),
-        false => Err(ParquetError::General(format!(
-            "column {column} has {found} rows, expected {expected}"
-        ))),
-    }
+    Ok(())
 }
 
 /// Whether two ids are equal; those of one configuration are mostly the same bytes in memory.
@@ -215,13 +162,8 @@ fn same_id(a: &ByteArray, b: &ByteArray) -> bool {
 }
 
 /// What is wrong with a row as the next of its configuration.
-fn wrong(
-    before: &SampleTimes,
-    id: &str,
-    launch: i32,
-    host_ns: f64,
-    device_ns: Option<f64>,
-) -> Option<String> {
+fn wrong(before: &SampleTimes, id: &str, row: &Row) -> Option<String> {
+    let Row { launch, host_ns, device_ns, .. } = *row;
     if launch as usize != before.len() {
         return Some(format!("launch is {launch}, expected {} for {id}", before.len()));
     }

@@ -1,83 +1,67 @@
-//! Parquet files of a folder: written a column at a time, and opened only with the columns expected.
+//! Parquet files of a folder, opened only with the columns expected.
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
-use parquet::basic::Compression;
-use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::parser::parse_message_type;
 
 use super::{Header, write};
+use crate::columns::{self, Table, Unread};
 use crate::file_error::FileError;
 
-/// Where a file's row groups go.
-pub(crate) type FileWriter<'a> = SerializedFileWriter<&'a mut (dyn io::Write + Send)>;
-
-/// Where a row group's columns go.
-pub(crate) type GroupWriter<'a, 'b> = SerializedRowGroupWriter<'a, &'b mut (dyn io::Write + Send)>;
-
-/// Writes the row groups that `rows` makes, with `metadata`, whole or not at all.
-pub(crate) fn write_parquet<H: Header>(
+/// Writes row groups, with `metadata`, whole or not at all.
+pub(crate) fn write_parquet<H: Header, R: 'static>(
     path: &Path,
-    schema: &str,
+    table: &Table<R>,
     metadata: Option<Vec<KeyValue>>,
-    rows: impl FnOnce(&mut FileWriter<'_>) -> Result<(), ParquetError>,
+    groups: impl IntoIterator<Item = Vec<R>>,
 ) -> Result<(), FileError> {
-    write::<H>(path, |out| {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .set_key_value_metadata(metadata)
-            .build();
-        let written = parse_message_type(schema)
-            .and_then(|schema| {
-                SerializedFileWriter::new(out, Arc::new(schema), Arc::new(properties))
-            })
-            .and_then(|mut file| {
-                rows(&mut file)?;
-                file.close().map(drop)
-            });
-        written.map_err(io::Error::other)
-    })
+    write::<H>(path, |out| table.write(out, metadata, groups).map_err(io::Error::other))
 }
 
-/// Writes the next column of a row group; a value is absent where its definition level is 0.
-pub(crate) fn write_column<T: DataType>(
-    group: &mut GroupWriter<'_, '_>,
-    values: &[T::T],
-    levels: Option<&[i16]>,
-) -> Result<(), ParquetError> {
-    let mut column = group
-        .next_column()?
-        .ok_or_else(|| ParquetError::General("the schema has too few columns".to_owned()))?;
-    column.typed::<T>().write_batch(values, levels, None)?;
-    column.close()
-}
-
-/// Opens a file that must have the columns of `schema`.
-pub(crate) fn open_parquet(
+/// Opens a file that must have the columns of `table`.
+pub(crate) fn open_parquet<R: 'static>(
     path: &Path,
-    schema: &str,
+    table: &Table<R>,
 ) -> Result<SerializedFileReader<File>, FileError> {
+    let damaged = |error| damaged(path, &error);
     let file = File::open(path).map_err(|error| FileError::read(path, error))?;
-    let reader = SerializedFileReader::new(file).map_err(|error| damaged(path, &error))?;
-    let expected = parse_message_type(schema).map_err(|error| damaged(path, &error))?;
+    let reader = columns::open(file).map_err(damaged)?;
+    let expected = table.schema().map_err(damaged)?;
     let found = reader.metadata().file_metadata().schema_descr().root_schema();
     if found.get_fields() != expected.get_fields() {
-        let names: Vec<&str> = expected.get_fields().iter().map(|field| field.name()).collect();
+        let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
         let cause = format!("its columns are not {}", names.join(", "));
         return Err(FileError::read(path, cause));
     }
     Ok(reader)
 }
 
+/// Reads row groups a batch at a time; `take` returns what is wrong with its first wrong row.
+pub(crate) fn read_parquet<R: Default + 'static>(
+    path: &Path,
+    reader: &SerializedFileReader<File>,
+    groups: Range<usize>,
+    table: &Table<R>,
+    take: impl FnMut(&mut Vec<R>) -> Result<(), Unread<String>>,
+) -> Result<(), FileError> {
+    let refuse = |column, _| format!("{column} is out of range");
+    columns::read(reader, groups, &table.columns, refuse, take).map_err(|unread| match unread {
+        Unread::File(error) => damaged(path, &error),
+        Unread::Row(row, reason) => wrong_row(path, row, &reason),
+    })
+}
+
+/// A row, from 0, that does not hold what it should.
+pub(crate) fn wrong_row(path: &Path, row: usize, reason: &str) -> FileError {
+    FileError::read(path, format!("row {row}: {reason}"))
+}
+
 /// A file that is no Parquet file, or was damaged since it was written.
-pub(crate) fn damaged(path: &Path, error: &ParquetError) -> FileError {
+fn damaged(path: &Path, error: &ParquetError) -> FileError {
     FileError::read(path, format!("damaged: {error}"))
 }

@@ -75,13 +75,3 @@ impl PointOutcome {
         }
     }
 }
-
-impl SweepPoint {
-    /// How its launches scatter, if it was measured launch by launch.
-    pub(super) fn spread(&self) -> Option<Spread> {
-        match self.outcome {
-            PointOutcome::Measured { spread, .. } => spread,
-            _ => None,
-        }
-    }
-}

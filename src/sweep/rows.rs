@@ -2,43 +2,65 @@
 
 use std::path::Path;
 
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
-use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::reader::FileReader;
-use parquet::record::{Field, Row as Record};
+use parquet::record::Field;
 
 use super::header::SweepHeader;
 use super::point::{PointOutcome, Skip, Spread, SweepPoint};
+use crate::columns::{Column, Table, Unread};
 use crate::file_error::FileError;
 use crate::shape::ConvShape;
-use crate::store::parquet::{GroupWriter, damaged, open_parquet, write_column, write_parquet};
+use crate::store::parquet::{open_parquet, read_parquet, write_parquet};
 
 /// A row is a configuration that was measured, skipped or tried. Times are of one launch, in
 /// nanoseconds: with `throughput` the mean over launches back to back, with `latency` the median of
 /// single ones. Quartiles are by the protocol's clock, and only present with `latency`.
-const SCHEMA: &str = "message sweep {
-    required int64 position;
-    required int32 height;
-    required int32 width;
-    required int32 in_channels;
-    required int32 out_channels;
-    required int32 kernel;
-    required byte_array status (UTF8);
-    optional byte_array reason (UTF8);
-    optional byte_array detail (UTF8);
-    optional byte_array algorithm (UTF8);
-    optional int32 launches;
-    optional double host_ns;
-    optional double device_ns;
-    optional double mean_ns;
-    optional double q1_ns;
-    optional double q3_ns;
-    optional int64 outliers_mild;
-    optional int64 outliers_severe;
-    required double wall_s;
-    required int32 session;
-}";
+#[derive(Default)]
+struct Row {
+    position: u64,
+    dimensions: [i32; 5],
+    status: String,
+    reason: Option<String>,
+    detail: Option<String>,
+    algorithm: Option<String>,
+    launches: Option<i32>,
+    host_ns: Option<f64>,
+    device_ns: Option<f64>,
+    mean_ns: Option<f64>,
+    q1_ns: Option<f64>,
+    q3_ns: Option<f64>,
+    outliers_mild: Option<u64>,
+    outliers_severe: Option<u64>,
+    wall_s: f64,
+    session: i32,
+}
+
+fn table() -> Table<Row> {
+    let columns = vec![
+        Column::<Row>::new("position", |row| &mut row.position),
+        Column::<Row>::new("height", |row| &mut row.dimensions[0]),
+        Column::<Row>::new("width", |row| &mut row.dimensions[1]),
+        Column::<Row>::new("in_channels", |row| &mut row.dimensions[2]),
+        Column::<Row>::new("out_channels", |row| &mut row.dimensions[3]),
+        Column::<Row>::new("kernel", |row| &mut row.dimensions[4]),
+        Column::<Row>::new("status", |row| &mut row.status),
+        Column::<Row>::new("reason", |row| &mut row.reason),
+        Column::<Row>::new("detail", |row| &mut row.detail),
+        Column::<Row>::new("algorithm", |row| &mut row.algorithm),
+        Column::<Row>::new("launches", |row| &mut row.launches),
+        Column::<Row>::new("host_ns", |row| &mut row.host_ns),
+        Column::<Row>::new("device_ns", |row| &mut row.device_ns),
+        Column::<Row>::new("mean_ns", |row| &mut row.mean_ns),
+        Column::<Row>::new("q1_ns", |row| &mut row.q1_ns),
+        Column::<Row>::new("q3_ns", |row| &mut row.q3_ns),
+        Column::<Row>::new("outliers_mild", |row| &mut row.outliers_mild),
+        Column::<Row>::new("outliers_severe", |row| &mut row.outliers_severe),
+        Column::<Row>::new("wall_s", |row| &mut row.wall_s),
+        Column::<Row>::new("session", |row| &mut row.session),
+    ];
+    Table { name: "sweep", text: "UTF8", columns }
+}
 
 /// The key of the file's metadata that says which sweep it is of.
 const SWEEP_ID: &str = "sweep_id";
@@ -46,177 +68,116 @@ const SWEEP_ID: &str = "sweep_id";
 /// Writes a part of the sweep `sweep_id`, whole or not at all.
 pub(super) fn write(path: &Path, sweep_id: &str, points: &[SweepPoint]) -> Result<(), FileError> {
     let id = KeyValue::new(SWEEP_ID.to_owned(), sweep_id.to_owned());
-    write_parquet::<SweepHeader>(path, SCHEMA, Some(vec![id]), |file| {
-        let mut columns = Columns { group: file.next_row_group()?, points };
-        columns.shapes()?;
-        columns.outcomes()?;
-        columns.required::<DoubleType>(|point| point.wall_s)?;
-        columns.required::<Int32Type>(|point| point.session as i32)?;
-        columns.group.close().map(drop)
-    })
+    let rows = points.iter().map(Row::from).collect();
+    write_parquet::<SweepHeader, _>(path, &table(), Some(vec![id]), [rows])
 }
 
-/// Writes the columns of [`SCHEMA`], one after the other.
-struct Columns<'a, 'b> {
-    group: GroupWriter<'a, 'b>,
-    points: &'a [SweepPoint],
-}
-
-impl Columns<'_, '_> {
-    fn shapes(&mut self) -> Result<(), ParquetError> {
-        self.required::<Int64Type>(|point| point.position.into())?;
-        let dimensions: [fn(&ConvShape) -> usize; 5] = [
-            ConvShape::height,
-            ConvShape::width,
-            ConvShape::in_channels,
-            ConvShape::out_channels,
-            ConvShape::kernel,
-        ];
-        dimensions
-            .into_iter()
-            .try_for_each(|of| self.required::<Int32Type>(|point| of(&point.shape) as i32))
-    }
-
-    fn outcomes(&mut self) -> Result<(), ParquetError> {
-        self.required::<ByteArrayType>(|point| point.outcome.status().into())?;
-        self.optional::<ByteArrayType>(|point| match &point.outcome {
-            PointOutcome::Skipped { reason, .. } => Some(reason.name().into()),
-            _ => None,
-        })?;
-        self.optional::<ByteArrayType>(|point| match &point.outcome {
-            PointOutcome::Skipped { detail, .. } | PointOutcome::Failed { detail } => {
-                Some(detail.as_str().into())
+impl From<&SweepPoint> for Row {
+    fn from(point: &SweepPoint) -> Self {
+        let mut row = Self {
+            position: point.position.into(),
+            dimensions: point.shape.dimensions().map(|side| side as i32),
+            status: point.outcome.status().to_owned(),
+            wall_s: point.wall_s,
+            session: point.session as i32,
+            ..Self::default()
+        };
+        match &point.outcome {
+            PointOutcome::Measured { algorithm, launches, host_ns, device_ns, spread } => {
+                row.algorithm = Some(algorithm.clone());
+                row.launches = Some(*launches as i32);
+                (row.host_ns, row.device_ns) = (Some(*host_ns), *device_ns);
+                if let Some(spread) = spread {
+                    row.mean_ns = Some(spread.mean_ns);
+                    (row.q1_ns, row.q3_ns) = (Some(spread.q1_ns), Some(spread.q3_ns));
+                    row.outliers_mild = Some(spread.outliers_mild);
+                    row.outliers_severe = Some(spread.outliers_severe);
+                }
             }
-            PointOutcome::Measured { .. } => None,
-        })?;
-        self.optional::<ByteArrayType>(|point| match &point.outcome {
-            PointOutcome::Measured { algorithm, .. } => Some(ByteArray::from(algorithm.as_str())),
-            _ => None,
-        })?;
-        self.optional::<Int32Type>(|point| match point.outcome {
-            PointOutcome::Measured { launches, .. } => Some(launches as i32),
-            _ => None,
-        })?;
-        self.optional::<DoubleType>(|point| match point.outcome {
-            PointOutcome::Measured { host_ns, .. } => Some(host_ns),
-            _ => None,
-        })?;
-        self.optional::<DoubleType>(|point| match point.outcome {
-            PointOutcome::Measured { device_ns, .. } => device_ns,
-            _ => None,
-        })?;
-        self.optional::<DoubleType>(|point| Some(point.spread()?.mean_ns))?;
-        self.optional::<DoubleType>(|point| Some(point.spread()?.q1_ns))?;
-        self.optional::<DoubleType>(|point| Some(point.spread()?.q3_ns))?;
-        self.optional::<Int64Type>(|point| Some(point.spread()?.outliers_mild as i64))?;
-        self.optional::<Int64Type>(|point| Some(point.spread()?.outliers_severe as i64))
-    }
-
-    fn required<T: DataType>(
-        &mut self,
-        value: impl Fn(&SweepPoint) -> T::T,
-    ) -> Result<(), ParquetError> {
-        let values: Vec<T::T> = self.points.iter().map(value).collect();
-        write_column::<T>(&mut self.group, &values, None)
-    }
-
-    /// An absent value is a definition level of 0.
-    fn optional<T: DataType>(
-        &mut self,
-        value: impl Fn(&SweepPoint) -> Option<T::T>,
-    ) -> Result<(), ParquetError> {
-        let all: Vec<Option<T::T>> = self.points.iter().map(value).collect();
-        let levels: Vec<i16> = all.iter().map(|value| i16::from(value.is_some())).collect();
-        let values: Vec<T::T> = all.into_iter().flatten().collect();
-        write_column::<T>(&mut self.group, &values, Some(&levels))
+            PointOutcome::Skipped { reason, detail } => {
+                row.reason = Some(reason.name().to_owned());
+                row.detail = Some(detail.clone());
+            }
+            PointOutcome::Failed { detail } => row.detail = Some(detail.clone()),
+        }
+        row
     }
 }
 
 /// Reads what [`write`] wrote for the sweep `sweep_id`.
 pub(super) fn read(path: &Path, sweep_id: &str) -> Result<Vec<SweepPoint>, FileError> {
-    let wrong = |cause: String| FileError::read(path, cause);
-    let damaged = |error: ParquetError| damaged(path, &error);
-    let reader = open_parquet(path, SCHEMA)?;
+    let table = table();
+    let reader = open_parquet(path, &table)?;
     let metadata = reader.metadata().file_metadata();
     let ids = metadata.key_value_metadata().into_iter().flatten();
     let found = ids.filter(|pair| pair.key == SWEEP_ID).find_map(|pair| pair.value.as_deref());
     if found != Some(sweep_id) {
         let found = found.unwrap_or("none");
-        return Err(wrong(format!("is of sweep {found}, expected {sweep_id}")));
+        let cause = format!("is of sweep {found}, expected {sweep_id}");
+        return Err(FileError::read(path, cause));
     }
-    let rows = reader.get_row_iter(None).map_err(damaged)?.enumerate();
-    rows.map(|(index, row)| {
-        understood(&row.map_err(damaged)?).map_err(|reason| wrong(format!("row {index}: {reason}")))
-    })
-    .collect()
+    let mut points = Vec::new();
+    read_parquet(path, &reader, 0..reader.num_row_groups(), &table, |rows| {
+        for (index, row) in rows.drain(..).enumerate() {
+            points.push(row.understood().map_err(|reason| Unread::Row(index, reason))?);
+        }
+        Ok(())
+    })?;
+    Ok(points)
 }
 
-/// The point in a row, which must hold what its status says.
-fn understood(row: &Record) -> Result<SweepPoint, String> {
-    let mut cells = row.get_column_iter().map(|(_, field)| field);
-    let mut next = || cells.next().unwrap_or(&Field::Null);
-    let position = whole(next()).ok_or("position is out of range")?;
-    let mut dimension = || whole(next()).map(u64::from).ok_or("a dimension is missing");
-    let shape =
-        ConvShape::new(dimension()?, dimension()?, dimension()?, dimension()?, dimension()?)
+impl Row {
+    /// The point in the row, which must hold what its status says.
+    fn understood(self) -> Result<SweepPoint, String> {
+        let spread = self.spread();
+        let position = u32::try_from(self.position).map_err(|_| "position is out of range")?;
+        let side = |index: usize| {
+            u64::try_from(self.dimensions[index]).map_err(|_| "a dimension is missing")
+        };
+        let shape = ConvShape::new(side(0)?, side(1)?, side(2)?, side(3)?, side(4)?)
             .map_err(|error| error.to_string())?;
-    let (status, reason, detail) = (text(next()), text(next()), text(next()));
-    let (algorithm, launches) = (text(next()), whole(next()));
-    let (host_ns, device_ns) = (time(next()), time(next()));
-    let spread = spread([(); 3].map(|()| time(next())), [(); 2].map(|()| whole(next())));
-    let detail = detail.unwrap_or_default();
-    let outcome = match (status.as_deref(), reason.as_deref()) {
-        (Some("measured"), None) => PointOutcome::Measured {
-            algorithm: algorithm.ok_or("algorithm is missing")?,
-            launches: launches.ok_or("launches is missing")?,
-            host_ns: host_ns.ok_or("host_ns is not finite and > 0")?,
-            device_ns,
-            spread,
-        },
-        (Some("skipped"), Some("memory")) => PointOutcome::Skipped { reason: Skip::Memory, detail },
-        (Some("skipped"), Some("budget")) => PointOutcome::Skipped { reason: Skip::Budget, detail },
-        (Some("failed"), None) => PointOutcome::Failed { detail },
-        (status, reason) => return Err(format!("status {status:?} with reason {reason:?}")),
-    };
-    let wall_s = match next() {
-        Field::Double(wall_s) if wall_s.is_finite() && *wall_s >= 0.0 => *wall_s,
-        other => return Err(format!("wall_s is {other}, expected finite and ≥ 0")),
-    };
-    let session = whole(next()).ok_or("session is out of range")?;
-    Ok(SweepPoint { position, shape, outcome, wall_s, session })
-}
+        let detail = self.detail.unwrap_or_default();
+        let outcome = match (self.status.as_str(), self.reason.as_deref()) {
+            ("measured", None) => PointOutcome::Measured {
+                algorithm: self.algorithm.ok_or("algorithm is missing")?,
+                launches: self.launches.and_then(whole).ok_or("launches is missing")?,
+                host_ns: self.host_ns.and_then(time).ok_or("host_ns is not finite and > 0")?,
+                device_ns: self.device_ns.and_then(time),
+                spread,
+            },
+            ("skipped", Some("memory")) => PointOutcome::Skipped { reason: Skip::Memory, detail },
+            ("skipped", Some("budget")) => PointOutcome::Skipped { reason: Skip::Budget, detail },
+            ("failed", None) => PointOutcome::Failed { detail },
+            (status, reason) => {
+                return Err(format!("status {:?} with reason {reason:?}", Some(status)));
+            }
+        };
+        let wall_s = self.wall_s;
+        if !(wall_s.is_finite() && wall_s >= 0.0) {
+            let got = Field::Double(wall_s);
+            return Err(format!("wall_s is {got}, expected finite and ≥ 0"));
+        }
+        let session = whole(self.session).ok_or("session is out of range")?;
+        Ok(SweepPoint { position, shape, outcome, wall_s, session })
+    }
 
-fn spread(times: [Option<f64>; 3], outliers: [Option<u32>; 2]) -> Option<Spread> {
-    let ([mean_ns, q1_ns, q3_ns], [mild, severe]) = (times, outliers);
-    Some(Spread {
-        mean_ns: mean_ns?,
-        q1_ns: q1_ns?,
-        q3_ns: q3_ns?,
-        outliers_mild: mild?.into(),
-        outliers_severe: severe?.into(),
-    })
-}
-
-fn text(field: &Field) -> Option<String> {
-    match field {
-        Field::Str(text) => Some(text.clone()),
-        _ => None,
+    fn spread(&self) -> Option<Spread> {
+        Some(Spread {
+            mean_ns: self.mean_ns.and_then(time)?,
+            q1_ns: self.q1_ns.and_then(time)?,
+            q3_ns: self.q3_ns.and_then(time)?,
+            outliers_mild: self.outliers_mild?,
+            outliers_severe: self.outliers_severe?,
+        })
     }
 }
 
-fn whole(field: &Field) -> Option<u32> {
-    match *field {
-        Field::Int(value) => u32::try_from(value).ok(),
-        Field::Long(value) => u32::try_from(value).ok(),
-        _ => None,
-    }
+fn whole(value: i32) -> Option<u32> {
+    u32::try_from(value).ok()
 }
 
-fn time(field: &Field) -> Option<f64> {
-    match *field {
-        Field::Double(value) if value.is_finite() && value > 0.0 => Some(value),
-        _ => None,
-    }
+fn time(ns: f64) -> Option<f64> {
+    (ns.is_finite() && ns > 0.0).then_some(ns)
 }
 
 #[cfg(test)]

@@ -1,91 +1,90 @@
 //! One row of a dataset file: the columns, and what must hold in them.
 
+use std::fmt::Display;
 use std::path::Path;
+use std::str::FromStr;
 
+use alpha_flops::columns::{self, Refused, Value};
 use alpha_flops::shape::{ConvShape, ShapeError};
 use thiserror::Error;
 
 use super::{DatasetError, Latency, Observation, Provenance};
 
-/// What a column holds. Absent values are empty in CSV and null in Parquet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// UTF-8 text, never empty.
-    Text,
-    /// UTF-8 text, or absent.
-    OptionalText,
-    /// A finite 64-bit floating-point number.
-    Real,
-    /// A finite, positive 64-bit floating-point number, or absent.
-    OptionalReal,
-    /// A positive whole number.
-    Whole,
-    /// A whole number, or absent.
-    OptionalWhole,
-}
-
 /// The columns of a dataset file, in order. The first five, its provenance, are equal in all rows.
 ///
 /// Every row has a median or a mean. `x` is the value of the experiment's independent variable;
-/// `id` repeats the five dimensions after it in canonical form.
-pub const COLUMNS: [(&str, Kind); 22] = [
-    ("source", Kind::Text),
-    ("backend", Kind::Text),
-    ("device", Kind::Text),
-    ("versions", Kind::Text),
-    ("protocol", Kind::Text),
-    ("experiment", Kind::Text),
-    ("series", Kind::Text),
-    ("x", Kind::Real),
-    ("id", Kind::Text),
-    ("height", Kind::Whole),
-    ("width", Kind::Whole),
-    ("in_channels", Kind::Whole),
-    ("out_channels", Kind::Whole),
-    ("kernel", Kind::Whole),
-    ("algorithm", Kind::OptionalText),
-    ("median_ns", Kind::OptionalReal),
-    ("mean_ns", Kind::OptionalReal),
-    ("q1_ns", Kind::OptionalReal),
-    ("q3_ns", Kind::OptionalReal),
-    ("launches", Kind::OptionalWhole),
-    ("outliers_mild", Kind::OptionalWhole),
-    ("outliers_severe", Kind::OptionalWhole),
-];
+/// `id` repeats the five dimensions after it in canonical form. Absent values are empty in CSV and
+/// null in Parquet.
+pub(super) fn columns() -> Vec<Column> {
+    vec![
+        Column::required("source", |row| &mut row.provenance.source),
+        Column::required("backend", |row| &mut row.provenance.backend),
+        Column::required("device", |row| &mut row.provenance.device),
+        Column::required("versions", |row| &mut row.provenance.versions),
+        Column::required("protocol", |row| &mut row.provenance.protocol),
+        Column::required("experiment", |row| &mut row.experiment),
+        Column::required("series", |row| &mut row.series),
+        Column::required("x", |row| &mut row.x),
+        Column::required("id", |row| &mut row.id),
+        Column::required("height", |row| &mut row.dimensions[0]),
+        Column::required("width", |row| &mut row.dimensions[1]),
+        Column::required("in_channels", |row| &mut row.dimensions[2]),
+        Column::required("out_channels", |row| &mut row.dimensions[3]),
+        Column::required("kernel", |row| &mut row.dimensions[4]),
+        Column::optional("algorithm", |row| &mut row.algorithm),
+        Column::optional("median_ns", |row| &mut row.latency.median_ns),
+        Column::optional("mean_ns", |row| &mut row.latency.mean_ns),
+        Column::optional("q1_ns", |row| &mut row.latency.q1_ns),
+        Column::optional("q3_ns", |row| &mut row.latency.q3_ns),
+        Column::optional("launches", |row| &mut row.latency.launches),
+        Column::optional("outliers_mild", |row| &mut row.latency.outliers_mild),
+        Column::optional("outliers_severe", |row| &mut row.latency.outliers_severe),
+    ]
+}
+
+/// The columns that are equal in all rows, as [`Provenance::texts`] has them.
+pub(super) const PROVENANCE: [&str; 5] = ["source", "backend", "device", "versions", "protocol"];
+
+/// A column in each format.
+pub(super) struct Column {
+    pub parquet: columns::Column<Row>,
+    /// The text of a row's value; empty where it is absent.
+    pub text: Box<dyn Fn(&mut Row) -> String>,
+    /// Sets a row's value from such a text.
+    pub parse: Box<Parse>,
+}
+
+type Parse = dyn Fn(&mut Row, &str) -> Result<(), Problem>;
 
 /// A row as it is in a file, not yet validated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Row {
-    source: String,
-    backend: String,
-    device: String,
-    versions: String,
-    protocol: String,
+    pub provenance: Provenance,
     experiment: String,
     series: String,
     x: f64,
     id: String,
-    height: u64,
-    width: u64,
-    in_channels: u64,
-    out_channels: u64,
-    kernel: u64,
+    dimensions: [u64; 5],
     algorithm: Option<String>,
     latency: Latency,
 }
 
-pub(super) enum Cell<'a> {
-    Text(&'a str),
-    Real(f64),
-    Whole(u64),
-    Absent,
+/// A value with a text: the shortest one that reads back to the same bits.
+trait Text: Value + Display + FromStr {
+    /// What is expected of a text.
+    const TEXT: &'static str;
 }
 
-/// How a file format hands out the values of a row.
-pub(super) trait Cells {
-    fn text(&self, column: &'static str) -> Result<Option<String>, Problem>;
-    fn real(&self, column: &'static str) -> Result<Option<f64>, Problem>;
-    fn whole(&self, column: &'static str) -> Result<Option<u64>, Problem>;
+impl Text for String {
+    const TEXT: &'static str = "a text";
+}
+
+impl Text for f64 {
+    const TEXT: &'static str = "a number";
+}
+
+impl Text for u64 {
+    const TEXT: &'static str = "a whole number";
 }
 
 /// What is wrong in a row.
@@ -121,9 +120,10 @@ pub(super) fn check_names<'a>(
     names: impl Iterator<Item = &'a str>,
 ) -> Result<(), DatasetError> {
     let problem = |problem| Err(DatasetError::Columns { path: path.to_owned(), problem });
+    let columns: Vec<&str> = columns().iter().map(Column::name).collect();
     let mut seen = Vec::new();
     for name in names {
-        if !COLUMNS.iter().any(|(column, _)| *column == name) {
+        if !columns.contains(&name) {
             return problem(format!("unknown column `{name}`"));
         }
         if seen.contains(&name) {
@@ -131,131 +131,89 @@ pub(super) fn check_names<'a>(
         }
         seen.push(name);
     }
-    match COLUMNS.iter().find(|(column, _)| !seen.contains(column)) {
-        Some((missing, _)) => problem(format!("column `{missing}` is missing")),
+    match columns.iter().find(|column| !seen.contains(column)) {
+        Some(missing) => problem(format!("column `{missing}` is missing")),
         None => Ok(()),
     }
 }
 
 /// The columns' names with commas, for messages.
 pub(super) fn column_names() -> String {
-    COLUMNS.map(|(name, _)| name).join(",")
+    columns().iter().map(Column::name).collect::<Vec<_>>().join(",")
 }
 
-impl Kind {
-    /// Whether values may be absent.
-    pub fn is_optional(self) -> bool {
-        matches!(self, Self::OptionalText | Self::OptionalReal | Self::OptionalWhole)
+impl Column {
+    fn required<V: Text>(
+        name: &'static str,
+        place: impl Fn(&mut Row) -> &mut V + Copy + 'static,
+    ) -> Self {
+        Self {
+            parquet: columns::Column::new(name, place),
+            text: Box::new(move |row| place(row).to_string()),
+            parse: Box::new(move |row, text| {
+                *place(row) = parsed(name, text)?.ok_or(Problem::Absent { column: name })?;
+                Ok(())
+            }),
+        }
+    }
+
+    fn optional<V: Text>(
+        name: &'static str,
+        place: impl Fn(&mut Row) -> &mut Option<V> + Copy + 'static,
+    ) -> Self {
+        Self {
+            parquet: columns::Column::new(name, place),
+            text: Box::new(move |row| place(row).as_ref().map_or_else(String::new, V::to_string)),
+            parse: Box::new(move |row, text| {
+                *place(row) = parsed(name, text)?;
+                Ok(())
+            }),
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.parquet.name
+    }
+}
+
+/// The value in a text; `None` where that is empty.
+fn parsed<V: Text>(column: &'static str, text: &str) -> Result<Option<V>, Problem> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |_| Problem::Value { column, got: format!("`{text}`"), expected: V::TEXT };
+    text.parse().map(Some).map_err(wrong)
+}
+
+/// What is wrong with a cell that a Parquet file has: it is absent, or holds something else.
+pub(super) fn refuse(column: &'static str, got: Refused) -> Problem {
+    match got {
+        None => Problem::Absent { column },
+        Some((got, expected)) => Problem::Value { column, got, expected },
     }
 }
 
 impl Row {
     pub(super) fn new(provenance: &Provenance, observation: &Observation) -> Self {
-        let shape = observation.shape;
         Self {
-            source: provenance.source.clone(),
-            backend: provenance.backend.clone(),
-            device: provenance.device.clone(),
-            versions: provenance.versions.clone(),
-            protocol: provenance.protocol.clone(),
+            provenance: provenance.clone(),
             experiment: observation.experiment.clone(),
             series: observation.series.clone(),
             x: observation.x,
-            id: shape.to_string(),
-            height: shape.height() as u64,
-            width: shape.width() as u64,
-            in_channels: shape.in_channels() as u64,
-            out_channels: shape.out_channels() as u64,
-            kernel: shape.kernel() as u64,
+            id: observation.shape.to_string(),
+            dimensions: observation.shape.dimensions().map(u64::from),
             algorithm: observation.algorithm.clone(),
             latency: observation.latency,
         }
     }
 
-    pub(super) fn from_cells(cells: &impl Cells) -> Result<Self, Problem> {
-        let text = |column| cells.text(column)?.ok_or(Problem::Absent { column });
-        let whole = |column| cells.whole(column)?.ok_or(Problem::Absent { column });
-        Ok(Self {
-            source: text("source")?,
-            backend: text("backend")?,
-            device: text("device")?,
-            versions: text("versions")?,
-            protocol: text("protocol")?,
-            experiment: text("experiment")?,
-            series: text("series")?,
-            x: cells.real("x")?.ok_or(Problem::Absent { column: "x" })?,
-            id: text("id")?,
-            height: whole("height")?,
-            width: whole("width")?,
-            in_channels: whole("in_channels")?,
-            out_channels: whole("out_channels")?,
-            kernel: whole("kernel")?,
-            algorithm: cells.text("algorithm")?,
-            latency: Latency {
-                median_ns: cells.real("median_ns")?,
-                mean_ns: cells.real("mean_ns")?,
-                q1_ns: cells.real("q1_ns")?,
-                q3_ns: cells.real("q3_ns")?,
-                launches: cells.whole("launches")?,
-                outliers_mild: cells.whole("outliers_mild")?,
-                outliers_severe: cells.whole("outliers_severe")?,
-            },
-        })
-    }
-
-    /// The values in the order of [`COLUMNS`].
-    pub(super) fn cells(&self) -> [Cell<'_>; COLUMNS.len()] {
-        let real = |value: Option<f64>| value.map_or(Cell::Absent, Cell::Real);
-        let whole = |value: Option<u64>| value.map_or(Cell::Absent, Cell::Whole);
-        [
-            Cell::Text(&self.source),
-            Cell::Text(&self.backend),
-            Cell::Text(&self.device),
-            Cell::Text(&self.versions),
-            Cell::Text(&self.protocol),
-            Cell::Text(&self.experiment),
-            Cell::Text(&self.series),
-            Cell::Real(self.x),
-            Cell::Text(&self.id),
-            Cell::Whole(self.height),
-            Cell::Whole(self.width),
-            Cell::Whole(self.in_channels),
-            Cell::Whole(self.out_channels),
-            Cell::Whole(self.kernel),
-            self.algorithm.as_deref().map_or(Cell::Absent, Cell::Text),
-            real(self.latency.median_ns),
-            real(self.latency.mean_ns),
-            real(self.latency.q1_ns),
-            real(self.latency.q3_ns),
-            whole(self.latency.launches),
-            whole(self.latency.outliers_mild),
-            whole(self.latency.outliers_severe),
-        ]
-    }
-
-    pub(super) fn provenance(&self) -> Provenance {
-        Provenance {
-            source: self.source.clone(),
-            backend: self.backend.clone(),
-            device: self.device.clone(),
-            versions: self.versions.clone(),
-            protocol: self.protocol.clone(),
-        }
-    }
-
     /// The row's provenance must be `first`, the dataset's.
     pub(super) fn check_provenance(&self, first: &Provenance) -> Result<(), Problem> {
-        let columns = [
-            ("source", &self.source, &first.source),
-            ("backend", &self.backend, &first.backend),
-            ("device", &self.device, &first.device),
-            ("versions", &self.versions, &first.versions),
-            ("protocol", &self.protocol, &first.protocol),
-        ];
-        for (column, got, first) in columns {
+        let texts = self.provenance.texts().into_iter().zip(first.texts());
+        for (column, (got, first)) in PROVENANCE.into_iter().zip(texts) {
             check_text(column, got)?;
             if got != first {
-                let (got, first) = (got.clone(), first.clone());
+                let (got, first) = (got.to_owned(), first.to_owned());
                 return Err(Problem::Mixed { column, got, first });
             }
         }
@@ -273,13 +231,8 @@ impl Row {
             let got = self.x.to_string();
             return Err(Problem::Value { column: "x", got, expected: "a finite number" });
         }
-        let shape = ConvShape::new(
-            self.height,
-            self.width,
-            self.in_channels,
-            self.out_channels,
-            self.kernel,
-        )?;
+        let [height, width, in_channels, out_channels, kernel] = self.dimensions;
+        let shape = ConvShape::new(height, width, in_channels, out_channels, kernel)?;
         if self.id != shape.to_string() {
             return Err(Problem::Id { id: self.id, shape });
         }
