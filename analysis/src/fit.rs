@@ -121,7 +121,7 @@ pub enum FitError {
     Latency { experiment: String, shape: ConvShape, got: String },
     #[error(
         "{group}: {n} configurations cannot determine {parameters} parameters; measure at least \
-         {parameters}, better {FEW_POINTS}"
+         {parameters}, preferably {FEW_POINTS}"
     )]
     TooFew { group: KernelGroup, n: usize, parameters: usize },
     #[error(
@@ -234,7 +234,7 @@ fn warnings(
     let mut warnings = Vec::new();
     if n < FEW_POINTS {
         warnings.push(format!(
-            "only {n} points for {parameters} parameters, better {FEW_POINTS} or more"
+            "only {n} points for {parameters} parameters; at least {FEW_POINTS} are recommended"
         ));
     }
     for ActiveBound { parameter, bound } in active {

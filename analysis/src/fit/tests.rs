@@ -351,7 +351,7 @@ fn data_that_cannot_be_fitted_is_refused_with_the_reason() {
     data.observations.retain(|o| o.shape.kernel() > 1 || o.shape.height() == 1);
     assert_eq!(
         refused(&data),
-        "K = 1: 2 configurations cannot determine 3 parameters; measure at least 3, better 30"
+        "K = 1: 2 configurations cannot determine 3 parameters; measure at least 3, preferably 30"
     );
 
     let mut data = good.clone();
