@@ -79,6 +79,9 @@ pub enum ArchiveError {
     Mismatch { path: PathBuf, what: &'static str, got: String, expected: String },
 }
 
+/// The dataset of an archived run that cannot be read, and why.
+pub type Unreadable = (PathBuf, ArchiveError);
+
 /// The folder of a target, by its path or, in a checkout, by its name in `target-data`.
 pub fn target(target: &Path) -> PathBuf {
     match workspace::archive() {
@@ -169,20 +172,39 @@ fn check_place(run: &Run, target: &Path) -> Result<(), ArchiveError> {
 }
 
 /// Every run in the folder of a target, oldest first. Sweeps, figures and other files are passed over.
+///
+/// # Errors
+/// [`ArchiveError`] where the folder or one of its runs cannot be read.
 pub fn read(target: &Path) -> Result<Vec<Run>, ArchiveError> {
+    let (archived, unreadable) = read_readable(target)?;
+    match unreadable.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(archived),
+    }
+}
+
+/// As [`read`], but for the runs that cannot be read, which come second.
+///
+/// # Errors
+/// [`ArchiveError`] where the folder cannot be read.
+pub fn read_readable(target: &Path) -> Result<(Vec<Run>, Vec<Unreadable>), ArchiveError> {
     let error = |error| FileError::read(target, error);
-    let mut archived = Vec::new();
+    let (mut archived, mut unreadable) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(target).map_err(error)? {
         let path = entry.map_err(error)?.path();
         let is_csv = path.extension().is_some_and(|extension| extension == "csv");
         if is_csv && run_id_of(&path).is_some_and(is_run_id) {
-            archived.push(read_run(&path)?);
+            match read_run(&path) {
+                Ok(run) => archived.push(run),
+                Err(error) => unreadable.push((path, error)),
+            }
         }
     }
+    unreadable.sort_by(|a, b| a.0.cmp(&b.0));
     archived.sort_by(|a, b| {
         (a.header.started, &a.header.run_id).cmp(&(b.header.started, &b.header.run_id))
     });
-    Ok(archived)
+    Ok((archived, unreadable))
 }
 
 /// One archived run, by the path of its dataset.

@@ -9,3 +9,5 @@ pub mod random;
 pub mod replayed;
 #[path = "../tests/integration/fixtures/runs.rs"]
 pub mod runs;
+#[path = "../tests/integration/fixtures/trends.rs"]
+pub mod trends;

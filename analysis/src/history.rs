@@ -3,29 +3,35 @@
 //!
 //! The run is the unit: a run's number is the mean over configurations of
 //! `ln(median latency / median latency in the first run)`, whose exponential is the geometric mean
-//! of the ratios. How much it differs by chance is taken from runs in equal environments.
+//! of the ratios. Runs of other configurations are chained to those before them over what both have (see
+//! [`index`]). How much a run's number differs by chance is taken from runs in equal environments.
 
 #![allow(missing_docs, reason = "fields whose names say what they are have no docs")]
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use alpha_flops::record::{Comparable, RunHeader};
-use alpha_flops::shape::ConvShape;
 use jiff::Timestamp;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::dataset::{Dataset, Provenance};
+use crate::dataset::Provenance;
 use crate::differences::{Difference, differences};
 use crate::in_order::distinct;
 use crate::run::{Run, provenance};
 
+mod index;
+pub mod noise;
 pub mod steps;
 pub(crate) mod tables;
 
-use steps::RunNoise;
+use index::{LnLatencies, Mean, chained, change, ln_latencies};
+use noise::RunNoise;
+use steps::{Chance, Events, Searched};
 
-/// The probability that a timeline without any step is said to have one, over all its experiments.
+/// The probability that a timeline of independent runs without any step or outlier run is said to have one,
+/// over all its experiments.
 pub const FALSE_ALARMS: f64 = 0.05;
 
 /// The name of what is over all experiments.
@@ -35,8 +41,17 @@ pub const ALL: &str = "all";
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct History {
     pub target: String,
+    /// Archived runs that could not be read.
+    pub skipped: Vec<Unreadable>,
     /// One a protocol (and backend and device, should there be several).
     pub timelines: Vec<Timeline>,
+}
+
+/// An archived run that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unreadable {
+    pub path: PathBuf,
+    pub reason: String,
 }
 
 /// Runs of one target by one protocol.
@@ -73,16 +88,26 @@ pub struct HistoryRun {
 pub struct Trend {
     /// The experiment, or [`ALL`].
     pub experiment: String,
-    /// Of each run of the timeline; `None` where the run and the first have no configuration in
-    /// common.
+    /// Of each run of the timeline; `None` where the run has no configuration in common with those before.
     pub ratios: Vec<Option<Ratio>>,
     /// How much runs differ by chance: within equal environments, and where steps were found, within
-    /// their levels. `None` where no two runs are in one environment.
+    /// their levels, without outlier runs. `None` where no two runs are in one environment.
     pub noise: Option<RunNoise>,
+    /// Correlation of successive runs, within environments and levels; `None` of too few runs.
+    pub autocorrelation: Option<Autocorrelation>,
     pub steps: Steps,
 }
 
-/// Latencies of a run against those of the first.
+/// See [`noise::autocorrelation`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Autocorrelation {
+    pub estimate: f64,
+    /// By how much it multiplies the variance of a level's mean; 1 where it is no more than independent runs
+    /// have by chance. Beyond 1, steps may be drift.
+    pub inflation: f64,
+}
+
+/// Latencies of a run against those of the first, by a chain of runs (see [`index`]).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Ratio {
     /// Geometric mean.
@@ -90,7 +115,7 @@ pub struct Ratio {
     /// Where 95% of such ratios lie: `ratio · exp(±t·√2·sd)`, Student's t with the noise's degrees of
     /// freedom. `None` for the first run, and where the noise is unknown.
     pub interval: Option<(f64, f64)>,
-    /// Configurations that both have.
+    /// Configurations that it has in common with the runs before.
     pub configurations: usize,
 }
 
@@ -105,6 +130,8 @@ pub enum Steps {
     Searched {
         /// Oldest first.
         found: Vec<Step>,
+        /// Single runs, or two, that belong to no level. Oldest first.
+        outliers: Vec<OutlierRun>,
         /// The least step, in percent, that would be found were it in the middle.
         least_percent: f64,
     },
@@ -116,17 +143,32 @@ pub struct Step {
     /// Number of the first run at the new level.
     pub run: usize,
     pub started: Timestamp,
-    /// The new level against the old.
+    /// The new level against the old, over the configurations that both have.
     pub ratio: f64,
-    /// 95% interval: `ratio · exp(±t·sd·√(1/n + 1/m))` with `n` and `m` runs at the two levels.
+    /// 95% interval: `ratio · exp(±t·sd·√(f/n + f/m))` with `n` and `m` runs at the two levels, and `f` what
+    /// autocorrelation multiplies variances by.
     pub interval: Option<(f64, f64)>,
+    /// Configurations that both levels have.
+    pub configurations: usize,
     /// What is not as it was in the run before.
+    pub changes: Vec<Difference>,
+}
+
+/// A run too far from its level for chance, and too short for a level of its own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OutlierRun {
+    pub run: usize,
+    pub started: Timestamp,
+    /// Against the level that it stands in.
+    pub ratio: f64,
+    /// What is not as it was in the run before; of the first run, what is not so in the next.
     pub changes: Vec<Difference>,
 }
 
 impl History {
     /// Of archived runs, oldest first; `None` where there are none.
     pub fn from_archived(target: &str, archived: &[Run]) -> Option<Self> {
+        let skipped = Vec::new();
         let mut groups: Vec<(Comparable, Vec<&Run>)> = Vec::new();
         for run in archived {
             let comparable = run.header.plan.comparable();
@@ -137,7 +179,7 @@ impl History {
         }
         let timelines =
             groups.iter().map(|(_, runs)| Timeline::from_archived(runs)).collect::<Option<_>>()?;
-        (!groups.is_empty()).then(|| Self { target: target.to_owned(), timelines })
+        (!groups.is_empty()).then(|| Self { target: target.to_owned(), skipped, timelines })
     }
 }
 
@@ -148,17 +190,16 @@ impl Timeline {
         let runs: Vec<HistoryRun> = (0..archived.len())
             .map(|index| history_run(archived, index, environments[index]))
             .collect();
-        let datasets: Vec<&Dataset> = archived.iter().map(|run| &run.dataset).collect();
-        let observations = datasets.iter().flat_map(|dataset| &dataset.observations);
+        let observations = archived.iter().flat_map(|run| &run.dataset.observations);
         let experiments = observations.map(|observation| observation.experiment.as_str());
         let names = distinct([ALL].into_iter().chain(experiments));
         let level = FALSE_ALARMS / names.len() as f64;
-        let mut penalties = Penalties { level, known: HashMap::new() };
+        let mut chances = Chances { level, known: HashMap::new() };
         let mut trends = Vec::new();
         for name in names {
-            let latencies: Vec<Latencies<'_>> =
-                datasets.iter().map(|dataset| latencies(dataset, name)).collect();
-            trends.push(trend(name, &latencies, &environments, &mut penalties, &runs));
+            let latencies: Vec<LnLatencies<'_>> =
+                archived.iter().map(|run| ln_latencies(&run.dataset, name)).collect();
+            trends.push(trend(name, &latencies, &environments, &mut chances, &runs));
         }
         Some(Self { provenance: provenance_of(archived)?, runs, trends })
     }
@@ -183,17 +224,42 @@ fn provenance_of(archived: &[&Run]) -> Option<Provenance> {
     })
 }
 
-/// The number, from 0, of each run's environment.
+/// The number, from 0, of each run's environment: device, driver, compiler and commit. Sources that no commit
+/// has, or an unknown one, are the same only in one build of the program.
 fn environments(archived: &[&Run]) -> Vec<usize> {
     let mut kinds = Vec::new();
     let number = |run: &&Run| {
-        let kind = run.header.plan.platform.kind();
+        let plan = &run.header.plan;
+        let build = has_unknown_sources(&run.header).then(|| plan.program.clone());
+        let kind = (plan.platform.kind(), build);
         kinds.iter().position(|other| *other == kind).unwrap_or_else(|| {
             kinds.push(kind);
             kinds.len() - 1
         })
     };
     archived.iter().map(number).collect()
+}
+
+/// Whether two programs that name the same commit may have been built from different sources.
+fn has_unknown_sources(header: &RunHeader) -> bool {
+    let commit = &header.plan.platform.git_commit;
+    commit.ends_with("-dirty") || commit == "unknown"
+}
+
+/// What differs from the run before. Equal names of commits say nothing where the sources are unknown.
+fn changes(before: &RunHeader, header: &RunHeader) -> Vec<Difference> {
+    let mut changes = differences(&[before], &[header]);
+    let is_unknown = has_unknown_sources(header) && before.plan.program != header.plan.program;
+    if is_unknown && changes.iter().all(|change| change.what != "commit") {
+        let commit = &header.plan.platform.git_commit;
+        changes.push(Difference {
+            what: "commit".to_owned(),
+            before: commit.clone(),
+            after: format!("{commit} (another build, whose sources may differ)"),
+            decides_latencies: true,
+        });
+    }
+    changes
 }
 
 fn history_run(archived: &[&Run], index: usize, environment: usize) -> HistoryRun {
@@ -207,79 +273,56 @@ fn history_run(archived: &[&Run], index: usize, environment: usize) -> HistoryRu
         versions: header.plan.platform.versions(),
         configurations: dataset.observations.len(),
         environment: environment + 1,
-        changes: before.map_or_else(Vec::new, |before| differences(&[before], &[header])),
+        changes: before.map_or_else(Vec::new, |before| changes(before, header)),
         remarks: remarks(header),
     }
 }
 
-/// Typical latencies by configuration.
-type Latencies<'a> = HashMap<(&'a str, &'a str, ConvShape), f64>;
-
-fn latencies<'a>(dataset: &'a Dataset, experiment: &str) -> Latencies<'a> {
-    let chosen = |name: &str| experiment == ALL || experiment == name;
-    let of = dataset.observations.iter().filter(|o| chosen(&o.experiment));
-    of.filter_map(|o| Some(((o.experiment.as_str(), o.series.as_str(), o.shape), o.typical()?.0)))
-        .collect()
-}
-
-/// The mean of the logarithms of the ratios over the configurations that both have, and their number.
-fn log_ratio(latencies: &Latencies<'_>, first: &Latencies<'_>) -> Option<(f64, usize)> {
-    let mut logs: Vec<f64> = latencies
-        .iter()
-        .filter_map(|(configuration, latency)| Some((latency / first.get(configuration)?).ln()))
-        .collect();
-    // in an order of their own: the sum must not depend on that of the table
-    logs.sort_by(f64::total_cmp);
-    let n = logs.len();
-    (n > 0).then(|| (logs.iter().sum::<f64>() / n as f64, n))
-}
-
-/// Penalties by layout: which of the runs share an environment. Simulated once each.
-struct Penalties {
+/// What chance does by layout: which of the runs share an environment. Simulated once each.
+struct Chances {
     level: f64,
-    known: HashMap<Vec<usize>, Option<f64>>,
+    known: HashMap<Vec<usize>, Option<Chance>>,
 }
 
-impl Penalties {
-    fn get(&mut self, environments: &[usize]) -> Option<f64> {
+impl Chances {
+    fn get(&mut self, environments: &[usize]) -> Option<Chance> {
         let level = self.level;
-        *self
-            .known
-            .entry(environments.to_vec())
-            .or_insert_with(|| steps::penalty(environments, level))
+        *self.known.entry(environments.to_vec()).or_insert_with(|| Chance::new(environments, level))
     }
 }
 
 fn trend(
     experiment: &str,
-    latencies: &[Latencies<'_>],
+    latencies: &[LnLatencies<'_>],
     environments: &[usize],
-    penalties: &mut Penalties,
+    chances: &mut Chances,
     runs: &[HistoryRun],
 ) -> Trend {
-    let first = latencies.iter().find(|latencies| !latencies.is_empty());
-    let logs: Vec<Option<(f64, usize)>> =
-        latencies.iter().map(|latencies| log_ratio(latencies, first?)).collect();
-    let present: Vec<usize> = (0..logs.len()).filter(|&index| logs[index].is_some()).collect();
-    let values: Vec<f64> = logs.iter().flatten().map(|(log, _)| *log).collect();
+    let numbers = chained(latencies);
+    let present: Vec<usize> = (0..numbers.len()).filter(|&at| numbers[at].is_some()).collect();
+    let values: Vec<f64> = numbers.iter().flatten().map(|mean| mean.log).collect();
     let groups: Vec<usize> = present.iter().map(|&index| environments[index]).collect();
-    let noise = steps::pooled(&values, &groups);
-    let series = Series { values: &values, groups: &groups, present: &present, runs };
-    let (steps, noise) = match enough(&values, noise).and_then(|noise| {
-        let penalty = penalties.get(&groups).ok_or_else(|| UNKNOWN_NOISE.to_owned())?;
-        Ok(series.search(noise, penalty))
-    }) {
-        Ok((steps, noise)) => (steps, Some(noise)),
-        Err(reason) => (Steps::TooFew { reason }, noise),
+    let series = Series { values: &values, groups: &groups, present: &present, latencies, runs };
+    let pooled = noise::pooled(&values, &groups);
+    let searched = enough(&values, pooled).and_then(|()| {
+        chances.get(&groups).and_then(|c| series.search(&c)).ok_or_else(|| UNKNOWN_NOISE.to_owned())
+    });
+    let (steps, noise, autocorrelation) = match searched {
+        Ok((steps, searched)) => {
+            let Searched { within, autocorrelation, inflation, .. } = searched;
+            let estimated = |estimate| Autocorrelation { estimate, inflation };
+            (steps, Some(within), autocorrelation.map(estimated))
+        }
+        Err(reason) => (Steps::TooFew { reason }, pooled, None),
     };
     let ratio = |index: usize| {
-        let (log, configurations) = logs[index]?;
+        let Mean { log, configurations } = numbers[index]?;
         let is_first = present.first() == Some(&index);
         let interval = noise.filter(|_| !is_first).and_then(|n| interval(log, n, 2.0));
         Some(Ratio { ratio: log.exp(), interval, configurations })
     };
-    let ratios = (0..logs.len()).map(ratio).collect();
-    Trend { experiment: experiment.to_owned(), ratios, noise, steps }
+    let ratios = (0..numbers.len()).map(ratio).collect();
+    Trend { experiment: experiment.to_owned(), ratios, noise, autocorrelation, steps }
 }
 
 const UNKNOWN_NOISE: &str = "no two runs were measured in one environment, so run-to-run noise is \
@@ -287,7 +330,7 @@ const UNKNOWN_NOISE: &str = "no two runs were measured in one environment, so ru
                              `cargo replicate --runs 5`";
 
 /// Whether there are runs enough to look for steps at all.
-fn enough(values: &[f64], noise: Option<RunNoise>) -> Result<RunNoise, String> {
+fn enough(values: &[f64], noise: Option<RunNoise>) -> Result<(), String> {
     let Some(noise) = noise else { return Err(UNKNOWN_NOISE.to_owned()) };
     match (values.len(), noise) {
         (n @ ..=2, _) => Err(format!("{n} runs, expected at least 3")),
@@ -296,7 +339,7 @@ fn enough(values: &[f64], noise: Option<RunNoise>) -> Result<RunNoise, String> {
              measure more runs in one environment"
                 .to_owned(),
         ),
-        (_, RunNoise { sd, .. }) if sd > 0.0 && sd.is_finite() => Ok(noise),
+        (_, RunNoise { sd, .. }) if sd > 0.0 && sd.is_finite() => Ok(()),
         _ => Err("runs in one environment have identical latencies, so they are not \
                   measurements".into()),
     }
@@ -307,42 +350,80 @@ struct Series<'a> {
     values: &'a [f64],
     groups: &'a [usize],
     present: &'a [usize],
+    latencies: &'a [LnLatencies<'a>],
     runs: &'a [HistoryRun],
 }
 
 impl Series<'_> {
-    /// The steps, and the noise within environments and levels.
-    fn search(&self, noise: RunNoise, penalty: f64) -> (Steps, RunNoise) {
+    /// The steps and outlier runs, and the noise within environments and levels.
+    fn search(&self, chance: &Chance) -> Option<(Steps, Searched)> {
         let n = self.values.len();
-        let begins = steps::cut(self.values, penalty * noise.sd.powi(2));
-        let level_of = |index: usize| begins.iter().filter(|begin| **begin <= index).count();
-        // an environment and a level together, each with a number
-        let groups: Vec<usize> =
-            (0..n).map(|index| self.groups[index] * (begins.len() + 1) + level_of(index)).collect();
-        let within = steps::pooled(self.values, &groups).unwrap_or(noise);
-        let ends = begins.iter().skip(1).copied().chain([n]);
-        let befores = std::iter::once(0).chain(begins.iter().copied());
-        let found = befores.zip(&begins).zip(ends);
-        let found =
-            found.map(|((before, &begin), end)| self.step(before, begin, end, within)).collect();
+        let (mut events, searched) = steps::search(self.values, self.groups, chance)?;
+        let penalty = chance.penalty * searched.sd.powi(2);
+        while let Some(at) = self.not_in_common(&events, penalty) {
+            events.begins.remove(at);
+        }
+        let levels = events.levels(n);
+        let found = events
+            .begins
+            .iter()
+            .zip(levels.windows(2))
+            .filter_map(|(&begin, levels)| self.step(begin, &levels[0], &levels[1], &searched));
+        let outlier = |&at: &usize| {
+            let level = &levels[events.begins.iter().filter(|begin| **begin <= at).count()];
+            let HistoryRun { number: run, started, .. } = self.runs[self.present[at]];
+            let ratio = (self.values[at] - steps::mean_at(self.values, level)).exp();
+            OutlierRun { run, started, ratio, changes: self.changes_until(at.max(1)) }
+        };
         let (one, other) = (n / 2, n - n / 2);
-        let least = noise.sd * (penalty * n as f64 / (one * other) as f64).sqrt();
-        (Steps::Searched { found, least_percent: 100.0 * least.exp_m1() }, within)
+        let least = (penalty * n as f64 / (one * other) as f64).sqrt();
+        let steps = Steps::Searched {
+            found: found.collect(),
+            outliers: events.outliers.iter().map(outlier).collect(),
+            least_percent: 100.0 * least.exp_m1(),
+        };
+        Some((steps, searched))
     }
 
-    /// The step at `begin` from the level that began at `before` to the one that lasts until `end`.
-    fn step(&self, before: usize, begin: usize, end: usize, noise: RunNoise) -> Step {
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let log = mean(&self.values[begin..end]) - mean(&self.values[before..begin]);
-        let run = &self.runs[self.present[begin]];
-        let variance = 1.0 / (begin - before) as f64 + 1.0 / (end - begin) as f64;
-        Step {
-            run: run.number,
-            started: run.started,
+    /// How much two adjacent levels differ over the configurations that both have.
+    fn change(&self, before: &[usize], after: &[usize]) -> Option<Mean> {
+        let of = |level: &[usize]| -> Vec<&LnLatencies<'_>> {
+            level.iter().map(|at| &self.latencies[self.present[*at]]).collect()
+        };
+        change(&of(before), &of(after))
+    }
+
+    /// The first step that the configurations common to its two levels do not show.
+    fn not_in_common(&self, events: &Events, penalty: f64) -> Option<usize> {
+        events.levels(self.values.len()).windows(2).position(|levels| {
+            let [before, after] = levels else { return false };
+            let (n, m) = (before.len() as f64, after.len() as f64);
+            let gain = |log: f64| log.powi(2) * n * m / (n + m);
+            let mean = |level: &[usize]| steps::mean_at(self.values, level);
+            let needed = penalty.min(gain(mean(after) - mean(before))) * (1.0 - 1e-6);
+            self.change(before, after).is_none_or(|change| gain(change.log) < needed)
+        })
+    }
+
+    /// The step at `begin` from the runs of one level to those of the next.
+    fn step(
+        &self,
+        begin: usize,
+        before: &[usize],
+        after: &[usize],
+        searched: &Searched,
+    ) -> Option<Step> {
+        let Mean { log, configurations } = self.change(before, after)?;
+        let HistoryRun { number: run, started, .. } = self.runs[self.present[begin]];
+        let variance = 1.0 / before.len() as f64 + 1.0 / after.len() as f64;
+        Some(Step {
+            run,
+            started,
             ratio: log.exp(),
-            interval: interval(log, noise, variance),
+            interval: interval(log, searched.within, variance * searched.inflation),
+            configurations,
             changes: self.changes_until(begin),
-        }
+        })
     }
 
     /// What changed since the run before, those that this trend passes over included.

@@ -1,154 +1,255 @@
-//! Steps in a short series of runs: optimal partitioning with a penalty that few false alarms pass.
+//! Steps and outlier runs in a short series of runs: optimal partitioning with a penalty that chance
+//! rarely passes.
 //!
-//! The series is cut into levels so that the squared deviations from the levels' means plus a penalty
-//! for every step are least (Jackson et al., *An algorithm for optimal partitioning of data on an
-//! interval*, IEEE Signal Processing Letters 12, 2005). Exact for any number of steps, with no least
-//! distance between them, and the only thing it needs to know is how much runs differ by chance. That
-//! is known better than from the series alone: from the runs whose environments are equal.
+//! The series is cut into levels so that `Σ min((x − level)², penalty) + penalty · steps` is least: the
+//! biweight loss of Fearnhead and Rigaill, *Changepoint detection in the presence of outliers* (JASA 114,
+//! 2019), with one penalty for both events. A run that is farther from its level than the root of the
+//! penalty is an *outlier run*: it costs as much as a step and moves no level. So one odd run, or two among
+//! others, are outlier runs; a new level takes two runs at the end of a series and three within it.
 //!
-//! The usual penalties (Akaike's, Schwarz's) are for long series with a known variance. Here there
-//! are five or twenty runs and an estimate of it, so the penalty is simulated: the one that series
-//! without a step, with as many runs in the same environments, pass as often as asked for.
+//! The usual penalties (Akaike's, Schwarz's) are for long series with a known variance. Here there are five
+//! or twenty runs and an estimate of it ([`noise`]), so the penalty is simulated.
 
-use std::f64::consts::TAU;
-
-use alpha_flops::random::random_bits;
-
-/// How much runs in equal environments differ.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct RunNoise {
-    /// Standard deviation of a run, of the logarithm of a latency.
-    pub sd: f64,
-    /// Runs behind it, less the groups they are in.
-    pub degrees_of_freedom: usize,
-}
+use super::noise::{self, RunNoise};
 
 /// Simulated series behind a penalty, of up to so many runs; fewer of longer ones, which take longer.
 const SIMULATIONS: usize = 7_999;
 const RUNS_OF_ALL: usize = 40;
 const FEWEST_SIMULATIONS: usize = 999;
 
-/// The pooled standard deviation within groups: `√(Σ(x − x̄_group)² / (n − groups))`; `None` where no
-/// group has two values.
-pub fn pooled(values: &[f64], groups: &[usize]) -> Option<RunNoise> {
-    let count = groups.iter().max()? + 1;
-    let (mut sizes, mut sums) = (vec![0usize; count], vec![0.0; count]);
-    for (value, &group) in values.iter().zip(groups) {
-        sizes[group] += 1;
-        sums[group] += value;
-    }
-    let degrees_of_freedom = values.len() - sizes.iter().filter(|size| **size > 0).count();
-    let mean = |group: usize| sums[group] / sizes[group] as f64;
-    let squares: f64 =
-        values.iter().zip(groups).map(|(value, &group)| (value - mean(group)).powi(2)).sum();
-    (degrees_of_freedom > 0)
-        .then(|| RunNoise { sd: (squares / degrees_of_freedom as f64).sqrt(), degrees_of_freedom })
+/// What was found in a series, by position.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// Where new levels begin, from 1 on.
+    pub begins: Vec<usize>,
+    /// The outlier runs.
+    pub outliers: Vec<usize>,
 }
 
-/// The least-squares cut of a series with `penalty` for every step: the positions from 1 on at which
-/// new levels begin. Of equally good cuts, one with the fewest steps.
-pub fn cut(values: &[f64], penalty: f64) -> Vec<usize> {
-    let squares = Squares::new(values);
-    // of the first `end` values: the least cost, with how many steps, and where the last level begins
-    let mut best = vec![(-penalty, 0usize, 0usize)];
-    for end in 1..=values.len() {
-        let candidates = (0..end).map(|begin| {
-            let (cost, steps, _) = best[begin];
-            (cost + squares.between(begin, end) + penalty, steps + usize::from(begin > 0), begin)
-        });
-        let least =
-            candidates.min_by(|a, b| (a.0, a.1).partial_cmp(&(b.0, b.1)).unwrap_or(a.1.cmp(&b.1)));
-        best.push(least.unwrap_or((f64::INFINITY, 0, 0)));
+impl Events {
+    /// The parts of a series of `n` values between steps, without the outlier runs.
+    pub fn levels(&self, n: usize) -> Vec<Vec<usize>> {
+        let ends = self.begins.iter().copied().chain([n]);
+        let begins = std::iter::once(0).chain(self.begins.iter().copied());
+        let inside = |(begin, end)| (begin..end).filter(|at| !self.outliers.contains(at)).collect();
+        begins.zip(ends).map(inside).collect()
     }
-    let mut begins = Vec::new();
-    let mut end = values.len();
-    while end > 0 {
-        end = best[end].2;
-        begins.push(end);
+
+    /// Squared deviations from the levels' means, outlier runs aside.
+    fn squares(&self, values: &[f64]) -> f64 {
+        let of_level = |level: Vec<usize>| -> f64 {
+            let mean = mean_at(values, &level);
+            level.iter().map(|at| (values[*at] - mean).powi(2)).sum()
+        };
+        self.levels(values.len()).into_iter().map(of_level).sum()
     }
-    begins.retain(|begin| *begin > 0);
-    begins.reverse();
-    begins
+
+    fn count(&self) -> usize {
+        self.begins.len() + self.outliers.len()
+    }
 }
 
-/// The least penalty that leaves a series in one piece: the most by which squared deviations fall a
-/// step, `max_k (SS_0 − SS_k)/k` over the best cuts with `k` steps, found by cutting with what was
-/// the most so far until nothing is left to gain (Dinkelbach, 1967).
-pub fn least_penalty(values: &[f64]) -> f64 {
-    const ROUNDS: usize = 50;
-    let squares = Squares::new(values);
-    let all = squares.between(0, values.len());
-    let of_cut = |begins: &[usize]| -> f64 {
-        let ends = begins.iter().copied().chain([values.len()]);
-        let begins = std::iter::once(0).chain(begins.iter().copied());
-        let rest: f64 = begins.zip(ends).map(|(begin, end)| squares.between(begin, end)).sum();
-        all - rest
+/// The mean of the values at these positions.
+pub fn mean_at(values: &[f64], positions: &[usize]) -> f64 {
+    positions.iter().map(|at| values[*at]).sum::<f64>() / positions.len().max(1) as f64
+}
+
+/// The cheapest levels and outlier runs of a series, whose standard deviation is about `sd`.
+///
+/// By the recursion of optimal partitioning (Jackson et al., *An algorithm for optimal partitioning of data
+/// on an interval*, IEEE Signal Processing Letters 12, 2005) over levels `sd/12` apart, which costs the sum
+/// of several levels at most `n/576` times `sd²`, and `sd/√n` apart for more than 144 values, at most `sd²/4`. Of equally good ways, one with fewer steps.
+pub fn find(values: &[f64], penalty: f64, sd: f64) -> Events {
+    // a little below the penalty: of an outlier run and a step that cost the same, the outlier run
+    let cap = penalty * (1.0 - 1e-9);
+    let levels = candidates(values, penalty.sqrt(), sd / (values.len() as f64).sqrt().max(12.0));
+    // the cheapest way that ends at each level, and of all
+    let mut costs = vec![0.0; levels.len()];
+    let (mut cheapest, mut least) = (0, 0.0);
+    // for each value: the level of the cheapest way before it, and which levels begin there after it
+    let mut ways: Vec<(usize, Vec<bool>)> = Vec::with_capacity(values.len());
+    // plain loops: penalties are simulated by millions of them, in tests without optimisation
+    for (at, value) in values.iter().enumerate() {
+        let (before, with_step) = (cheapest, least + penalty);
+        let mut begins = vec![false; levels.len()];
+        least = f64::INFINITY;
+        for (index, level) in levels.iter().enumerate() {
+            let mut cost = costs[index];
+            if at > 0 && with_step < cost {
+                cost = with_step;
+                begins[index] = true;
+            }
+            let square = (value - level) * (value - level);
+            cost += if square < cap { square } else { cap };
+            costs[index] = cost;
+            if cost < least {
+                (cheapest, least) = (index, cost);
+            }
+        }
+        ways.push((before, begins));
+    }
+    let mut level = cheapest;
+    let mut found = Events::default();
+    for (at, (before, begins)) in ways.iter().enumerate().rev() {
+        if (values[at] - levels[level]).powi(2) >= cap {
+            found.outliers.push(at);
+        }
+        if begins[level] {
+            found.begins.push(at);
+            level = *before;
+        }
+    }
+    found.begins.reverse();
+    found.outliers.reverse();
+    found
+}
+
+/// Levels `apart` from each other, within `reach` of a value (one farther from all would have nothing but
+/// outlier runs), and the mean, so that a series in one piece costs what it does.
+fn candidates(values: &[f64], reach: f64, apart: f64) -> Vec<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let groups = sorted.chunk_by(|a, b| b - a <= reach);
+    let of_group = |group: &[f64]| {
+        let (low, high) = (group[0], group[group.len() - 1]);
+        let steps = ((high - low) / apart).ceil() as usize;
+        (0..=steps).map(|step| low + step as f64 * apart).collect::<Vec<_>>()
     };
-    let mut most = (1..values.len()).map(|at| of_cut(&[at])).fold(0.0, f64::max);
+    let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+    groups.flat_map(of_group).chain([mean]).collect()
+}
+
+/// The least penalty under which nothing is found: the most by which squared deviations fall an event,
+/// `max_k (SS_0 − SS_k)/k` over the best `k` events, found by searching with what was the most so far until
+/// nothing is left to gain (Dinkelbach, 1967).
+pub fn least_penalty(values: &[f64], sd: f64) -> f64 {
+    const ROUNDS: usize = 50;
+    let n = values.len() as f64;
+    let all = Events::default().squares(values);
+    let gain = |events: &Events| (all - events.squares(values)) / events.count().max(1) as f64;
+    // one event: an outlier run, or a step between two parts of the series
+    let mean = values.iter().sum::<f64>() / n;
+    let (mut most, mut sum) = (0.0f64, 0.0);
+    for (at, value) in values.iter().enumerate().take(values.len().saturating_sub(1)) {
+        sum += value - mean;
+        let before = at as f64 + 1.0;
+        let step = sum.powi(2) * n / (before * (n - before));
+        most = most.max(step).max((value - mean).powi(2) * n / (n - 1.0));
+    }
     for _ in 0..ROUNDS {
-        let begins = cut(values, most);
-        let gain = of_cut(&begins) / begins.len().max(1) as f64;
-        if gain <= most * (1.0 + 1e-12) {
+        let more = gain(&find(values, most, sd));
+        if more <= most * (1.0 + 1e-12) {
             break;
         }
-        most = gain;
+        most = more;
     }
     most
 }
 
-/// The penalty, in units of the pooled variance within `groups`, that a series of independent normal
-/// values without a step passes with probability `level`; `None` where no group has two values.
-///
-/// By simulation with a fixed seed, and a little greater than simulated: by so much as makes the true
-/// probability at most `level` with 99% confidence, however few simulations there are.
-pub fn penalty(groups: &[usize], level: f64) -> Option<f64> {
-    let n = groups.len();
-    let longer = (n as f64 / RUNS_OF_ALL as f64).max(1.0).powi(2);
-    let simulations = ((SIMULATIONS as f64 / longer) as usize).max(FEWEST_SIMULATIONS);
-    let mut least = Vec::with_capacity(simulations);
-    for simulation in 0..simulations {
-        let values: Vec<f64> = (0..n).map(|i| normal(simulation as u64, i as u64)).collect();
-        let noise = pooled(&values, groups)?;
-        least.push(least_penalty(&values) / noise.sd.powi(2));
-    }
-    least.sort_by(f64::total_cmp);
-    // 2.33 standard deviations of how many of them pass
-    let passing =
-        (level * simulations as f64 - 2.33 * (level * simulations as f64).sqrt()).max(0.0);
-    let rank = simulations - passing as usize;
-    least.get(rank.clamp(1, simulations) - 1).copied()
+/// What chance does in series of independent normal values without a step, with as many runs in the same
+/// environments.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Chance {
+    /// The penalty, in units of the squared noise, that a series passes with the probability asked for.
+    pub penalty: f64,
+    /// How many times the noise of successive differences the pooled one is at most (see
+    /// [`noise::of_search`]): in 99.5% of series.
+    pub ratio: f64,
+    /// The autocorrelation that 5% of series pass; `None` where it cannot be estimated.
+    pub autocorrelation: Option<f64>,
 }
 
-/// A standard normal number by Box and Muller's formula.
-pub(super) fn normal(seed: u64, index: u64) -> f64 {
-    let uniform = |at: u64| ((random_bits(seed, at) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-    (-2.0 * uniform(2 * index).ln()).sqrt() * (TAU * uniform(2 * index + 1)).cos()
-}
-
-/// Squared deviations of any part of a series from its mean.
-struct Squares {
-    /// Sums of the first values, and of their squares.
-    sums: Vec<(f64, f64)>,
-}
-
-impl Squares {
-    fn new(values: &[f64]) -> Self {
-        // about the mean: sums of squares of numbers far from zero lose their last digits
-        let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-        let mut sums = vec![(0.0, 0.0)];
-        let (mut sum, mut square) = (0.0, 0.0);
-        for value in values {
-            sum += value - mean;
-            square += (value - mean).powi(2);
-            sums.push((sum, square));
+impl Chance {
+    /// Of series whose runs are in these environments; `None` where no two share one. By simulation with a
+    /// fixed seed. The penalty is a little greater than simulated: by so much as makes the true probability
+    /// at most `level` with 99% confidence, however few simulations there are.
+    pub fn new(groups: &[usize], level: f64) -> Option<Self> {
+        const RATIO: f64 = 0.995;
+        const AUTOCORRELATION: f64 = 0.95;
+        let n = groups.len();
+        let longer = (n as f64 / RUNS_OF_ALL as f64).max(1.0).powi(2);
+        let simulations = ((SIMULATIONS as f64 / longer) as usize).max(FEWEST_SIMULATIONS);
+        let (mut least, mut autocorrelations) = (Vec::new(), Vec::new());
+        for simulation in 0..simulations {
+            let values: Vec<f64> =
+                (0..n).map(|i| noise::normal(simulation as u64, i as u64)).collect();
+            let pooled = noise::pooled(&values, groups)?.sd;
+            let successive = noise::successive(&values, groups)?;
+            least.push((least_penalty(&values, 1.0), pooled, successive));
+            autocorrelations.extend(noise::autocorrelation(&values, groups));
         }
-        Self { sums }
+        let quantile = |values: &mut Vec<f64>, share: f64| {
+            values.sort_by(f64::total_cmp);
+            values.get((share * values.len() as f64) as usize).copied()
+        };
+        let mut ratios: Vec<f64> =
+            least.iter().map(|(_, pooled, successive)| pooled / successive).collect();
+        let ratio = quantile(&mut ratios, RATIO)?;
+        let in_noise = |(least, pooled, successive): &(f64, f64, f64)| {
+            least / noise::of_search(*pooled, *successive, ratio).powi(2)
+        };
+        let mut least: Vec<f64> = least.iter().map(in_noise).collect();
+        least.sort_by(f64::total_cmp);
+        // 2.33 standard deviations of how many of them pass
+        let expected = level * simulations as f64;
+        let rank = simulations - (expected - 2.33 * expected.sqrt()).max(0.0) as usize;
+        let penalty = least.get(rank.clamp(1, simulations) - 1).copied()?;
+        Some(Self {
+            penalty,
+            ratio,
+            autocorrelation: quantile(&mut autocorrelations, AUTOCORRELATION),
+        })
     }
+}
 
-    fn between(&self, begin: usize, end: usize) -> f64 {
-        let (from, to) = (self.sums[begin], self.sums[end]);
-        ((to.1 - from.1) - (to.0 - from.0).powi(2) / (end - begin) as f64).max(0.0)
-    }
+/// How much a series varies, for the search: with the autocorrelation of its runs, if that is more than
+/// chance makes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Searched {
+    /// Standard deviation of a run that the penalty was multiplied by.
+    pub sd: f64,
+    /// Within levels and environments, without outlier runs.
+    pub within: RunNoise,
+    /// Estimated within levels and environments.
+    pub autocorrelation: Option<f64>,
+    /// By how much the autocorrelation multiplies the variance of a level's mean: `(1 + φ)/(1 − φ)`; 1 where
+    /// it is no more than chance makes.
+    pub inflation: f64,
+}
+
+/// Searches a series; `None` where no two runs share an environment.
+///
+/// If the runs turn out to be autocorrelated, the series is searched again with a noise that contains it:
+/// a level of `m` runs of an AR(1) series has `(1 + φ)/(1 − φ)` times the variance of independent ones for
+/// large `m`.
+pub fn search(values: &[f64], groups: &[usize], chance: &Chance) -> Option<(Events, Searched)> {
+    let pooled = noise::pooled(values, groups)?;
+    let sd = noise::of_search(pooled.sd, noise::successive(values, groups)?, chance.ratio);
+    let events = find(values, chance.penalty * sd.powi(2), sd);
+    let (kept, levels) = within(values, groups, &events);
+    let noise = noise::pooled(&kept, &levels).unwrap_or(pooled);
+    let autocorrelation = noise::autocorrelation(&kept, &levels);
+    let correlated =
+        autocorrelation.filter(|own| chance.autocorrelation.is_some_and(|most| *own > most));
+    let Some(phi) = correlated else {
+        return Some((events, Searched { sd, within: noise, autocorrelation, inflation: 1.0 }));
+    };
+    let inflation = (1.0 + phi) / (1.0 - phi);
+    let sd = sd.max(noise.sd * inflation.sqrt());
+    let events = find(values, chance.penalty * sd.powi(2), sd);
+    let (kept, levels) = within(values, groups, &events);
+    let within = noise::pooled(&kept, &levels).unwrap_or(pooled);
+    Some((events, Searched { sd, within, autocorrelation, inflation }))
+}
+
+/// The values but for outlier runs, with a number for each environment and level together.
+fn within(values: &[f64], groups: &[usize], events: &Events) -> (Vec<f64>, Vec<usize>) {
+    let levels = events.levels(values.len());
+    let count = levels.len();
+    let of_level = |(number, level): (usize, Vec<usize>)| {
+        level.into_iter().map(move |at| (values[at], groups[at] * count + number))
+    };
+    levels.into_iter().enumerate().flat_map(of_level).unzip()
 }
 
 #[cfg(test)]

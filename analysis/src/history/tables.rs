@@ -4,7 +4,10 @@ use std::fmt::Display;
 
 use jiff::Timestamp;
 
-use super::{History, HistoryRun, Ratio, Step, Steps, Timeline, Trend};
+use super::{
+    Autocorrelation, History, HistoryRun, OutlierRun, Ratio, Step, Steps, Timeline, Trend,
+};
+use crate::differences::Difference;
 use crate::in_order::distinct;
 use crate::table::{Columns, Digits, Table};
 
@@ -80,6 +83,12 @@ impl Timeline {
         }
         let mut table = self.finished(columns);
         table.note("over the configurations that both runs measured; above 1 is slower");
+        if self.trends.iter().any(|trend| trend.has_part_runs()) {
+            table.note(
+                "runs that lack configurations continue at the level of those before them, over the \
+                 configurations that both have",
+            );
+        }
         table
     }
 
@@ -95,12 +104,20 @@ impl Timeline {
                     Steps::Searched { least_percent, .. } => Some(least_percent),
                     Steps::TooFew { .. } => None,
                 })
-                .text("steps", |trend| match &trend.steps {
+                .number("autocorrelation", Digits::Decimals(2), |trend| {
+                    Some(trend.autocorrelation?.estimate)
+                })
+                .text("steps", |trend| match trend.steps {
                     Steps::TooFew { .. } => "too few runs".to_owned(),
-                    Steps::Searched { found, .. } if found.is_empty() => "none".to_owned(),
-                    Steps::Searched { found, .. } => {
-                        found.iter().map(step_text).collect::<Vec<_>>().join("; ")
+                    Steps::Searched { .. } => {
+                        none_or_all(trend.steps().iter().map(|step| step_text(step, trend)))
                     }
+                })
+                .text("outlier runs", |trend| match trend.steps {
+                    Steps::TooFew { .. } => "too few runs".to_owned(),
+                    Steps::Searched { .. } => none_or_all(
+                        trend.outliers().iter().map(|o| format!("run {}: ×{:.3}", o.run, o.ratio)),
+                    ),
                 }),
         );
         let reasons = self.trends.iter().filter_map(|trend| match &trend.steps {
@@ -116,24 +133,44 @@ impl Timeline {
 
     /// How steps are found, and what changed at each.
     fn note_steps(&self, table: &mut Table) {
-        let all = self.trends.iter().filter_map(|trend| match &trend.steps {
-            Steps::Searched { found, .. } => Some(found),
-            Steps::TooFew { .. } => None,
-        });
-        let mut steps: Vec<&Step> = all.flatten().collect();
-        steps.sort_by_key(|step| step.run);
-        steps.dedup_by_key(|step| step.run);
-        for Step { run, started, changes, .. } in steps {
+        let (steps, outliers) = (
+            self.trends.iter().flat_map(Trend::steps),
+            self.trends.iter().flat_map(Trend::outliers),
+        );
+        let of_outliers = outliers.map(|outlier| (outlier.run, outlier.started, &outlier.changes));
+        let mut events: Vec<(usize, Timestamp, &Vec<Difference>)> =
+            steps.map(|step| (step.run, step.started, &step.changes)).chain(of_outliers).collect();
+        events.sort_by_key(|(run, ..)| *run);
+        events.dedup_by_key(|(run, ..)| *run);
+        for (run, started, changes) in events {
             let changed = match changes.is_empty() {
                 true => "nothing that was recorded".to_owned(),
                 false => list(changes),
             };
-            table.note(format!("at run {run}, {}, changed: {changed}", date(*started)));
+            let when = if run == 1 { "after" } else { "at" };
+            table.note(format!("{when} run {run}, {}, changed: {changed}", date(started)));
+        }
+        let is_correlated =
+            |trend: &&Trend| trend.autocorrelation.is_some_and(|a| a.inflation > 1.0);
+        for Trend { experiment, autocorrelation, .. } in self.trends.iter().filter(is_correlated) {
+            let Some(Autocorrelation { estimate, inflation }) = autocorrelation else { continue };
+            table.note(format!(
+                "{experiment}: each run resembles the one before it (autocorrelation {estimate:.2}), so \
+                 steps may be drift; variances were multiplied by {inflation:.1} against that, which \
+                 does not exclude it"
+            ));
+        }
+        if self.trends.iter().any(|trend| !trend.outliers().is_empty()) {
+            table.note(
+                "an outlier run is too far from its level for chance, and too short for a level of its \
+                 own: one or two among others, or one at either end; after the last, the next run decides",
+            );
         }
         if self.trends.iter().any(|trend| matches!(trend.steps, Steps::Searched { .. })) {
             table.note(
-                "steps by optimal partitioning (Jackson et al. 2005); with independent runs, 5% of \
-                 histories without a step show one; intervals are 95%",
+                "steps by optimal partitioning with a bounded loss (Fearnhead and Rigaill 2019); with \
+                 independent runs, 5% of histories without a step show a step or an outlier run; \
+                 intervals are 95%",
             );
         }
     }
@@ -162,32 +199,74 @@ impl Timeline {
                 .number("ratio_high", Digits::Exact, |(.., ratio)| Some(ratio.interval?.1))
                 .number("step_ratio", Digits::Exact, |(run, trend, _)| {
                     Some(trend.step_at(run.number)?.ratio)
-                }),
+                })
+                .written("step_configurations", |(run, trend, _)| {
+                    let step = trend.step_at(run.number);
+                    Some(step?.configurations.to_string())
+                })
+                .text("outlier_run", |(run, trend, _)| trend.outlier_at(run.number).is_some()),
         )
     }
 }
 
 impl Trend {
+    /// Its steps, oldest first; none where it was not searched.
+    pub fn steps(&self) -> &[Step] {
+        match &self.steps {
+            Steps::Searched { found, .. } => found,
+            Steps::TooFew { .. } => &[],
+        }
+    }
+
+    /// Its outlier runs, oldest first.
+    pub fn outliers(&self) -> &[OutlierRun] {
+        match &self.steps {
+            Steps::Searched { outliers, .. } => outliers,
+            Steps::TooFew { .. } => &[],
+        }
+    }
+
     /// The step whose first run has that number.
     pub fn step_at(&self, run: usize) -> Option<&Step> {
-        match &self.steps {
-            Steps::Searched { found, .. } => found.iter().find(|step| step.run == run),
-            Steps::TooFew { .. } => None,
-        }
+        self.steps().iter().find(|step| step.run == run)
+    }
+
+    /// The outlier run of that number.
+    pub fn outlier_at(&self, run: usize) -> Option<&OutlierRun> {
+        self.outliers().iter().find(|outlier| outlier.run == run)
+    }
+
+    /// The least and the most configurations of its runs.
+    fn configurations(&self) -> (usize, usize) {
+        let counts = || self.ratios.iter().flatten().map(|ratio| ratio.configurations);
+        (counts().min().unwrap_or(0), counts().max().unwrap_or(0))
+    }
+
+    fn has_part_runs(&self) -> bool {
+        let (least, most) = self.configurations();
+        least < most
     }
 }
 
 /// Of its runs: `591`, or `27 to 591`.
 fn configurations(trend: &Trend) -> String {
-    let counts = || trend.ratios.iter().flatten().map(|ratio| ratio.configurations);
-    let (least, most) = (counts().min().unwrap_or(0), counts().max().unwrap_or(0));
+    let (least, most) = trend.configurations();
     if least == most { most.to_string() } else { format!("{least} to {most}") }
 }
 
-/// `run 6: ×1.052 (1.041 to 1.063)`.
-fn step_text(step: &Step) -> String {
+/// `run 6: ×1.052 (1.041 to 1.063)`, and over how many configurations, if that isn't all of the trend's.
+fn step_text(step: &Step, trend: &Trend) -> String {
     let interval = step.interval.map(|(low, high)| format!(" ({low:.3} to {high:.3})"));
-    format!("run {}: ×{:.3}{}", step.run, step.ratio, interval.unwrap_or_default())
+    let of = match step.configurations == trend.configurations().1 {
+        true => String::new(),
+        false => format!(" over {} configurations", step.configurations),
+    };
+    format!("run {}: ×{:.3}{}{of}", step.run, step.ratio, interval.unwrap_or_default())
+}
+
+fn none_or_all(texts: impl Iterator<Item = String>) -> String {
+    let texts: Vec<String> = texts.collect();
+    if texts.is_empty() { "none".to_owned() } else { texts.join("; ") }
 }
 
 /// `2026-01-31`.

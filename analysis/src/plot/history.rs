@@ -25,7 +25,7 @@ fn figure(timeline: &Timeline, target: &str) -> Figure {
         name: format!("history-{}", slug(&timeline.provenance.protocol)),
         title: format!("History of {target}: latency against the first run"),
         subtitle:
-            "Geometric mean over the configurations that a run has in common with the first; \
+            "Geometric mean over the configurations that a run has in common with those before; \
                    above 0 is slower"
                 .to_owned(),
         x: run_axis(timeline.runs.len()),
@@ -35,11 +35,15 @@ fn figure(timeline: &Timeline, target: &str) -> Figure {
             points: "a run".to_owned(),
             spread: has_intervals
                 .then(|| "95% interval, by how runs in one environment differ".to_owned()),
+            rings: timeline
+                .trends
+                .iter()
+                .any(|trend| !trend.outliers().is_empty())
+                .then(|| "outlier run".to_owned()),
             estimates: has_levels
                 .then(|| "level; upright: a step".to_owned())
                 .into_iter()
                 .collect(),
-            ..Key::default()
         },
         caption: caption(timeline),
     }
@@ -83,10 +87,15 @@ fn panel(trend: &Trend, timeline: &Timeline) -> Panel {
             None => lines.push(Line { series, points: vec![point], dense: false }),
         }
     }
-    let points = lines.iter().flat_map(|line| &line.points);
-    let (low, high) = extent(points.flat_map(Point::ends).chain([0.0]));
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let (low, high) = extent(points().flat_map(Point::ends).chain([0.0]));
+    let is_outlier = |point: &&Point| trend.outlier_at(point.x as usize).is_some();
+    // room for the ring of an outlier run that is lowest
+    let lowest = points().filter(is_outlier).map(|point| point.y - (high - low) / 20.0);
+    let low = lowest.fold(low, f64::min);
     Panel {
         heading: Some(heading),
+        rings: points().filter(is_outlier).map(|point| (point.x, point.y)).collect(),
         lines,
         curves: levels(trend, timeline).into_iter().collect(),
         reference: Some(0.0),
@@ -103,6 +112,9 @@ fn levels(trend: &Trend, timeline: &Timeline) -> Option<Curve> {
         let begins = levels.is_empty() || trend.step_at(run.number).is_some();
         if begins {
             levels.push((run.number as f64 - 0.5, Vec::new()));
+        }
+        if trend.outlier_at(run.number).is_some() {
+            continue;
         }
         if let Some((_, logs)) = levels.last_mut() {
             logs.push(ratio.ratio.ln());
@@ -122,7 +134,9 @@ fn caption(timeline: &Timeline) -> Vec<String> {
     let dated = |run: &crate::history::HistoryRun| format!("{} {}", run.number, date(run.started));
     let is_told = |number: usize| {
         let ends = number == 1 || number == timeline.runs.len();
-        ends || timeline.trends.iter().any(|trend| trend.step_at(number).is_some())
+        let is_event =
+            |trend: &Trend| trend.step_at(number).is_some() || trend.outlier_at(number).is_some();
+        ends || timeline.trends.iter().any(is_event)
     };
     let told = timeline.runs.iter().filter(|run| is_told(run.number)).map(dated);
     caption.push(format!("Runs: {}.", told.collect::<Vec<_>>().join(", ")));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::fixtures::data_files::archived_target;
-use crate::fixtures::{alpha_flops, json, stderr_of_failure, stdout, text};
+use crate::fixtures::{Said, alpha_flops, json, said, stderr_of_failure, stdout, text};
 
 /// The first two runs that were archived, one of them of the oldest schema, in a folder of their own.
 fn target(directory: &Path) -> PathBuf {
@@ -47,4 +47,24 @@ fn what_is_no_target_and_no_run_is_named() {
     assert!(error.contains("no runs in"), "{error}");
     let error = stderr_of_failure(alpha_flops(["archive", folder, folder, "--into", folder]));
     assert_eq!(error.matches("run.json").count(), 2, "each is named: {error}");
+}
+
+#[test]
+fn one_unreadable_run_is_left_out_with_a_warning_and_listed() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = target(directory.path());
+    let damaged = target.join("2026-11-23t09-41-37z-a778.csv");
+    let content = std::fs::read(&damaged).unwrap();
+    std::fs::write(&damaged, &content[..content.len() / 2]).unwrap();
+    let Said { status, stdout, stderr } =
+        said(alpha_flops(["history", text(&target), "--format", "json"]));
+    assert_eq!(status, 0, "{stderr}");
+    assert!(
+        stderr.starts_with("warning: ") && stderr.contains("23t09-41-37z-a778.csv"),
+        "{stderr}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(json["skipped"].as_array().unwrap().len(), 1);
+    assert_eq!(json["skipped"][0]["path"], text(&damaged));
+    assert_eq!(json["timelines"][0]["runs"].as_array().unwrap().len(), 1);
 }

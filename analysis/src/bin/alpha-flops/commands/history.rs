@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use alpha_flops_analysis::history::History;
+use alpha_flops_analysis::history::{History, Unreadable};
 use alpha_flops_analysis::{archive, plot};
 use clap::Args;
 
-use crate::output::{Format, formats, json, print};
+use crate::output::{Format, formats, json, print, say};
 use crate::{Context, Exit, Result};
 
 /// Show a target's archived runs over time, and the steps between them
@@ -12,7 +12,8 @@ use crate::{Context, Exit, Result};
 /// Shows latencies relative to the first run, and for each step what changed in the environment. Runs
 /// with different protocols are shown separately. The noise between runs is estimated from runs in the
 /// same environment (device, driver, compiler and commit). The output says so if there are too few of
-/// them to tell a step from noise.
+/// them to tell a step from noise. Single odd runs are named as outlier runs. An archived run that cannot
+/// be read is left out with a warning.
 #[derive(Args)]
 pub struct HistoryArgs {
     /// Target's name in target-data, or its folder
@@ -34,11 +35,20 @@ pub fn run(args: &HistoryArgs) -> Result<Exit> {
             folder.display()
         )
     })?;
-    let archived = archive::read(folder)?;
+    let (archived, mut unreadable) = archive::read_readable(folder)?;
+    if archived.is_empty() && !unreadable.is_empty() {
+        return Err(unreadable.swap_remove(0).1.into());
+    }
+    for (_, error) in &unreadable {
+        say(&format!("warning: a run is left out: {error}"));
+    }
     let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
-    let history = History::from_archived(&name, &archived).with_context(|| {
+    let mut history = History::from_archived(&name, &archived).with_context(|| {
         format!("no runs in {}\nhint: add some with `alpha-flops archive`", folder.display())
     })?;
+    let skipped = unreadable.into_iter();
+    history.skipped =
+        skipped.map(|(path, error)| Unreadable { path, reason: error.to_string() }).collect();
     if let Some(out) = &args.out {
         plot::write(&plot::history::figures(&history), out)?;
     }
