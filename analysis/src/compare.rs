@@ -7,6 +7,7 @@
 //! grouping               all, each experiment, each series
 //! contrast               a ratio with its error, and p values of one and of many
 //! run_variances          how much runs differ when nothing has changed
+//! serial, run_noise      which side is noisier; how runs near in time resemble each other
 //! estimate               the contrast of every configuration and group
 //! permutation            the same contrasts where the sides mean nothing
 //! hypothesis_tests       verdicts
@@ -33,7 +34,9 @@ pub mod estimate;
 pub mod grouping;
 pub mod hypothesis_tests;
 pub(crate) mod permutation;
+pub mod run_noise;
 pub mod run_variances;
+pub mod serial;
 pub mod sides;
 pub mod tables;
 
@@ -44,9 +47,11 @@ pub use error::CompareError;
 use estimate::{Design, Samples};
 use grouping::{LnMedians, mean};
 use hypothesis_tests::{Decision, Decisions, Levels, Verdict, test};
+use run_noise::Layout;
+use serial::Serial;
 
 /// Version of the fields of a comparison as JSON.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// How the sides are compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -110,6 +115,14 @@ pub enum Method {
         prior_df: Option<f64>,
         /// Typical between-run standard deviation of a configuration's ln median.
         typical_sd: f64,
+        /// How the runs follow each other in time.
+        layout: Layout,
+        /// How runs near in time resemble each other.
+        serial: Serial,
+        /// How many times as large errors are as those of independent runs.
+        inflation: f64,
+        /// Variance between runs after over that before.
+        variance_ratio: f64,
     },
     /// One run per side; the noise is estimated from archived runs.
     History {
@@ -166,7 +179,9 @@ pub struct Effect {
     /// p value of no change.
     pub p_different: Option<f64>,
     pub verdict: Verdict,
-    /// Whether the ratio is beyond the threshold, in either direction.
+    /// p value of a change by the threshold or less in its direction.
+    pub p_beyond: Option<f64>,
+    /// Whether it is a change that significantly exceeds the threshold, in its direction.
     pub beyond_threshold: bool,
 }
 
@@ -194,7 +209,7 @@ pub fn compare(
     history: &[Vec<Run>],
     options: Options,
 ) -> Result<Comparison, CompareError> {
-    let runs: Vec<&Run> = before.iter().chain(after).collect();
+    let (runs, order) = in_time(before, after, options.paired);
     let has_history = history.iter().any(|runs| runs.len() > 1);
     let ln_errors = ln_median_errors(&runs, runs.len() == 2 && !has_history)?;
     sides::check(before, after, options.common)?;
@@ -230,6 +245,7 @@ pub fn compare(
         before: &ln_medians,
         after: &ln_medians_after,
         floors: &floors,
+        order: &order,
         design,
     };
     let decisions = test(&samples, options.levels);
@@ -285,6 +301,31 @@ fn ln_median_errors(
     Ok(wanted.then_some(errors))
 }
 
+/// The runs before and then those after, each side in order of time, and every run's rank in time among all;
+/// pairs stay together. What is computed of them so never depends on the order in which they are given.
+fn in_time<'r>(before: &'r [Run], after: &'r [Run], paired: bool) -> (Vec<&'r Run>, Vec<usize>) {
+    let time = |run: &&Run| (run.header.started, run.header.run_id.clone());
+    let mut sides = [before, after].map(|side| side.iter().collect::<Vec<&Run>>());
+    if paired && before.len() == after.len() {
+        let [first, second] = &sides;
+        let mut pairs: Vec<_> = first.iter().copied().zip(second.iter().copied()).collect();
+        pairs.sort_by_key(|(before, after)| time(before).min(time(after)));
+        sides = [
+            pairs.iter().map(|(run, _)| *run).collect(),
+            pairs.iter().map(|(_, run)| *run).collect(),
+        ];
+    } else {
+        sides.iter_mut().for_each(|side| side.sort_by_key(time));
+    }
+    let runs = sides.concat();
+    let mut times: Vec<_> = runs.iter().map(time).collect();
+    let own = times.clone();
+    times.sort();
+    let rank = |own| times.iter().position(|time| time == own).unwrap_or_default();
+    let order = own.iter().map(rank).collect();
+    (runs, order)
+}
+
 fn of_history(compared: &[Row<'_>], history: &[Vec<Run>]) -> Vec<Vec<LnMedians>> {
     let ln_medians = |run: &Run| -> LnMedians {
         let measured = run.measurements();
@@ -338,7 +379,16 @@ impl Method {
                 let (before, after) = (samples.before.len(), samples.after.len());
                 let df = if paired { before - 1 } else { before + after - 2 } as f64;
                 let prior_df = variances.prior.df.is_finite().then_some(variances.prior.df);
-                Self::BetweenRuns { paired, df, prior_df, typical_sd }
+                Self::BetweenRuns {
+                    paired,
+                    df,
+                    prior_df,
+                    typical_sd,
+                    layout: Layout::new(before, samples.order),
+                    serial: decisions.noise.serial,
+                    inflation: decisions.spread.serial_inflation.sqrt(),
+                    variance_ratio: decisions.noise.variance_ratio,
+                }
             }
         }
     }
@@ -373,7 +423,7 @@ impl Change {
         }
     }
 
-    /// Whether it is significantly slower, and measured slower by more than the threshold.
+    /// Whether it is slower by significantly more than the threshold.
     pub fn is_regression(&self) -> bool {
         self.effect.is_regression()
     }
@@ -382,17 +432,17 @@ impl Change {
 impl Effect {
     /// `ratio` is that of the medians, to be shown where its error is unknown.
     fn new(decision: &Decision, ratio: f64, ln_threshold: f64) -> Self {
-        let ln_ratio = decision.contrast.map_or(ratio.ln(), |contrast| contrast.ln_ratio);
         Self {
             ratio: decision.contrast.map_or(ratio, |contrast| contrast.ln_ratio.exp()),
             interval: decision.contrast.as_ref().map(Contrast::interval),
             p_different: decision.contrast.as_ref().map(Contrast::p_different),
             verdict: decision.verdict,
-            beyond_threshold: ln_ratio.abs() > ln_threshold,
+            p_beyond: decision.contrast.map(|contrast| contrast.p_beyond(ln_threshold)),
+            beyond_threshold: decision.beyond,
         }
     }
 
-    /// Whether it is significantly slower, and measured slower by more than the threshold.
+    /// Whether it is slower by significantly more than the threshold.
     pub fn is_regression(&self) -> bool {
         self.verdict == Verdict::Slower && self.beyond_threshold
     }

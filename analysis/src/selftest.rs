@@ -26,7 +26,7 @@ pub struct UnchangedRuns {
     pub grouping: Grouping,
     /// The independent variable of each.
     pub x: Vec<f64>,
-    /// One entry per run.
+    /// One entry per run, in order of time.
     pub ln_medians: Vec<LnMedians>,
     /// Variance of each configuration's ln median from the clock's resolution alone.
     pub floors: Vec<f64>,
@@ -109,7 +109,8 @@ impl UnchangedRuns {
     pub fn halves(&self) -> Vec<Division> {
         let n = self.ln_medians.len();
         let observed = [(0..n / 2).collect(), (n / 2..n).collect()];
-        let all = std::iter::once(observed).chain(divisions(n / 2, n - n / 2));
+        let is_after: Vec<bool> = (0..n).map(|run| run >= n / 2).collect();
+        let all = std::iter::once(observed).chain(divisions(&is_after));
         all.map(|[before, after]| Division { before, after, history: Vec::new() }).collect()
     }
 
@@ -147,6 +148,7 @@ impl UnchangedRuns {
             before: &before,
             after: &after,
             floors: &self.floors,
+            order: &ranks([&division.before, &division.after]),
             design,
         };
         test(&samples, self.levels)
@@ -207,6 +209,12 @@ impl UnchangedRuns {
             })
             .collect()
     }
+}
+
+/// The ranks of the runs of two sides among themselves.
+fn ranks(sides: [&[usize]; 2]) -> Vec<usize> {
+    let runs = sides.concat();
+    runs.iter().map(|run| runs.iter().filter(|other| *other < run).count()).collect()
 }
 
 impl FalseAlarms {

@@ -28,6 +28,12 @@ impl Contrast {
         self.below((self.ln_ratio.abs() - ln_threshold) / self.se)
     }
 
+    /// p value of a change by the threshold or less in the direction found: a one-sided test. The threshold is
+    /// a logarithm, > 0.
+    pub fn p_beyond(&self, ln_threshold: f64) -> f64 {
+        self.below((ln_threshold - self.ln_ratio.abs()) / self.se)
+    }
+
     /// The 95% interval of the ratio.
     pub fn interval(&self) -> [f64; 2] {
         let half = self.quantile(0.975) * self.se;

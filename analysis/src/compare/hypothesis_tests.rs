@@ -12,6 +12,10 @@
 //! in the union is at most the sum of the two. A change must also be rare in a permutation test
 //! (`permutation`). Equivalence is tested separately, at the full rate for
 //! configurations and again for groups.
+//!
+//! That a change exceeds the threshold is a hypothesis of its own, tested one-sided at the same rates: a
+//! significant change of +1% that happens to be measured as +2.1% is none beyond 2%. Where nothing truly
+//! exceeds the threshold, anything is said to do so with at most the probability of the rate.
 
 use alpha_flops::choice::choices;
 use rayon::prelude::*;
@@ -19,6 +23,7 @@ use rayon::prelude::*;
 use super::contrast::{Contrast, benjamini_hochberg};
 use super::estimate::{Contrasts, Design, Samples};
 use super::permutation::{confirmed, independent_permutations, permuted};
+use super::run_noise::{RunNoise, Spread};
 use super::run_variances::RunVariances;
 
 choices! {
@@ -57,6 +62,8 @@ pub struct Decision {
     pub contrast: Option<Contrast>,
     /// What is said of it.
     pub verdict: Verdict,
+    /// Whether it is a change that significantly exceeds the threshold, in its direction.
+    pub beyond: bool,
 }
 
 /// All decisions.
@@ -68,6 +75,10 @@ pub struct Decisions {
     pub groups: Vec<Decision>,
     /// How runs differ, where that is known.
     pub variances: Option<RunVariances>,
+    /// How the runs' noise is shaped.
+    pub noise: RunNoise,
+    /// What that makes of the error of a ratio.
+    pub spread: Spread,
     /// Permutations that the changes found by t were checked against; 0 where t found none.
     pub permutations: usize,
     /// Configurations and groups that t found, and the permutation test did not confirm.
@@ -79,6 +90,7 @@ struct Tested {
     df: Vec<f64>,
     p_different: Vec<f64>,
     differs: Vec<bool>,
+    beyond: Vec<bool>,
     equivalent: Vec<bool>,
 }
 
@@ -96,15 +108,14 @@ impl Verdict {
 
 /// Tests every configuration and every group.
 pub fn test(samples: &Samples<'_>, levels: Levels) -> Decisions {
-    let Contrasts { configurations, groups, variances } = samples.contrasts(None);
+    let Contrasts { configurations, groups, variances, shared, spread } = samples.contrasts(None);
     let mut families = [&configurations, &groups].map(|family| Tested::new(family, levels));
     let count = |families: &[Tested; 2]| {
         families.iter().flat_map(|family| &family.differs).filter(|differs| **differs).count()
     };
     let found = count(&families);
     // permutations matter only where something was found
-    let prior = variances.as_ref().map(|variances| variances.prior);
-    let others = if found > 0 { permuted(samples, prior) } else { Vec::new() };
+    let others = if found > 0 { permuted(samples, &shared) } else { Vec::new() };
     let is_candidate = matches!(samples.design, Design::WithinRuns(_));
     // candidates are not called changes, so there is nothing to confirm
     if !is_candidate {
@@ -119,6 +130,8 @@ pub fn test(samples: &Samples<'_>, levels: Levels) -> Decisions {
         configurations: of_configurations.decide(&configurations, is_candidate),
         groups: of_groups.decide(&groups, is_candidate),
         variances,
+        noise: shared.noise,
+        spread,
         permutations: others.len(),
         unconfirmed,
     }
@@ -137,6 +150,7 @@ impl Tested {
         Self {
             df: family.iter().map(|contrast| contrast.map_or(1.0, |c| c.df)).collect(),
             differs: benjamini_hochberg(&p_different, rate / 2.0),
+            beyond: benjamini_hochberg(&p(&|c| c.p_beyond(ln_threshold)), rate / 2.0),
             equivalent: benjamini_hochberg(&p(&|c| c.p_equivalent(ln_threshold)), rate),
             p_different,
         }
@@ -166,11 +180,11 @@ impl Tested {
     }
 
     fn decide(self, family: &[Option<Contrast>], is_candidate: bool) -> Vec<Decision> {
-        let tests = self.differs.into_iter().zip(self.equivalent);
+        let tests = self.differs.into_iter().zip(self.equivalent).zip(self.beyond);
         family
             .iter()
             .zip(tests)
-            .map(|(&contrast, (differs, equivalent))| {
+            .map(|(&contrast, ((differs, equivalent), beyond))| {
                 let is_longer = contrast.is_some_and(|contrast| contrast.ln_ratio > 0.0);
                 let verdict = match (differs, is_longer, is_candidate) {
                     (true, true, false) => Verdict::Slower,
@@ -180,7 +194,7 @@ impl Tested {
                     (false, _, false) if equivalent => Verdict::Same,
                     (false, ..) => Verdict::Undecided,
                 };
-                Decision { contrast, verdict }
+                Decision { contrast, verdict, beyond: differs && beyond }
             })
             .collect()
     }

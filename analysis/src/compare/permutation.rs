@@ -14,9 +14,8 @@ use std::collections::HashSet;
 use alpha_flops::random::random_bits;
 use rayon::prelude::*;
 
-use super::estimate::{Contrasts, Design, Samples};
+use super::estimate::{Contrasts, Design, Samples, Shared};
 use super::grouping::LnMedians;
-use crate::moderated_variance::Prior;
 
 /// The most divisions that are tried.
 const MOST: usize = 200;
@@ -24,21 +23,43 @@ const MOST: usize = 200;
 const LISTED: usize = 16;
 
 /// The contrasts of other divisions of the same runs, or of other pairs of the history; none where there is
-/// no other. Variances are shrunk towards the `prior` of the observed division, so that equal
-/// differences have equal p values.
-pub(super) fn permuted(samples: &Samples<'_>, prior: Option<Prior>) -> Vec<Contrasts> {
-    let divided = |before: Vec<LnMedians>, after: Vec<LnMedians>| {
-        Samples { before: &before, after: &after, ..*samples }.contrasts(prior)
-    };
+/// no other, by what was estimated on the observed division (`shared`). Runs are divided in order of time, so
+/// that no verdict depends on the order in which they are given.
+pub(super) fn permuted(samples: &Samples<'_>, shared: &Shared) -> Vec<Contrasts> {
+    let n = samples.before.len();
     let all: Vec<&LnMedians> = samples.before.iter().chain(samples.after).collect();
-    let pick = |runs: &[usize]| runs.iter().map(|run| all[*run].clone()).collect();
-    let pick_both = |divisions: Vec<[Vec<usize>; 2]>| {
-        divisions.par_iter().map(|[before, after]| divided(pick(before), pick(after))).collect()
+    let divided = |[before, after]: &[Vec<usize>; 2]| {
+        let pick = |runs: &[usize]| -> Vec<LnMedians> {
+            runs.iter().map(|run| all[*run].clone()).collect()
+        };
+        let order: Vec<usize> = before.iter().chain(after).map(|run| samples.order[*run]).collect();
+        let (before, after) = (pick(before), pick(after));
+        Samples { before: &before, after: &after, order: &order, ..*samples }
+            .contrasts(Some(shared))
     };
     match samples.design {
         Design::WithinRuns(_) => Vec::new(),
-        Design::Independent => pick_both(divisions(samples.before.len(), samples.after.len())),
-        Design::Paired => pick_both(exchanges(samples.before.len())),
+        Design::Independent => {
+            let is_after: Vec<bool> = by_rank(samples.order).map(|run| run >= n).collect();
+            let run: Vec<usize> = by_rank(samples.order).collect();
+            let named = divisions(&is_after)
+                .into_iter()
+                .map(|sides| sides.map(|ranks| ranks.into_iter().map(|rank| run[rank]).collect()));
+            named.collect::<Vec<_>>().par_iter().map(divided).collect()
+        }
+        Design::Paired => {
+            // pairs in order of time, by the earlier of their runs
+            let mut pairs: Vec<usize> = (0..n).collect();
+            pairs.sort_by_key(|pair| samples.order[*pair].min(samples.order[n + pair]));
+            let named = exchanges(n).into_iter().map(|is_exchanged| {
+                let of = |side: usize| {
+                    let run = |(pair, is): (&usize, &bool)| pair + (side ^ usize::from(*is)) * n;
+                    pairs.iter().zip(&is_exchanged).map(run).collect()
+                };
+                [of(0), of(1)]
+            });
+            named.collect::<Vec<_>>().par_iter().map(divided).collect()
+        }
         Design::History(groups) => thinned(pairs(groups))
             .into_par_iter()
             .map(|(group, [a, b])| {
@@ -49,10 +70,19 @@ pub(super) fn permuted(samples: &Samples<'_>, prior: Option<Prior>) -> Vec<Contr
                 rest[group].retain(|_| index.next().is_none_or(|run| run != a && run != b));
                 let [before, after] = [a, b].map(|run| vec![groups[group][run].clone()]);
                 let design = Design::History(&rest);
-                Samples { before: &before, after: &after, design, ..*samples }.contrasts(prior)
+                let order = &[0, 1];
+                Samples { before: &before, after: &after, order, design, ..*samples }
+                    .contrasts(Some(shared))
             })
             .collect(),
     }
+}
+
+/// The runs' indices in order of time.
+fn by_rank(order: &[usize]) -> impl Iterator<Item = usize> {
+    let mut runs: Vec<usize> = (0..order.len()).collect();
+    runs.sort_by_key(|run| order[*run]);
+    runs.into_iter()
 }
 
 /// How many independent permutations there are: all of them, which makes a permutation test exact; for a
@@ -76,68 +106,66 @@ fn pairs(groups: &[Vec<LnMedians>]) -> Vec<(usize, [usize; 2])> {
     groups.iter().enumerate().flat_map(of_group).collect()
 }
 
-/// Every division of the runs other than the observed one: the numbers of the runs before and after.
-pub(crate) fn divisions(before: usize, after: usize) -> Vec<[Vec<usize>; 2]> {
-    let n = before + after;
-    let divided = |is_before: &dyn Fn(usize) -> bool| {
-        let (first, second) = (0..n).partition(|run| is_before(*run));
-        [first, second]
+/// Every division of the runs other than the observed one: the numbers of the runs before and after. Given
+/// the other way round, the observed division has the same others, the other way round.
+pub(crate) fn divisions(is_after: &[bool]) -> Vec<[Vec<usize>; 2]> {
+    let n = is_after.len();
+    let after = is_after.iter().filter(|is| **is).count();
+    // the smaller side is chosen; of two equal ones, that with the first run
+    let swaps = after < n - after;
+    let fewer = after.min(n - after);
+    let observed: Vec<usize> = match 2 * fewer == n {
+        true => (0..n).filter(|run| is_after[*run] == is_after[0]).collect(),
+        false => (0..n).filter(|run| is_after[*run] == swaps).collect(),
     };
-    if n > LISTED {
-        return drawn(before, n);
-    }
-    let observed = (1u32 << before) - 1;
-    // with two sides of one size, swapping them gives the same division
-    let is_new = |mask: &u32| before != after || mask & 1 == 1;
-    let masks = (0..1u32 << n).filter(|mask| mask.count_ones() as usize == before);
-    let masks = masks.filter(|mask| *mask != observed).filter(is_new);
-    thinned(masks.map(|mask| divided(&|run| mask >> run & 1 == 1)).collect())
+    let chosen = if n > LISTED { drawn(&observed, n) } else { listed(&observed, n) };
+    let division = |first: Vec<usize>| {
+        let second = (0..n).filter(|run| !first.contains(run)).collect();
+        if swaps { [second, first] } else { [first, second] }
+    };
+    chosen.into_iter().map(division).collect()
 }
 
-/// A random selection of very many divisions, each once: never the observed one, nor that one swapped.
-fn drawn(before: usize, n: usize) -> Vec<[Vec<usize>; 2]> {
-    let mut seen = HashSet::from([(0..before).collect::<Vec<usize>>()]);
-    if 2 * before == n {
-        seen.insert((before..n).collect());
-    }
-    let mut divisions = Vec::new();
+fn listed(observed: &[usize], n: usize) -> Vec<Vec<usize>> {
+    let fewer = observed.len();
+    // with two sides of one size, swapping them gives the same division
+    let is_new = |mask: &u32| 2 * fewer != n || mask & 1 == 1;
+    let masks = (0..1u32 << n).filter(|mask| mask.count_ones() as usize == fewer).filter(is_new);
+    let sides = masks.map(|mask| (0..n).filter(|run| mask >> run & 1 == 1).collect::<Vec<_>>());
+    thinned(sides.filter(|side| side != observed).collect())
+}
+
+/// A random selection of very many divisions, each once: never the observed one.
+fn drawn(observed: &[usize], n: usize) -> Vec<Vec<usize>> {
+    let fewer = observed.len();
+    let mut seen = HashSet::from([observed.to_vec()]);
+    let mut chosen = Vec::new();
     // there are few of one run against many, and soon all are drawn
     for seed in 0..20 * MOST as u64 {
-        let mut first: Vec<usize> = (0..n).collect();
-        first.sort_by_key(|run| random_bits(seed, *run as u64));
-        let mut second = first.split_off(before);
+        let mut runs: Vec<usize> = (0..n).collect();
+        runs.sort_by_key(|run| random_bits(seed, *run as u64));
+        let mut first = runs.split_off(n - fewer);
+        if 2 * fewer == n && !first.contains(&0) {
+            first = runs;
+        }
         first.sort_unstable();
-        second.sort_unstable();
-        if divisions.len() == MOST || !seen.insert(first.clone()) {
-            continue;
+        if chosen.len() < MOST && seen.insert(first.clone()) {
+            chosen.push(first);
         }
-        if 2 * before == n {
-            seen.insert(second.clone());
-        }
-        divisions.push([first, second]);
     }
-    divisions
+    chosen
 }
 
-/// The same for paired runs: each division exchanges the runs of some pairs. The first pair is never
-/// exchanged, because that would be another division with its sides swapped.
-fn exchanges(pairs: usize) -> Vec<[Vec<usize>; 2]> {
-    let exchanged = |is_exchanged: &dyn Fn(usize) -> bool| {
-        let of = |side: usize| {
-            (0..pairs)
-                .map(|pair| {
-                    if is_exchanged(pair) { pair + (1 - side) * pairs } else { pair + side * pairs }
-                })
-                .collect()
-        };
-        [of(0), of(1)]
-    };
+/// The same for paired runs: which pairs exchange their runs. The first pair never does, because that would
+/// be another division with its sides swapped.
+fn exchanges(pairs: usize) -> Vec<Vec<bool>> {
     if pairs > LISTED {
         let bit = |seed, pair: usize| pair > 0 && random_bits(seed, pair as u64) & 1 == 1;
-        return (0..MOST as u64).map(|seed| exchanged(&|pair| bit(seed, pair))).collect();
+        let drawn = (0..MOST as u64).map(|seed| (0..pairs).map(|pair| bit(seed, pair)).collect());
+        return drawn.collect();
     }
     let masks = (1..1u32 << (pairs - 1)).map(|mask| mask << 1);
-    thinned(masks.map(|mask| exchanged(&|pair| mask >> pair & 1 == 1)).collect())
+    thinned(masks.map(|mask| (0..pairs).map(|pair| mask >> pair & 1 == 1).collect()).collect())
 }
 
 /// At most [`MOST`] of them, evenly spaced.
@@ -197,7 +225,8 @@ mod tests {
         for (before, after, expected) in
             [(3, 3, 9), (2, 3, 9), (5, 5, 125), (7, 7, 200), (9, 9, 200), (1, 16, 16), (2, 15, 135)]
         {
-            let divisions = divisions(before, after);
+            let is_after = |run: usize| run >= before;
+            let divisions = divisions(&(0..before + after).map(is_after).collect::<Vec<_>>());
             assert_eq!(divisions.len(), expected, "{before} and {after}");
             let distinct: HashSet<_> = divisions.iter().cloned().collect();
             assert_eq!(distinct.len(), expected);
@@ -210,7 +239,31 @@ mod tests {
         // 2⁴ − 1
         let exchanges = exchanges(5);
         assert_eq!(exchanges.len(), 15);
-        assert!(exchanges.iter().all(|[a, b]| a.iter().zip(b).all(|(a, b)| a % 5 == b % 5)));
+        assert!(
+            exchanges.iter().all(|is_exchanged| !is_exchanged[0] && is_exchanged.contains(&true))
+        );
+    }
+
+    #[test]
+    fn the_divisions_of_swapped_sides_are_the_same_ones_swapped() {
+        for (n, after) in [(14, 7), (9, 3), (20, 10), (20, 6)] {
+            for seed in 0..5 {
+                let mut runs: Vec<usize> = (0..n).collect();
+                runs.sort_by_key(|run| random_bits(seed, *run as u64));
+                let is_after: Vec<bool> = (0..n).map(|run| runs[run] < after).collect();
+                let swapped: Vec<bool> = is_after.iter().map(|is| !is).collect();
+                let mirrored = divisions(&swapped).into_iter().map(|[first, second]| {
+                    // of two equal sides, that with the first run is always named first
+                    if 2 * after == n { [first, second] } else { [second, first] }
+                });
+                assert_eq!(divisions(&is_after), mirrored.collect::<Vec<_>>());
+                assert!(
+                    !divisions(&is_after)
+                        .iter()
+                        .any(|[_, second]| { second.iter().all(|run| is_after[*run]) })
+                );
+            }
+        }
     }
 
     #[test]

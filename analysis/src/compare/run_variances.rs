@@ -38,24 +38,25 @@ const ENOUGH_TO_SHARE: usize = 8;
 const FEW: f64 = 4.0;
 
 impl RunVariances {
-    /// Estimates them from groups of runs, each group measured in one environment. No variance is less than
-    /// its floor, what the clock's resolution alone causes. Variances are shrunk towards `prior`, or towards
-    /// the one estimated here. `None` if no group has two runs.
+    /// Estimates them from groups of runs, each group measured in one environment, with the variance of each
+    /// run in units of the configuration's. No variance is less than its floor, what the clock's resolution
+    /// alone causes. Variances are shrunk towards `prior`, or towards the one estimated here. `None` if no
+    /// group has two runs.
     pub fn estimate(
-        groups: &[&[LnMedians]],
+        groups: &[(&[LnMedians], Vec<f64>)],
         grouping: &Grouping,
         floors: &[f64],
         prior: Option<Prior>,
     ) -> Option<Self> {
-        let df: usize = groups.iter().map(|runs| runs.len().saturating_sub(1)).sum();
+        let df: usize = groups.iter().map(|(runs, _)| runs.len().saturating_sub(1)).sum();
         if df == 0 {
             return None;
         }
         let mut own = vec![Sum::default(); grouping.len()];
         let mut common = vec![0.0; grouping.experiments()];
-        for runs in groups.iter().filter(|runs| runs.len() > 1) {
+        for (runs, weights) in groups.iter().filter(|(runs, _)| runs.len() > 1) {
             let deviations = Deviations::new(runs, grouping);
-            deviations.add_to(grouping, &mut own, &mut common);
+            deviations.add_to(grouping, weights, &mut own, &mut common);
         }
         let df = df as f64;
         let common =
@@ -97,6 +98,18 @@ impl RunVariances {
     }
 }
 
+/// Sample variances of what configurations share with no other, of runs of one variance.
+pub(super) fn own_variances(
+    deviations: &Deviations,
+    grouping: &Grouping,
+    floors: &[f64],
+) -> Vec<EstimatedVariance> {
+    let mut own = vec![Sum::default(); grouping.len()];
+    let weights = vec![1.0; deviations.own.len()];
+    deviations.add_to(grouping, &weights, &mut own, &mut vec![0.0; grouping.experiments()]);
+    own.iter().zip(floors).map(|(sum, floor)| sum.variance(*floor)).collect()
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Sum {
     squares: f64,
@@ -111,7 +124,7 @@ impl Sum {
 }
 
 /// How each run of a group differs from the group's means.
-struct Deviations {
+pub(super) struct Deviations {
     /// By run, of each configuration.
     own: Vec<LnMedians>,
     /// By run, of each experiment; 0 where it has too few configurations.
@@ -119,7 +132,7 @@ struct Deviations {
 }
 
 impl Deviations {
-    fn new(runs: &[LnMedians], grouping: &Grouping) -> Self {
+    pub(super) fn new(runs: &[LnMedians], grouping: &Grouping) -> Self {
         let means: Vec<Option<f64>> = (0..grouping.len())
             .map(|index| mean(runs.iter().filter_map(|run| run[index])))
             .collect();
@@ -142,18 +155,23 @@ impl Deviations {
         Self { own, common }
     }
 
-    fn add_to(&self, grouping: &Grouping, own: &mut [Sum], common: &mut [f64]) {
-        for shared in &self.common {
-            common.iter_mut().zip(shared).for_each(|(sum, shared)| *sum += shared * shared);
+    /// Adds squares over the runs' weights.
+    fn add_to(&self, grouping: &Grouping, weights: &[f64], own: &mut [Sum], common: &mut [f64]) {
+        for (experiment, sum) in common.iter_mut().enumerate() {
+            let squares = self.common.iter().zip(weights).map(|(of, w)| of[experiment].powi(2) / w);
+            *sum += squares.sum::<f64>();
         }
         for (index, sum) in own.iter_mut().enumerate() {
             let experiment = grouping.experiment_of(index);
-            let runs = self.own.iter().zip(&self.common);
-            let deviations: Vec<f64> =
-                runs.filter_map(|(own, common)| Some(own[index]? - common[experiment])).collect();
-            if deviations.len() > 1 {
-                sum.squares += deviations.iter().map(|z| z * z).sum::<f64>();
-                sum.df += (deviations.len() - 1) as f64;
+            let runs = self.own.iter().zip(&self.common).zip(weights);
+            let squares: Vec<f64> = runs
+                .filter_map(|((own, common), w)| {
+                    Some((own[index]? - common[experiment]).powi(2) / w)
+                })
+                .collect();
+            if squares.len() > 1 {
+                sum.squares += squares.iter().sum::<f64>();
+                sum.df += (squares.len() - 1) as f64;
             }
         }
     }

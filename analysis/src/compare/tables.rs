@@ -1,6 +1,7 @@
 //! A comparison in words and tables. Nothing is computed here but counts.
 
 use super::hypothesis_tests::Verdict;
+use super::run_noise::Layout;
 use super::{Change, Comparison, Effect, GroupChange, Method, NotCompared};
 use crate::differences::Difference;
 use crate::table::{Columns, Digits, Table, wrapped};
@@ -50,6 +51,7 @@ impl Comparison {
             .number("ratio_high", Digits::Exact, |row| interval(row, 1))
             .number("p_different", Digits::Exact, |row| row.effect.p_different)
             .text("verdict", |row| row.effect.verdict.name())
+            .number("p_beyond", Digits::Exact, |row| row.effect.p_beyond)
             .text("beyond_threshold", |row| row.effect.beyond_threshold)
             .text("cause", |row| &row.cause)
             .text("runs_before", |_| before.runs.join(" "))
@@ -78,19 +80,24 @@ impl Comparison {
         let mut parts = Vec::new();
         if !slower.is_empty() {
             let slower = slower.join(" and ");
-            parts.push(format!(
-                "{slower} shown to be slower, and measured slower by more than {threshold}"
-            ));
+            parts.push(format!("{slower} shown to be slower by more than {threshold}"));
         }
         if let Some(lost) = counted(lost, "configuration") {
             parts.push(format!("{lost} can no longer be computed"));
         }
-        match (parts.is_empty(), self.method) {
+        let said = match (parts.is_empty(), self.method) {
             (false, _) => parts.join("; "),
             (true, Method::WithinRuns) => {
                 "No verdict: one run per side, run-to-run noise unknown".to_owned()
             }
             (true, _) => format!("Nothing is shown to be slower by more than {threshold}"),
+        };
+        match self.method {
+            Method::BetweenRuns { layout: Layout::Blocks, .. } => {
+                format!("{said} (sides are blocks in time)")
+            }
+            Method::BetweenRuns { layout, .. } => format!("{said} (runs {layout})"),
+            Method::History { .. } | Method::WithinRuns => said,
         }
     }
 
@@ -121,6 +128,7 @@ impl Comparison {
         lines.push(self.difference_line(true));
         lines.push(self.difference_line(false));
         lines.push(self.method_sentence());
+        lines.extend(self.method.noise_sentence());
         if self.unconfirmed > 0 {
             lines.push(format!(
                 "{} more pass the t test alone, but the {} {} find as many by chance or are too \
@@ -318,6 +326,40 @@ fn not_compared(rows: &[NotCompared]) -> Option<Table> {
 }
 
 impl Method {
+    /// What is peculiar about the runs' noise.
+    fn noise_sentence(&self) -> Option<String> {
+        let Self::BetweenRuns { layout, serial, inflation, variance_ratio, .. } = self else {
+            return None;
+        };
+        let mut said = Vec::new();
+        if *layout == Layout::Blocks {
+            said.push(
+                "One side was measured after the other (blocks in time): a change of the machine \
+                 between them looks like the update. Measure the sides in turns if you can."
+                    .to_owned(),
+            );
+        }
+        if *inflation >= 1.005 {
+            said.push(format!(
+                "Runs resemble those near in time (serial correlation {:.2}, standard deviation of \
+                 configurations' drifts {:.1} times that of a run): errors are {inflation:.2} times \
+                 those of independent runs.",
+                serial.correlation,
+                serial.drift.sqrt()
+            ));
+        }
+        let times = variance_ratio.sqrt();
+        if times.ln().abs() > 1.1f64.ln() {
+            let (noisier, other) =
+                if times > 1.0 { ("after", "before") } else { ("before", "after") };
+            said.push(format!(
+                "Runs {noisier} scatter {:.1} times as much as those {other}, which is allowed for.",
+                times.max(times.recip())
+            ));
+        }
+        (!said.is_empty()).then(|| said.join(" "))
+    }
+
     fn sentence(&self, rate: f64) -> String {
         let rate = percent_of(rate);
         let shared = format!(
@@ -326,7 +368,7 @@ impl Method {
              groups)"
         );
         match *self {
-            Self::BetweenRuns { paired, df, prior_df, typical_sd } => {
+            Self::BetweenRuns { paired, df, prior_df, typical_sd, .. } => {
                 let prior = prior_df.map_or("∞".to_owned(), |df| format!("{df:.1}"));
                 let pairs = if paired { "ratios of paired " } else { "" };
                 format!(

@@ -3,10 +3,16 @@ use serde::Deserialize;
 use super::contrast::{Contrast, benjamini_hochberg};
 use super::estimate::{Design, Samples};
 use super::grouping::{Grouping, LnMedians};
-use super::hypothesis_tests::{Decisions, Levels, Verdict, test};
+use super::hypothesis_tests::{Decision, Decisions, Levels, Verdict, test};
+use super::run_noise::{Layout, RunNoise};
 use super::run_variances::RunVariances;
+use super::serial::Serial;
 use crate::fixtures::random::Random;
 use crate::moderated_variance::trigamma;
+
+mod generators;
+
+use generators::{Own, Sides, Truth, blocks, few_or_all, turns};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -18,6 +24,11 @@ struct Golden {
     df: Vec<f64>,
     p_different: Vec<f64>,
     p_equivalent: Vec<f64>,
+    p_beyond: Vec<f64>,
+    variance_ratio: f64,
+    correlated: Vec<Vec<f64>>,
+    serial: [f64; 2],
+    spreads: Vec<[f64; 3]>,
     interval: Vec<[f64; 2]>,
     group_p: Vec<f64>,
     trigamma: Vec<[f64; 2]>,
@@ -51,7 +62,8 @@ fn ask(
     design: Design<'_>,
 ) -> Decisions {
     let floors = vec![1e-14; grouping.len()];
-    let samples = Samples { grouping, before, after, floors: &floors, design };
+    let order: Vec<usize> = (0..before.len() + after.len()).collect();
+    let samples = Samples { grouping, before, after, floors: &floors, order: &order, design };
     test(&samples, Levels { threshold: 0.02, false_discovery_rate: 0.05 })
 }
 
@@ -70,10 +82,15 @@ fn tests_between_runs_agree_with_scipy() {
         assert!(close(contrast.p_different(), golden.p_different[index], 1e-6), "{index}");
         let equivalent = contrast.p_equivalent(0.02f64.ln_1p());
         assert!(close(equivalent, golden.p_equivalent[index], 1e-6), "{index}");
+        let beyond = contrast.p_beyond(0.02f64.ln_1p());
+        assert!(close(beyond, golden.p_beyond[index], 1e-6), "{index}");
         let [low, high] = contrast.interval();
         assert!(close(low, golden.interval[index][0], 1e-8), "{index}");
         assert!(close(high, golden.interval[index][1], 1e-8), "{index}");
     }
+    // the median of F is found by bisection
+    assert!(close(answers.noise.variance_ratio, golden.variance_ratio, 1e-6));
+    assert_eq!(answers.noise.serial, Serial::default());
     let groups: Vec<f64> =
         answers.groups.iter().map(|answer| answer.contrast.unwrap().p_different()).collect();
     assert_eq!(groups.len(), golden.group_p.len());
@@ -81,6 +98,150 @@ fn tests_between_runs_agree_with_scipy() {
     for index in [2, 13] {
         assert_eq!(answers.configurations[index].verdict, Verdict::Slower);
     }
+}
+
+#[test]
+fn serial_correlation_drift_and_what_they_do_to_errors_agree_with_scipy() {
+    let golden = golden();
+    let runs = runs(&golden.correlated);
+    let (before, after) = runs.split_at(6);
+    let order: Vec<usize> = (0..12).collect();
+    let found = Serial::estimate([before, after], &order, &|_| 1.0);
+    // the search ends within a thousandth of its range
+    assert!((found.correlation - golden.serial[0]).abs() < 5e-3, "{found:?}");
+    assert!((found.drift.sqrt() - golden.serial[1].sqrt()).abs() < 0.1, "{found:?}");
+    let spread = |correlation, drift, weights: Vec<f64>, is_after: &[bool]| {
+        let of = |side| (0..is_after.len()).filter(|i| is_after[*i] == side).collect::<Vec<_>>();
+        let serial = Serial { correlation, drift };
+        RunNoise::with(weights, serial, is_after.len()).spread(&of(false), &of(true))
+    };
+    let mixed = [false, true, true, false, false, true, false, false];
+    let weights = mixed.map(|is| if is { 3.0 } else { 1.0 / 3.0 }).to_vec();
+    let spreads = [
+        spread(0.5, 0.0, vec![1.0; 12], &blocks(6, 6)),
+        spread(0.3, 4.0, vec![1.0; 12], &blocks(6, 6)),
+        spread(0.6, 1.0, weights, &mixed),
+    ];
+    for (spread, golden) in spreads.into_iter().zip(golden.spreads) {
+        assert!(close(spread.of_difference, golden[0], 1e-9), "{spread:?} for {golden:?}");
+        assert!(close(spread.serial_inflation, golden[1], 1e-9), "{spread:?} for {golden:?}");
+        assert!(close(spread.df_share, golden[2], 1e-9), "{spread:?} for {golden:?}");
+    }
+}
+
+/// Share of pairs in which something is said of what is asked.
+fn share(
+    pairs: u64,
+    truth: Truth,
+    is_after: &[bool],
+    factor: impl Fn(usize) -> f64,
+    asked: impl Fn(&Decision) -> bool,
+) -> f64 {
+    let grouping = few_or_all(105);
+    let floors = vec![0.0; grouping.len()];
+    let said = (0..pairs).filter(|seed| {
+        let sides = truth.sides(&grouping, is_after, &mut Random::new(*seed), &factor);
+        let decisions = sides.test(&grouping, &floors, Design::Independent);
+        decisions.configurations.iter().chain(&decisions.groups).any(&asked)
+    });
+    said.count() as f64 / pairs as f64
+}
+
+fn is_change(decision: &Decision) -> bool {
+    decision.verdict.is_shown_change()
+}
+
+/// By so much 6% of 40 pairs are exceeded by chance once in a hundred times.
+const LIMIT: f64 = 0.06 + 2.3 * 0.038;
+
+#[test]
+fn sides_measured_one_after_the_other_raise_no_alarm_where_runs_resemble_their_neighbours() {
+    for truth in [
+        Truth { correlation: 0.5, ..Truth::default() },
+        Truth { own_drift: 0.01, ..Truth::default() },
+    ] {
+        for (pairs, is_after) in [(40, blocks(5, 5)), (10, blocks(10, 10))] {
+            let alarms = share(pairs, truth, &is_after, |_| 1.0, is_change);
+            assert!(alarms <= LIMIT, "{alarms} with {truth:?}, {} runs", is_after.len());
+        }
+    }
+}
+
+#[test]
+fn a_side_that_is_noisier_raises_no_alarm() {
+    let truth = Truth { after_times: 3.0, ..Truth::default() };
+    for (before, after) in [(10, 3), (3, 10), (8, 2), (5, 5)] {
+        let alarms = share(30, truth, &blocks(before, after), |_| 1.0, is_change);
+        assert!(alarms <= LIMIT, "{alarms} in {before} v {after}");
+    }
+}
+
+#[test]
+fn only_changes_that_significantly_exceed_the_threshold_are_beyond_it() {
+    let is_regression = |d: &Decision| d.beyond && d.verdict == Verdict::Slower;
+    let of = |pairs, by: f64, few: bool| {
+        let factor = move |i: usize| if few && i % 50 != 7 { 1.0 } else { 1.0 + by };
+        share(pairs, Truth::default(), &turns(5), factor, is_regression)
+    };
+    // noise of 0.5% measures half of the first ones, or none of them, beyond 2%
+    assert!(of(12, 0.01, false) <= LIMIT);
+    assert!(of(12, 0.015, true) <= LIMIT);
+    assert!(of(6, 0.05, true) >= 0.75);
+    assert!(of(6, 0.1, true) >= 0.95);
+}
+
+#[test]
+fn no_verdict_depends_on_the_order_of_runs_and_swapped_sides_mirror_it() {
+    let grouping = few_or_all(42);
+    let floors = vec![0.0; grouping.len()];
+    let truth = Truth { own: Own::TwoSpeeds(0.5), ..Truth::default() };
+    let verdicts = |sides: &Sides| -> Vec<Verdict> {
+        let decisions = sides.test(&grouping, &floors, Design::Independent);
+        decisions.configurations.iter().chain(&decisions.groups).map(|d| d.verdict).collect()
+    };
+    let mut changes = 0;
+    for seed in 0..9 {
+        let mut random = Random::new(seed);
+        let is_after = if seed % 3 == 0 { blocks(6, 4) } else { turns(7) };
+        let sides = truth.sides(&grouping, &is_after, &mut random, |i| 1.0 + 0.01 * (i % 8) as f64);
+        let expected = verdicts(&sides);
+        changes += expected.iter().filter(|verdict| verdict.is_change()).count();
+        let Sides { before, after, order } = &sides;
+        let n = before.len();
+        let reversed = |runs: &[LnMedians]| runs.iter().rev().cloned().collect::<Vec<_>>();
+        let other = Sides {
+            before: reversed(before),
+            after: reversed(after),
+            order: order[..n].iter().rev().chain(order[n..].iter().rev()).copied().collect(),
+        };
+        assert_eq!(verdicts(&other), expected, "{seed}");
+        let swapped = Sides {
+            before: after.clone(),
+            after: before.clone(),
+            order: order[n..].iter().chain(&order[..n]).copied().collect(),
+        };
+        let mirrored = verdicts(&swapped).into_iter().map(|verdict| match verdict {
+            Verdict::Slower => Verdict::Faster,
+            Verdict::Faster => Verdict::Slower,
+            other => other,
+        });
+        assert_eq!(mirrored.collect::<Vec<_>>(), expected, "{seed}");
+    }
+    assert!(changes > 20, "{changes} changes to depend on an order");
+}
+
+#[test]
+fn runs_follow_each_other_in_blocks_in_turns_or_neither() {
+    let layout = |is_after: &[bool]| {
+        let of = |side| (0..is_after.len()).filter(move |i| is_after[*i] == side);
+        let order: Vec<usize> = of(false).chain(of(true)).collect();
+        Layout::new(of(false).count(), &order)
+    };
+    assert_eq!(layout(&blocks(2, 2)), Layout::Blocks);
+    assert_eq!(layout(&blocks(1, 5)), Layout::Blocks);
+    assert_eq!(layout(&turns(5)), Layout::Turns);
+    assert_eq!(layout(&[false, true, false, true]), Layout::Turns);
+    assert_eq!(layout(&[false, true, true, true, false]), Layout::Mixed);
 }
 
 #[test]
@@ -239,7 +400,8 @@ fn missing_measurements_leave_the_others_alone_and_make_no_verdicts() {
     assert_eq!(answers.configurations[1].contrast, None);
     assert_eq!(answers.configurations[1].verdict, Verdict::Undecided);
     assert!(answers.groups.iter().all(|answer| answer.contrast.is_some()));
-    let nothing = RunVariances::estimate(&[&before[..1]], &grouping, &[1e-9; 20], None);
+    let nothing =
+        RunVariances::estimate(&[(&before[..1], vec![1.0])], &grouping, &[1e-9; 20], None);
     assert_eq!(nothing, None);
 }
 

@@ -73,6 +73,7 @@ impl SelfTest {
         }
         let [mut read, rest] = sides::read(&folders[..1], &folders[1..])?;
         read.extend(rest);
+        read.sort_by_key(|run| (run.header.started, run.header.run_id.clone()));
         sides::check(&read[..1], &read[1..], false)?;
         sides::check_alike(&read, "the self-test")?;
         let all: Vec<&Run> = read.iter().collect();

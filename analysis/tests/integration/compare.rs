@@ -98,7 +98,10 @@ fn nothing_changed_is_said_and_succeeds() {
     let runs = Runs::new(3, |_| 1.0);
     let (status, text) = runs.compare(3, &[]);
     assert_eq!(status, 0);
-    assert!(text.contains("Nothing is shown to be slower by more than 2%."), "{text}");
+    assert!(
+        text.contains("Nothing is shown to be slower by more than 2% (sides are blocks in time)."),
+        "{text}"
+    );
     let (status, text) = runs.compare(1, &[]);
     assert_eq!(status, 0);
     assert!(text.contains("No verdict: one run per side, run-to-run noise unknown."), "{text}");

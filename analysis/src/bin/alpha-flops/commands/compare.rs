@@ -20,8 +20,8 @@ use crate::{Exit, Result};
 /// noise is estimated from archived runs in the same environment (see `archive`); without those, changes
 /// are only candidates.
 ///
-/// The exit status is 0 if nothing was shown to be slower by more than the threshold, 1 if something
-/// was, or fails now and did not before, and 2 if the runs are not comparable or cannot be read, or the
+/// The exit status is 0 if nothing is slower by significantly more than the threshold, 1 if something
+/// is, or fails now and did not before, and 2 if the runs are not comparable or cannot be read, or the
 /// result cannot be written.
 #[derive(Args)]
 pub struct CompareArgs {
