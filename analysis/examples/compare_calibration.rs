@@ -176,12 +176,8 @@ impl Row {
             .collect();
         let all = || decisions.configurations.iter().chain(&decisions.groups);
         let any = all().any(|decision| decision.verdict.is_shown_change());
-        let beyond = |i: &&usize| {
-            decisions.configurations[**i].contrast.is_some_and(|c| c.ln_ratio > 0.02f64.ln_1p())
-        };
-        let exit = all().any(|d| {
-            d.verdict.is_shown_change() && d.contrast.is_some_and(|c| c.ln_ratio > 0.02f64.ln_1p())
-        });
+        let beyond = |i: &&usize| decisions.configurations[**i].beyond;
+        let exit = all().any(|d| d.verdict == Verdict::Slower && d.beyond);
         let right = changed.iter().filter(|i| is_slowed(**i)).count() as f64;
         let right_beyond = changed.iter().filter(beyond).filter(|i| is_slowed(**i)).count() as f64;
         Counted {
