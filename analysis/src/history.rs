@@ -21,7 +21,7 @@ use crate::differences::{Difference, differences};
 use crate::in_order::distinct;
 use crate::run::{Run, provenance};
 
-mod index;
+pub mod index;
 pub mod noise;
 pub mod steps;
 pub(crate) mod tables;
@@ -130,7 +130,7 @@ pub enum Steps {
     Searched {
         /// Oldest first.
         found: Vec<Step>,
-        /// Single runs, or two, that belong to no level. Oldest first.
+        /// Single runs, sometimes two in a row, that belong to no level. Oldest first.
         outliers: Vec<OutlierRun>,
         /// The least step, in percent, that would be found were it in the middle.
         least_percent: f64,

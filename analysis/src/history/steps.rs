@@ -4,8 +4,9 @@
 //! The series is cut into levels so that `Σ min((x − level)², penalty) + penalty · steps` is least: the
 //! biweight loss of Fearnhead and Rigaill, *Changepoint detection in the presence of outliers* (JASA 114,
 //! 2019), with one penalty for both events. A run that is farther from its level than the root of the
-//! penalty is an *outlier run*: it costs as much as a step and moves no level. So one odd run, or two among
-//! others, are outlier runs; a new level takes two runs at the end of a series and three within it.
+//! penalty is an *outlier run*: it costs as much as a step and moves no level. So one odd run is an outlier
+//! run; a new level takes two runs at the end of a series and three within it. Two odd runs in a row among
+//! others cost the same as outlier runs and as a level of their own: they are whichever leaves less.
 //!
 //! The usual penalties (Akaike's, Schwarz's) are for long series with a known variance. Here there are five
 //! or twenty runs and an estimate of it ([`noise`]), so the penalty is simulated.

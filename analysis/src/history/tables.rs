@@ -163,7 +163,7 @@ impl Timeline {
         if self.trends.iter().any(|trend| !trend.outliers().is_empty()) {
             table.note(
                 "an outlier run is too far from its level for chance, and too short for a level of its \
-                 own: one or two among others, or one at either end; after the last, the next run decides",
+                 own; whether the last run is one, the next decides",
             );
         }
         if self.trends.iter().any(|trend| matches!(trend.steps, Steps::Searched { .. })) {
