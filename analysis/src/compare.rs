@@ -8,6 +8,8 @@
 //! contrast               a ratio with its error, and p values of one and of many
 //! run_variances          how much runs differ when nothing has changed
 //! serial, run_noise      which side is noisier; how runs near in time resemble each other
+//! within_run             where launches lie, by a clock with steps
+//! candidates             how much two single runs differ
 //! estimate               the contrast of every configuration and group
 //! permutation            the same contrasts where the sides mean nothing
 //! hypothesis_tests       verdicts
@@ -21,12 +23,13 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::dataset::Provenance;
-use crate::differences::Difference;
-use crate::run::{Measurement, Run, Status, provenance_of_all};
+use crate::differences::{Difference, Unknown, unknown};
+use crate::run::{Measurement, Run, Status, clock_step_ns, provenance_of_all};
 use crate::variance::dependence::Dependence;
 use crate::variance::interval::log_median_error;
 
 pub(crate) mod aligned;
+mod candidates;
 pub mod cause;
 pub mod contrast;
 mod error;
@@ -39,6 +42,7 @@ pub mod run_variances;
 pub mod serial;
 pub mod sides;
 pub mod tables;
+pub mod within_run;
 
 use aligned::{Aligned, Row, rows};
 use cause::{Cause, causes};
@@ -49,6 +53,7 @@ use grouping::{LnMedians, mean};
 use hypothesis_tests::{Decision, Decisions, Levels, Verdict, test};
 use run_noise::Layout;
 use serial::Serial;
+use within_run::Location;
 
 /// Version of the fields of a comparison as JSON.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -82,11 +87,13 @@ pub struct Comparison {
     /// [`Levels::false_discovery_rate`].
     pub false_discovery_rate: f64,
     pub differences: Vec<Difference>,
+    /// What affects latencies and may differ although the records say the same.
+    pub unknown: Vec<Unknown>,
     /// All, each experiment, each series.
     pub groups: Vec<GroupChange>,
     /// Every configuration measured on both sides, in the suite's order.
     pub configurations: Vec<Change>,
-    /// The other configurations of the first run's plan, in the suite's order.
+    /// The other configurations of any run's plan, those of the first run first.
     pub not_compared: Vec<NotCompared>,
 }
 
@@ -124,7 +131,7 @@ pub enum Method {
         /// Variance between runs after over that before.
         variance_ratio: f64,
     },
-    /// One run per side; the noise is estimated from archived runs.
+    /// A single run on a side; the noise is estimated from archived runs.
     History {
         runs: usize,
         /// In how many environments they were measured.
@@ -198,7 +205,7 @@ pub struct NotCompared {
     pub reason: String,
 }
 
-/// Compares two sides. With one run per side, archived runs measured in the same environment (`history`,
+/// Compares two sides. With a single run on a side, archived runs measured in the same environment (`history`,
 /// in groups) tell how runs differ; without any, nothing is called more than a candidate.
 ///
 /// # Errors
@@ -211,7 +218,9 @@ pub fn compare(
 ) -> Result<Comparison, CompareError> {
     let (runs, order) = in_time(before, after, options.paired);
     let has_history = history.iter().any(|runs| runs.len() > 1);
-    let ln_errors = ln_median_errors(&runs, runs.len() == 2 && !has_history)?;
+    let is_single = before.len() == 1 || after.len() == 1;
+    let by_history = is_single && has_history;
+    let (ln_errors, located) = of_launches(&runs, runs.len() == 2 && !has_history, !by_history)?;
     sides::check(before, after, options.common)?;
     if options.paired && (before.len() != after.len() || before.len() < 2) {
         return Err(CompareError::NotPaired { before: before.len(), after: after.len() });
@@ -226,7 +235,7 @@ pub fn compare(
         return Err(CompareError::Nothing { reason: reason.unwrap_or_default() });
     }
     let differences = sides::differences(before, after);
-    let Aligned { grouping, mut ln_medians, floors, .. } = Aligned::new(&compared, &runs);
+    let Aligned { grouping, mut ln_medians, floors, .. } = Aligned::new(&compared, &runs, &located);
     let ln_medians_after = ln_medians.split_off(before.len());
     let history = of_history(&compared, history);
     let within = ln_errors.map(|errors| {
@@ -236,7 +245,7 @@ pub fn compare(
     });
     let design = match &within {
         Some([before, after]) => Design::WithinRuns([before, after]),
-        None if runs.len() == 2 => Design::History(&history),
+        None if by_history => Design::History(&history),
         None if options.paired => Design::Paired,
         None => Design::Independent,
     };
@@ -276,29 +285,42 @@ pub fn compare(
             })
             .collect(),
         differences,
+        unknown: unknown(&runs.iter().map(|run| &run.header).collect::<Vec<_>>()),
         not_compared,
     })
 }
 
-/// Decodes the launches of every run, which checks them. If errors are `wanted`, returns the standard error
-/// of each configuration's ln median from the launches alone, by run; that takes as long as all the
-/// rest.
-fn ln_median_errors(
+/// Something of each configuration of a run, by id.
+type ById<T> = HashMap<String, T>;
+
+/// Decodes the launches of every run, which checks them. Returns, by run, the standard error of each
+/// configuration's ln median from the launches alone, if errors are `wanted`: that takes as long as all
+/// the rest; and, if those are wanted, the locations of launches where the clock's step matters.
+fn of_launches(
     runs: &[&Run],
-    wanted: bool,
-) -> Result<Option<Vec<HashMap<String, f64>>>, CompareError> {
-    let errors: Vec<HashMap<String, f64>> = runs
-        .par_iter()
-        .map(|run| {
-            let errors = run.map_launches(|record, latencies_ns| {
-                let ordered = if wanted { sorted(latencies_ns) } else { return None };
+    errors: bool,
+    locations: bool,
+) -> Result<(Option<Vec<ById<f64>>>, Vec<ById<Location>>), CompareError> {
+    let of_run = |run: &&Run| -> Result<(ById<f64>, ById<Location>), CompareError> {
+        let step_ns = clock_step_ns(&run.header);
+        let found = run.map_launches(|record, latencies_ns| {
+            let ordered = sorted(latencies_ns);
+            let location = || Location::of_launches(&ordered, step_ns);
+            let error = || {
                 let dependence = Dependence::new(latencies_ns, &ordered);
-                Some((record.id.clone(), log_median_error(&ordered, &dependence)?))
-            })?;
-            Ok(errors.into_iter().flatten().collect())
-        })
-        .collect::<Result<_, CompareError>>()?;
-    Ok(wanted.then_some(errors))
+                log_median_error(&ordered, &dependence)
+            };
+            let error = errors.then(error).flatten();
+            (record.id.clone(), error, locations.then(location).flatten())
+        })?;
+        let of_errors = found.iter().filter_map(|(id, error, _)| Some((id.clone(), (*error)?)));
+        let of_errors = of_errors.collect();
+        let located = found.into_iter().filter_map(|(id, _, location)| Some((id, location?)));
+        Ok((of_errors, located.collect()))
+    };
+    let found = runs.par_iter().map(of_run).collect::<Result<Vec<_>, CompareError>>()?;
+    let (of_errors, located) = found.into_iter().unzip();
+    Ok((errors.then_some(of_errors), located))
 }
 
 /// The runs before and then those after, each side in order of time, and every run's rank in time among all;
@@ -468,6 +490,12 @@ impl Side {
 }
 
 impl Comparison {
+    /// Whether a side has a single run, and how runs differ is not known from archived ones.
+    pub fn has_only_candidates(&self) -> bool {
+        let is_single = self.sides.iter().any(|side| side.runs.len() == 1);
+        is_single && !matches!(self.method, Method::History { .. })
+    }
+
     /// Whether anything got slower by more than the threshold, or can no longer be computed.
     pub fn has_regression(&self) -> bool {
         self.configurations.iter().any(Change::is_regression)

@@ -71,6 +71,40 @@ pub fn differences(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<Differenc
         .collect()
 }
 
+/// Something that affects latencies, and of which the records of all runs say the same, but not enough to tell
+/// that it was the same: a commit with changes that were not committed, or what could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unknown {
+    /// `commit`, `frequency governor`, …
+    pub what: String,
+    /// What the records say.
+    pub value: String,
+}
+
+/// `commit (abc123-dirty)`.
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.what, self.value)
+    }
+}
+
+/// What affects latencies and may differ between runs although the records say the same.
+pub fn unknown(runs: &[&RunHeader]) -> Vec<Unknown> {
+    let is_unknown = |value: &str| {
+        let one =
+            |value: &str| value.ends_with("-dirty") || ["unknown", "not readable"].contains(&value);
+        value.split(" and ").any(one)
+    };
+    let facts = runs.iter().flat_map(|run| facts(run));
+    let mut found: Vec<Unknown> = Vec::new();
+    for Fact { what, value, .. } in facts.filter(|fact| fact.decides_latencies) {
+        if is_unknown(&value) && !found.iter().any(|unknown| unknown.what == what) {
+            found.push(Unknown { what, value });
+        }
+    }
+    found
+}
+
 /// Everything that is compared, in a fixed order.
 fn facts(header: &RunHeader) -> Vec<Fact> {
     let (settings, platform) = (&header.plan.settings, &header.plan.platform);
@@ -116,6 +150,24 @@ mod tests {
 
     use super::*;
     use crate::simulate::{Simulation, Truth};
+
+    #[test]
+    fn what_is_unknown_may_differ_even_if_the_records_say_the_same() {
+        let mut before = Simulation::new(Truth::default()).header(0);
+        before.plan.platform.git_commit = "0123456-dirty".into();
+        for session in &mut before.sessions {
+            session.conditions.governor = None;
+        }
+        let after = before.clone();
+        assert!(differences(&[&before], &[&after]).is_empty());
+        let words: Vec<String> =
+            unknown(&[&before, &after]).iter().map(ToString::to_string).collect();
+        assert_eq!(words, ["commit (0123456-dirty)", "frequency governor (not readable)"]);
+        before.plan.platform.git_commit = "unknown".into();
+        assert_eq!(unknown(&[&before])[0].value, "unknown");
+        before.plan.platform.git_commit = "0123456".into();
+        assert_eq!(unknown(&[&before]).len(), 1);
+    }
 
     #[test]
     fn each_crate_is_named_by_itself_and_what_decides_latencies_comes_first() {

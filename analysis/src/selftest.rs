@@ -221,7 +221,7 @@ impl FalseAlarms {
     /// Counts them in comparisons in which nothing had changed.
     pub fn new(comparisons: &[Decisions]) -> Self {
         let called = |answers: &[Decision]| {
-            answers.iter().filter(|answer| answer.verdict.is_change()).count()
+            answers.iter().filter(|answer| answer.verdict.is_shown_change()).count()
         };
         let counted = comparisons.iter().map(|a| (called(&a.configurations), called(&a.groups)));
         let of_each = comparisons.first().map_or(1, |answers| answers.configurations.len());
@@ -269,7 +269,7 @@ impl Detection {
         let groups = groups.map(|(answer, group)| (answer, group.members.iter().any(truly)));
         let called: Vec<bool> = configurations
             .chain(groups)
-            .filter(|(answer, _)| answer.verdict.is_change())
+            .filter(|(answer, _)| answer.verdict.is_shown_change())
             .map(|(answer, is_slowed)| is_slowed && right(answer))
             .collect();
         let wrong = called.iter().filter(|right| !**right).count();

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use super::grouping::{Grouping, LnMedians};
+use super::within_run::Location;
+use crate::in_order::distinct;
 use crate::run::{Measurement, Run, clock_step_ns};
 
 /// One configuration in several runs.
@@ -11,12 +13,13 @@ pub(crate) struct Row<'a> {
     pub(crate) runs: Vec<Option<Measurement<'a>>>,
 }
 
-/// The configurations that the first run planned.
+/// The configurations that any run planned, those of the first run first.
 pub(crate) fn rows<'a>(runs: &[&'a Run]) -> Vec<Row<'a>> {
     let measured: Vec<HashMap<String, Measurement<'a>>> =
         runs.iter().map(|run| run.measurements()).collect();
-    let ids = runs.first().map_or(&[][..], |run| &run.header.plan.ids).iter();
-    ids.map(|id| Row { id, runs: measured.iter().map(|of_run| of_run.get(id).copied()).collect() })
+    distinct(runs.iter().flat_map(|run| &run.header.plan.ids).map(String::as_str))
+        .into_iter()
+        .map(|id| Row { id, runs: measured.iter().map(|of_run| of_run.get(id).copied()).collect() })
         .collect()
 }
 
@@ -27,30 +30,43 @@ pub(crate) struct Aligned {
     pub(crate) x: Vec<f64>,
     /// One entry per run.
     pub(crate) ln_medians: Vec<LnMedians>,
-    /// Variance of each configuration's ln median from the clock's resolution alone: that of a rounding
-    /// error of up to half a step either way.
+    /// Variance of each configuration's ln median from the clock's resolution alone: [`Location::rounding`].
     pub(crate) floors: Vec<f64>,
 }
 
 impl Aligned {
-    pub(crate) fn new(rows: &[Row<'_>], runs: &[&Run]) -> Self {
+    /// By the locations of launches, by run and id, wherever all runs have one, and by medians elsewhere: a
+    /// mean is not compared with a median.
+    pub(crate) fn new(
+        rows: &[Row<'_>],
+        runs: &[&Run],
+        located: &[HashMap<String, Location>],
+    ) -> Self {
         let first = || rows.iter().filter_map(|row| row.runs.iter().flatten().next());
         let steps: Vec<f64> = runs.iter().map(|run| clock_step_ns(&run.header)).collect();
-        let floor = |row: &Row<'_>| {
-            let measured = steps.iter().zip(&row.runs).filter_map(|(step, m)| Some((step, (*m)?)));
-            let relative = measured.map(|(step, measured)| step / measured.median_ns);
-            relative.map(|relative| relative * relative / 12.0).fold(0.0, f64::max)
+        let located = |row: &Row<'_>| -> Vec<Option<Location>> {
+            let of = |run: usize| located.get(run)?.get(row.id).copied();
+            let all = (0..runs.len()).map(|run| row.runs[run].and_then(|_| of(run)));
+            let all: Vec<_> = all.collect();
+            if row.runs.iter().zip(&all).all(|(run, of)| run.is_none() || of.is_some()) {
+                return all;
+            }
+            let medians = row.runs.iter().zip(&steps);
+            medians.map(|(run, step)| Some(Location::of_median((*run)?.median_ns, *step))).collect()
         };
-        let ln_median = |row: &Row<'_>, run: usize| Some(row.runs[run]?.median_ns.ln());
+        let located: Vec<Vec<Option<Location>>> = rows.iter().map(located).collect();
+        let floor = |of_row: &Vec<Option<Location>>| {
+            of_row.iter().flatten().map(|location| location.rounding).fold(0.0, f64::max)
+        };
         Self {
             grouping: Grouping::new(first().map(|measured| {
                 (measured.observation.experiment.as_str(), measured.observation.series.as_str())
             })),
             x: first().map(|measured| measured.observation.x).collect(),
             ln_medians: (0..runs.len())
-                .map(|run| rows.iter().map(|row| ln_median(row, run)).collect())
+                .map(|run| located.iter().map(|of_row| Some(of_row[run]?.ns.ln())).collect())
                 .collect(),
-            floors: rows.iter().map(floor).collect(),
+            floors: located.iter().map(floor).collect(),
         }
     }
 }

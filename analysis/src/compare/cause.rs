@@ -140,7 +140,7 @@ impl fmt::Display for Cause {
             Self::Environment { differs } => {
                 write!(f, "same plan; different {}", differs.join(", "))
             }
-            Self::Unknown => write!(f, "unknown; same plan, same environment"),
+            Self::Unknown => write!(f, "unknown; same plan, no recorded difference"),
         }
     }
 }
@@ -203,7 +203,7 @@ mod tests {
         };
         let old = measured("engine-38", Some([1980, 1980]), 0);
         let same = [old.clone(), old.clone()];
-        assert_eq!(words(&same, &same, &[]), "unknown; same plan, same environment");
+        assert_eq!(words(&same, &same, &[]), "unknown; same plan, no recorded difference");
         let differences = std::slice::from_ref(&driver);
         assert_eq!(words(&same, &same, differences), "same plan; different driver");
         let other = [measured("engine-39-k2-1", Some([1980, 1975]), 0), old.clone()];
@@ -223,6 +223,6 @@ mod tests {
     fn what_was_not_recorded_is_no_cause() {
         let known = measured("auto-slab", None, 0);
         let archived = Measured { workspace: None, ..measured("auto-slab", None, 0) };
-        assert_eq!(words(&[known], &[archived], &[]), "unknown; same plan, same environment");
+        assert_eq!(words(&[known], &[archived], &[]), "unknown; same plan, no recorded difference");
     }
 }

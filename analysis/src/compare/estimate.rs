@@ -1,10 +1,11 @@
 //! How much slower each configuration and each group got, and how sure that is: what is tested.
 
+use super::candidates;
 use super::contrast::Contrast;
 use super::grouping::{Group, Grouping, LnMedians, mean};
 use super::run_noise::{RunNoise, Spread};
 use super::run_variances::RunVariances;
-use crate::moderated_variance::Prior;
+use crate::moderated_variance::{EstimatedVariance, Prior};
 
 /// How the runs of the two sides belong together.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +30,9 @@ pub struct Samples<'a> {
     pub before: &'a [LnMedians],
     /// One entry per run.
     pub after: &'a [LnMedians],
-    /// Variance of each configuration's ln median from the clock's resolution alone.
+    /// Variance of each configuration's ln median from the clock's resolution alone. It is the least that runs
+    /// differ by; and as rounding is the same in all runs of a side, each side has it once more, however
+    /// many they are.
     pub floors: &'a [f64],
     /// The rank in time of each run, those before first.
     pub order: &'a [usize],
@@ -65,14 +68,31 @@ impl Samples<'_> {
         let variances = self.variances(&differences, &noise, prior);
         let spread = self.spread(&noise, &|_| true);
         let known = Known { differences, noise, variances, spread };
-        let configurations: Vec<_> =
+        let mut configurations: Vec<_> =
             (0..self.grouping.len()).map(|index| self.contrast(index, &known)).collect();
+        if self.has_only_candidates() {
+            candidates::widen(&mut configurations);
+        }
         let groups = self.grouping.groups().iter();
-        let groups = groups.map(|group| self.group_contrast(group, &known, &configurations));
-        let groups = groups.collect();
+        let mut groups: Vec<_> =
+            groups.map(|group| self.group_contrast(group, &known, &configurations)).collect();
+        if self.has_only_candidates() {
+            candidates::widen_groups(&mut groups, self.grouping);
+        }
         let Known { noise, variances, .. } = known;
         let prior = variances.as_ref().map(|variances| variances.prior);
         Contrasts { groups, configurations, variances, spread, shared: Shared { prior, noise } }
+    }
+
+    /// Whether a side has a single run, and how runs differ is not known from others: whatever happened to that
+    /// run looks like the update.
+    pub(super) fn has_only_candidates(&self) -> bool {
+        let is_single = self.before.len() == 1 || self.after.len() == 1;
+        match self.design {
+            Design::Independent => is_single,
+            Design::WithinRuns(_) => true,
+            Design::Paired | Design::History(_) => false,
+        }
     }
 
     fn noise(&self) -> RunNoise {
@@ -167,9 +187,9 @@ impl Samples<'_> {
             Design::Paired => mean(of(&known.differences).into_iter())?,
             _ => mean(of(self.after).into_iter())? - mean(of(self.before).into_iter())?,
         };
+        let rounding = 2.0 * self.floors[index];
         if let Design::WithinRuns([before, after]) = self.design {
-            let variance =
-                before[index]?.powi(2) + after[index]?.powi(2) + 2.0 * self.floors[index];
+            let variance = before[index]?.powi(2) + after[index]?.powi(2) + rounding;
             return usable(ln_ratio, variance, f64::INFINITY);
         }
         let variance = known.variances.as_ref()?.total(index, self.grouping.experiment_of(index));
@@ -181,7 +201,11 @@ impl Samples<'_> {
                 self.spread(&known.noise, &|run| has[run])
             }
         };
-        usable(ln_ratio, variance.value * spread.of_difference, variance.df * spread.df_share)
+        let variance = EstimatedVariance {
+            value: variance.value * spread.of_difference,
+            df: variance.df * spread.df_share,
+        };
+        with_rounding(ln_ratio, variance, rounding)
     }
 
     /// Student's t on the runs' means over the configurations that all runs have.
@@ -228,8 +252,17 @@ impl Samples<'_> {
             }
         };
         let Spread { of_difference, df_share, .. } = known.spread;
-        usable(ln_ratio, (squares / df).max(floor) * of_difference, df * df_share)
+        let value = (squares / df).max(floor) * of_difference;
+        let rounding = members.iter().map(|i| 2.0 * self.floors[*i]).sum::<f64>() / (m * m);
+        with_rounding(ln_ratio, EstimatedVariance { value, df: df * df_share }, rounding)
     }
+}
+
+/// A contrast whose error has a known part, with the degrees of freedom of the sum (Satterthwaite 1946).
+fn with_rounding(ln_ratio: f64, variance: EstimatedVariance, rounding: f64) -> Option<Contrast> {
+    let total = variance.value + rounding;
+    let share = if variance.value > 0.0 { total / variance.value } else { 1.0 };
+    usable(ln_ratio, total, variance.df * share * share)
 }
 
 /// What the contrasts of configurations and groups have in common.

@@ -35,9 +35,9 @@ choices! {
         Slower = "slower",
         /// Significantly faster.
         Faster = "faster",
-        /// Slower by more than launches within a run explain; how runs differ is unknown.
+        /// Slower by more than nearly all others, or than archived runs explain that are too few to confirm it.
         CandidateSlower = "candidate-slower",
-        /// Faster by more than launches within a run explain; how runs differ is unknown.
+        /// The same, faster.
         CandidateFaster = "candidate-faster",
         /// The difference is significantly below the threshold.
         Same = "same",
@@ -89,6 +89,8 @@ pub struct Decisions {
 struct Tested {
     df: Vec<f64>,
     p_different: Vec<f64>,
+    /// By t alone.
+    found: Vec<bool>,
     differs: Vec<bool>,
     beyond: Vec<bool>,
     equivalent: Vec<bool>,
@@ -115,8 +117,11 @@ pub fn test(samples: &Samples<'_>, levels: Levels) -> Decisions {
     };
     let found = count(&families);
     // permutations matter only where something was found
-    let others = if found > 0 { permuted(samples, &shared) } else { Vec::new() };
-    let is_candidate = matches!(samples.design, Design::WithinRuns(_));
+    let is_candidate = samples.has_only_candidates();
+    let others = match found > 0 && !is_candidate {
+        true => permuted(samples, &shared),
+        false => Vec::new(),
+    };
     // candidates are not called changes, so there is nothing to confirm
     if !is_candidate {
         let rate = levels.false_discovery_rate / 2.0;
@@ -125,10 +130,12 @@ pub fn test(samples: &Samples<'_>, levels: Levels) -> Decisions {
         families[1].confirm(&others, |others| &others.groups, design, rate);
     }
     let unconfirmed = found - count(&families);
+    // what archived runs are too few to confirm is worth a look
+    let keeps_unconfirmed = is_candidate || matches!(samples.design, Design::History(_));
     let [of_configurations, of_groups] = families;
     Decisions {
-        configurations: of_configurations.decide(&configurations, is_candidate),
-        groups: of_groups.decide(&groups, is_candidate),
+        configurations: of_configurations.decide(&configurations, is_candidate, keeps_unconfirmed),
+        groups: of_groups.decide(&groups, is_candidate, keeps_unconfirmed),
         variances,
         noise: shared.noise,
         spread,
@@ -147,9 +154,11 @@ impl Tested {
         let rate = levels.false_discovery_rate;
         let ln_threshold = levels.threshold.ln_1p();
         let p_different = p(&Contrast::p_different);
+        let found = benjamini_hochberg(&p_different, rate / 2.0);
         Self {
             df: family.iter().map(|contrast| contrast.map_or(1.0, |c| c.df)).collect(),
-            differs: benjamini_hochberg(&p_different, rate / 2.0),
+            differs: found.clone(),
+            found,
             beyond: benjamini_hochberg(&p(&|c| c.p_beyond(ln_threshold)), rate / 2.0),
             equivalent: benjamini_hochberg(&p(&|c| c.p_equivalent(ln_threshold)), rate),
             p_different,
@@ -179,12 +188,20 @@ impl Tested {
         self.differs = confirmed(&self.differs, &self.p_different, &others, independent, rate);
     }
 
-    fn decide(self, family: &[Option<Contrast>], is_candidate: bool) -> Vec<Decision> {
-        let tests = self.differs.into_iter().zip(self.equivalent).zip(self.beyond);
+    /// Whether changes are only candidates, and whether unconfirmed ones are.
+    fn decide(
+        self,
+        family: &[Option<Contrast>],
+        is_candidate: bool,
+        keeps_unconfirmed: bool,
+    ) -> Vec<Decision> {
+        let tests = self.differs.into_iter().zip(self.found).zip(self.equivalent).zip(self.beyond);
         family
             .iter()
             .zip(tests)
-            .map(|(&contrast, ((differs, equivalent), beyond))| {
+            .map(|(&contrast, (((differs, found), equivalent), beyond))| {
+                let is_candidate = is_candidate || (keeps_unconfirmed && found && !differs);
+                let differs = differs || is_candidate && found;
                 let is_longer = contrast.is_some_and(|contrast| contrast.ln_ratio > 0.0);
                 let verdict = match (differs, is_longer, is_candidate) {
                     (true, true, false) => Verdict::Slower,

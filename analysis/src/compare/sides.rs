@@ -38,11 +38,16 @@ fn read_run(path: &Path) -> Result<Run, CompareError> {
     }
 }
 
-/// Archived runs in the folder of a target that tell how runs differ: comparable with both, with the same
+/// Archived runs in the folder of a target that tell how runs differ: comparable with both sides, with the same
 /// configurations and as many launches by the same rule, in groups measured in the same environment. The
-/// two runs themselves are left out.
-pub fn history(target: &Path, before: &Run, after: &Run) -> Result<Vec<Vec<Run>>, CompareError> {
-    let own = before.header.plan.comparable();
+/// compared runs themselves are left out.
+pub fn history(
+    target: &Path,
+    before: &[Run],
+    after: &[Run],
+) -> Result<Vec<Vec<Run>>, CompareError> {
+    let Some(first) = before.first() else { return Ok(Vec::new()) };
+    let own = first.header.plan.comparable();
     // medians of fewer launches differ more
     let how_many = |run: &Run| {
         let settings = &run.header.plan.settings;
@@ -50,11 +55,11 @@ pub fn history(target: &Path, before: &Run, after: &Run) -> Result<Vec<Vec<Run>>
     };
     let mut groups: Vec<Vec<Run>> = Vec::new();
     for archived in archive::read(target)? {
-        let both = [before, after];
-        let is_compared = both.iter().any(|run| run.header.run_id == archived.header.run_id);
+        let mut compared = before.iter().chain(after);
+        let is_compared = compared.clone().any(|run| run.header.run_id == archived.header.run_id);
         let is_alike = archived.header.plan.comparable() == own
-            && archived.header.plan.ids == before.header.plan.ids
-            && both.iter().all(|run| how_many(&archived) == how_many(run));
+            && archived.header.plan.ids == first.header.plan.ids
+            && compared.all(|run| how_many(&archived) == how_many(run));
         if is_compared || !is_alike {
             continue;
         }

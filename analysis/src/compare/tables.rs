@@ -85,12 +85,13 @@ impl Comparison {
         if let Some(lost) = counted(lost, "configuration") {
             parts.push(format!("{lost} can no longer be computed"));
         }
-        let said = match (parts.is_empty(), self.method) {
-            (false, _) => parts.join("; "),
-            (true, Method::WithinRuns) => {
+        let said = match (parts.is_empty(), self.has_only_candidates(), self.method) {
+            (false, ..) => parts.join("; "),
+            (true, true, Method::WithinRuns) => {
                 "No verdict: one run per side, run-to-run noise unknown".to_owned()
             }
-            (true, _) => format!("Nothing is shown to be slower by more than {threshold}"),
+            (true, true, _) => "No verdict: one side has a single run".to_owned(),
+            (true, false, _) => format!("Nothing is shown to be slower by more than {threshold}"),
         };
         match self.method {
             Method::BetweenRuns { layout: Layout::Blocks, .. } => {
@@ -129,6 +130,13 @@ impl Comparison {
         lines.push(self.difference_line(false));
         lines.push(self.method_sentence());
         lines.extend(self.method.noise_sentence());
+        if self.has_only_candidates() && self.method != Method::WithinRuns {
+            lines.push(
+                "One side has a single run: what disturbed that run looks like the update, so that \
+                 changes are only candidates, and are not permuted."
+                    .to_owned(),
+            );
+        }
         if self.unconfirmed > 0 {
             lines.push(format!(
                 "{} more pass the t test alone, but the {} {} find as many by chance or are too \
@@ -156,34 +164,57 @@ impl Comparison {
             _ => "load average unknown".to_owned(),
         };
         match (decides_latencies, differences.is_empty()) {
-            (true, true) => "No recorded difference that affects latencies (A/A).".to_owned(),
-            (true, false) => format!("Changed: {}.", differences.join("; ")),
+            (true, true) => match self.unknown.is_empty() {
+                true => "No recorded difference that affects latencies (A/A).".to_owned(),
+                false => {
+                    format!("No recorded difference that affects latencies.{}", self.unknown())
+                }
+            },
+            (true, false) => format!("Changed: {}.{}", differences.join("; "), self.unknown()),
             (false, true) => format!("Environment: {load}."),
             (false, false) => format!("Environment: {}; {load}.", differences.join("; ")),
         }
     }
 
+    fn unknown(&self) -> String {
+        let unknown: Vec<String> = self.unknown.iter().map(ToString::to_string).collect();
+        match unknown.is_empty() {
+            true => String::new(),
+            false => format!(" Unknown, may differ: {}.", unknown.join(", ")),
+        }
+    }
+
     fn tables(&self) -> Vec<Table> {
         let mut tables = vec![self.verdicts(), self.experiments()];
-        for slower in [true, false] {
-            let mut changed: Vec<&Change> = self
-                .configurations
-                .iter()
-                .filter(|c| c.effect.verdict.is_change() && (c.effect.ratio > 1.0) == slower)
-                .collect();
+        let changed = |verdict: Verdict| {
+            let changes = self.configurations.iter().filter(move |c| c.effect.verdict == verdict);
+            changes.collect::<Vec<&Change>>()
+        };
+        for (verdict, word) in [(Verdict::Slower, "Slower"), (Verdict::Faster, "Faster")] {
+            let mut changed = changed(verdict);
             changed.sort_by(|a, b| b.effect.ratio.ln().abs().total_cmp(&a.effect.ratio.ln().abs()));
-            tables.extend(most_changed(&changed, slower));
+            tables.extend(most_changed(&changed, word, "largest"));
+        }
+        for (verdict, word) in [
+            (Verdict::CandidateSlower, "Candidates for slower"),
+            (Verdict::CandidateFaster, "Candidates for faster"),
+        ] {
+            let mut changed = changed(verdict);
+            let p = |change: &Change| change.effect.p_different.unwrap_or(1.0);
+            changed.sort_by(|a, b| p(a).total_cmp(&p(b)));
+            tables.extend(most_changed(&changed, word, "least likely by chance"));
         }
         tables.extend(not_compared(&self.not_compared));
         tables
     }
 
     fn verdicts(&self) -> Table {
-        let candidates = self.method == Method::WithinRuns;
+        let only_candidates = self.has_only_candidates();
+        let has = |verdict| self.configurations.iter().any(|c| c.effect.verdict == verdict);
         let of_method = |verdict: &Verdict| match verdict {
             Verdict::Undecided => true,
-            Verdict::CandidateSlower | Verdict::CandidateFaster => candidates,
-            Verdict::Slower | Verdict::Faster | Verdict::Same => !candidates,
+            Verdict::CandidateSlower | Verdict::CandidateFaster => only_candidates || has(*verdict),
+            Verdict::Slower | Verdict::Faster | Verdict::Same => !only_candidates,
         };
         let verdicts: Vec<Verdict> = Verdict::ALL.into_iter().filter(of_method).collect();
         let of = |verdict: &Verdict| {
@@ -275,13 +306,12 @@ fn with_change<'r, R>(
         .written("95% interval (%)", |row| interval_of(effect(row)))
 }
 
-fn most_changed(changed: &[&Change], slower: bool) -> Option<Table> {
+fn most_changed(changed: &[&Change], word: &str, first: &str) -> Option<Table> {
     if changed.is_empty() {
         return None;
     }
-    let word = if slower { "Slower" } else { "Faster" };
     let title = match changed.len() {
-        n if n > WORST => format!("{word}: the largest {WORST} of {n} changes"),
+        n if n > WORST => format!("{word}: the {WORST} {first} of {n}"),
         n => format!("{word}: {n}"),
     };
     let shown = &changed[..changed.len().min(WORST)];
@@ -380,7 +410,7 @@ impl Method {
                 )
             }
             Self::History { runs, groups, typical_sd } => format!(
-                "One run per side: the noise is estimated from {runs} archived runs, {} (moderated \
+                "A single run on a side: the noise is estimated from {runs} archived runs, {} (moderated \
                  t test, Smyth 2004; typical run-to-run standard deviation {}), \"same\" by two \
                  one-sided tests; {shared}; each change is confirmed by pairs of archived runs. A \
                  disturbance absent from the archived runs is reported as a change.",
@@ -393,7 +423,7 @@ impl Method {
             Self::WithinRuns => format!(
                 "One run per side and no archived runs from the same environment: run-to-run noise \
                  is unknown, and a candidate is a difference that the launches within the runs cannot \
-                 explain. Measure several runs per side (`cargo replicate --runs 5`) for a verdict. If \
+                 explain and that stands out from those of the other configurations. Measure several runs per side (`cargo replicate --runs 5`) for a verdict. If \
                  runs did not differ: {shared}."
             ),
         }

@@ -1,3 +1,4 @@
+use alpha_flops::statistics::{quantile, sorted};
 use serde::Deserialize;
 
 use super::contrast::{Contrast, benjamini_hochberg};
@@ -7,6 +8,7 @@ use super::hypothesis_tests::{Decision, Decisions, Levels, Verdict, test};
 use super::run_noise::{Layout, RunNoise};
 use super::run_variances::RunVariances;
 use super::serial::Serial;
+use super::within_run::Location;
 use crate::fixtures::random::Random;
 use crate::moderated_variance::trigamma;
 
@@ -231,6 +233,87 @@ fn no_verdict_depends_on_the_order_of_runs_and_swapped_sides_mirror_it() {
 }
 
 #[test]
+fn one_run_against_one_or_several_names_few_candidates_and_nothing_more() {
+    let grouping = few_or_all(210);
+    let floors = vec![0.0; grouping.len()];
+    let se = vec![Some(1e-4); grouping.len()];
+    let named = |before: usize, after: usize, truth: Truth, by: f64| -> (f64, f64) {
+        let (mut right, mut wrong) = (0, 0);
+        for seed in 0..10 {
+            let is_after = blocks(before, after);
+            let is_slowed = |i: usize| by > 0.0 && i % 50 == 7;
+            let factor = |i: usize| if is_slowed(i) { 1.0 + by } else { 1.0 };
+            let sides = truth.sides(&grouping, &is_after, &mut Random::new(seed), factor);
+            let within = Design::WithinRuns([&se, &se]);
+            let design = if before + after == 2 { within } else { Design::Independent };
+            let decisions = sides.test(&grouping, &floors, design);
+            assert!(!decisions.configurations.iter().chain(&decisions.groups).any(is_change));
+            for (index, decision) in decisions.configurations.iter().enumerate() {
+                match (decision.verdict.is_change(), is_slowed(index)) {
+                    (true, true) => right += 1,
+                    (true, false) => wrong += 1,
+                    (false, _) => {}
+                }
+            }
+        }
+        // four of 210 are slowed
+        (f64::from(right) / 40.0, f64::from(wrong) / 2060.0)
+    };
+    let lognormal = Truth { own: Own::Lognormal, ..Truth::default() };
+    let disturbed = Truth { disturbed: 0.2, ..Truth::default() };
+    for (before, after) in [(1, 1), (1, 5), (5, 1)] {
+        for truth in [Truth::default(), lognormal, disturbed] {
+            let (_, wrong) = named(before, after, truth, 0.0);
+            assert!(wrong <= 0.02, "{wrong} in {before} v {after} of {truth:?}");
+        }
+        let (right, _) = named(before, after, Truth::default(), 0.1);
+        assert!(right >= 0.9, "{right} in {before} v {after}");
+    }
+}
+
+#[test]
+fn a_clock_with_steps_makes_no_change_beyond_the_threshold() {
+    // 4 to 40 µs by a clock of 0.5 µs, as launches are read, and as their medians are
+    let grouping = few_or_all(70);
+    let median_ns = |index: usize| 4000.0 * 10f64.powf(index as f64 / 69.0);
+    let compared = |by: f64, of_launches: bool, seed: u64| {
+        let mut random = Random::new(seed);
+        let mut floors = vec![0.0f64; 70];
+        let mut runs: Vec<LnMedians> = vec![vec![None; 70]; 6];
+        for (run, index) in (0..6).flat_map(|run| (0..70).map(move |index| (run, index))) {
+            let factor = if run < 3 { 1.0 } else { 1.0 + by };
+            let of_run = median_ns(index) * factor * (0.002 * random.normal()).exp();
+            let read = |random: &mut Random| {
+                let start = 500.0 * random.uniform();
+                500.0 * ((start + of_run * (0.02 * random.normal()).exp()) / 500.0).floor()
+            };
+            let launches: Vec<f64> = (0..60).map(|_| read(&mut random)).collect();
+            let launches = sorted(&launches);
+            let location = match of_launches {
+                true => Location::of_launches(&launches, 500.0).unwrap(),
+                false => Location::of_median(quantile(&launches, 0.5), 500.0),
+            };
+            floors[index] = floors[index].max(location.rounding);
+            runs[run][index] = Some(location.ns.ln());
+        }
+        let (before, after) = runs.split_at(3);
+        let sides =
+            Sides { before: before.to_vec(), after: after.to_vec(), order: (0..6).collect() };
+        sides.test(&grouping, &floors, Design::Independent)
+    };
+    for seed in 0..6 {
+        for (by, of_launches) in [(0.004, true), (0.01, true), (0.004, false), (0.01, false)] {
+            let decisions = compared(by, of_launches, seed);
+            let all = || decisions.configurations.iter().chain(&decisions.groups);
+            assert!(!all().any(|d| d.beyond), "{by}, {of_launches}, {seed}");
+        }
+        let found = compared(0.06, true, seed);
+        let slower = found.configurations.iter().filter(|d| d.verdict == Verdict::Slower);
+        assert!(slower.count() > 40, "means of launches show what medians hide");
+    }
+}
+
+#[test]
 fn runs_follow_each_other_in_blocks_in_turns_or_neither() {
     let layout = |is_after: &[bool]| {
         let of = |side| (0..is_after.len()).filter(move |i| is_after[*i] == side);
@@ -281,7 +364,7 @@ fn alarms(pairs: u32, seed: u64, mut judged: impl FnMut(&mut Random) -> Decision
     let mut random = Random::new(seed);
     let mut is_alarmed = || {
         let answers = judged(&mut random);
-        answers.configurations.iter().chain(&answers.groups).any(|a| a.verdict.is_change())
+        answers.configurations.iter().chain(&answers.groups).any(is_change)
     };
     (0..pairs).map(|_| u32::from(is_alarmed())).sum()
 }
@@ -346,7 +429,8 @@ fn one_run_a_side_is_judged_by_history_and_gives_only_candidates_without() {
     let judged = ask(&grouping, &before, &after, Design::History(&history));
     assert_eq!(judged.configurations[3].verdict, Verdict::Slower);
     let few = ask(&grouping, &before, &after, Design::History(&history[1..]));
-    assert_eq!(few.configurations[3].verdict, Verdict::Undecided, "three runs cannot confirm ten");
+    let unconfirmed = few.configurations[3].verdict;
+    assert_eq!(unconfirmed, Verdict::CandidateSlower, "three runs cannot confirm ten");
     let se = vec![Some(1e-4); grouping.len()];
     let guessed = ask(&grouping, &before, &after, Design::WithinRuns([&se, &se]));
     assert_eq!(guessed.configurations[3].verdict, Verdict::CandidateSlower);

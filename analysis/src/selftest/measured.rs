@@ -83,7 +83,7 @@ impl SelfTest {
             let reason = "a self-test needs some that all runs measured".to_owned();
             return Err(CompareError::Nothing { reason });
         }
-        let Aligned { grouping, x, ln_medians, floors } = Aligned::new(&complete, &all);
+        let Aligned { grouping, x, ln_medians, floors } = Aligned::new(&complete, &all, &[]);
         let runs = UnchangedRuns { grouping, x, ln_medians, floors, levels };
         let pairs = (n / 2).min(CRITERION_PAIRS);
         let steps = 2 + pairs as u64;

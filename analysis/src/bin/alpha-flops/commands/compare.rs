@@ -16,9 +16,9 @@ use crate::{Exit, Result};
 /// Compare two sets of runs and list the configurations that got slower or faster
 ///
 /// `compare BEFORE AFTER` compares two runs. `compare B1 B2 B3 --after A1 A2 A3` compares several runs
-/// per side; how much they differ within a side shows the noise between runs. With one run per side, the
-/// noise is estimated from archived runs in the same environment (see `archive`); without those, changes
-/// are only candidates.
+/// per side; how much they differ within a side shows the noise between runs. With a single run on a side,
+/// the noise is estimated from archived runs in the same environment (see `archive`); without those,
+/// changes are only candidates.
 ///
 /// The exit status is 0 if nothing is slower by significantly more than the threshold, 1 if something
 /// is, or fails now and did not before, and 2 if the runs are not comparable or cannot be read, or the
@@ -45,7 +45,7 @@ pub struct CompareArgs {
     /// Compare only the configurations that all runs have, where the runs differ in them
     #[arg(long)]
     common: bool,
-    /// Archived runs to estimate the noise between runs from, if there is one run per side [default:
+    /// Archived runs to estimate the noise between runs from, if a side has a single run [default:
     /// those of the device in target-data]
     #[arg(long, value_name = "TARGET")]
     history: Option<PathBuf>,
@@ -82,8 +82,8 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
     Ok(Exit::success_if(!comparison.has_regression()))
 }
 
-/// The archived runs that show how much runs differ, for a comparison with one run per side; they are in
-/// groups that were measured in the same environment.
+/// The archived runs that show how much runs differ, for a comparison with a single run on a side; they are
+/// in groups that were measured in the same environment.
 fn archived(
     named: Option<&Path>,
     before: &[Run],
@@ -91,8 +91,9 @@ fn archived(
 ) -> Result<Vec<Vec<Run>>, CompareError> {
     let unusable =
         |path: &Path, reason| Err(CompareError::History { path: path.to_owned(), reason });
-    match (before, after, named) {
-        ([before], [after], Some(target)) => {
+    let is_single = before.len() == 1 || after.len() == 1;
+    match (is_single, named) {
+        (true, Some(target)) => {
             let found = sides::history(&archive::target(target), before, after)?;
             if found.is_empty() {
                 let reason =
@@ -101,14 +102,14 @@ fn archived(
             }
             Ok(found)
         }
-        ([before], [after], None) => {
+        (true, None) => {
             let own = workspace::archive()
-                .map(|targets| targets.join(archive::target_name(&before.header)))
+                .map(|targets| targets.join(archive::target_name(&before[0].header)))
                 .filter(|own| own.is_dir());
             own.map_or(Ok(Vec::new()), |own| sides::history(&own, before, after))
         }
-        (_, _, Some(target)) => {
-            unusable(target, "archived runs are used only with one run per side")
+        (false, Some(target)) => {
+            unusable(target, "archived runs are used only with a single run on a side")
         }
         _ => Ok(Vec::new()),
     }
