@@ -132,7 +132,7 @@ pub enum Steps {
         found: Vec<Step>,
         /// Single runs, sometimes two in a row, that belong to no level. Oldest first.
         outliers: Vec<OutlierRun>,
-        /// The least step, in percent, that would be found were it in the middle.
+        /// The least step, in percent, that would be found in the middle, were it the only event.
         least_percent: f64,
     },
 }
@@ -375,12 +375,10 @@ impl Series<'_> {
             let ratio = (self.values[at] - steps::mean_at(self.values, level)).exp();
             OutlierRun { run, started, ratio, changes: self.changes_until(at.max(1)) }
         };
-        let (one, other) = (n / 2, n - n / 2);
-        let least = (penalty * n as f64 / (one * other) as f64).sqrt();
         let steps = Steps::Searched {
             found: found.collect(),
             outliers: events.outliers.iter().map(outlier).collect(),
-            least_percent: 100.0 * least.exp_m1(),
+            least_percent: 100.0 * searched.least_step.exp_m1(),
         };
         Some((steps, searched))
     }

@@ -105,12 +105,12 @@ pub fn find(values: &[f64], penalty: f64, sd: f64) -> Events {
     found
 }
 
-/// Levels `apart` from each other, within `reach` of a value (one farther from all would have nothing but
-/// outlier runs), and the mean, so that a series in one piece costs what it does.
+/// Levels `apart` from each other, and the mean, so that a series in one piece costs what it does. None where
+/// neighbours are more than twice the `reach` apart: a level is the mean of values within reach of it.
 fn candidates(values: &[f64], reach: f64, apart: f64) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let groups = sorted.chunk_by(|a, b| b - a <= reach);
+    let groups = sorted.chunk_by(|a, b| b - a <= 2.0 * reach);
     let of_group = |group: &[f64]| {
         let (low, high) = (group[0], group[group.len() - 1]);
         let steps = ((high - low) / apart).ceil() as usize;
@@ -213,6 +213,9 @@ pub struct Searched {
     pub within: RunNoise,
     /// Estimated within levels and environments.
     pub autocorrelation: Option<f64>,
+    /// The least step that would be found in the middle of the series, were it the only event (see
+    /// [`least_step`]).
+    pub least_step: f64,
     /// By how much the autocorrelation multiplies the variance of a level's mean: `(1 + φ)/(1 − φ)`; 1 where
     /// it is no more than chance makes.
     pub inflation: f64,
@@ -225,22 +228,38 @@ pub struct Searched {
 /// large `m`.
 pub fn search(values: &[f64], groups: &[usize], chance: &Chance) -> Option<(Events, Searched)> {
     let pooled = noise::pooled(values, groups)?;
-    let sd = noise::of_search(pooled.sd, noise::successive(values, groups)?, chance.ratio);
-    let events = find(values, chance.penalty * sd.powi(2), sd);
-    let (kept, levels) = within(values, groups, &events);
-    let noise = noise::pooled(&kept, &levels).unwrap_or(pooled);
-    let autocorrelation = noise::autocorrelation(&kept, &levels);
-    let correlated =
-        autocorrelation.filter(|own| chance.autocorrelation.is_some_and(|most| *own > most));
-    let Some(phi) = correlated else {
-        return Some((events, Searched { sd, within: noise, autocorrelation, inflation: 1.0 }));
+    let successive = noise::successive(values, groups)?;
+    let sd = noise::of_search(pooled.sd, successive, chance.ratio);
+    let searched = |sd: f64| {
+        let events = find(values, chance.penalty * sd.powi(2), sd);
+        let (kept, levels) = within(values, groups, &events);
+        let within = noise::pooled(&kept, &levels).unwrap_or(pooled);
+        (events, within, noise::autocorrelation(&kept, &levels))
     };
-    let inflation = (1.0 + phi) / (1.0 - phi);
-    let sd = sd.max(noise.sd * inflation.sqrt());
-    let events = find(values, chance.penalty * sd.powi(2), sd);
-    let (kept, levels) = within(values, groups, &events);
-    let within = noise::pooled(&kept, &levels).unwrap_or(pooled);
-    Some((events, Searched { sd, within, autocorrelation, inflation }))
+    let (mut events, mut within, autocorrelation) = searched(sd);
+    let is_more = |own: &f64| chance.autocorrelation.is_some_and(|most| *own > most);
+    let inflation = autocorrelation.filter(is_more).map_or(1.0, |phi| (1.0 + phi) / (1.0 - phi));
+    let sd = if inflation > 1.0 { sd.max(within.sd * inflation.sqrt()) } else { sd };
+    if inflation > 1.0 {
+        (events, within, _) = searched(sd);
+    }
+    let without = within.sd * inflation.sqrt();
+    let least_step = least_step(groups, chance, without, successive);
+    Some((events, Searched { sd, within, autocorrelation, least_step, inflation }))
+}
+
+/// The least step `δ` in the middle of a series that passes the penalty: `δ²·q ≥ penalty·noise²`, with
+/// `q = n₁n₂/n` for `n₁` and `n₂` runs on its sides. The noise contains the step: it is `σ² + s·δ²`, where `s` is
+/// the pooled variance within environments of a step of 1, or what successive differences bound it by.
+fn least_step(groups: &[usize], chance: &Chance, sd: f64, successive: f64) -> f64 {
+    let n = groups.len();
+    let unit: Vec<f64> = (0..n).map(|at| if at < n / 2 { 0.0 } else { 1.0 }).collect();
+    let own = noise::pooled(&unit, groups).map_or(0.0, |noise| noise.sd.powi(2));
+    let q = (n / 2 * (n - n / 2)) as f64 / n as f64;
+    let left = q - chance.penalty * own;
+    let pooled = if left > 0.0 { sd * (chance.penalty / left).sqrt() } else { f64::INFINITY };
+    let bound = noise::of_search(f64::INFINITY, successive, chance.ratio);
+    pooled.min(bound * (chance.penalty / q).sqrt())
 }
 
 /// The values but for outlier runs, with a number for each environment and level together.

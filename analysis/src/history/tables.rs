@@ -101,7 +101,9 @@ impl Timeline {
                     Some(100.0 * trend.noise?.sd)
                 })
                 .number("least step found (%)", Digits::Decimals(1), |trend| match trend.steps {
-                    Steps::Searched { least_percent, .. } => Some(least_percent),
+                    Steps::Searched { least_percent, .. } => {
+                        least_percent.is_finite().then_some(least_percent)
+                    }
                     Steps::TooFew { .. } => None,
                 })
                 .number("autocorrelation", Digits::Decimals(2), |trend| {

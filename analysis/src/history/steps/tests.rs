@@ -98,6 +98,23 @@ fn steps_of_three_standard_deviations_are_found_in_fifty_runs() {
 }
 
 #[test]
+fn half_of_steps_as_high_as_the_least_are_found_in_one_environment_and_between_two() {
+    for groups in [vec![0; 12], vec![0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]] {
+        let chance = Chance::new(&groups, FALSE_ALARMS / 8.0).unwrap();
+        // known noise: the least step is what is asked about, not how well it is estimated
+        let least = least_step(&groups, &chance, 1.0, 1.0);
+        let found = (0..200).filter(|seed| {
+            let mut random = Random::new(2_000_000 + seed);
+            let made = |run| random.normal() + if run >= 6 { least } else { 0.0 };
+            let values: Vec<f64> = (0..12).map(made).collect();
+            !search(&values, &groups, &chance).unwrap().0.begins.is_empty()
+        });
+        let found = found.count();
+        assert!((70..=150).contains(&found), "{found} of 200, {least}");
+    }
+}
+
+#[test]
 fn an_odd_run_is_an_outlier_run_and_no_step() {
     let [steps, _, outliers, _] = counts(Made::OddRun, 20, 200);
     assert!(steps <= 2 && outliers >= 195, "{steps} {outliers}");
