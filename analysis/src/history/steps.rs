@@ -213,8 +213,7 @@ pub struct Searched {
     pub within: RunNoise,
     /// Estimated within levels and environments.
     pub autocorrelation: Option<f64>,
-    /// The least step that would be found in the middle of the series, were it the only event (see
-    /// [`least_step`]).
+    /// The least step that would be found in the middle of the series, were it the only event.
     pub least_step: f64,
     /// By how much the autocorrelation multiplies the variance of a level's mean: `(1 + φ)/(1 − φ)`; 1 where
     /// it is no more than chance makes.
