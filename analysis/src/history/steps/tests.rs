@@ -137,6 +137,14 @@ fn runs_that_resemble_the_one_before_are_warned_of_and_make_few_steps() {
     assert!(warned <= 18, "{warned} of 200 without autocorrelation");
 }
 
+#[test]
+fn a_level_between_values_that_are_farther_apart_than_an_outlier_run_is_tried() {
+    // without 4.94, the others have a level at −1.09, 3.9 from 2.85
+    let values = [2.854, -2.770, 4.939, -3.359];
+    let least = least_penalty(&values, 1.0);
+    assert_eq!(find(&values, least - 0.05, 1.0).outliers, [2]);
+}
+
 proptest! {
     #[test]
     fn the_least_penalty_is_where_the_first_event_appears(
