@@ -204,9 +204,20 @@ def normal(text, work):
     return text.replace("\x1b", "<ESC>")
 
 
+def first_word(line):
+    return line.split(" ", 1)[0]
+
+
 def without_numbers(text):
     """What a command that measures says; the digits of ids stay."""
     text = re.sub(r"(?m)^device: .*$", "device: …", text)
+    # what else the machine does is not this program's
+    text = re.sub(r"(?m)^disturbed: .*$", "disturbed: …", text)
+    lines = text.split("\n")
+    again = [re.match("[A-G]/", line) and line.split()[0] in map(first_word, lines[:index])
+             for index, line in enumerate(lines)]
+    text = "\n".join(line for line, is_again in zip(lines, again) if not is_again)
+    text = re.sub(r"(?m)^(note: another run|the machine was not quiet enough).*\n", "", text)
     text = re.sub(r"\d{4}-\d\d-\d\dt\d\d-\d\d-\d\dz-[0-9a-f]{4}", "{run}", text)
     text = re.sub(r"(?<![\w=.])[\d.,]*\d", "#", text)
     text = re.sub(r"#-#.parquet", "{part}", text)

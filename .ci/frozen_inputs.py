@@ -47,7 +47,8 @@ def bad_datasets(bad, imported):
         "empty": "",
         "no-header": first + "\n" + rest,
         "renamed-column": csv.replace("median_ns", "median_us", 1),
-        "missing-column": "\n".join(line.rsplit(",", 1)[0] for line in csv.splitlines()) + "\n",
+        # without the last one that must be there: the two after it may be missing
+        "missing-column": "\n".join(line.rsplit(",", 3)[0] for line in csv.splitlines()) + "\n",
         "short-row": csv + "cut,cpu\n",
         "twice": csv + first + "\n",
         "open-quote": csv + '"cut,cpu\n',

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disturbance::Threads;
 use crate::reference::{self, Arithmetic};
 use crate::shape::ConvShape;
 use crate::units::Bytes;
@@ -37,10 +38,31 @@ pub struct LaunchTime {
     pub submission_ns: Option<f64>,
 }
 
+/// What state a machine is in: quick measurements that have nothing to do with convolutions. What a
+/// backend cannot measure is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Time of a multiply–add that waits for the one before, on the slowest of the computing cores
+    /// while all compute: how fast cores are clocked, and whether they are shared.
+    pub multiply_add_ns: Option<f64>,
+    /// Time of a round trip of a cache line between computing cores, the slowest pair's: how far apart
+    /// they are.
+    pub ping_pong_ns: Option<f64>,
+    /// Rate at which a core reads memory that is in no cache.
+    pub read_gb_s: Option<f64>,
+    /// Rate at which a device copies within its memory.
+    pub copy_gb_s: Option<f64>,
+}
+
 /// Something that can prepare convolutions: a CPU or a GPU library.
 pub trait Backend {
     /// What computes.
     fn device(&self) -> Device;
+
+    /// What a user should know of how it computes here, in one line.
+    fn note(&self) -> Option<&str> {
+        None
+    }
 
     /// The device memory that `shape` needs, as far as is known before it is prepared: on a CPU tensors
     /// and workspace, on a GPU the tensors.
@@ -55,6 +77,14 @@ pub trait Backend {
     /// Checks that the device can still be used: after some faults, nothing works on it any more in
     /// this process.
     fn check(&mut self) -> Result<(), BackendError>;
+
+    /// Measures what state the machine is in, in a few milliseconds at most.
+    ///
+    /// # Errors
+    /// [`BackendError`] where the device cannot be used any more.
+    fn probe(&mut self) -> Result<Probe, BackendError> {
+        Ok(Probe::default())
+    }
 
     /// Turns reuse of buffers on or off: a convolution then takes the memory of an earlier one where
     /// that suffices. Allocation is most of the cost of preparing many. A backend may ignore it.
@@ -94,6 +124,11 @@ pub trait PreparedConv {
         self.synchronize()?;
         let host_ns = start.elapsed().as_nanos() as f64 / f64::from(launches.get());
         Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })
+    }
+
+    /// The threads of this process that compute a launch; none where a device does.
+    fn threads(&self) -> Threads {
+        Threads::default()
     }
 
     /// Evicts the tensors from the device's last-level cache, for protocols that start cold.

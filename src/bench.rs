@@ -117,7 +117,7 @@ fn measure(
     console::backend(&settings, why_cpu.as_deref());
     let platform = Platform::new(backend.as_ref());
     let session = Session::now(backend.empty_launch()?, why_cpu);
-    console::platform(&platform, &session);
+    console::platform(&platform, &session, backend.note());
 
     let selected = criterion.filter(configurations(&settings))?;
     let plan = RunPlan::new(&settings, platform, &selected);

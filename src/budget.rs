@@ -73,14 +73,29 @@ impl CostModel {
 #[derive(Debug)]
 pub(crate) struct Shares {
     budget: TimeBudget,
+    /// Time that is not divided yet.
+    kept: Duration,
     model: CostModel,
     cost_left: f64,
     cost_done: f64,
 }
 
 impl Shares {
-    pub(crate) fn new(budget: Option<Duration>, model: CostModel) -> Self {
-        Self { budget: TimeBudget::new(budget), model, cost_left: 0.0, cost_done: 0.0 }
+    /// Divides `budget`, but for a part of it that is kept until [`Self::release`].
+    pub(crate) fn new(budget: Option<Duration>, kept: f64, model: CostModel) -> Self {
+        let budget = TimeBudget::new(budget);
+        let kept = budget.fraction(kept).unwrap_or_default();
+        Self { budget, kept, model, cost_left: 0.0, cost_done: 0.0 }
+    }
+
+    /// Has the whole budget divided from now on.
+    pub(crate) fn release(&mut self) {
+        self.kept = Duration::ZERO;
+    }
+
+    /// What is left of the budget; `None` without one.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.budget.left().map(|left| left.saturating_sub(self.kept))
     }
 
     pub(crate) fn expect(&mut self, to_come: impl Iterator<Item = ConvShape>) {
@@ -89,7 +104,7 @@ impl Shares {
 
     pub(crate) fn allowance(&self, shape: ConvShape) -> Option<Duration> {
         let share = (self.model.cost(shape) / self.cost_left).clamp(0.0, 1.0);
-        self.budget.left().map(|left| left.mul_f64(share))
+        self.left().map(|left| left.mul_f64(share))
     }
 
     /// Counts a configuration as done.
@@ -232,7 +247,7 @@ mod tests {
             .map(|configuration| configuration.shape)
             .collect();
         let model = CostModel::for_run(&cpu::KIND);
-        let mut shares = Shares::new(Some(Duration::from_secs(100)), model);
+        let mut shares = Shares::new(Some(Duration::from_secs(100)), 0.2, model);
         shares.expect(shapes.iter().copied());
         let mut total = Duration::ZERO;
         for shape in shapes {
@@ -240,6 +255,9 @@ mod tests {
             total += allowance;
             shares.account(shape, allowance);
         }
-        assert!((total.as_secs_f64() - 100.0).abs() < 0.01, "{total:?}");
+        assert!((total.as_secs_f64() - 80.0).abs() < 0.01, "{total:?}");
+        assert!(shares.left().unwrap() < Duration::from_millis(10));
+        shares.release();
+        assert!((shares.left().unwrap().as_secs_f64() - 20.0).abs() < 0.01);
     }
 }

@@ -5,6 +5,7 @@ use sysinfo::System;
 
 use crate::backend::Backend;
 use crate::backend::device::{Device, Gpu};
+use crate::disturbance::cpu_quota;
 use crate::host::{Timer, available_memory, total_memory};
 use crate::units::Bytes;
 
@@ -28,6 +29,9 @@ pub struct Platform {
     pub logical_cores: usize,
     /// Logical cores that the computing threads are pinned to; `None` where they are not.
     pub pinned_cores: Option<Vec<usize>>,
+    /// CPU time that this process's control group may use, in percent of a core; `None` without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_quota_percent: Option<u32>,
     /// Memory this process may use: what is installed, or its control group's limit.
     pub memory: Bytes,
     /// Operating system and version.
@@ -82,6 +86,7 @@ impl Platform {
             physical_cores: System::physical_core_count().ok(),
             logical_cores: std::thread::available_parallelism().map_or(1, usize::from),
             pinned_cores,
+            cpu_quota_percent: cpu_quota().map(|cores| (100.0 * cores) as u32),
             memory: system.map_or(Bytes(0), |system| total_memory(&system)),
             os: System::long_os_version().unwrap_or_else(|_| unknown()),
             kernel: System::kernel_version().unwrap_or_else(|_| unknown()),
@@ -105,6 +110,7 @@ impl Platform {
             physical_cores: _,
             logical_cores: _,
             pinned_cores,
+            cpu_quota_percent,
             memory: _,
             os: _,
             kernel: _,
@@ -125,6 +131,7 @@ impl Platform {
             ("crates", crates.join(", ")),
             ("commit", git_commit.clone()),
         ];
+        kind.extend(cpu_quota_percent.map(|percent| ("CPU quota", format!("{percent}%"))));
         kind.extend(gpu.iter().flat_map(Gpu::kind));
         kind
     }

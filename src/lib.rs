@@ -13,6 +13,7 @@
 //! random, reference   reproducible tensors, and the sums to compare with
 //! statistics          quantiles, fences, intervals of latencies
 //! host                this machine's memory and clock
+//! disturbance         what else the machine did meanwhile
 //! backend             the backends there are; each prepares a convolution and launches it
 //! workspace           where results go, in a checkout and elsewhere
 //! settings            what this run is asked to do
@@ -41,6 +42,7 @@ pub mod bench;
 mod budget;
 pub mod choice;
 pub mod columns;
+pub mod disturbance;
 pub mod environment;
 pub mod experiment;
 pub mod file_error;

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::backend::device::{DeviceSample, DeviceStates};
 use crate::backend::{BackendError, LaunchTime, PreparedConv};
+use crate::disturbance::{CoreWaits, Disturbance, MachineReading};
 use crate::host::Timer;
 use crate::protocol::{Cache, Clock, Protocol, StoppingRule, WarmUpRule};
 use crate::settings::Settings;
@@ -29,6 +30,7 @@ pub struct Measurement {
     pub times: SampleTimes,
     pub submission_ns: Option<f64>,
     pub device: Option<DeviceStates>,
+    pub disturbance: Disturbance,
 }
 
 /// Times of samples by each clock, in nanoseconds, in the order taken: of single launches, or means
@@ -40,6 +42,23 @@ pub struct SampleTimes {
     /// By the device's clock; empty for a device without one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub device_ns: Vec<f64>,
+    /// The pass in which each was taken, from 1, never falling; empty where all were taken in one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pass: Vec<u32>,
+    /// Those that were taken but do not count, in the order taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<DroppedSample>,
+}
+
+/// A sample that does not count, because of what else the machine did meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the other fields are as in `SampleTimes`")]
+pub struct DroppedSample {
+    /// Number of samples before it that count.
+    pub after: usize,
+    pub pass: u32,
+    pub host_ns: f64,
+    pub device_ns: Option<f64>,
 }
 
 impl SampleTimes {
@@ -51,12 +70,78 @@ impl SampleTimes {
         }
     }
 
-    /// Number of samples.
+    /// The times by one clock, pass by pass.
+    pub fn by_pass(&self, clock: Clock) -> Vec<&[f64]> {
+        let times = self.by(clock);
+        if self.pass.is_empty() {
+            return Vec::from_iter((!times.is_empty()).then_some(times));
+        }
+        let mut rest = times;
+        let passes = self.pass.chunk_by(|a, b| a == b);
+        passes
+            .map(|of_pass| {
+                let (taken, left) = rest.split_at(of_pass.len().min(rest.len()));
+                rest = left;
+                taken
+            })
+            .collect()
+    }
+
+    /// Adds the times of a later pass, or, where they do not count, drops them.
+    pub(crate) fn append(&mut self, pass: u32, mut times: Self, counts: bool) {
+        if !counts {
+            times.drop_all();
+        }
+        self.pass.extend(std::iter::repeat_n(pass, times.len()));
+        let before = self.len();
+        let dropped = times.dropped.into_iter();
+        self.dropped.extend(dropped.map(|one| DroppedSample {
+            after: before + one.after,
+            pass,
+            ..one
+        }));
+        self.host_ns.extend(times.host_ns);
+        self.device_ns.extend(times.device_ns);
+    }
+
+    /// Has no sample count.
+    pub(crate) fn drop_all(&mut self) {
+        // in the order taken
+        self.take_back();
+        self.drop_last(self.len());
+    }
+
+    /// Has the last samples of a pass not count.
+    fn drop_last(&mut self, samples: usize) {
+        let after = self.len() - samples;
+        let device_ns = self.device_ns.split_off(after.min(self.device_ns.len()));
+        let host_ns = self.host_ns.split_off(after);
+        let dropped = host_ns.into_iter().enumerate().map(|(index, host_ns)| DroppedSample {
+            after,
+            pass: 1,
+            host_ns,
+            device_ns: device_ns.get(index).copied(),
+        });
+        self.dropped.extend(dropped);
+    }
+
+    /// Has all samples of a pass count.
+    fn take_back(&mut self) {
+        for (index, sample) in std::mem::take(&mut self.dropped).into_iter().enumerate() {
+            // those before it are back already
+            self.host_ns.insert(sample.after + index, sample.host_ns);
+            if let Some(device_ns) = sample.device_ns {
+                self.device_ns.insert(sample.after + index, device_ns);
+            }
+        }
+    }
+
+    /// Number of samples that count.
     pub fn len(&self) -> usize {
         self.host_ns.len()
     }
 
-    /// Whether there are no samples.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.host_ns.is_empty()
     }
@@ -143,12 +228,16 @@ pub struct Method {
 }
 
 impl Method {
-    /// How `settings` have a configuration measured, within `allowance`.
-    pub(crate) fn from_settings(settings: &Settings, allowance: Option<Duration>) -> Self {
+    /// How `settings` have a configuration measured in a pass, counted from 1, within `allowance`.
+    pub(crate) fn from_settings(
+        settings: &Settings,
+        pass: u32,
+        allowance: Option<Duration>,
+    ) -> Self {
         Self {
             protocol: settings.protocol,
             warm_up: settings.profile.warm_up_rule(settings.backend.kind().settle_time),
-            stopping: settings.stopping_rule(),
+            stopping: settings.stopping_rule().of_pass(pass, settings.passes),
             allowance,
             clock_step_ns: settings.sample_step_ns(Timer::of_this_machine().step_ns),
         }
@@ -158,7 +247,8 @@ impl Method {
 /// Warms up, then takes samples until `method`'s stopping rule is met or its allowance used up.
 pub fn measure(conv: &mut dyn PreparedConv, method: &Method) -> Result<Measurement, MeasureError> {
     let protocol = method.protocol;
-    let mut launcher = Prepared { conv, protocol, start: Instant::now(), samples: 0 };
+    let waits = CoreWaits::new(&conv.threads());
+    let mut launcher = Prepared { conv, protocol, start: Instant::now(), samples: 0, waits };
     collect(&mut launcher, method)
 }
 
@@ -167,6 +257,10 @@ pub fn measure(conv: &mut dyn PreparedConv, method: &Method) -> Result<Measureme
 trait Launcher {
     fn sample(&mut self) -> Result<LaunchTime, MeasureError>;
     fn device(&mut self) -> Result<Option<DeviceSample>, MeasureError>;
+    /// Time in nanoseconds that computing threads have waited for a core so far; `None` where the
+    /// system does not tell.
+    fn waited_ns(&mut self) -> Option<u64>;
+    fn machine(&mut self) -> MachineReading;
     /// Time since before the first sample.
     fn elapsed(&self) -> Duration;
 }
@@ -176,6 +270,7 @@ struct Prepared<'a> {
     protocol: Protocol,
     start: Instant,
     samples: usize,
+    waits: Option<CoreWaits>,
 }
 
 /// Takes a sample as the protocol says; `index` is its number for errors.
@@ -210,6 +305,14 @@ impl Launcher for Prepared<'_> {
         Ok(self.conv.device_sample()?)
     }
 
+    fn waited_ns(&mut self) -> Option<u64> {
+        self.waits.as_ref()?.total_ns()
+    }
+
+    fn machine(&mut self) -> MachineReading {
+        MachineReading::now(&self.conv.threads())
+    }
+
     fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
@@ -228,17 +331,23 @@ fn collect(launcher: &mut impl Launcher, method: &Method) -> Result<Measurement,
     let mut times = SampleTimes::default();
     let mut submissions_ns = Vec::new();
     let mut device = Observer::begin(launcher)?;
+    let mut watch = Watch::begin(launcher);
     let mut next_check = rule.judged_from;
+    let mut taken = 0;
     let stopped = loop {
         let time = launcher.sample()?;
+        taken += 1;
         times.push(time);
         submissions_ns.extend(time.submission_ns);
+        watch.look_again(launcher, &mut times);
         let samples = times.len();
-        if samples >= rule.cap {
+        // where too few of them count, there is an end, too
+        let are_enough = |some: usize| samples >= some || taken >= MOST_TAKEN * some;
+        if are_enough(rule.cap) {
             break Stopped::Cap;
         }
         device.look_again(launcher)?;
-        if samples < rule.floor {
+        if !are_enough(rule.floor) {
             continue;
         }
         if allowance.is_some_and(|all| launcher.elapsed() >= all) {
@@ -252,11 +361,87 @@ fn collect(launcher: &mut impl Launcher, method: &Method) -> Result<Measurement,
             }
         }
     };
+    let disturbance = watch.end(launcher, &mut times);
+    if times.len() < rule.floor {
+        times.take_back();
+    }
     let relative_interval = interval(&times);
     let submission_ns =
         (!submissions_ns.is_empty()).then(|| quantile(&sorted(&submissions_ns), 0.5));
     let device = device.end(launcher)?;
-    Ok(Measurement { warm_up, stopped, relative_interval, times, submission_ns, device })
+    Ok(Measurement {
+        warm_up,
+        stopped,
+        relative_interval,
+        times,
+        submission_ns,
+        device,
+        disturbance,
+    })
+}
+
+/// So many times the samples that a rule asks for are taken where some do not count.
+const MOST_TAKEN: usize = 2;
+
+/// Drops samples during which a computing thread was switched out.
+struct Watch {
+    machine: MachineReading,
+    block: Block,
+    waited_ns: Option<u64>,
+}
+
+/// Samples that are judged together, as short ones are: asking the system takes some microseconds.
+#[derive(Clone, Copy)]
+struct Block {
+    begun: Duration,
+    waited_ns: Option<u64>,
+    samples: usize,
+}
+
+/// Least time of a block.
+const BLOCK: Duration = Duration::from_millis(1);
+
+/// Threads that have waited for a core for more than this part of a block's time were switched out in
+/// it: below, what the system itself does in between is no disturbance.
+const SWITCHED_OUT: f64 = 0.005;
+
+impl Watch {
+    fn begin(launcher: &mut impl Launcher) -> Self {
+        let machine = launcher.machine();
+        let block = Block::begin(launcher);
+        Self { machine, block, waited_ns: block.waited_ns }
+    }
+
+    fn look_again(&mut self, launcher: &mut impl Launcher, times: &mut SampleTimes) {
+        self.block.samples += 1;
+        if self.block.waited_ns.is_some() && launcher.elapsed() >= self.block.begun + BLOCK {
+            self.look(launcher, times);
+        }
+    }
+
+    fn look(&mut self, launcher: &mut impl Launcher, times: &mut SampleTimes) {
+        let next = Block::begin(launcher);
+        let took_ns = (next.begun - self.block.begun).as_nanos() as f64;
+        let waited = next.waited_ns.zip(self.block.waited_ns);
+        if waited.is_some_and(|(now, then)| (now - then) as f64 > SWITCHED_OUT * took_ns) {
+            times.drop_last(self.block.samples);
+        }
+        self.block = next;
+    }
+
+    fn end(mut self, launcher: &mut impl Launcher, times: &mut SampleTimes) -> Disturbance {
+        self.look(launcher, times);
+        let waited = self.block.waited_ns.zip(self.waited_ns).map(|(now, begun)| now - begun);
+        let dropped = times.dropped.len();
+        let samples = (times.len() + dropped) as u64;
+        launcher.machine().since(&self.machine, dropped as u64, samples, waited)
+    }
+}
+
+impl Block {
+    fn begin(launcher: &mut impl Launcher) -> Self {
+        Self { begun: launcher.elapsed(), waited_ns: launcher.waited_ns(), samples: 0 }
+    }
 }
 
 /// Reads the device's state now and then.

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::choice::{UnknownName, choices};
 use crate::experiment::Configuration;
 
+/// Fewest samples of a configuration: criterion takes no fewer.
+pub const LEAST_SAMPLES: usize = 10;
+
 /// What one timed sample means. Latencies of different protocols are different quantities, and are
 /// compared only if the user asks for it.
 ///
@@ -75,7 +78,7 @@ choices! {
 /// floor and never after a cap or a time limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StoppingRule {
-    /// Fewest samples, whatever they cost; criterion accepts no fewer than 10.
+    /// Fewest samples, whatever they cost; at least [`LEAST_SAMPLES`].
     pub floor: usize,
     /// Most samples, whatever the noise.
     pub cap: usize,
@@ -108,6 +111,20 @@ impl StoppingRule {
     /// Exactly so many samples.
     pub fn exactly(launches: usize) -> Self {
         Self { floor: launches, cap: launches, relative_interval: None, judged_from: launches }
+    }
+
+    /// The rule in one pass, counted from 1, of so many: its share of the samples. A mean over passes
+    /// is more precise than each of them, so that they need to be less so.
+    pub fn of_pass(self, pass: u32, passes: NonZeroU32) -> Self {
+        let up_to = |samples: usize, pass: u32| samples * pass as usize / passes.get() as usize;
+        let share = |samples| up_to(samples, pass) - up_to(samples, pass - 1);
+        let less_precise = f64::from(passes.get()).sqrt();
+        Self {
+            floor: share(self.floor),
+            cap: share(self.cap),
+            relative_interval: self.relative_interval.map(|interval| interval * less_precise),
+            judged_from: share(self.judged_from),
+        }
     }
 }
 
@@ -175,12 +192,21 @@ impl Profile {
         match self {
             Self::Paper => StoppingRule::exactly(2000),
             Self::Standard => StoppingRule {
-                floor: 10,
+                floor: LEAST_SAMPLES,
                 cap: 2000,
                 relative_interval: Some(0.005),
                 judged_from: 50,
             },
-            Self::Smoke => StoppingRule::exactly(10),
+            Self::Smoke => StoppingRule::exactly(LEAST_SAMPLES),
+        }
+    }
+
+    /// In how many passes samples are taken, on a device for which `usual` is right.
+    pub fn passes(self, usual: NonZeroU32) -> NonZeroU32 {
+        match self {
+            Self::Paper | Self::Standard => usual,
+            // whether it runs shows at once
+            Self::Smoke => NonZeroU32::MIN,
         }
     }
 
@@ -237,6 +263,20 @@ mod tests {
         for other in ["", "host-latency", "host-throughput-1-warm", "host-throughput-050-warm"] {
             assert!(other.parse::<Protocol>().is_err(), "{other}");
         }
+    }
+
+    #[test]
+    fn passes_share_samples_and_are_less_precise_than_all_together() {
+        let passes = NonZeroU32::new(3).unwrap();
+        let all = StoppingRule { relative_interval: Some(0.01), ..StoppingRule::exactly(100) };
+        let shares = [1, 2, 3].map(|pass| all.of_pass(pass, passes));
+        assert_eq!(shares.map(|rule| rule.cap), [33, 33, 34]);
+        assert_eq!(
+            shares.map(|rule| (rule.floor, rule.judged_from)),
+            [(33, 33), (33, 33), (34, 34)]
+        );
+        assert!((shares[0].relative_interval.unwrap() - 0.01 * 3f64.sqrt()).abs() < 1e-15);
+        assert_eq!(all.of_pass(1, NonZeroU32::MIN), all);
     }
 
     #[test]

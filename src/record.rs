@@ -4,9 +4,9 @@
 //! <runs>/<run id>/
 //!   run.json           header: schema, settings, platform, conditions, order; status and, once the
 //!                      run is finished, the outcome of every configuration (without raw launches)
-//!   launches.parquet   every sample: id, launch, host_ns, device_ns; written when the run finishes
+//!   launches.parquet   every sample: id, launch, pass, host_ns, device_ns; written when the run finishes
 //!   criterion/         criterion's files of this run, and of no other
-//!   parts/             while unfinished: one file for each configuration, launches included
+//!   parts/             while unfinished: one file for each configuration and pass, launches included
 //!   lock
 //! ```
 //!
@@ -19,9 +19,10 @@ use std::time::Duration;
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::LaunchTime;
 use crate::backend::device::DeviceStates;
 use crate::backend::plan::PlanRecord;
+use crate::backend::{LaunchTime, Probe};
+use crate::disturbance::Disturbance;
 use crate::environment::Conditions;
 use crate::experiment::{Configuration, Experiment};
 use crate::measure::{SampleTimes, Stopped, WarmUp};
@@ -33,15 +34,21 @@ use crate::units::Bytes;
 mod finished;
 mod folder;
 mod launches;
+mod passes;
 mod plan;
+mod quiet;
 
 pub use finished::FinishedRun;
-pub use folder::{RunFolder, hinted, read_part, read_plan, tidy_up, write_finished};
+pub use folder::{RunFolder, hinted, read_measured, read_part, read_plan, tidy_up, write_finished};
 pub use launches::{Launches, LaunchesFile};
 pub use plan::{Comparable, RunPlan};
+pub use quiet::Quiet;
 
 /// Version of the folder's layout and of the fields of `run.json`.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
+
+/// The oldest version whose finished runs can be read. It has no passes: all was measured in one.
+pub const OLDEST_READ: u32 = 2;
 
 /// One process that worked on a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +84,9 @@ pub struct RunHeader {
     pub criterion_home: PathBuf,
     /// Name under which criterion keeps this run's measurements: `new`, or the named baseline.
     pub criterion_baseline: String,
+    /// How quiet the machine was; `None` until finished, in older records, and where a device computes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quiet>,
     /// Outcomes in the order measured; empty until finished.
     pub configurations: Vec<ConfigurationRecord>,
 }
@@ -84,6 +94,7 @@ pub struct RunHeader {
 impl Header for RunHeader {
     const FILE: &'static str = "run.json";
     const SCHEMA_VERSION: u32 = SCHEMA_VERSION;
+    const OLDEST_READ: u32 = OLDEST_READ;
     const ELSEWHERE: &'static str = "set ALPHA_FLOPS_RUNS to a folder that can be written";
 }
 
@@ -107,38 +118,44 @@ pub struct ConfigurationRecord {
     /// Value of the independent variable.
     pub x: u32,
     pub shape: ConvShape,
-    /// Start of the last attempt.
+    /// Start of the last attempt, in the first pass.
     pub started: Timestamp,
-    /// Time that preparing and measuring took in the last attempt, in seconds.
+    /// Time that preparing and measuring took in the last attempt of each pass, in seconds.
     pub wall_s: f64,
-    /// More than 1 where the device was throttled, or failed.
+    /// Most attempts in a pass; more than 1 where the device was throttled, or failed.
     pub attempts: u32,
+    pub outcome: Outcome,
+    /// What became of it in each pass; empty where all was measured in one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub visits: Vec<Visit>,
+}
+
+/// A configuration in one of several passes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "`ConfigurationRecord` has the same fields")]
+pub struct Visit {
+    /// From 1.
+    pub pass: u32,
+    /// Place in the order in which all were measured, from 0.
+    pub position: usize,
+    pub started: Timestamp,
+    pub wall_s: f64,
+    pub attempts: u32,
+    /// Without a plan where that is the configuration's.
     pub outcome: Outcome,
 }
 
-/// What became of one configuration.
+/// What became of one configuration, in a pass or in all: it is measured where any pass measured it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 #[expect(clippy::large_enum_variant, reason = "nearly all are measured")]
 #[allow(missing_docs, reason = "the other fields say what they are")]
 pub enum Outcome {
-    Measured {
-        algorithm: String,
-        plan: Option<PlanRecord>,
-        workspace_bytes: Bytes,
-        /// Whether outputs were compared with a direct sum.
-        verified: bool,
-        warm_up: WarmUp,
-        stopped: Stopped,
-        /// Half the median's 95% interval over the median, the clock's step included.
-        relative_interval: Option<f64>,
-        /// Median time that the host took to submit a launch, where submitting is not computing.
-        submission_ns: Option<f64>,
-        device: Option<DeviceStates>,
-        summary: Summary,
-    },
+    Measured(Measured),
     /// Not tried.
-    Skipped { reason: String },
+    Skipped {
+        reason: String,
+    },
     /// Tried, without a result.
     Failed {
         reason: String,
@@ -147,35 +164,70 @@ pub enum Outcome {
     },
 }
 
+/// What was measured of one configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say what the other fields are")]
+pub struct Measured {
+    pub algorithm: String,
+    pub plan: Option<PlanRecord>,
+    pub workspace_bytes: Bytes,
+    /// Whether outputs were compared with a direct sum.
+    pub verified: bool,
+    pub warm_up: WarmUp,
+    pub stopped: Stopped,
+    /// Half the median's 95% interval over the median, the clock's step included.
+    pub relative_interval: Option<f64>,
+    /// Median time that the host took to submit a launch, where submitting is not computing.
+    pub submission_ns: Option<f64>,
+    pub device: Option<DeviceStates>,
+    /// Of all passes together, where there are several; `None` in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disturbance: Option<Disturbance>,
+    /// The state of the machine before it was measured, in each pass; `None` of several passes
+    /// together, and in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+    pub summary: Summary,
+}
+
 impl Outcome {
+    /// What was measured, if anything was.
+    pub fn measured(&self) -> Option<&Measured> {
+        match self {
+            Self::Measured(measured) => Some(measured),
+            Self::Skipped { .. } | Self::Failed { .. } => None,
+        }
+    }
+
     /// Whether the device was throttled while it was measured.
     pub fn is_throttled(&self) -> bool {
-        match self {
-            Self::Measured { device, .. } => {
-                device.as_ref().is_some_and(DeviceStates::is_throttled)
-            }
-            Self::Skipped { .. } | Self::Failed { .. } => false,
-        }
+        let device = self.measured().and_then(|measured| measured.device.as_ref());
+        device.is_some_and(DeviceStates::is_throttled)
+    }
+
+    /// Whether what else the machine did leaves a doubt about what was measured.
+    pub fn is_disturbed(&self) -> bool {
+        let disturbance = self.measured().and_then(|measured| measured.disturbance.as_ref());
+        disturbance.is_some_and(Disturbance::is_disturbed)
     }
 
     /// Whether the host took more than half of the median to submit a launch: the device's time may
     /// then be time it waited for the host.
     pub fn is_bound_by_submission(&self) -> bool {
-        match self {
-            Self::Measured { submission_ns: Some(submission_ns), summary, .. } => {
-                summary.median_ns < 2.0 * submission_ns
-            }
-            _ => false,
-        }
+        self.measured().is_some_and(|Measured { submission_ns, summary, .. }| {
+            submission_ns.is_some_and(|ns| summary.median_ns < 2.0 * ns)
+        })
     }
 }
 
-/// A file under `parts/`: an outcome with its launches.
+/// A file under `parts/`: the outcome of one pass with its launches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Part {
     pub run_id: String,
-    /// Position in the order measured.
+    /// From 1.
+    pub pass: u32,
+    /// Place in the order measured, that of all passes, from 0.
     pub position: usize,
     pub record: ConfigurationRecord,
     /// Empty unless the configuration was measured.
@@ -208,6 +260,7 @@ impl ConfigurationRecord {
             wall_s,
             attempts,
             outcome,
+            visits: Vec::new(),
         }
     }
 

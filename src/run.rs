@@ -1,21 +1,25 @@
-//! A run of experiments A–G: configurations measured in a random order, resumed where a process was
-//! killed, and measured again where that may improve them.
+//! A run of experiments A–G: all configurations in a random order, in several passes, resumed where a
+//! process was killed, and measured again where that may improve them.
+//!
+//! A configuration is not measured in one burst, since its launches would share one state of the
+//! machine and one place in memory: the latency that they agree on so well may be another the next
+//! minute. Each pass visits every configuration, in an order of its own and on memory allocated anew,
+//! so that the passes' medians show how much the latency varies within a run.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
 use thiserror::Error;
 
-use crate::backend::{Backend, BackendError};
+use crate::backend::{Backend, BackendError, Probe};
 use crate::budget::{CostModel, Shares};
+use crate::disturbance::{Disturbance, Threads};
 use crate::experiment::{Configuration, Experiment};
 use crate::file_error::FileError;
 use crate::measure::{MeasureError, Measurement, Method, SampleTimes, does_not_fit, measure};
+use crate::random::random_bits;
 use crate::record::{
-    ConfigurationRecord, Outcome, Part, RunFolder, RunPlan, Session, now, tidy_up,
+    ConfigurationRecord, Measured, Outcome, Part, RunFolder, RunPlan, Session, now, tidy_up,
 };
 use crate::settings::Settings;
 use crate::statistics::Summary;
@@ -24,11 +28,21 @@ use crate::statistics::Summary;
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Run {
     pub folder: RunFolder,
-    pub order: Vec<Configuration>,
-    /// Number of configurations that have an outcome from an earlier process.
+    /// In the order measured: every configuration once in each pass.
+    pub visits: Vec<Visit>,
+    /// Number of visits that have an outcome from an earlier process.
     pub done_before: usize,
-    /// What is wrong with damaged parts: their configurations are measured again.
+    /// What is wrong with damaged parts: what was in them is measured again.
     pub damaged: Vec<String>,
+}
+
+/// One configuration in one pass.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Visit {
+    /// From 1.
+    pub pass: u32,
+    pub configuration: Configuration,
 }
 
 /// What happened, for whoever shows progress.
@@ -37,10 +51,13 @@ pub struct Run {
 pub enum RunEvent<'a> {
     /// The outputs of so many configurations agree with direct sums.
     Verified(usize),
-    Started(&'a Configuration),
-    /// A configuration has an outcome, its first if [`ConfigurationRecord::attempts`] is 1.
+    Started(&'a Visit),
+    /// A visit has an outcome, its first if [`ConfigurationRecord::attempts`] is 1.
     Done {
+        pass: u32,
         record: &'a ConfigurationRecord,
+        /// What all passes give, where this was the last one of its configuration.
+        of_all_passes: Option<&'a ConfigurationRecord>,
         /// The time that the rest should take, if that can be told already.
         time_left: Option<Duration>,
     },
@@ -74,8 +91,12 @@ pub enum RunError {
     },
 }
 
-/// Most attempts at a configuration: another may be better where the device was throttled or lost.
+/// Most attempts at a visit: another may be better where the device was throttled or lost, or other
+/// programs disturbed it.
 pub const MOST_ATTEMPTS: u32 = 3;
+
+/// The part of a time budget that is left for further attempts.
+const KEPT_FOR_MORE_ATTEMPTS: f64 = 0.1;
 
 impl Run {
     /// Resumes the latest unfinished run under `runs` with the same plan, or begins a new one.
@@ -99,14 +120,17 @@ impl Run {
                 RunFolder::create(runs, plan, seed, session)?
             }
         };
-        let order = measuring_order(selected, folder.header().seed);
-        let ids = order.iter().map(Configuration::id);
-        let (done_before, damaged) = folder.check_parts(ids)?;
-        Ok(Self { folder, order, done_before, damaged })
+        let passes = folder.header().plan.settings.passes.get();
+        let visits: Vec<Visit> = (1..=passes)
+            .flat_map(|pass| measuring_order(&selected, folder.header().seed, pass))
+            .collect();
+        let ids_and_passes = visits.iter().map(|visit| (visit.configuration.id(), visit.pass));
+        let (done_before, damaged) = folder.check_parts(ids_and_passes)?;
+        Ok(Self { folder, visits, done_before, damaged })
     }
 
-    /// Measures the configurations that have no outcome yet, then again those that another attempt may
-    /// improve. A configuration that fails is recorded as failed, and the run goes on.
+    /// Makes the visits that have no outcome yet, then again those that another attempt may improve. A
+    /// visit that fails is recorded as failed, and the run goes on.
     ///
     /// First, outputs of one configuration of each experiment are verified, unless the settings have
     /// all of them verified.
@@ -119,15 +143,15 @@ impl Run {
         on_event: &mut dyn FnMut(RunEvent<'_>),
     ) -> Result<(), RunError> {
         let settings = &self.folder.header().plan.settings;
-        if !settings.verify && self.done_before < self.order.len() {
+        if !settings.verify && self.done_before < self.visits.len() {
             on_event(RunEvent::Verified(self.verify_some(backend)?));
         }
         let model = CostModel::for_run(settings.backend.kind());
-        let mut shares = Shares::new(settings.time_budget, model);
-        shares.expect(self.order.iter().map(|configuration| configuration.shape));
+        let mut shares = Shares::new(settings.time_budget, KEPT_FOR_MORE_ATTEMPTS, model);
+        shares.expect(self.visits.iter().map(|visit| visit.configuration.shape));
         let mut again = Vec::new();
-        for (position, configuration) in self.order.iter().enumerate() {
-            let record = match self.folder.part(&configuration.id())? {
+        for (position, Visit { pass, configuration }) in self.visits.iter().enumerate() {
+            let record = match self.folder.part(&configuration.id(), *pass)? {
                 Some(part) => {
                     shares.account(configuration.shape, part.record.took());
                     part.record
@@ -139,14 +163,16 @@ impl Run {
             };
             again.extend(deserves_attempt(&record).then_some(position));
         }
+        shares.release();
         while !again.is_empty() {
             again = self.attempt_again(backend, &again, &mut shares, on_event)?;
         }
         Ok(())
     }
 
-    /// Measures configurations again, each for at least as long as before. Returns those that deserve
-    /// yet another attempt.
+    /// Makes visits again, each for at least as long as before, those first whose configurations have
+    /// the fewest sound ones. One that was disturbed is left as it is where the budget does not last.
+    /// Returns those that deserve yet another attempt.
     fn attempt_again(
         &self,
         backend: &mut dyn Backend,
@@ -154,12 +180,16 @@ impl Run {
         shares: &mut Shares,
         on_event: &mut dyn FnMut(RunEvent<'_>),
     ) -> Result<Vec<usize>, RunError> {
-        shares.expect(positions.iter().map(|&position| self.order[position].shape));
+        shares.expect(positions.iter().map(|&place| self.visits[place].configuration.shape));
         let mut still = Vec::new();
-        for &position in positions {
-            let configuration = &self.order[position];
-            let before = self.folder.part(&configuration.id())?;
+        for position in self.most_needed_first(positions)? {
+            let Visit { pass, configuration } = &self.visits[position];
+            let before = self.folder.part(&configuration.id(), *pass)?;
             let took = before.as_ref().map_or(Duration::ZERO, |before| before.record.took());
+            let is_sound = before.as_ref().is_some_and(|before| is_sound(&before.record.outcome));
+            if is_sound && shares.left().is_some_and(|left| left < took) {
+                continue;
+            }
             let allowance = shares.allowance(configuration.shape).map(|share| share.max(took));
             let record = self.attempt(backend, position, before, allowance, shares, on_event)?;
             still.extend(deserves_attempt(&record).then_some(position));
@@ -167,15 +197,26 @@ impl Run {
         Ok(still)
     }
 
+    fn most_needed_first(&self, positions: &[usize]) -> Result<Vec<usize>, FileError> {
+        let mut by_need = Vec::with_capacity(positions.len());
+        for &position in positions {
+            let of_configuration = self.folder.joined(&self.visits[position].configuration.id())?;
+            let visits = of_configuration.iter().flat_map(|record| &record.visits);
+            let quiet = |outcome: &Outcome| is_sound(outcome) && !outcome.is_disturbed();
+            by_need.push((visits.filter(|visit| quiet(&visit.outcome)).count(), position));
+        }
+        by_need.sort();
+        Ok(by_need.into_iter().map(|(_, position)| position).collect())
+    }
+
     /// Verifies outputs of the first configuration of each experiment that fits in memory and at which
     /// the device was not lost before. Returns their number.
     fn verify_some(&self, backend: &mut dyn Backend) -> Result<usize, RunError> {
         let header = self.folder.header();
         let mut verified = 0;
-        for of_experiment in self.order.chunk_by(|a, b| a.experiment == b.experiment) {
-            let Some(configuration) = self.first_to_verify(backend, of_experiment)? else {
-                continue;
-            };
+        for &experiment in Experiment::all() {
+            let Some(position) = self.first_to_verify(backend, experiment)? else { continue };
+            let configuration = &self.visits[position].configuration;
             let (started, clock) = (now(), Instant::now());
             let verify = |backend: &mut dyn Backend| {
                 backend.prepare(configuration.shape, header.seed)?.verify()
@@ -194,8 +235,7 @@ impl Run {
                     let wall_s = clock.elapsed().as_secs_f64();
                     let record =
                         ConfigurationRecord::new(configuration, started, wall_s, 1, outcome);
-                    let position = self.order.iter().position(|other| other == configuration);
-                    self.keep(position.unwrap_or(0), record, SampleTimes::default())?;
+                    self.keep(position, record, SampleTimes::default())?;
                     return Err(lost);
                 }
             }
@@ -203,18 +243,22 @@ impl Run {
         Ok(verified)
     }
 
-    fn first_to_verify<'a>(
+    /// The first visit to the experiment, in the first pass, that can be verified.
+    fn first_to_verify(
         &self,
         backend: &dyn Backend,
-        of_experiment: &'a [Configuration],
-    ) -> Result<Option<&'a Configuration>, RunError> {
+        experiment: Experiment,
+    ) -> Result<Option<usize>, RunError> {
         let settings = &self.folder.header().plan.settings;
-        for configuration in of_experiment {
-            let lost = self.folder.part(&configuration.id())?.is_some_and(|part| {
+        for (position, Visit { pass, configuration }) in self.visits.iter().enumerate() {
+            if *pass > 1 || configuration.experiment != experiment {
+                continue;
+            }
+            let lost = self.folder.part(&configuration.id(), 1)?.is_some_and(|part| {
                 matches!(part.record.outcome, Outcome::Failed { device_lost: true, .. })
             });
             if !lost && does_not_fit(backend, configuration, settings).is_none() {
-                return Ok(Some(configuration));
+                return Ok(Some(position));
             }
         }
         Ok(None)
@@ -239,13 +283,14 @@ impl Run {
         times: SampleTimes,
     ) -> Result<Part, RunError> {
         let run_id = self.folder.header().run_id.clone();
-        let part = Part { run_id, position, record, times };
+        let pass = self.visits[position].pass;
+        let part = Part { run_id, pass, position, record, times };
         self.folder.keep(&part)?;
         Ok(part)
     }
 
-    /// Measures one configuration and writes its outcome. If it was measured `before`, a failed attempt
-    /// does not replace that measurement.
+    /// Makes one visit and writes its outcome. If it was measured `before`, a failed attempt does not
+    /// replace that measurement.
     fn attempt(
         &self,
         backend: &mut dyn Backend,
@@ -255,12 +300,13 @@ impl Run {
         shares: &mut Shares,
         on_event: &mut dyn FnMut(RunEvent<'_>),
     ) -> Result<ConfigurationRecord, RunError> {
-        let configuration = &self.order[position];
+        let visit = &self.visits[position];
+        let configuration = &visit.configuration;
         let (started, clock) = (now(), Instant::now());
         let header = self.folder.header();
         let (settings, seed) = (&header.plan.settings, header.seed);
-        on_event(RunEvent::Started(configuration));
-        let measured = try_measure(backend, configuration, settings, seed, allowance);
+        on_event(RunEvent::Started(visit));
+        let measured = try_measure(backend, visit, settings, seed, allowance);
         let mut lost = None;
         let (outcome, times) = measured.unwrap_or_else(|error| {
             lost = self.loss(backend, configuration, &error);
@@ -275,9 +321,8 @@ impl Run {
         });
         let wall_s = clock.elapsed().as_secs_f64();
         let attempts = before.as_ref().map_or(0, |before| before.record.attempts) + 1;
-        let is_measured = |outcome: &Outcome| matches!(outcome, Outcome::Measured { .. });
         let (outcome, times) = match before {
-            Some(before) if !is_measured(&outcome) && is_measured(&before.record.outcome) => {
+            Some(before) if is_better(&before.record.outcome, &outcome) => {
                 (before.record.outcome, before.times)
             }
             _ => (outcome, times),
@@ -285,20 +330,44 @@ impl Run {
         let record = ConfigurationRecord::new(configuration, started, wall_s, attempts, outcome);
         let part = self.keep(position, record, times)?;
         shares.account(configuration.shape, part.record.took());
-        on_event(RunEvent::Done { record: &part.record, time_left: shares.time_left() });
+        let joined = match part.pass == settings.passes.get() || attempts > 1 {
+            true => self.folder.joined(&part.record.id)?,
+            false => None,
+        };
+        on_event(RunEvent::Done {
+            pass: part.pass,
+            record: &part.record,
+            of_all_passes: joined.as_ref(),
+            time_left: shares.time_left(),
+        });
         lost.map_or(Ok(part.record), Err)
     }
 }
 
 /// Whether another attempt is allowed, and may be better.
 fn deserves_attempt(record: &ConfigurationRecord) -> bool {
-    let lost = matches!(record.outcome, Outcome::Failed { device_lost: true, .. });
-    record.attempts < MOST_ATTEMPTS && (lost || record.outcome.is_throttled())
+    let ConfigurationRecord { outcome, attempts, .. } = record;
+    let lost = matches!(outcome, Outcome::Failed { device_lost: true, .. });
+    *attempts < MOST_ATTEMPTS && (lost || outcome.is_throttled() || outcome.is_disturbed())
+}
+
+/// Whether it was measured at the device's full speed, disturbed or not.
+fn is_sound(outcome: &Outcome) -> bool {
+    outcome.measured().is_some() && !outcome.is_throttled()
+}
+
+/// Whether an attempt is worth more than a later one.
+fn is_better(before: &Outcome, after: &Outcome) -> bool {
+    let badness = |measured: &Measured| measured.disturbance.as_ref().map(Disturbance::badness);
+    match (before.measured(), after.measured()) {
+        (Some(before), Some(after)) => badness(before) < badness(after),
+        (before, after) => before.is_some() && after.is_none(),
+    }
 }
 
 fn try_measure(
     backend: &mut dyn Backend,
-    configuration: &Configuration,
+    Visit { pass, configuration }: &Visit,
     settings: &Settings,
     seed: u64,
     allowance: Option<Duration>,
@@ -307,18 +376,27 @@ fn try_measure(
         return Ok((Outcome::Skipped { reason }, SampleTimes::default()));
     }
     let begun = Instant::now();
+    let probe = backend.probe()?;
     let mut conv = backend.prepare(configuration.shape, seed)?;
     if settings.verify {
         conv.verify()?;
     }
     let allowance = allowance.map(|all| all.saturating_sub(begun.elapsed()));
-    let Measurement { warm_up, stopped, relative_interval, times, submission_ns, device } =
-        measure(conv.as_mut(), &Method::from_settings(settings, allowance))?;
+    let method = Method::from_settings(settings, *pass, allowance);
+    let Measurement {
+        warm_up,
+        stopped,
+        relative_interval,
+        times,
+        submission_ns,
+        device,
+        disturbance,
+    } = measure(conv.as_mut(), &method)?;
     let Some(summary) = Summary::from_latencies(times.by(settings.protocol.clock)) else {
         let reason = "no launches".to_owned();
         return Ok((Outcome::Failed { reason, device_lost: false }, times));
     };
-    let outcome = Outcome::Measured {
+    let outcome = Outcome::Measured(Measured {
         algorithm: conv.algorithm().to_owned(),
         plan: conv.plan().cloned(),
         workspace_bytes: conv.workspace_bytes(),
@@ -328,25 +406,28 @@ fn try_measure(
         relative_interval,
         submission_ns,
         device,
+        disturbance: Some(disturbance).filter(|_| conv.threads() != Threads::default()),
+        probe: Some(probe).filter(|probe| *probe != Probe::default()),
         summary,
-    };
+    });
     Ok((outcome, times))
 }
 
-/// Experiments in their order; configurations of one in a random order, so that a drift of the
-/// machine does not look like an effect of the independent variable.
-pub fn measuring_order(selected: Vec<Configuration>, seed: u64) -> Vec<Configuration> {
-    let mut order = Vec::with_capacity(selected.len());
-    for &experiment in Experiment::all() {
-        let mut group: Vec<_> =
-            selected.iter().filter(|c| c.experiment == experiment).cloned().collect();
-        // a stream for each experiment: leaving one out does not reorder the others
-        let mut random = ChaCha8Rng::seed_from_u64(seed);
-        random.set_stream(experiment.index() as u64);
-        group.shuffle(&mut random);
-        order.extend(group);
-    }
-    order
+/// The visits of a pass, in a random order of its own, so that a drift of the machine does not look
+/// like an effect of the independent variable. Leaving some out does not reorder the others.
+pub fn measuring_order(selected: &[Configuration], seed: u64, pass: u32) -> Vec<Visit> {
+    let stream = random_bits(seed, pass.into());
+    let mut visits: Vec<Visit> = selected
+        .iter()
+        .map(|configuration| Visit { pass, configuration: configuration.clone() })
+        .collect();
+    visits.sort_by_cached_key(|visit| place_by_chance(stream, &visit.configuration.id()));
+    visits
+}
+
+/// A random number of a text's own in each stream.
+fn place_by_chance(stream: u64, text: &str) -> u64 {
+    text.bytes().fold(stream, |number, byte| random_bits(number, byte.into()))
 }
 
 #[cfg(test)]

@@ -39,6 +39,9 @@ pub struct Settings {
     pub profile: Profile,
     /// Exactly so many samples of each configuration, whatever the profile says.
     pub launches: Option<NonZeroU32>,
+    /// Passes over all configurations, in each of which a configuration gets its part of the samples.
+    #[serde(default = "one_pass")]
+    pub passes: NonZeroU32,
     pub protocol: Protocol,
     /// Seed of the order and of the tensors; `None`: a new one for each run. TOML's integers end at
     /// 2⁶³ − 1: in `bench.toml`, a greater seed is written as a string.
@@ -49,6 +52,11 @@ pub struct Settings {
     pub memory_limit: Option<Bytes>,
     /// Compare outputs of every configuration with a direct sum before measuring it.
     pub verify: bool,
+}
+
+/// What runs say that were measured before there were passes.
+fn one_pass() -> NonZeroU32 {
+    NonZeroU32::MIN
 }
 
 /// What the user set, before the backend is known on which defaults depend.
@@ -156,12 +164,16 @@ impl Settings {
         self.backend.method_line(self.protocol)
     }
 
-    /// The same with how many samples there are.
+    /// The same with how many samples there are, in how many passes.
     pub fn protocol_line(&self) -> String {
         let method = self.method_line();
-        match self.launches {
-            Some(launches) => format!("{method}, {launches} samples"),
-            None => format!("{method}, profile {}", self.profile),
+        let samples = match self.launches {
+            Some(launches) => format!("{launches} samples"),
+            None => format!("profile {}", self.profile),
+        };
+        match self.passes.get() {
+            1 => format!("{method}, {samples}"),
+            passes => format!("{method}, {samples}, {passes} passes"),
         }
     }
 }
@@ -180,6 +192,9 @@ impl fmt::Display for Settings {
         )?;
         if let Some(launches) = self.launches {
             write!(f, "{launches} samples each, ")?;
+        }
+        if self.passes.get() > 1 {
+            write!(f, "{} passes, ", self.passes)?;
         }
         match self.time_budget {
             Some(budget) => write!(f, "time budget {}, ", humantime::format_duration(budget))?,

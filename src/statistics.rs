@@ -6,6 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 /// Quartiles and Tukey's outliers of one configuration's launches.
+///
+/// Of several passes, each number is the [robust mean](robust_mean) of those of the passes, but for the
+/// smallest and largest latency, which are of all; counts are sums. Launches of a pass share whatever
+/// state the machine and the memory were in, so that more of them do not make up for few passes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the names say what the other fields are")]
 pub struct Summary {
@@ -20,6 +24,17 @@ pub struct Summary {
     pub outliers_mild: u64,
     /// Launches more than 3 IQR outside the quartiles.
     pub outliers_severe: u64,
+    #[serde(default = "one_pass")]
+    pub passes: u32,
+    /// Standard deviation of the natural logarithm of the passes' medians: about the relative deviation
+    /// from pass to pass. `None` for one pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub between_pass_sd: Option<f64>,
+}
+
+/// What records say that were made before there were passes.
+fn one_pass() -> u32 {
+    1
 }
 
 /// Tukey's fences, outside which are mild and severe outliers: `Q1 − 3·IQR`, `Q1 − 1.5·IQR`,
@@ -34,7 +49,30 @@ pub struct Fences {
 }
 
 impl Summary {
-    /// Summarises latencies in nanoseconds; `None` if there are none.
+    /// Summarises the latencies of each pass, in nanoseconds; `None` if a pass has none, or there is no
+    /// pass.
+    pub fn from_passes<'a>(passes: impl IntoIterator<Item = &'a [f64]>) -> Option<Self> {
+        let passes: Vec<Self> =
+            passes.into_iter().map(Self::from_latencies).collect::<Option<_>>()?;
+        let all = |of: fn(&Self) -> f64| passes.iter().map(of).collect::<Vec<f64>>();
+        let mean = |of| robust_mean(&all(of));
+        let logs: Vec<f64> = passes.iter().map(|pass| pass.median_ns.ln()).collect();
+        Some(Self {
+            launches: passes.iter().map(|pass| pass.launches).sum(),
+            mean_ns: mean(|pass| pass.mean_ns)?,
+            min_ns: all(|pass| pass.min_ns).into_iter().fold(f64::INFINITY, f64::min),
+            q1_ns: mean(|pass| pass.q1_ns)?,
+            median_ns: mean(|pass| pass.median_ns)?,
+            q3_ns: mean(|pass| pass.q3_ns)?,
+            max_ns: all(|pass| pass.max_ns).into_iter().fold(0.0, f64::max),
+            outliers_mild: passes.iter().map(|pass| pass.outliers_mild).sum(),
+            outliers_severe: passes.iter().map(|pass| pass.outliers_severe).sum(),
+            passes: passes.len() as u32,
+            between_pass_sd: standard_deviation(&logs),
+        })
+    }
+
+    /// Summarises the latencies of one pass, in nanoseconds; `None` if there are none.
     pub fn from_latencies(latencies_ns: &[f64]) -> Option<Self> {
         let sorted = sorted(latencies_ns);
         let (&min_ns, &max_ns) = (sorted.first()?, sorted.last()?);
@@ -53,6 +91,8 @@ impl Summary {
             max_ns,
             outliers_mild: sorted.iter().filter(outside).count() as u64 - outliers_severe,
             outliers_severe,
+            passes: 1,
+            between_pass_sd: None,
         })
     }
 
@@ -90,6 +130,26 @@ pub fn quantile(sorted: &[f64], p: f64) -> f64 {
     let below = rank.floor() as usize;
     let above = (below + 1).min(last);
     sorted[below] + (rank - below as f64) * (sorted[above] - sorted[below])
+}
+
+/// The median of the means of all pairs, each value paired with itself, too (Hodges and Lehmann 1963);
+/// `None` without values. Of normal values it is nearly as exact as their mean, and one of four values,
+/// or of five, may be anything. Where each value grows, so does it: means of quartiles keep their order.
+pub fn robust_mean(values: &[f64]) -> Option<f64> {
+    let pairs = values
+        .iter()
+        .enumerate()
+        .flat_map(|(index, a)| values[index..].iter().map(move |b| a / 2.0 + b / 2.0));
+    let means = sorted(&pairs.collect::<Vec<f64>>());
+    (!means.is_empty()).then(|| quantile(&means, 0.5))
+}
+
+/// The standard deviation of a sample, by `n − 1`; `None` for fewer than two values.
+pub fn standard_deviation(values: &[f64]) -> Option<f64> {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (values.len() > 1).then(|| (squares / (n - 1.0)).sqrt())
 }
 
 /// Half the width of a 95% interval for the median, relative to the median.
@@ -152,7 +212,44 @@ mod tests {
         assert_eq!(relative_median_interval(&ten[..5], 0.0), None);
     }
 
+    #[test]
+    fn one_wild_value_of_four_or_five_moves_a_robust_mean_little() {
+        assert_eq!(robust_mean(&[]), None);
+        assert_eq!(robust_mean(&[7.0]), Some(7.0));
+        // means of pairs: 1, 1.5, 2
+        assert_eq!(robust_mean(&[1.0, 2.0]), Some(1.5));
+        // R: wilcox.test(c(1, 2, 3, 4, 1e6), conf.int = TRUE, exact = FALSE)$estimate is about 3
+        assert_eq!(robust_mean(&[1.0, 2.0, 3.0, 4.0, 1e6]), Some(3.0));
+        assert_eq!(robust_mean(&[1.0, 2.0, 3.0, 1e6]), Some(2.75));
+    }
+
+    #[test]
+    fn a_summary_of_passes_is_of_their_summaries_and_knows_how_they_differ() {
+        let passes: [&[f64]; 2] = [&[1.0, 2.0, 3.0], &[4.0; 9]];
+        let summary = Summary::from_passes(passes).unwrap();
+        assert_eq!((summary.launches, summary.passes), (12, 2));
+        // not the median of all twelve, which is 4
+        assert_eq!((summary.median_ns, summary.q1_ns, summary.q3_ns), (3.0, 2.75, 3.25));
+        assert_eq!((summary.min_ns, summary.max_ns), (1.0, 4.0));
+        let deviation = (4.0f64 / 2.0).ln() / 2.0f64.sqrt();
+        assert!((summary.between_pass_sd.unwrap() - deviation).abs() < 1e-15);
+        let one = Summary::from_passes([passes[0]]);
+        assert_eq!(one, Summary::from_latencies(passes[0]));
+        assert_eq!(Summary::from_passes([passes[0], &[]]), None);
+        assert_eq!(Summary::from_passes([]), None);
+    }
+
     proptest! {
+        #[test]
+        fn quantiles_of_passes_are_ordered(
+            passes in prop::collection::vec(prop::collection::vec(1.0f64..1e9, 1..20), 1..7)
+        ) {
+            let s = Summary::from_passes(passes.iter().map(Vec::as_slice)).unwrap();
+            prop_assert!(s.min_ns <= s.q1_ns && s.q1_ns <= s.median_ns);
+            prop_assert!(s.median_ns <= s.q3_ns && s.q3_ns <= s.max_ns);
+            prop_assert!(s.between_pass_sd.is_none_or(|sd| sd >= 0.0));
+        }
+
         #[test]
         fn quantiles_are_ordered_and_inside_the_data(
             values in prop::collection::vec(1.0f64..1e9, 1..200)

@@ -33,6 +33,8 @@ pub(crate) trait Header: Serialize + DeserializeOwned {
     const FILE: &'static str;
     /// Version of the folder's layout and of the header's fields, which this code writes and reads.
     const SCHEMA_VERSION: u32;
+    /// The oldest version that this code reads, as if it had written it.
+    const OLDEST_READ: u32 = Self::SCHEMA_VERSION;
     /// What to do where the folder cannot be written.
     const ELSEWHERE: &'static str;
 }
@@ -78,8 +80,11 @@ pub(crate) fn read_header<H: Header>(folder: &Path) -> Result<H, FileError> {
     let path = folder.join(H::FILE);
     let bytes = fs::read(&path).map_err(|error| FileError::read(&path, error))?;
     let Schema { schema_version } = from_json(&path, &bytes)?;
-    if schema_version != H::SCHEMA_VERSION {
-        let expected = H::SCHEMA_VERSION;
+    if !(H::OLDEST_READ..=H::SCHEMA_VERSION).contains(&schema_version) {
+        let expected = match (H::OLDEST_READ, H::SCHEMA_VERSION) {
+            (oldest, newest) if oldest < newest => format!("{oldest} to {newest}"),
+            (_, only) => only.to_string(),
+        };
         let cause = format!(
             "schema_version is {schema_version}, expected {expected}: another version of \
              alpha-flops wrote it, and can read and continue it"

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -13,10 +13,11 @@ use alpha_flops::backend::cpu::{AlgorithmChoice, CpuBackend, CpuOptions};
 use alpha_flops::environment::Platform;
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use alpha_flops::measure::SampleTimes;
-use alpha_flops::protocol::{Profile, Protocol};
-use alpha_flops::record::{self, Outcome, RunPlan, RunStatus, Session};
+use alpha_flops::protocol::{Clock, Profile, Protocol};
+use alpha_flops::record::{self, Measured, Outcome, RunPlan, RunStatus, Session, Visit};
 use alpha_flops::run::{Run, RunError};
 use alpha_flops::settings::Settings;
+use alpha_flops::statistics::Summary;
 use alpha_flops::units::Bytes;
 use libtest_mimic::{Arguments, Trial};
 
@@ -24,7 +25,10 @@ use libtest_mimic::{Arguments, Trial};
 mod measuring_process;
 use measuring_process::finish;
 
+/// How often a run is killed, unless this variable says otherwise.
 const KILLS: usize = 25;
+const KILLS_VARIABLE: &str = "INTERRUPTED_RUNS_KILLS";
+const PASSES: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 fn main() -> ExitCode {
     measuring_process::main(measure, tests)
@@ -71,9 +75,11 @@ fn settings() -> Settings {
         resolution: Resolution::Original,
         profile: Profile::Smoke,
         launches: None,
+        passes: PASSES,
         protocol: Protocol::HOST_LATENCY_WARM,
         seed: None,
-        time_budget: None,
+        // used up at once: on a busy machine, there would be many further attempts
+        time_budget: Some(Duration::from_millis(1)),
         memory_limit: Some(Bytes(1 << 24)),
         verify: false,
     }
@@ -108,13 +114,14 @@ fn folders(runs: &Path) -> Vec<PathBuf> {
 }
 
 fn killed_many_times() {
+    let kills = std::env::var(KILLS_VARIABLE).map_or(KILLS, |kills| kills.parse().unwrap());
     let directory = tempfile::tempdir().unwrap();
     let (killed, whole) = (directory.path().join("killed"), directory.path().join("whole"));
     let start = Instant::now();
     finish(&whole);
     let whole_run = start.elapsed();
     let mut kept = 0;
-    for round in 0..KILLS {
+    for round in 0..kills {
         let mut process = measuring_process::start(&killed);
         if round % 2 == 1 {
             // however slow the machine: some kills come when there is more to resume than before
@@ -123,8 +130,8 @@ fn killed_many_times() {
             }
         } else {
             // in steps that avoid any rhythm
-            let part = ((round * 7) % KILLS) as f64 / KILLS as f64;
-            std::thread::sleep(whole_run.mul_f64(part * 2.0 / KILLS as f64));
+            let part = ((round * 7) % kills) as f64 / kills as f64;
+            std::thread::sleep(whole_run.mul_f64(part * 2.0 / kills as f64));
         }
         process.kill().unwrap();
         process.wait().unwrap();
@@ -177,31 +184,56 @@ fn kept_parts(runs: &Path) -> usize {
     unfinished
         .map(|run| {
             let plan = record::read_plan(&run).unwrap();
-            plan.ids.iter().filter(|id| record::read_part(&run, id).unwrap().is_some()).count()
+            let passes = 1..=plan.settings.passes.get();
+            let kept = |id: &str, pass| record::read_part(&run, id, pass).unwrap().is_some();
+            let kept_of = |id: &String| passes.clone().filter(|pass| kept(id, *pass)).count();
+            plan.ids.iter().map(kept_of).sum::<usize>()
         })
         .sum()
 }
 
-/// What does not depend on time: ids, outcomes and number of launches.
-fn form(run: &record::FinishedRun) -> Vec<(String, String, usize)> {
+/// What does not depend on time: ids and outcomes. Of what does, checks that no sample is lost, doubled
+/// or in another configuration or pass, since samples were timed once and their times differ.
+fn form(run: &record::FinishedRun) -> Vec<(String, String)> {
     assert_eq!(run.header.status, RunStatus::Finished);
     let launches = run.launches_file().unwrap().read_all().unwrap();
-    let mut form: Vec<_> = run
-        .header
-        .configurations
-        .iter()
-        .map(|record| {
-            let outcome = match &record.outcome {
-                Outcome::Measured { algorithm, summary, .. } => {
-                    format!("{algorithm}, {} launches", summary.launches)
-                }
-                other => format!("{other:?}"),
-            };
-            (record.id.clone(), outcome, launches.get(&record.id).map_or(0, SampleTimes::len))
-        })
-        .collect();
+    let (mut form, mut positions) = (Vec::new(), Vec::new());
+    for record in &run.header.configurations {
+        let times = launches.get(&record.id).cloned().unwrap_or_default();
+        assert_eq!(record.visits.len(), PASSES.get() as usize);
+        for visit in &record.visits {
+            check_visit(&record.id, visit, &times);
+            positions.push(visit.position);
+        }
+        let outcome = match &record.outcome {
+            Outcome::Measured(Measured { algorithm, summary, .. }) => {
+                let expected = Summary::from_passes(times.by_pass(Clock::Host));
+                assert_eq!(Some(*summary), expected, "{}", record.id);
+                algorithm.clone()
+            }
+            other => format!("{other:?}"),
+        };
+        form.push((record.id.clone(), outcome));
+    }
     form.sort();
+    positions.sort();
+    assert!(positions.into_iter().eq(0..form.len() * PASSES.get() as usize));
     form
+}
+
+/// Whether the samples of a pass are those that were taken in the visit, and as many.
+fn check_visit(id: &str, visit: &Visit, times: &SampleTimes) {
+    let Some(measured) = visit.outcome.measured() else { return };
+    let of_pass = |pass: u32| times.pass.iter().filter(|&&of| of == pass).count();
+    let dropped = times.dropped.iter().filter(|sample| sample.pass == visit.pass);
+    let (counted, dropped) = (of_pass(visit.pass), dropped.count());
+    let taken = measured.disturbance.as_ref().unwrap().samples;
+    assert_eq!(counted + dropped, taken as usize, "{id} in pass {}", visit.pass);
+    if counted > 0 {
+        let first = times.pass.iter().position(|&of| of == visit.pass).unwrap();
+        let expected = Summary::from_latencies(&times.host_ns[first..first + counted]);
+        assert_eq!(Some(measured.summary), expected, "{id} in pass {}", visit.pass);
+    }
 }
 
 fn finished_runs_stay_finished() {
@@ -250,7 +282,7 @@ fn damaged_part() {
     let run = open(directory.path()).unwrap();
     assert_eq!(run.damaged.len(), 2, "{:?}", run.damaged);
     assert!(run.damaged.iter().any(|error| error.contains("is of run another-run")));
-    assert_eq!(run.done_before, selection().len() - 2);
+    assert_eq!(run.done_before, PASSES.get() as usize * selection().len() - 2);
     drop(run);
     finish(directory.path());
     assert!(any_finished(directory.path()));

@@ -50,6 +50,7 @@ fn plan() -> SweepPlan {
         physical_cores: None,
         logical_cores: 1,
         pinned_cores: None,
+        cpu_quota_percent: None,
         memory: Bytes(0),
         os: text(),
         kernel: text(),

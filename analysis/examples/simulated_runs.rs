@@ -103,7 +103,7 @@ fn write(arguments: &Write) -> Result<(), Box<dyn Error>> {
 fn read(run: &Path) -> Result<String, String> {
     let of_run = || {
         let run = Run::open(run)?;
-        run.map_launches(|_, ns| (ns.len(), quantile(&sorted(ns), 0.5)))
+        run.map_launches(|_, of| (of.ns.len(), quantile(&sorted(of.ns), 0.5)))
     };
     let found = of_run().map_err(|error| error.to_string())?;
     let launches: usize = found.iter().map(|(launches, _)| launches).sum();

@@ -18,7 +18,7 @@
 
 use std::collections::HashMap;
 
-use alpha_flops::statistics::sorted;
+use alpha_flops::statistics::{Summary, sorted};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -294,8 +294,8 @@ pub fn compare(
 type ById<T> = HashMap<String, T>;
 
 /// Decodes the launches of every run, which checks them. Returns, by run, the standard error of each
-/// configuration's ln median from the launches alone, if errors are `wanted`: that takes as long as all
-/// the rest; and, if those are wanted, the locations of launches where the clock's step matters.
+/// configuration's ln median from this run alone, by its launches or its passes, whichever is larger, if
+/// errors are `wanted`: that takes as long as all the rest; and, if those are wanted, the locations of launches where the clock's step matters.
 fn of_launches(
     runs: &[&Run],
     errors: bool,
@@ -303,12 +303,15 @@ fn of_launches(
 ) -> Result<(Option<Vec<ById<f64>>>, Vec<ById<Location>>), CompareError> {
     let of_run = |run: &&Run| -> Result<(ById<f64>, ById<Location>), CompareError> {
         let step_ns = clock_step_ns(&run.header);
-        let found = run.map_launches(|record, latencies_ns| {
-            let ordered = sorted(latencies_ns);
+        let found = run.map_launches(|record, latencies| {
+            let ordered = sorted(latencies.ns);
             let location = || Location::of_launches(&ordered, step_ns);
             let error = || {
-                let dependence = Dependence::new(latencies_ns, &ordered);
-                log_median_error(&ordered, &dependence)
+                let dependence = Dependence::new(latencies.ns, &ordered);
+                let by_launches = log_median_error(&ordered, &dependence)?;
+                let Summary { passes, between_pass_sd, .. } = record.outcome.measured()?.summary;
+                let by_passes = between_pass_sd.unwrap_or(0.0) / f64::from(passes).sqrt();
+                Some(by_launches.max(by_passes))
             };
             let error = errors.then(error).flatten();
             (record.id.clone(), error, locations.then(location).flatten())

@@ -115,6 +115,10 @@ pub struct Latency {
     pub outliers_mild: Option<u64>,
     /// Launches outside Tukey's outer fences.
     pub outliers_severe: Option<u64>,
+    /// Passes that the latencies are robust means of, [`Summary`].
+    pub passes: Option<u64>,
+    /// Standard deviation of the natural logarithm of the passes' medians.
+    pub between_pass_sd: Option<f64>,
 }
 
 /// One measured configuration.
@@ -255,6 +259,8 @@ impl From<&Summary> for Latency {
             launches: Some(summary.launches),
             outliers_mild: Some(summary.outliers_mild),
             outliers_severe: Some(summary.outliers_severe),
+            passes: Some(summary.passes.into()),
+            between_pass_sd: summary.between_pass_sd,
         }
     }
 }

@@ -123,6 +123,7 @@ fn facts(header: &RunHeader) -> Vec<Fact> {
     facts.push(deciding("profile", settings.profile.to_string()));
     let launches = settings.launches.map_or("by the profile".to_owned(), |n| n.to_string());
     facts.push(deciding("launches", launches));
+    facts.push(deciding("passes", settings.passes.to_string()));
     let of_backend = settings.backend.facts().into_iter();
     facts.extend(of_backend.map(|(what, value)| deciding(what, value)));
     let sessions = header.sessions.iter().map(|session| session.conditions.governor.as_deref());

@@ -12,7 +12,7 @@ use alpha_flops::experiment::configuration_id;
 use alpha_flops::file_error::FileError;
 use alpha_flops::measure::SampleTimes;
 use alpha_flops::record::{
-    Comparable, ConfigurationRecord, FinishedRun, LaunchesFile, Outcome, RunHeader,
+    Comparable, ConfigurationRecord, FinishedRun, LaunchesFile, Measured, Outcome, RunHeader,
 };
 use alpha_flops::statistics::Summary;
 use alpha_flops::units::Bytes;
@@ -79,6 +79,22 @@ pub struct Measurement<'a> {
     pub device: Option<&'a DeviceStates>,
 }
 
+/// The latencies of a configuration in a run, by the protocol's clock, in nanoseconds.
+#[derive(Clone, Debug)]
+pub struct Latencies<'a> {
+    /// All, in the order launched.
+    pub ns: &'a [f64],
+    /// The same, pass by pass.
+    pub passes: Vec<&'a [f64]>,
+}
+
+impl Latencies<'_> {
+    /// What a record of them says.
+    pub fn summary(&self) -> Option<Summary> {
+        Summary::from_passes(self.passes.iter().copied())
+    }
+}
+
 impl Run {
     /// Opens the run in a folder and checks its record.
     ///
@@ -121,19 +137,18 @@ impl Run {
         self.dataset.observations.iter().filter_map(measurement).collect()
     }
 
-    /// Calls `of` with every measured configuration and its latencies in nanoseconds, by the
-    /// protocol's clock and in the order launched; results are in the suite's order. Configurations
-    /// are handled in parallel, and few are in memory at a time.
+    /// Calls `of` with every measured configuration and its latencies; results are in the suite's
+    /// order. Configurations are handled in parallel, and few are in memory at a time.
     ///
     /// # Errors
     /// [`FileError`] where launches are missing, damaged, or not those that the record sums up.
     pub fn map_launches<T: Send>(
         &self,
-        of: impl Fn(&ConfigurationRecord, &[f64]) -> T + Sync,
+        of: impl Fn(&ConfigurationRecord, &Latencies<'_>) -> T + Sync,
     ) -> Result<Vec<T>, FileError> {
-        let results = self.decode(|record, latencies_ns| {
-            self.check(record, latencies_ns)?;
-            Ok(of(record, latencies_ns))
+        let results = self.decode(|record, latencies| {
+            self.check(record, latencies)?;
+            Ok(of(record, latencies))
         })?;
         for (record, result) in &results {
             if result.is_none() && summary(record).is_some() {
@@ -147,7 +162,7 @@ impl Run {
     /// none. Nothing is checked but that each has them in one place.
     pub(crate) fn decode<T: Send>(
         &self,
-        of: impl Fn(&ConfigurationRecord, &[f64]) -> Result<T, FileError> + Sync,
+        of: impl Fn(&ConfigurationRecord, &Latencies<'_>) -> Result<T, FileError> + Sync,
     ) -> Result<Vec<(&ConfigurationRecord, Option<T>)>, FileError> {
         let clock = self.header.plan.settings.protocol.clock;
         let records = in_suite_order(&self.header);
@@ -161,7 +176,8 @@ impl Run {
             let Some(&index) = position.get(id.as_str()) else {
                 return Err(self.contradiction(&id, "is in launches.parquet, but not in run.json"));
             };
-            Ok((index, of(records[index], times.by(clock))?))
+            let latencies = Latencies { ns: times.by(clock), passes: times.by_pass(clock) };
+            Ok((index, of(records[index], &latencies)?))
         };
         let file = LaunchesFile::open(&self.launches_path())?;
         let groups: Vec<Result<Vec<(usize, T)>, FileError>> = (0..file.groups())
@@ -180,8 +196,12 @@ impl Run {
     }
 
     /// Whether the launches are those that the record sums up.
-    fn check(&self, record: &ConfigurationRecord, latencies_ns: &[f64]) -> Result<(), FileError> {
-        let reason = match (summary(record), Summary::from_latencies(latencies_ns)) {
+    fn check(
+        &self,
+        record: &ConfigurationRecord,
+        latencies: &Latencies<'_>,
+    ) -> Result<(), FileError> {
+        let reason = match (summary(record), latencies.summary()) {
             (None, _) => "has launches, but run.json has no summary".to_owned(),
             (Some(_), None) => NO_LAUNCHES.to_owned(),
             (Some(expected), Some(found)) if found == *expected => return Ok(()),
@@ -219,20 +239,13 @@ fn in_suite_order(header: &RunHeader) -> Vec<&ConfigurationRecord> {
 }
 
 fn summary(record: &ConfigurationRecord) -> Option<&Summary> {
-    match &record.outcome {
-        Outcome::Measured { summary, .. } => Some(summary),
-        Outcome::Skipped { .. } | Outcome::Failed { .. } => None,
-    }
+    record.outcome.measured().map(|measured| &measured.summary)
 }
 
 /// The id of what was measured, its workspace and the device's states.
 fn recorded(record: &ConfigurationRecord) -> Option<(&str, (Bytes, Option<&DeviceStates>))> {
-    match &record.outcome {
-        Outcome::Measured { workspace_bytes, device, .. } => {
-            Some((&record.id, (*workspace_bytes, device.as_ref())))
-        }
-        Outcome::Skipped { .. } | Outcome::Failed { .. } => None,
-    }
+    let measured = record.outcome.measured()?;
+    Some((&record.id, (measured.workspace_bytes, measured.device.as_ref())))
 }
 
 /// What was measured, or why nothing was.
@@ -240,7 +253,7 @@ fn of_record(record: &ConfigurationRecord) -> Result<Observation, Missing> {
     let missing =
         |status, reason: &str| Missing { id: record.id.clone(), status, reason: reason.to_owned() };
     match &record.outcome {
-        Outcome::Measured { algorithm, summary, .. } => Ok(Observation {
+        Outcome::Measured(Measured { algorithm, summary, .. }) => Ok(Observation {
             experiment: record.experiment.name.to_owned(),
             series: record.series.clone(),
             x: f64::from(record.x),

@@ -1,6 +1,7 @@
 //! Simulated runs: latencies drawn from a known truth, to check what analyses of real runs get right.
 //! Everything written of them says that they are simulated.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use alpha_flops::backend::BackendSettings;
@@ -14,7 +15,7 @@ use alpha_flops::measure::{SampleTimes, Stopped, WarmUp, WarmUpEnd};
 use alpha_flops::protocol::{Profile, Protocol};
 use alpha_flops::random::random_bits;
 use alpha_flops::record::{
-    ConfigurationRecord, Outcome, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION, Session,
+    ConfigurationRecord, Measured, Outcome, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION, Session,
     write_finished,
 };
 use alpha_flops::settings::Settings;
@@ -190,6 +191,7 @@ impl Simulation {
             experiments: Experiment::all().to_vec(),
             resolution,
             profile: Profile::Paper,
+            passes: NonZeroU32::MIN,
             launches: u32::try_from(launches).ok().and_then(std::num::NonZeroU32::new),
             protocol: Protocol::HOST_LATENCY_WARM,
             seed: Some(seed),
@@ -214,6 +216,7 @@ impl Simulation {
             sessions: vec![session(run)],
             criterion_home: "criterion".into(),
             criterion_baseline: "new".to_owned(),
+            quiet: None,
             configurations: Vec::new(),
         }
     }
@@ -236,7 +239,7 @@ fn recorded(
     latencies_ns: Vec<f64>,
 ) -> (ConfigurationRecord, SampleTimes) {
     let outcome = match Summary::from_latencies(&latencies_ns) {
-        Some(summary) => Outcome::Measured {
+        Some(summary) => Outcome::Measured(Measured {
             algorithm: SIMULATED_BACKEND.to_owned(),
             plan: None,
             workspace_bytes: Bytes(0),
@@ -246,12 +249,14 @@ fn recorded(
             relative_interval: relative_median_interval(&sorted(&latencies_ns), 0.0),
             submission_ns: None,
             device: None,
+            disturbance: None,
+            probe: None,
             summary,
-        },
+        }),
         None => Outcome::Skipped { reason: "simulated without launches".to_owned() },
     };
     let device_ns = latencies_ns.iter().map(|ns| DEVICE_SHARE * ns).collect();
-    let times = SampleTimes { host_ns: latencies_ns, device_ns };
+    let times = SampleTimes { host_ns: latencies_ns, device_ns, ..SampleTimes::default() };
     (ConfigurationRecord::new(configuration, started, 0.0, 1, outcome), times)
 }
 
@@ -266,6 +271,7 @@ fn platform() -> Platform {
         physical_cores: None,
         logical_cores: 0,
         pinned_cores: None,
+        cpu_quota_percent: None,
         memory: Bytes(0),
         os: none(),
         kernel: none(),

@@ -12,13 +12,14 @@ use std::path::PathBuf;
 
 use alpha_flops::experiment::Experiment;
 use alpha_flops::file_error::FileError;
-use alpha_flops::record::{ConfigurationRecord, Outcome, RunHeader};
+use alpha_flops::record::{ConfigurationRecord, Measured, RunHeader};
 use alpha_flops::statistics::{Fences, Summary, quantile, sorted};
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::dataset::Provenance;
-use crate::run::{Run, clock_step_ns, provenance_of_all};
+use crate::moderated_variance::{EstimatedVariance, Prior};
+use crate::run::{Latencies, Run, clock_step_ns, provenance_of_all};
 
 pub mod components;
 pub mod dependence;
@@ -37,7 +38,9 @@ use experiments::{
     ExperimentComponents, ExperimentVariance, by_experiment, components_note, pooled, squares,
 };
 use flag::{Flag, FlagKind};
-use interval::{LEAST_LAUNCHES, MedianInterval, log_median_error, median_interval};
+use interval::{
+    LEAST_LAUNCHES, MedianInterval, interval_between_passes, log_median_error, median_interval,
+};
 use modes::Modes;
 use warm_up::WarmUpCheck;
 
@@ -81,13 +84,21 @@ pub struct ConfigurationVariance {
     pub x: u32,
     /// Launches (samples, where the protocol has several launches in one).
     pub launches: u64,
-    /// Median latency (type 7).
+    /// Passes that they were made in.
+    pub passes: u32,
+    /// Standard deviation of the logarithm of the passes' medians, in percent; `None` of one pass.
+    pub between_pass_percent: Option<f64>,
+    /// The fastest and the slowest pass's median; equal of one pass.
+    pub pass_medians_ns: [f64; 2],
+    /// Median latency (type 7); of several passes, the robust mean of theirs.
     pub median_ns: f64,
-    /// Its 95% interval; `None` for fewer than six launches.
+    /// Its 95% interval: of one pass by its launches, `None` for fewer than six of them; of several
+    /// passes by how much these differ ([`interval::interval_between_passes`]).
     pub interval: Option<MedianInterval>,
     /// Half of the interval, in percent of the median.
     pub interval_percent: Option<f64>,
-    /// Standard error of the logarithm of the median, [`log_median_error`].
+    /// Standard error of the logarithm of the median: of one pass [`log_median_error`], of several by
+    /// how much these differ.
     pub log_median_error: Option<f64>,
     /// First quartile (type 7).
     pub q1_ns: f64,
@@ -109,7 +120,7 @@ pub struct ConfigurationVariance {
     /// How many independent launches would know the median as well: launches over the integrated
     /// time.
     pub effective_launches: f64,
-    /// A trend; `None` for too few launches.
+    /// A trend; `None` for too few launches, and of several passes, which are not one sequence.
     pub drift: Option<Drift>,
     /// More than one mode; `None` for too few effective launches.
     pub modes: Option<Modes>,
@@ -121,7 +132,8 @@ pub struct ConfigurationVariance {
     /// The same, in percent of the median.
     pub timer_step_percent: f64,
     /// Launches for an interval of ±0.5% of the median, as its width falls with the root of their
-    /// number; `None` where its present width is unknown or the clock's step alone is wider.
+    /// number; `None` where its present width is unknown, the clock's step alone is wider, or more
+    /// passes would be needed and not more launches in each.
     pub launches_for_half_percent: Option<u64>,
     pub launches_for_one_percent: Option<u64>,
     pub flags: Vec<Flag>,
@@ -186,15 +198,11 @@ impl Variance {
         let worst = worst(records);
         let (mut runs, mut sequences) = (Vec::new(), Vec::new());
         for record in records {
-            let of_run = record.map_launches(|configuration, latencies_ns| {
+            let of_run = record.map_launches(|configuration, latencies| {
                 let key = (record.header.run_id.as_str(), configuration.id.as_str());
-                let kept = worst.contains(&key).then(|| latencies_ns.to_vec());
+                let kept = worst.contains(&key).then(|| latencies.ns.to_vec());
                 (
-                    ConfigurationVariance::from_launches(
-                        &record.header,
-                        configuration,
-                        latencies_ns,
-                    ),
+                    ConfigurationVariance::from_launches(&record.header, configuration, latencies),
                     kept,
                 )
             })?;
@@ -209,6 +217,7 @@ impl Variance {
                 }));
                 configurations.push(variance);
             }
+            judge_by_passes(&mut configurations);
             let RunHeader { run_id, seed, configurations: all, .. } = &record.header;
             let not_measured = all.len() - configurations.len();
             runs.push(RunVariance {
@@ -249,7 +258,7 @@ fn check_comparable(records: &[Run]) -> Result<(), VarianceError> {
             let run = header.run_id.clone();
             return Err(VarianceError::Repeated { path: path(record), run });
         }
-        if !header.configurations.iter().any(|c| matches!(c.outcome, Outcome::Measured { .. })) {
+        if !header.configurations.iter().any(|c| c.outcome.measured().is_some()) {
             let configurations = header.configurations.len();
             return Err(VarianceError::NothingMeasured { path: path(record), configurations });
         }
@@ -264,9 +273,9 @@ fn worst(records: &[Run]) -> Vec<(&str, &str)> {
     let mut measured: Vec<(&Summary, (&str, &str))> = Vec::new();
     for record in records {
         for configuration in &record.header.configurations {
-            if let Outcome::Measured { summary, .. } = &configuration.outcome {
+            if let Some(of) = configuration.outcome.measured() {
                 let key = (record.header.run_id.as_str(), configuration.id.as_str());
-                measured.push((summary, key));
+                measured.push((&of.summary, key));
             }
         }
     }
@@ -283,15 +292,19 @@ impl ConfigurationVariance {
     fn from_launches(
         header: &RunHeader,
         record: &ConfigurationRecord,
-        latencies_ns: &[f64],
+        latencies: &Latencies<'_>,
     ) -> Option<Self> {
-        let Outcome::Measured { warm_up, summary, .. } = &record.outcome else { return None };
-        let ordered = sorted(latencies_ns);
+        let Measured { warm_up, summary, .. } = record.outcome.measured()?;
+        let (ordered, in_one_pass) = (sorted(latencies.ns), latencies.passes.len() == 1);
+        // how launches depend on each other is a question within each pass
+        let centred: Vec<f64> = latencies.passes.iter().flat_map(|pass| centred(pass)).collect();
+        let within_passes = if in_one_pass { latencies.ns } else { &centred };
         let Summary { launches, median_ns, q1_ns, q3_ns, .. } = *summary;
-        let dependence = Dependence::new(latencies_ns, &ordered);
+        let dependence = Dependence::new(within_passes, &sorted(within_passes));
         let time = dependence.median;
         let effective_launches = launches as f64 / time.launches;
-        let interval = median_interval(&ordered, &dependence);
+        let interval = median_interval(&ordered, &dependence).filter(|_| in_one_pass);
+        let log_median_error = log_median_error(&ordered, &dependence).filter(|_| in_one_pass);
         let timer_step_ns = clock_step_ns(header);
         let interval_percent = interval.map(|i| (i.high_ns - i.low_ns) / (2.0 * median_ns) * 100.0);
         let timer_step_percent = timer_step_ns / median_ns * 100.0;
@@ -308,23 +321,29 @@ impl ConfigurationVariance {
             series: record.series.clone(),
             x: record.x,
             launches,
+            passes: summary.passes,
+            between_pass_percent: summary.between_pass_sd.map(|sd| sd * 100.0),
+            pass_medians_ns: extremes(latencies.passes.iter().map(|pass| median(pass))),
             median_ns,
             interval,
             interval_percent,
-            log_median_error: log_median_error(&ordered, &dependence),
+            log_median_error,
             q1_ns,
             q3_ns,
             iqr_percent: summary.relative_iqr() * 100.0,
             mad_ns: quantile(&sorted(&away), 0.5),
             outliers: Outliers::outside(&ordered, Fences::from_quartiles(q1_ns, q3_ns)),
-            autocorrelation: autocorrelation(latencies_ns, 1),
-            sides_autocorrelation: autocorrelation(&sign_series(latencies_ns, median_ns), 1),
+            autocorrelation: autocorrelation(within_passes, 1),
+            sides_autocorrelation: autocorrelation(
+                &sign_series(within_passes, median(within_passes)),
+                1,
+            ),
             integrated_time_launches: time.launches,
             longest_time_launches: dependence.longest_launches,
             effective_launches,
-            drift: Drift::from_launches(latencies_ns),
+            drift: Drift::from_launches(latencies.ns).filter(|_| in_one_pass),
             modes: Modes::from_sorted(&ordered, effective_launches),
-            warm_up: WarmUpCheck::new(warm_up, latencies_ns),
+            warm_up: WarmUpCheck::new(warm_up, &latencies.passes),
             timer_step_ns,
             timer_step_percent,
             launches_for_half_percent: needed(0.5),
@@ -335,10 +354,52 @@ impl ConfigurationVariance {
         Some(variance)
     }
 
+    /// Has the interval follow from how much passes differ.
+    fn set_between_passes(&mut self, (interval, log_median_error): (MedianInterval, f64)) {
+        let percent = (interval.high_ns - interval.low_ns) / (2.0 * self.median_ns) * 100.0;
+        self.interval = Some(interval);
+        self.interval_percent = Some(percent);
+        self.log_median_error = Some(log_median_error);
+        self.flags = flag::flags(self);
+    }
+
     /// Whether it has a flag of this kind.
     pub fn has(&self, kind: FlagKind) -> bool {
         self.flags.iter().any(|flag| flag.kind == kind)
     }
+}
+
+/// Gives the configurations of a run that were measured in several passes their intervals. The variance
+/// between passes of one is known from a handful; those of all tell how far it can be believed.
+fn judge_by_passes(configurations: &mut [ConfigurationVariance]) {
+    let between = |of: &ConfigurationVariance| {
+        let sd = of.between_pass_percent? / 100.0;
+        Some(EstimatedVariance { value: sd * sd, df: f64::from(of.passes - 1) })
+    };
+    let sample: Vec<EstimatedVariance> = configurations.iter().filter_map(between).collect();
+    let prior = Prior::estimate(&sample);
+    for of in configurations {
+        if let Some(variance) = between(of).map(|variance| prior.moderate(variance)) {
+            let judged =
+                interval_between_passes(of.median_ns, of.passes, variance, of.timer_step_ns);
+            of.set_between_passes(judged);
+        }
+    }
+}
+
+/// The latencies of a pass over their median.
+fn centred(pass: &[f64]) -> impl Iterator<Item = f64> {
+    let median_ns = median(pass);
+    pass.iter().map(move |ns| ns / median_ns)
+}
+
+fn median(values: &[f64]) -> f64 {
+    quantile(&sorted(values), 0.5)
+}
+
+/// The smallest and the largest.
+fn extremes(values: impl Iterator<Item = f64>) -> [f64; 2] {
+    values.fold([f64::INFINITY, 0.0], |[low, high], value| [low.min(value), high.max(value)])
 }
 
 impl Outliers {

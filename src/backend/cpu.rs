@@ -16,7 +16,8 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use super::device::Device;
-use super::{Backend, BackendError, LaunchTime, PreparedConv, compare_with_direct_sums};
+use super::{Backend, BackendError, LaunchTime, PreparedConv, Probe, compare_with_direct_sums};
+use crate::disturbance::Threads;
 use crate::host::{Timer, available_memory};
 use crate::reference::{self, Arithmetic};
 use crate::shape::ConvShape;
@@ -30,6 +31,7 @@ mod matrix;
 mod options;
 mod partition;
 mod plan;
+mod probe;
 mod shift;
 mod slab;
 mod team;
@@ -39,6 +41,7 @@ use buffer::{AlignedBuffer, BufferPool};
 use cores::PinGuard;
 pub use options::{AlgorithmChoice, CpuOptions, KIND};
 use plan::Plan;
+use probe::MachineProbe;
 use team::Team;
 
 /// Computes on a fixed number of threads of this machine.
@@ -55,12 +58,16 @@ use team::Team;
 /// the thread gets back all its cores, even if the backend still exists. The criterion process is
 /// started after the measurements and is therefore not pinned.
 ///
-/// Several backends in one process do not avoid each other's cores: all use the same first ones.
+/// Two processes that measure at the same time do so on different cores, if there are enough. Several
+/// backends in one process do not avoid each other's cores: all use the same ones. Under a limit on CPU
+/// time, nothing is pinned.
 pub struct CpuBackend {
     team: Team,
     algorithm: AlgorithmChoice,
     /// Memory of earlier convolutions, where it is to be reused.
     pools: Option<BufferPools>,
+    /// Made when first asked for: it takes memory.
+    probe: Option<MachineProbe>,
 }
 
 #[derive(Clone, Default)]
@@ -86,7 +93,7 @@ struct CpuConvolution {
 impl CpuBackend {
     /// Starts the threads.
     pub fn new(threads: NonZeroUsize, algorithm: AlgorithmChoice) -> Result<Self, BackendError> {
-        Ok(Self { team: Team::new(threads)?, algorithm, pools: None })
+        Ok(Self { team: Team::new(threads)?, algorithm, pools: None, probe: None })
     }
 
     /// How many threads compute, the calling one included.
@@ -194,8 +201,17 @@ impl Backend for CpuBackend {
         Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })
     }
 
+    fn note(&self) -> Option<&str> {
+        self.team.placement_note()
+    }
+
     fn check(&mut self) -> Result<(), BackendError> {
         Ok(())
+    }
+
+    fn probe(&mut self) -> Result<Probe, BackendError> {
+        let _pinned = self.team.pin_caller();
+        Ok(self.probe.get_or_insert_with(MachineProbe::new).measure(&self.team))
     }
 
     fn required_memory(&self, shape: ConvShape) -> Bytes {
@@ -229,6 +245,10 @@ impl PreparedConv for CpuConvolution {
     /// Nothing to wait for: a launch returns when its output is complete.
     fn synchronize(&mut self) -> Result<(), BackendError> {
         Ok(())
+    }
+
+    fn threads(&self) -> Threads {
+        self.team.thread_ids()
     }
 
     fn algorithm(&self) -> &str {

@@ -217,6 +217,25 @@ impl DeviceStates {
         }
     }
 
+    /// Adds the states of another time.
+    pub fn join(&mut self, other: &Self) {
+        self.samples += other.samples;
+        for (range, other) in [
+            (&mut self.sm_clock_mhz, other.sm_clock_mhz),
+            (&mut self.memory_clock_mhz, other.memory_clock_mhz),
+            (&mut self.temperature_c, other.temperature_c),
+            (&mut self.power_mw, other.power_mw),
+        ] {
+            *range = match (*range, other) {
+                (Some(a), Some(b)) => Some(Range { min: a.min.min(b.min), max: a.max.max(b.max) }),
+                (known, other) => known.or(other),
+            };
+        }
+        if let Some(reasons) = other.throttle_reasons {
+            self.throttle_reasons = Some(self.throttle_reasons.unwrap_or(0) | reasons);
+        }
+    }
+
     /// Whether heat or the power supply slowed the device down.
     pub fn is_throttled(&self) -> bool {
         let slowing = THROTTLE_REASONS.iter().filter(|(_, _, slows)| *slows);

@@ -2,6 +2,7 @@
 //! has.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{Backend, BackendError};
@@ -21,6 +22,8 @@ pub struct BackendKind {
     pub resolution: Resolution,
     /// What measuring may take, unless a setting says otherwise.
     pub time_budget: Duration,
+    /// In how many passes over all configurations these are measured, unless a setting says otherwise.
+    pub passes: NonZeroU32,
     /// Memory that a configuration may take, unless a setting says otherwise.
     pub memory_limit: Option<Bytes>,
     /// The smallest step of the device's own clock, in nanoseconds; `None` where it has none.

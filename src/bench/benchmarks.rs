@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{Backend, BackendError, PreparedConv};
 use crate::experiment::{Configuration, Experiment};
 use crate::measure::does_not_fit;
-use crate::record::{read_part, read_plan};
+use crate::record::read_measured;
 use crate::selection::select;
 use crate::settings::{BackendRequest, Requested, Settings};
 use crate::shape::ConvShape;
@@ -52,20 +52,18 @@ fn throughput(shape: ConvShape) -> Throughput {
     Throughput::Elements(shape.macs().0)
 }
 
-/// Replays the launches of the run in `folder`, by the clock of the run's protocol, in the order
-/// measured.
+/// Replays the launches of the run in `folder`, by the clock of the run's protocol: those of a
+/// configuration pass by pass, in the order taken.
 fn replay(criterion: &mut Criterion<ReplayedTime>, folder: &Path) -> Result<(), AnyError> {
-    let plan = read_plan(folder)?;
-    let mut parts = Vec::new();
-    for id in &plan.ids {
-        parts.extend(read_part(folder, id)?.filter(|part| !part.times.is_empty()));
-    }
-    parts.sort_by_key(|part| (part.record.experiment, part.position));
-    for of_experiment in parts.chunk_by(|a, b| a.record.experiment == b.record.experiment) {
-        let mut group = group(criterion, of_experiment[0].record.experiment);
-        for part in of_experiment {
-            replay_one(&mut group, part.record.shape, part.times.by(plan.settings.protocol.clock))
-                .map_err(|error| format!("{}: {error}", part.record.id))?;
+    let (plan, mut measured) = read_measured(folder)?;
+    measured.retain(|(_, times)| !times.is_empty());
+    // stable: within an experiment, the order measured
+    measured.sort_by_key(|(record, _)| record.experiment);
+    for of_experiment in measured.chunk_by(|(a, _), (b, _)| a.experiment == b.experiment) {
+        let mut group = group(criterion, of_experiment[0].0.experiment);
+        for (record, times) in of_experiment {
+            replay_one(&mut group, record.shape, times.by(plan.settings.protocol.clock))
+                .map_err(|error| format!("{}: {error}", record.id))?;
         }
         group.finish();
     }

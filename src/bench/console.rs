@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::backend::LaunchTime;
 use crate::environment::Platform;
-use crate::record::{ConfigurationRecord, Outcome, Session};
+use crate::record::{ConfigurationRecord, Measured, Outcome, Session};
 use crate::run::{MOST_ATTEMPTS, Run, RunEvent};
 use crate::settings::Settings;
 use crate::statistics::Summary;
@@ -37,9 +37,12 @@ pub fn backend(settings: &Settings, why_cpu: Option<&str>) {
 }
 
 /// Says on which device, and what an empty launch takes there.
-pub fn platform(platform: &Platform, session: &Session) {
+pub fn platform(platform: &Platform, session: &Session, note: Option<&str>) {
     let Platform { backend, device, .. } = platform;
     say(&format!("device: {device} ({backend}), {}", platform.versions()));
+    if let Some(note) = note {
+        warn(&format!("note: {note}"));
+    }
     let Some(gpu) = &platform.gpu else { return };
     if gpu.is_stand_in() {
         say("NOT A GPU: a stand-in computes, and no time below is a measurement of anything");
@@ -63,10 +66,14 @@ pub fn opened(run: &Run) {
     if header.sessions.len() == 1 {
         say(&format!("run: {path}, seed {}", header.seed));
     } else {
-        let (done, all) = (run.done_before, run.order.len());
+        let (done, all) = (run.done_before, run.visits.len());
+        let configurations = match header.plan.settings.passes.get() {
+            1 => "configurations".to_owned(),
+            passes => format!("configurations, each in {passes} passes,"),
+        };
         say(&format!(
             "run: {path}, seed {}; resuming the unfinished run begun {} with the same \
-             settings: {done} of {all} configurations are measured",
+             settings: {done} of {all} {configurations} are measured",
             header.seed, header.started
         ));
     }
@@ -80,9 +87,10 @@ pub fn opened(run: &Run) {
 }
 
 pub fn progress(run: &Run) -> RunProgress {
-    let bar = bar((run.order.len() - run.done_before) as u64, "{prefix}");
+    let bar = bar((run.visits.len() - run.done_before) as u64, "{prefix}");
     bar.set_prefix("measuring");
-    RunProgress { bar }
+    let passes = run.folder.header().plan.settings.passes.get();
+    RunProgress { bar, passes, pass: None }
 }
 
 pub fn criterion_progress(benchmarks: u64) -> ProgressBar {
@@ -107,7 +115,7 @@ pub fn finished(run: &Run) -> ExitCode {
         throttled += usize::from(record.outcome.is_throttled());
         bound += usize::from(record.outcome.is_bound_by_submission());
         match &record.outcome {
-            Outcome::Measured { .. } => measured += 1,
+            Outcome::Measured(_) => measured += 1,
             Outcome::Skipped { reason } => say(&format!("skipped {}: {reason}", record.id)),
             Outcome::Failed { reason, .. } => {
                 failed += 1;
@@ -127,6 +135,15 @@ pub fn finished(run: &Run) -> ExitCode {
              last of {MOST_ATTEMPTS} attempts: their times are too long"
         ));
     }
+    if let Some(quiet) = &header.quiet {
+        say(&quiet.to_string());
+        if !quiet.is_enough() {
+            warn(
+                "the machine was not quiet enough: stop what else runs on it, and measure again \
+                  before drawing conclusions",
+            );
+        }
+    }
     say("* mild+severe: launches outside 1.5 and 3 IQR from the quartiles (Tukey)");
     say(&format!(
         "measured {measured} of {} configurations; record: {}",
@@ -138,6 +155,9 @@ pub fn finished(run: &Run) -> ExitCode {
 
 pub struct RunProgress {
     bar: ProgressBar,
+    passes: u32,
+    /// The pass that was last said to have begun.
+    pass: Option<u32>,
 }
 
 impl RunProgress {
@@ -146,16 +166,37 @@ impl RunProgress {
             RunEvent::Verified(verified) => self.bar.suspend(|| {
                 say(&format!("outputs of {verified} configurations agree with direct sums"));
             }),
-            RunEvent::Started(configuration) => self.bar.set_message(configuration.id()),
-            RunEvent::Done { record, time_left } => {
-                self.bar.suspend(|| say(&line(record)));
+            RunEvent::Started(visit) => {
+                self.begin(visit.pass);
+                self.bar.set_message(visit.configuration.id());
+            }
+            RunEvent::Done { record, of_all_passes, time_left, .. } => {
+                if let Some(record) = of_all_passes {
+                    self.bar.suspend(|| say(&line(record)));
+                }
+                let measuring = self.measuring();
                 self.bar.set_prefix(match time_left {
-                    Some(left) => format!("measuring, {} left", format_duration(*left)),
-                    None => "measuring".to_owned(),
+                    Some(left) => format!("{measuring}, {} left", format_duration(*left)),
+                    None => measuring,
                 });
                 // further attempts come when the bar is full
                 self.bar.inc(u64::from(record.attempts == 1));
             }
+        }
+    }
+
+    /// Says that a pass begins, where there are several: results come in the last one only.
+    fn begin(&mut self, pass: u32) {
+        if self.passes > 1 && self.pass < Some(pass) {
+            self.pass = Some(pass);
+            self.bar.suspend(|| warn(&format!("pass {pass} of {}", self.passes)));
+        }
+    }
+
+    fn measuring(&self) -> String {
+        match self.pass {
+            Some(pass) => format!("pass {pass} of {}", self.passes),
+            None => "measuring".to_owned(),
         }
     }
 
@@ -178,7 +219,7 @@ fn bar(length: u64, label: &str) -> ProgressBar {
 
 fn line(record: &ConfigurationRecord) -> String {
     match &record.outcome {
-        Outcome::Measured { summary, .. } => {
+        Outcome::Measured(Measured { summary, .. }) => {
             let throttled = if record.outcome.is_throttled() { "  throttled" } else { "" };
             measured_line(&record.id, summary) + throttled
         }

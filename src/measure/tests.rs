@@ -1,4 +1,5 @@
 use super::*;
+use crate::disturbance::Threads;
 use crate::null_backend::NullConv;
 use crate::protocol::Profile;
 use crate::units::Bytes;
@@ -9,6 +10,8 @@ struct Scripted<F: FnMut(usize) -> f64> {
     launches: usize,
     elapsed_ns: f64,
     clock_mhz: Option<fn(usize) -> u32>,
+    /// Time that threads have waited for a core after so many launches.
+    waited_ns: Option<fn(usize) -> u64>,
 }
 
 impl<F: FnMut(usize) -> f64> Launcher for Scripted<F> {
@@ -26,13 +29,21 @@ impl<F: FnMut(usize) -> f64> Launcher for Scripted<F> {
         }))
     }
 
+    fn waited_ns(&mut self) -> Option<u64> {
+        self.waited_ns.map(|waited_ns| waited_ns(self.launches))
+    }
+
+    fn machine(&mut self) -> MachineReading {
+        MachineReading::now(&Threads::default())
+    }
+
     fn elapsed(&self) -> Duration {
         Duration::from_nanos(self.elapsed_ns as u64)
     }
 }
 
 fn scripted<F: FnMut(usize) -> f64>(latency_ns: F) -> Scripted<F> {
-    Scripted { latency_ns, launches: 0, elapsed_ns: 0.0, clock_mhz: None }
+    Scripted { latency_ns, launches: 0, elapsed_ns: 0.0, clock_mhz: None, waited_ns: None }
 }
 
 const WARM_UP: WarmUpRule = WarmUpRule {
@@ -108,6 +119,63 @@ fn the_devices_state_is_read_before_between_and_after_launches() {
     assert_eq!(states.samples, 6);
     let clock = states.sm_clock_mhz.unwrap();
     assert_eq!((clock.min, clock.max), (2010, 2060));
+}
+
+#[test]
+fn samples_during_which_a_thread_was_switched_out_are_kept_and_do_not_count() {
+    // of 0.4 ms each, so that three make a block; in the block that begins with launch 20 threads
+    // wait, in every other for less than matters
+    let mut launcher = scripted(|launch| 4e5 + launch as f64);
+    let waited = |launches: usize| if launches > 20 { 100_000 } else { 100 * launches as u64 };
+    launcher.waited_ns = Some(waited);
+    let method = method(WARM_UP, StoppingRule::exactly(50), None, 1.0);
+    let measured = collect(&mut launcher, &method).unwrap();
+    let SampleTimes { host_ns, dropped, .. } = &measured.times;
+    assert_eq!((host_ns.len(), dropped.len()), (50, 3));
+    // the warm-up took launches 0 to 9
+    assert_eq!(
+        dropped[0],
+        DroppedSample { after: 9, pass: 1, host_ns: 400_019.0, device_ns: None }
+    );
+    assert!(dropped.iter().all(|sample| sample.after == 9));
+    assert!(!host_ns.contains(&400_020.0) && host_ns[8..10] == [400_018.0, 400_022.0]);
+    let Disturbance { switched_out, samples, .. } = measured.disturbance;
+    assert_eq!((switched_out, samples), (3, 53));
+}
+
+#[test]
+fn where_threads_never_have_their_cores_measuring_ends_and_all_samples_count() {
+    let mut launcher = scripted(|_| 1e6);
+    launcher.waited_ns = Some(|launches| 500_000 * launches as u64);
+    let method = method(WARM_UP, StoppingRule::exactly(20), None, 1.0);
+    let measured = collect(&mut launcher, &method).unwrap();
+    assert_eq!((measured.times.len(), measured.times.dropped.len()), (40, 0));
+    assert!(measured.disturbance.is_disturbed());
+}
+
+proptest::proptest! {
+    #[test]
+    fn samples_that_do_not_count_and_are_taken_back_are_where_they_were(
+        drops in proptest::collection::vec((1usize..5, proptest::bool::ANY), 0..20),
+        has_device: bool,
+    ) {
+        let (mut times, mut expected) = (SampleTimes::default(), Vec::new());
+        for (block, dropped) in drops {
+            for _ in 0..block {
+                let host_ns = expected.len() as f64;
+                let device_ns = has_device.then_some(-host_ns);
+                times.push(LaunchTime { host_ns, device_ns, submission_ns: None });
+                expected.push(host_ns);
+            }
+            if dropped {
+                times.drop_last(block);
+            }
+        }
+        times.take_back();
+        proptest::prop_assert_eq!(&times.host_ns, &expected);
+        let device_ns = expected.iter().map(|ns| -ns).filter(|_| has_device);
+        proptest::prop_assert!(times.device_ns.iter().copied().eq(device_ns));
+    }
 }
 
 #[test]

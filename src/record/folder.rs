@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::{
-    ConfigurationRecord, Part, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION, Session, launches,
-    now,
+    ConfigurationRecord, Part, Quiet, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION, Session,
+    launches, now, passes,
 };
 use crate::file_error::FileError;
 use crate::measure::SampleTimes;
@@ -38,6 +38,7 @@ impl RunFolder {
             sessions: vec![session],
             criterion_home: PathBuf::from("criterion"),
             criterion_baseline: "new".to_owned(),
+            quiet: None,
             configurations: Vec::new(),
         };
         let store = Store::new(path, lock, header);
@@ -52,8 +53,11 @@ impl RunFolder {
         plan: &RunPlan,
         session: &Session,
     ) -> Result<Option<Self>, FileError> {
-        let continues =
-            |header: &RunHeader| header.status == RunStatus::Unfinished && header.plan == *plan;
+        let continues = |header: &RunHeader| {
+            header.schema_version == SCHEMA_VERSION
+                && header.status == RunStatus::Unfinished
+                && header.plan.can_be_continued_by(plan)
+        };
         for path in run_folders(runs).into_iter().rev() {
             // finished runs have none, and their `run.json` may be of many megabytes
             let may_be_unfinished = path.join("parts").exists();
@@ -94,34 +98,38 @@ impl RunFolder {
     /// Writes one configuration's outcome to its part.
     pub fn keep(&self, part: &Part) -> Result<(), FileError> {
         debug_assert_eq!(part.run_id, self.header().run_id);
-        let path = part_path(self.path(), &part.record.id);
+        let path = part_path(self.path(), &part.record.id, part.pass);
         store::write::<RunHeader>(&path, |out| Ok(serde_json::to_writer(out, part)?))
     }
 
-    /// The part of a configuration, if it has an outcome.
-    pub fn part(&self, id: &str) -> Result<Option<Part>, FileError> {
-        let (part, expected) = (read_part(self.path(), id)?, &self.header().run_id);
-        match part {
-            Some(Part { run_id, .. }) if run_id != *expected => {
-                let cause = format!("is of run {run_id}, expected {expected}");
-                Err(FileError::read(&part_path(self.path(), id), cause))
+    /// The part of a configuration in a pass, if it has an outcome there.
+    pub fn part(&self, id: &str, pass: u32) -> Result<Option<Part>, FileError> {
+        part_of_run(self.path(), self.header(), id, pass)
+    }
+
+    /// What became of a configuration in all passes; `None` before it has an outcome in each.
+    pub(crate) fn joined(&self, id: &str) -> Result<Option<ConfigurationRecord>, FileError> {
+        match parts(self.path(), self.header(), id)? {
+            Ok(parts) => {
+                let clock = self.header().plan.settings.protocol.clock;
+                Ok(passes::join(parts, clock).map(|(record, _)| record))
             }
-            part => Ok(part),
+            Err(_) => Ok(None),
         }
     }
 
-    /// Sets damaged parts aside, so that their configurations are measured again. Returns the number of
-    /// sound parts, and what is wrong with each damaged one.
+    /// Sets damaged parts aside, so that what was in them is measured again. Returns the number of sound
+    /// parts, and what is wrong with each damaged one.
     pub(crate) fn check_parts(
         &self,
-        ids: impl Iterator<Item = String>,
+        ids_and_passes: impl Iterator<Item = (String, u32)>,
     ) -> Result<(usize, Vec<String>), FileError> {
         let (mut sound, mut damaged) = (0, Vec::new());
-        for id in ids {
-            match self.part(&id) {
+        for (id, pass) in ids_and_passes {
+            match self.part(&id, pass) {
                 Ok(part) => sound += usize::from(part.is_some()),
                 Err(error) if store::is_damage(&error) => {
-                    store::set_aside(&part_path(self.path(), &id))?;
+                    store::set_aside(&part_path(self.path(), &id, pass))?;
                     damaged.push(error.to_string());
                 }
                 Err(error) => return Err(error),
@@ -133,27 +141,53 @@ impl RunFolder {
     /// Joins the parts into `launches.parquet` and marks the run finished.
     ///
     /// # Errors
-    /// [`FileError`] where a planned configuration has no outcome or a file cannot be written;
-    /// the parts stay then.
+    /// [`FileError`] where a planned configuration has no outcome in a pass or a file cannot be
+    /// written; the parts stay then.
     pub fn finish(&mut self) -> Result<(), FileError> {
         let Store { path, header, .. } = &self.0;
-        let mut parts = Vec::with_capacity(header.plan.ids.len());
-        for id in &header.plan.ids {
-            parts.push(self.part(id)?.ok_or_else(|| {
-                let cause = "missing, expected one file for each configuration";
-                FileError::read(&part_path(path, id), cause)
-            })?);
-        }
-        parts.sort_by_key(|part| part.position);
-        let launches = parts.iter().map(|part| (part.record.id.as_str(), &part.times));
+        let joined = joined_parts(path, header)?;
+        let launches = joined.iter().map(|(record, times)| (record.id.as_str(), times));
         launches::write(&path.join("launches.parquet"), launches)?;
         let header = &mut self.0.header;
-        header.configurations = parts.into_iter().map(|part| part.record).collect();
+        header.configurations = joined.into_iter().map(|(record, _)| record).collect();
+        header.quiet = Quiet::new(&header.configurations);
         header.ended = Some(now());
         header.status = RunStatus::Finished;
         self.0.write_header()?;
         remove_leftovers(self.path())
     }
+}
+
+/// Plan and outcomes of a run that is measured and not yet finished: every configuration with its
+/// launches, in the order first measured.
+///
+/// # Errors
+/// [`FileError`] where there is no run, or one of another schema, or a part is missing or damaged.
+pub fn read_measured(
+    folder: &Path,
+) -> Result<(RunPlan, Vec<(ConfigurationRecord, SampleTimes)>), FileError> {
+    let header = read_header(folder)?;
+    let joined = joined_parts(folder, &header)?;
+    Ok((header.plan, joined))
+}
+
+/// Every configuration with its launches, in the order first measured.
+fn joined_parts(
+    folder: &Path,
+    header: &RunHeader,
+) -> Result<Vec<(ConfigurationRecord, SampleTimes)>, FileError> {
+    let clock = header.plan.settings.protocol.clock;
+    let mut joined = Vec::with_capacity(header.plan.ids.len());
+    for id in &header.plan.ids {
+        let parts = parts(folder, header, id)?.map_err(|missing| {
+            let cause = "missing, expected one file for each configuration and pass";
+            FileError::read(&part_path(folder, id, missing), cause)
+        })?;
+        let position = parts.iter().map(|part| part.position).min();
+        joined.extend(passes::join(parts, clock).map(|joined| (position, joined)));
+    }
+    joined.sort_by_key(|(position, _)| *position);
+    Ok(joined.into_iter().map(|(_, joined)| joined).collect())
 }
 
 /// Writes a finished run that was simulated or joined from others into a new `folder`, without
@@ -195,21 +229,45 @@ pub fn read_plan(folder: &Path) -> Result<RunPlan, FileError> {
     Ok(read_header::<RunHeader>(folder)?.plan)
 }
 
-/// The part of a configuration in an unfinished run, if it has an outcome.
-pub fn read_part(folder: &Path, id: &str) -> Result<Option<Part>, FileError> {
-    let path = part_path(folder, id);
+/// The part of a configuration in a pass of an unfinished run, if it has an outcome there.
+pub fn read_part(folder: &Path, id: &str, pass: u32) -> Result<Option<Part>, FileError> {
+    let path = part_path(folder, id, pass);
     if !path.exists() {
         return Ok(None);
     }
     let part: Part = read_json(&path)?;
-    if part.record.id == id {
+    if part.record.id == id && part.pass == pass {
         return Ok(Some(part));
     }
-    Err(FileError::read(&path, format!("holds {}, expected {id}", part.record.id)))
+    let cause = format!("holds {} in pass {}, expected {id} in {pass}", part.record.id, part.pass);
+    Err(FileError::read(&path, cause))
 }
 
-fn part_path(folder: &Path, id: &str) -> PathBuf {
-    store::part_path(folder, &format!("{}.json", id.replace('/', "-")))
+/// The parts of a configuration in the order of the passes, or the first pass without one.
+fn parts(folder: &Path, header: &RunHeader, id: &str) -> Result<Result<Vec<Part>, u32>, FileError> {
+    let passes = 1..=header.plan.settings.passes.get();
+    let part = |pass| Ok(part_of_run(folder, header, id, pass)?.ok_or(pass));
+    passes.map(part).collect()
+}
+
+fn part_of_run(
+    folder: &Path,
+    header: &RunHeader,
+    id: &str,
+    pass: u32,
+) -> Result<Option<Part>, FileError> {
+    let (part, expected) = (read_part(folder, id, pass)?, &header.run_id);
+    match part {
+        Some(Part { run_id, .. }) if run_id != *expected => {
+            let cause = format!("is of run {run_id}, expected {expected}");
+            Err(FileError::read(&part_path(folder, id, pass), cause))
+        }
+        part => Ok(part),
+    }
+}
+
+fn part_path(folder: &Path, id: &str, pass: u32) -> PathBuf {
+    store::part_path(folder, &format!("{}.{pass}.json", id.replace('/', "-")))
 }
 
 /// Folders with a `run.json`, oldest first (their names begin with the time).

@@ -2,15 +2,16 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use parquet::data_type::ByteArray;
-use parquet::file::reader::FileReader;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::RunHeader;
 use crate::columns::{Column, Table, Unread};
 use crate::file_error::FileError;
-use crate::measure::SampleTimes;
+use crate::measure::{DroppedSample, SampleTimes};
 use crate::protocol::Clock;
 use crate::store::parquet::{open_parquet, read_parquet, write_parquet, wrong_row};
 
@@ -19,6 +20,10 @@ use crate::store::parquet::{open_parquet, read_parquet, write_parquet, wrong_row
 struct Row {
     id: ByteArray,
     launch: i32,
+    /// From 1; 0 in files from before there were passes, where all is one.
+    pass: i32,
+    /// 1 where it does not count.
+    dropped: i32,
     host_ns: f64,
     /// A device has a clock or has none: all of a configuration's samples have one, or none.
     device_ns: Option<f64>,
@@ -28,10 +33,28 @@ fn table() -> Table<Row> {
     let columns = vec![
         Column::<Row>::new("id", |row| &mut row.id),
         Column::<Row>::new("launch", |row| &mut row.launch),
+        Column::<Row>::new("pass", |row| &mut row.pass),
+        Column::<Row>::new("dropped", |row| &mut row.dropped),
         Column::<Row>::new("host_ns", |row| &mut row.host_ns),
         Column::<Row>::new("device_ns", |row| &mut row.device_ns),
     ];
     Table { name: "launches", text: "UTF8", columns }
+}
+
+/// The table as it was before there were passes, in runs of schema 2.
+fn table_without_passes() -> Table<Row> {
+    let mut table = table();
+    table.columns.retain(|column| !["pass", "dropped"].contains(&column.name));
+    table
+}
+
+/// Opens a file of either table.
+fn open(path: &Path) -> Result<(SerializedFileReader<File>, Table<Row>), FileError> {
+    let old = table_without_passes();
+    match open_parquet(path, &old) {
+        Ok(reader) => Ok((reader, old)),
+        Err(_) => Ok((open_parquet(path, &table())?, table())),
+    }
 }
 
 /// Rows a row group holds at least, before a new one is begun at a configuration's end: large
@@ -51,17 +74,37 @@ pub(super) fn write(
         while rows.len() < ROW_GROUP_ROWS
             && let Some((id, times)) = launches.next()
         {
-            let (id, times) = (ByteArray::from(id.as_ref()), times.borrow());
-            rows.extend((0..).zip(&times.host_ns).map(|(launch, host_ns)| Row {
-                id: id.clone(),
-                launch,
-                host_ns: *host_ns,
-                device_ns: times.device_ns.get(launch as usize).copied(),
-            }));
+            rows.extend(rows_of(id.as_ref(), times.borrow()));
         }
         (!rows.is_empty()).then_some(rows)
     });
     write_parquet::<RunHeader, _>(path, &table(), None, groups)
+}
+
+/// The samples in the order taken, whether they count or not.
+fn rows_of(id: &str, times: &SampleTimes) -> Vec<Row> {
+    let id = ByteArray::from(id);
+    let row = |pass: u32, dropped, host_ns, device_ns| Row {
+        id: id.clone(),
+        launch: 0,
+        pass: pass as i32,
+        dropped,
+        host_ns,
+        device_ns,
+    };
+    let mut dropped = times.dropped.iter().peekable();
+    let mut rows = Vec::with_capacity(times.len() + times.dropped.len());
+    for index in 0..=times.len() {
+        while let Some(sample) = dropped.next_if(|sample| sample.after <= index) {
+            rows.push(row(sample.pass, 1, sample.host_ns, sample.device_ns));
+        }
+        if let Some(host_ns) = times.host_ns.get(index) {
+            let pass = times.pass.get(index).copied().unwrap_or(1);
+            rows.push(row(pass, 0, *host_ns, times.device_ns.get(index).copied()));
+        }
+    }
+    (0..).zip(&mut rows).for_each(|(launch, row)| row.launch = launch);
+    rows
 }
 
 /// `launches.parquet`, read one row group at a time. Each holds whole configurations, so that threads
@@ -75,7 +118,7 @@ pub struct LaunchesFile {
 impl LaunchesFile {
     /// Opens the `launches.parquet` of a finished run.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let groups = open_parquet(path, &table())?.num_row_groups();
+        let groups = open(path)?.0.num_row_groups();
         Ok(Self { path: path.to_owned(), groups })
     }
 
@@ -95,14 +138,19 @@ impl LaunchesFile {
             let cause = format!("no row group {group}, expected one below {}", self.groups);
             return Err(FileError::read(&self.path, cause));
         }
-        let table = table();
         // opened anew: clones of one `File` share the position they read from
-        let reader = open_parquet(&self.path, &table)?;
+        let (reader, table) = open(&self.path)?;
         let mut configurations = Vec::new();
         let mut last = None;
         read_parquet(&self.path, &reader, group..group + 1, &table, |rows| {
             collect(rows, &mut last, &mut configurations)
         })?;
+        // where all is of the first pass, there is nothing to tell apart
+        for (_, times) in &mut configurations {
+            if times.pass.last() == Some(&1) {
+                times.pass.clear();
+            }
+        }
         Ok(configurations)
     }
 
@@ -148,8 +196,16 @@ fn collect(
             if let Some(reason) = wrong(times, id, sample) {
                 return Err(Unread::Row(row, reason));
             }
-            times.host_ns.push(sample.host_ns);
-            times.device_ns.extend(sample.device_ns);
+            let Row { host_ns, device_ns, .. } = *sample;
+            let pass = sample.pass.max(1) as u32;
+            if sample.dropped == 0 {
+                times.host_ns.push(host_ns);
+                times.device_ns.extend(device_ns);
+                times.pass.push(pass);
+            } else {
+                let after = times.len();
+                times.dropped.push(DroppedSample { after, pass, host_ns, device_ns });
+            }
             row += 1;
         }
     }
@@ -163,11 +219,24 @@ fn same_id(a: &ByteArray, b: &ByteArray) -> bool {
 
 /// What is wrong with a row as the next of its configuration.
 fn wrong(before: &SampleTimes, id: &str, row: &Row) -> Option<String> {
-    let Row { launch, host_ns, device_ns, .. } = *row;
-    if launch as usize != before.len() {
-        return Some(format!("launch is {launch}, expected {} for {id}", before.len()));
+    let Row { launch, pass, dropped, host_ns, device_ns, .. } = *row;
+    let expected = before.len() + before.dropped.len();
+    if launch as usize != expected {
+        return Some(format!("launch is {launch}, expected {expected} for {id}"));
     }
-    if !before.is_empty() && before.device_ns.is_empty() != device_ns.is_none() {
+    let last_pass = before.pass.iter().copied().chain(before.dropped.iter().map(|one| one.pass));
+    let last_pass = last_pass.max().unwrap_or(0) as i32;
+    if pass < 0 || pass.max(1) < last_pass {
+        return Some(format!("pass is {pass} after {last_pass} for {id}"));
+    }
+    if ![0, 1].contains(&dropped) {
+        return Some(format!("dropped is {dropped}, expected 0 or 1"));
+    }
+    let had_device_ns = match before.dropped.first() {
+        Some(first) => first.device_ns.is_some(),
+        None => !before.device_ns.is_empty(),
+    };
+    if expected > 0 && had_device_ns != device_ns.is_some() {
         return Some(format!("device_ns is there for some launches of {id} only"));
     }
     let times = [(Clock::Host, Some(host_ns)), (Clock::Device, device_ns)];
@@ -191,20 +260,40 @@ mod tests {
         LaunchesFile::open(path)?.read_all()
     }
 
+    /// Of some passes, some of the samples dropped.
     fn samples() -> impl Strategy<Value = SampleTimes> {
         let time = || 1e-3f64..1e12;
-        prop_oneof![
-            prop::collection::vec(time(), 1..40)
-                .prop_map(|host_ns| SampleTimes { host_ns, device_ns: Vec::new() }),
-            prop::collection::vec((time(), time()), 1..40).prop_map(|times| {
-                let (host_ns, device_ns) = times.into_iter().unzip();
-                SampleTimes { host_ns, device_ns }
-            }),
-        ]
+        let sample = (time(), time(), prop::bool::weighted(0.2));
+        let passes = prop::collection::vec((1u32..4, prop::collection::vec(sample, 1..9)), 1..6);
+        (passes, any::<bool>()).prop_map(|(mut passes, has_device)| {
+            passes.sort_by_key(|(pass, _)| *pass);
+            let mut times = SampleTimes::default();
+            for (pass, samples) in passes {
+                for (host_ns, device_ns, is_dropped) in samples {
+                    let device_ns = has_device.then_some(device_ns);
+                    if is_dropped {
+                        let after = times.len();
+                        times.dropped.push(DroppedSample { after, pass, host_ns, device_ns });
+                    } else {
+                        times.host_ns.push(host_ns);
+                        times.device_ns.extend(device_ns);
+                        times.pass.push(pass);
+                    }
+                }
+            }
+            if times.pass.last() == Some(&1) {
+                times.pass.clear();
+            }
+            times
+        })
     }
 
     fn one(host_ns: &[f64], device_ns: &[f64]) -> Launches {
-        let times = SampleTimes { host_ns: host_ns.to_vec(), device_ns: device_ns.to_vec() };
+        let times = SampleTimes {
+            host_ns: host_ns.to_vec(),
+            device_ns: device_ns.to_vec(),
+            ..SampleTimes::default()
+        };
         Launches::from([("A/x".to_owned(), times)])
     }
 
@@ -220,6 +309,39 @@ mod tests {
             write_all(&path, &launches).unwrap();
             prop_assert_eq!(read(&path).unwrap(), launches);
         }
+    }
+
+    #[test]
+    fn files_from_before_there_were_passes_are_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("launches.parquet");
+        let mut rows = rows_of("A/x", &thousand(1.0));
+        rows.iter_mut().for_each(|row| row.pass = 0);
+        write_parquet::<RunHeader, _>(&path, &table_without_passes(), None, [rows]).unwrap();
+        assert_eq!(read(&path).unwrap(), Launches::from([("A/x".to_owned(), thousand(1.0))]));
+    }
+
+    #[test]
+    fn passes_that_go_back_and_other_marks_than_0_and_1_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("launches.parquet");
+        let refused = |change: fn(&mut [Row])| {
+            let mut rows = rows_of("A/x", &thousand(1.0));
+            change(&mut rows);
+            write_parquet::<RunHeader, _>(&path, &table(), None, [rows]).unwrap();
+            read(&path).unwrap_err().to_string()
+        };
+        let error = refused(|rows| rows[7].pass = 2);
+        assert!(error.contains("row 8: pass is 1 after 2 for A/x"), "{error}");
+        let error = refused(|rows| rows[7].pass = -1);
+        assert!(error.contains("row 7: pass is -1"), "{error}");
+        let error = refused(|rows| rows[7].dropped = 2);
+        assert!(error.contains("row 7: dropped is 2, expected 0 or 1"), "{error}");
+        let error = refused(|rows| rows[7].device_ns = None);
+        assert!(
+            error.contains("row 7: device_ns is there for some launches of A/x only"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -250,7 +372,11 @@ mod tests {
     /// A thousand launches by both clocks, told apart by `first_ns`.
     fn thousand(first_ns: f64) -> SampleTimes {
         let host_ns: Vec<f64> = (0..1000).map(|launch| first_ns + f64::from(launch)).collect();
-        SampleTimes { device_ns: host_ns.iter().map(|ns| ns / 2.0).collect(), host_ns }
+        SampleTimes {
+            device_ns: host_ns.iter().map(|ns| ns / 2.0).collect(),
+            host_ns,
+            ..SampleTimes::default()
+        }
     }
 
     #[test]

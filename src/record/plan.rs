@@ -7,7 +7,8 @@ use crate::environment::Platform;
 use crate::experiment::Configuration;
 use crate::settings::Settings;
 
-/// What a run is to measure, and where. Only an unfinished run with an equal plan is resumed.
+/// What a run is to measure, and where. Only an unfinished run with such a plan is resumed
+/// ([`can_be_continued_by`](Self::can_be_continued_by)).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct RunPlan {
@@ -35,6 +36,15 @@ impl RunPlan {
     pub fn new(settings: &Settings, platform: Platform, selected: &[Configuration]) -> Self {
         let ids = selected.iter().map(Configuration::id).collect();
         Self { settings: settings.clone(), platform, program: program(), ids }
+    }
+
+    /// Whether a run of this plan can be continued by a process with that one: they are equal but for
+    /// which cores threads are pinned to, as long as they are of as many.
+    pub fn can_be_continued_by(&self, other: &Self) -> bool {
+        let cores = |plan: &Self| plan.platform.pinned_cores.as_ref().map(Vec::len);
+        let mut elsewhere = other.clone();
+        elsewhere.platform.pinned_cores.clone_from(&self.platform.pinned_cores);
+        cores(self) == cores(other) && *self == elsewhere
     }
 
     /// What latencies must share with this run's to be compared with them.

@@ -16,20 +16,21 @@ use crate::backend::{BACKENDS, BackendKind, BackendSettings, SettingTexts};
 use crate::choice::UnknownName;
 use crate::experiment::{Experiment, Resolution};
 use crate::file_error::FileError;
-use crate::protocol::{Cache, Clock, Profile, Protocol};
+use crate::protocol::{Cache, Clock, LEAST_SAMPLES, Profile, Protocol};
 use crate::units::Bytes;
 
 /// An environment variable is this prefix and a setting's name in capitals.
 const PREFIX: &str = "ALPHA_FLOPS_";
 
 /// The settings of every backend; those of one alone are in [`BackendKind::settings`].
-const COMMON: [&str; 14] = [
+const COMMON: [&str; 15] = [
     "backend",
     "cache",
     "clock",
     "experiments",
     "launches",
     "memory_limit_gib",
+    "passes",
     "profile",
     "protocol",
     "resolution",
@@ -51,9 +52,12 @@ fn names() -> BTreeSet<&'static str> {
 /// Launches back to back in a sample of `throughput`: as many as the published sweep has.
 const THROUGHPUT_LAUNCHES: NonZeroU32 = NonZeroU32::new(50).unwrap();
 
-/// Samples of a configuration that may be asked for: criterion takes no fewer than 10.
+/// Samples of a configuration that may be asked for.
 const LAUNCHES: RangeInclusive<NonZeroU32> =
-    NonZeroU32::new(10).unwrap()..=NonZeroU32::new(1_000_000).unwrap();
+    NonZeroU32::new(LEAST_SAMPLES as u32).unwrap()..=NonZeroU32::new(1_000_000).unwrap();
+
+/// Passes that may be asked for: each configuration has a sample in each.
+const PASSES: RangeInclusive<NonZeroU32> = NonZeroU32::MIN..=*LAUNCHES.start();
 
 /// Launches back to back that may be asked for.
 const BATCH: RangeInclusive<NonZeroU32> =
@@ -164,6 +168,9 @@ impl Sources {
             resolution: self.parse("resolution", Resolution::from_str)?.unwrap_or(kind.resolution),
             profile,
             launches: self.parse("launches", whole(LAUNCHES))?,
+            passes: self
+                .parse("passes", whole(PASSES))?
+                .unwrap_or_else(|| profile.passes(kind.passes)),
             protocol: self.protocol(kind)?,
             seed: self.parse("seed", whole(0..=u64::MAX))?,
             time_budget,

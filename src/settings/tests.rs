@@ -31,6 +31,19 @@ fn variables_win_over_the_file_and_the_file_over_defaults() {
 }
 
 #[test]
+fn a_run_makes_passes_unless_it_only_tries_whether_it_runs() {
+    let passes = |variables: &[(&str, &str)]| load(variables, "").unwrap().passes.get();
+    assert_eq!(passes(&[]), 5);
+    assert_eq!(passes(&[("ALPHA_FLOPS_PROFILE", "paper")]), 5);
+    assert_eq!(passes(&[("ALPHA_FLOPS_PROFILE", "smoke")]), 1);
+    assert_eq!(passes(&[("ALPHA_FLOPS_PROFILE", "smoke"), ("ALPHA_FLOPS_PASSES", "3")]), 3);
+    for wrong in ["0", "11", "1.5", ""] {
+        let error = load(&[("ALPHA_FLOPS_PASSES", wrong)], "").unwrap_err().to_string();
+        assert!(error.contains("expected a whole number from 1 to 10"), "{error}");
+    }
+}
+
+#[test]
 fn a_time_budget_is_the_default_of_the_standard_profile_alone() {
     assert_eq!(load(&[], "").unwrap().time_budget, Some(Duration::from_secs(240)));
     assert_eq!(load(&[], "profile = \"paper\"").unwrap().time_budget, None);
@@ -66,7 +79,7 @@ fn a_gpu_measures_everything_by_its_own_clock_unless_told_otherwise() {
     assert_eq!(settings.memory_limit, None);
     assert_eq!(
         settings.protocol_line(),
-        "device-latency-warm, math tf32, plan heuristic, profile standard"
+        "device-latency-warm, math tf32, plan heuristic, profile standard, 4 passes"
     );
     let settings = gpu(&[
         ("ALPHA_FLOPS_CLOCK", "host"),
@@ -77,7 +90,7 @@ fn a_gpu_measures_everything_by_its_own_clock_unless_told_otherwise() {
     ]);
     assert_eq!(
         settings.unwrap().protocol_line(),
-        "host-throughput-50-warm, math fp32, plan measured, 10 samples"
+        "host-throughput-50-warm, math fp32, plan measured, 10 samples, 4 passes"
     );
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::file_error::FileError;
-use alpha_flops::record::{RunHeader, RunStatus, SCHEMA_VERSION};
+use alpha_flops::record::{OLDEST_READ, RunHeader, RunStatus, SCHEMA_VERSION};
 use serde_json::{Value, json};
 
 /// The schema before GPUs: the CPU's threads and algorithm were settings like others, and the protocol stood
@@ -30,7 +30,8 @@ pub fn read(path: &Path) -> Result<RunHeader, FileError> {
     match value.get("schema_version").and_then(Value::as_u64) {
         Some(BEFORE_GPUS) => upgrade(&mut value)
             .ok_or_else(|| error("it is not what schema_version 1 promises".to_owned()))?,
-        Some(version) if version == u64::from(SCHEMA_VERSION) => {}
+        Some(version)
+            if (u64::from(OLDEST_READ)..=u64::from(SCHEMA_VERSION)).contains(&version) => {}
         Some(version) => {
             let known = format!("expected {BEFORE_GPUS} to {SCHEMA_VERSION}");
             return Err(error(format!("schema_version is {version}, {known}")));

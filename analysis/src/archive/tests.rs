@@ -139,8 +139,8 @@ fn what_is_damaged_in_an_archive_is_named() {
     for (damaged, expected) in [
         (text[..text.len() / 2].to_owned(), "EOF while parsing"),
         ("{}".to_owned(), "no schema_version"),
-        (text.replace("\"schema_version\": 2", "\"schema_version\": 9"), "schema_version is 9"),
-        (text.replace("\"schema_version\": 2", "\"schema_version\": 1"), "what schema_version 1"),
+        (text.replace("\"schema_version\": 3", "\"schema_version\": 9"), "schema_version is 9"),
+        (text.replace("\"schema_version\": 3", "\"schema_version\": 1"), "what schema_version 1"),
         (text.replace("\"finished\"", "\"unfinished\""), "the run is unfinished"),
         (
             text.replace(&archived.header.run_id, "2026-01-31t12-00-00z-5eed"),

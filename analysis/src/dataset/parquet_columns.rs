@@ -1,6 +1,6 @@
 //! The columns of a Parquet dataset that a fit needs, a batch of rows at a time.
 //!
-//! Decoding all 22 columns of a row takes microseconds and hundreds of bytes, and a sweep has millions
+//! Decoding all columns of a row takes microseconds and hundreds of bytes, and a sweep has millions
 //! of rows. This reader keeps only one batch, and does not decode texts.
 
 use std::path::Path;

@@ -63,7 +63,11 @@ pub(super) fn refused(path: &Path, unread: Unread<Problem>) -> DatasetError {
 /// Rows with their numbers, from 1.
 pub(super) fn read(path: &Path) -> Result<Vec<(u64, Row)>, DatasetError> {
     let mut rows = Vec::new();
-    ParquetFile::open(path)?.read(None, &table().columns, |batch| {
+    let file = ParquetFile::open(path)?;
+    let schema = file.reader.metadata().file_metadata().schema();
+    let mut columns = table().columns;
+    columns.retain(|column| schema.get_fields().iter().any(|field| field.name() == column.name));
+    file.read(None, &columns, |batch| {
         rows.append(batch);
         Ok(())
     })?;

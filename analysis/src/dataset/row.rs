@@ -39,8 +39,13 @@ pub(super) fn columns() -> Vec<Column> {
         Column::optional("launches", |row| &mut row.latency.launches),
         Column::optional("outliers_mild", |row| &mut row.latency.outliers_mild),
         Column::optional("outliers_severe", |row| &mut row.latency.outliers_severe),
+        Column::optional("passes", |row| &mut row.latency.passes),
+        Column::optional("between_pass_sd", |row| &mut row.latency.between_pass_sd),
     ]
 }
+
+/// Columns that files lack which were written before there were passes.
+const LATER: [&str; 2] = ["passes", "between_pass_sd"];
 
 /// The columns that are equal in all rows, as [`Provenance::texts`] has them.
 pub(super) const PROVENANCE: [&str; 5] = ["source", "backend", "device", "versions", "protocol"];
@@ -114,7 +119,7 @@ pub enum Problem {
 }
 
 /// Checks that every column is there once, in any order, and no other: a misspelt column must not count
-/// as an empty one.
+/// as an empty one. Those of [`LATER`] may be missing.
 pub(super) fn check_names<'a>(
     path: &Path,
     names: impl Iterator<Item = &'a str>,
@@ -131,7 +136,7 @@ pub(super) fn check_names<'a>(
         }
         seen.push(name);
     }
-    match columns.iter().find(|column| !seen.contains(column)) {
+    match columns.iter().find(|column| !seen.contains(column) && !LATER.contains(column)) {
         Some(missing) => problem(format!("column `{missing}` is missing")),
         None => Ok(()),
     }
@@ -300,6 +305,14 @@ fn check_counts(latency: &Latency) -> Result<(), Problem> {
     if let Some(launches) = latency.launches.filter(|launches| !countable.contains(launches)) {
         let got = launches.to_string();
         return Err(Problem::Value { column: "launches", got, expected: "1 to 2^63 − 1" });
+    }
+    if let Some(passes) = latency.passes.filter(|passes| !countable.contains(passes)) {
+        let got = passes.to_string();
+        return Err(Problem::Value { column: "passes", got, expected: "1 to 2^63 − 1" });
+    }
+    if let Some(sd) = latency.between_pass_sd.filter(|sd| !(sd.is_finite() && *sd >= 0.0)) {
+        let (column, got) = ("between_pass_sd", sd.to_string());
+        return Err(Problem::Value { column, got, expected: "a finite number of at least 0" });
     }
     let outliers =
         latency.outliers_mild.unwrap_or(0).saturating_add(latency.outliers_severe.unwrap_or(0));

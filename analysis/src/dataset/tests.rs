@@ -125,8 +125,9 @@ fn latency() -> impl Strategy<Value = Latency> {
         positive(),
         prop::option::of((0.5f64..1.0, 1.0f64..2.0)),
         prop::option::of((1u64..1 << 40, 0u64..2)),
+        prop::option::of((1u64..9, prop::option::of(0.0f64..2.0))),
     )
-        .prop_map(|(median_ns, mean, quartiles, counts)| Latency {
+        .prop_map(|(median_ns, mean, quartiles, counts, passes)| Latency {
             median_ns,
             mean_ns: Some(mean),
             q1_ns: quartiles.map(|q| q.0 * median_ns.unwrap_or(mean)),
@@ -134,6 +135,8 @@ fn latency() -> impl Strategy<Value = Latency> {
             launches: counts.map(|c| c.0),
             outliers_mild: counts.map(|c| c.1),
             outliers_severe: counts.map(|_| 0),
+            passes: passes.map(|(passes, _)| passes),
+            between_pass_sd: passes.and_then(|(_, sd)| sd),
         })
 }
 
@@ -207,5 +210,35 @@ fn a_method_is_the_protocol_without_how_many_launches() {
     // what ends otherwise is somebody else's, and stays whole
     for whole in ["", "cuDNN, mean of 10", "50 launches after 10", "forward, profiled"] {
         assert_eq!(method(whole), whole);
+    }
+}
+
+#[test]
+fn datasets_from_before_there_were_passes_are_read_and_wrong_passes_refused() {
+    let new = read_text("d.csv", GOOD.as_bytes()).unwrap();
+    assert!(new.observations.iter().all(|observation| observation.latency.passes.is_none()));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("new.csv");
+    new.write(&path).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.lines().next().unwrap().ends_with(",passes,between_pass_sd"));
+    assert_eq!(read_text("d.csv", text.as_bytes()).unwrap(), new);
+    for (passes, expected) in [
+        ("5,0.01", None),
+        ("0,", Some("passes is 0, expected 1 to 2^63 − 1")),
+        ("5,-1", Some("between_pass_sd is -1, expected a finite number of at least 0")),
+    ] {
+        let (head, rest) = text.split_once('\n').unwrap();
+        let (row, rest) = rest.split_once('\n').unwrap();
+        let row = format!("{}{passes}", row.strip_suffix(',').unwrap());
+        let text = format!("{head}\n{row}\n{rest}");
+        let read = read_text("d.csv", text.as_bytes());
+        match expected {
+            None => assert_eq!(read.unwrap().observations[0].latency.passes, Some(5)),
+            Some(expected) => {
+                let error = read.unwrap_err().to_string();
+                assert!(error.contains(expected), "{error}");
+            }
+        }
     }
 }

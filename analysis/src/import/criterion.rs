@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use alpha_flops::file_error::FileError;
-use alpha_flops::record::{ConfigurationRecord, Outcome};
+use alpha_flops::record::ConfigurationRecord;
 use alpha_flops::statistics::{Fences, Summary};
 use thiserror::Error;
 
 use super::{Imported, environment};
 use crate::criterion_json::{Benchmark, BenchmarkFolder, benchmarks};
 use crate::dataset::{Dataset, Observation};
-use crate::run::{Missing, Run, Status};
+use crate::run::{Latencies, Missing, Run, Status};
 
 /// Why nothing can be imported.
 #[derive(Debug, Error)]
@@ -45,9 +45,8 @@ pub fn read(folder: &Path) -> Result<Imported, ImportError> {
 pub fn import(run: &Run) -> Result<Imported, ImportError> {
     let home = run.path.join(&run.header.criterion_home);
     let (folders, mut rejected) = index(&home, &run.header.criterion_baseline)?;
-    let decoded = run.decode(|record, ns| Ok(check(record, &folders, Some(ns))))?;
-    let measured =
-        decoded.into_iter().filter(|(r, _)| matches!(r.outcome, Outcome::Measured { .. }));
+    let decoded = run.decode(|record, latencies| Ok(check(record, &folders, Some(latencies))))?;
+    let measured = decoded.into_iter().filter(|(record, _)| record.outcome.measured().is_some());
     let mut observations = Vec::new();
     for ((record, checked), observation) in measured.zip(&run.dataset.observations) {
         match checked.unwrap_or_else(|| check(record, &folders, None)) {
@@ -100,7 +99,7 @@ fn index(home: &Path, baseline: &str) -> Result<(Folders, Vec<Missing>), ImportE
 fn check(
     record: &ConfigurationRecord,
     folders: &Folders,
-    latencies_ns: Option<&[f64]>,
+    latencies: Option<&Latencies<'_>>,
 ) -> Result<Summary, String> {
     let id = &record.id;
     let folder = match folders.get(id).map(Vec::as_slice) {
@@ -117,21 +116,28 @@ fn check(
         let expected = record.shape.macs().0;
         return Err(at("benchmark.json", format!("throughput is {macs}, expected {expected}")));
     }
-    let summary =
-        check_times(&benchmark, latencies_ns).map_err(|reason| at("sample.json", reason))?;
-    if !close(summary.median_ns, benchmark.median) {
-        let (expected, got) = (summary.median_ns, benchmark.median);
+    let latencies =
+        check_times(&benchmark, latencies).map_err(|reason| at("sample.json", reason))?;
+    // criterion knows nothing of passes
+    let together = Summary::from_latencies(latencies.ns);
+    let together = together.ok_or_else(|| at("sample.json", "no samples".to_owned()))?;
+    if !close(together.median_ns, benchmark.median) {
+        let (expected, got) = (together.median_ns, benchmark.median);
         return Err(at("estimates.json", format!("median is {got}, expected {expected}")));
     }
-    let fences = Fences::from_quartiles(summary.q1_ns, summary.q3_ns);
-    if !fences_close(&fences, &benchmark.fences, summary.median_ns) {
+    let fences = Fences::from_quartiles(together.q1_ns, together.q3_ns);
+    if !fences_close(&fences, &benchmark.fences, together.median_ns) {
         let got = &benchmark.fences;
         return Err(at("tukey.json", format!("fences are {got:?}, expected {fences:?}")));
     }
-    Ok(summary)
+    latencies.summary().ok_or_else(|| at("sample.json", "no samples".to_owned()))
 }
 
-fn check_times(benchmark: &Benchmark, launches: Option<&[f64]>) -> Result<Summary, String> {
+/// The run's latencies, if the benchmark's times are these.
+fn check_times<'a>(
+    benchmark: &Benchmark,
+    latencies: Option<&'a Latencies<'a>>,
+) -> Result<&'a Latencies<'a>, String> {
     let Benchmark { iterations, times, .. } = benchmark;
     if iterations.len() != times.len() {
         return Err(format!("{} iters for {} times", iterations.len(), times.len()));
@@ -144,16 +150,13 @@ fn check_times(benchmark: &Benchmark, launches: Option<&[f64]>) -> Result<Summar
         let got = times[index];
         return Err(format!("time {index} is {got}, expected finite and > 0"));
     }
-    match launches {
-        None => return Err("the run's launches.parquet has no such configuration".to_owned()),
-        Some(launches) if launches != times => {
-            return Err(
-                "the times are not the run's raw launches: another run wrote this file".to_owned()
-            );
+    match latencies {
+        None => Err("the run's launches.parquet has no such configuration".to_owned()),
+        Some(latencies) if latencies.ns != times => {
+            Err("the times are not the run's raw launches: another run wrote this file".to_owned())
         }
-        Some(_) => {}
+        Some(latencies) => Ok(latencies),
     }
-    Summary::from_latencies(times).ok_or_else(|| "no samples".to_owned())
 }
 
 /// Equal but for the rounding of another order of operations.

@@ -1,7 +1,7 @@
 //! The environment of a run, in the order of a methods section.
 
 use alpha_flops::environment::Platform;
-use alpha_flops::record::{ConfigurationRecord, Outcome, RunHeader, Session};
+use alpha_flops::record::{ConfigurationRecord, RunHeader, Session};
 use alpha_flops::units::Nanoseconds;
 
 /// The environment of a run, as names and values.
@@ -20,7 +20,7 @@ pub(super) fn of_run(header: &RunHeader) -> Vec<(String, String)> {
     lines.add("backend", &platform.backend);
     lines.add("device", &platform.device);
     let verified =
-        |c: &&ConfigurationRecord| matches!(c.outcome, Outcome::Measured { verified: true, .. });
+        |c: &&ConfigurationRecord| c.outcome.measured().is_some_and(|measured| measured.verified);
     lines.add(
         "outputs compared with direct sums",
         match header.configurations.iter().filter(verified).count() {
@@ -31,6 +31,9 @@ pub(super) fn of_run(header: &RunHeader) -> Vec<(String, String)> {
     lines.add_gpu(header);
     lines.add_host(platform);
     lines.add_conditions(&header.sessions);
+    if let Some(quiet) = &header.quiet {
+        lines.add("disturbance", quiet.to_string().trim_start_matches("disturbed: "));
+    }
     lines.add("compiler", format!("{} for {}", platform.rustc, platform.target));
     lines.add("crates", platform.crates.join(", "));
     lines.add("commit", &platform.git_commit);

@@ -94,6 +94,7 @@ fn observation(visit: &SweepPoint, clock: Clock) -> Result<Observation, Missing>
             launches,
             outliers_mild: Some(spread.outliers_mild),
             outliers_severe: Some(spread.outliers_severe),
+            ..Latency::default()
         },
         // launches back to back have one time for all of them
         None => Latency { mean_ns: by_clock, launches, ..Latency::default() },

@@ -37,7 +37,8 @@ impl Folder {
         change(&mut configurations);
         let folder = self.path("changed");
         write_finished(&folder, sound.header, configurations.into_iter()).unwrap();
-        let result = Run::open(&folder).and_then(|run| run.map_launches(|_, ns| ns.len()));
+        let result =
+            Run::open(&folder).and_then(|run| run.map_launches(|_, latencies| latencies.ns.len()));
         fs::remove_dir_all(&folder).unwrap();
         result.map_or_else(|error| error.to_string(), |lengths| format!("{} sound", lengths.len()))
     }
@@ -52,7 +53,7 @@ fn results_are_in_the_suites_order_whatever_the_files_is() {
     assert_eq!(ids, sound.header.plan.ids);
     // several threads at once
     let both = std::thread::scope(|scope| {
-        let read = || sound.map_launches(|_, ns| ns.to_vec()).unwrap();
+        let read = || sound.map_launches(|_, latencies| latencies.ns.to_vec()).unwrap();
         [scope.spawn(read), scope.spawn(read)].map(|thread| thread.join().unwrap())
     });
     assert_eq!(both[0], both[1]);

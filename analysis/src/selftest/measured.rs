@@ -131,7 +131,7 @@ fn judged(runs: &UnchangedRuns, judge: &str, divisions: &[Division]) -> Judged {
 
 /// A run's launches of some configurations, in their order.
 fn launches(run: &Run, rows: &[Row<'_>]) -> Result<Vec<Vec<f64>>, CompareError> {
-    let all = run.map_launches(|record, ns| (record.id.clone(), ns.to_vec()))?;
+    let all = run.map_launches(|record, latencies| (record.id.clone(), latencies.ns.to_vec()))?;
     let mut by_id: HashMap<String, Vec<f64>> = all.into_iter().collect();
     Ok(rows.iter().map(|row| by_id.remove(row.id).unwrap_or_default()).collect())
 }

@@ -96,7 +96,8 @@ fn a_simulated_run_reads_back_and_says_that_nothing_was_measured() {
         .write_run(&folder, 4, |c| if c.experiment == Experiment::D { 1.5 } else { 1.0 })
         .unwrap();
     let run = Run::open(&folder).unwrap();
-    let found = run.map_launches(|record, ns| (record.id.clone(), ns.to_vec())).unwrap();
+    let found =
+        run.map_launches(|record, latencies| (record.id.clone(), latencies.ns.to_vec())).unwrap();
     let expected = simulation.configurations().iter().enumerate().map(|(index, c)| {
         let factor = if c.experiment == Experiment::D { 1.5 } else { 1.0 };
         (c.id(), simulation.launches(4, index, factor))

@@ -23,6 +23,9 @@ pub struct ExperimentVariance {
     pub iqr_percent_p95: f64,
     /// Median over them of effective launches over launches, in percent.
     pub effective_percent_median: f64,
+    /// Median over them of the standard deviation between passes; `None` where all were measured in
+    /// one.
+    pub between_pass_percent_median: Option<f64>,
     /// How many have each kind of flag, in the order of [`FlagKind::ALL`].
     pub flagged: Vec<(FlagKind, usize)>,
 }
@@ -43,6 +46,8 @@ pub(super) fn by_experiment(runs: &[RunVariance]) -> Vec<ExperimentVariance> {
         };
         let (iqr, effective) =
             (over(|c| c.iqr_percent), over(|c| c.effective_launches / c.launches as f64 * 100.0));
+        let between: Vec<f64> = chosen.iter().filter_map(|c| c.between_pass_percent).collect();
+        let between = sorted(&between);
         let count = |kind| chosen.iter().filter(|c| c.has(kind)).count();
         (!chosen.is_empty()).then(|| ExperimentVariance {
             experiment: name.to_owned(),
@@ -50,6 +55,7 @@ pub(super) fn by_experiment(runs: &[RunVariance]) -> Vec<ExperimentVariance> {
             iqr_percent_median: quantile(&iqr, 0.5),
             iqr_percent_p95: quantile(&iqr, 0.95),
             effective_percent_median: quantile(&effective, 0.5),
+            between_pass_percent_median: (!between.is_empty()).then(|| quantile(&between, 0.5)),
             flagged: FlagKind::ALL.map(|kind| (kind, count(kind))).to_vec(),
         })
     };

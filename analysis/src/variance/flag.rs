@@ -28,7 +28,9 @@ choices! {
         /// more than 3/√n.
         Autocorrelated = "autocorr.",
         /// Not steady when launches began to count.
-        Cold = "not warm",
+        Cold = "cold",
+        /// Medians of passes are at least [`PASSES_DIFFER_PERCENT`] apart.
+        PassesDiffer = "passes",
         /// A step of the clock is at least [`MATERIAL_PERCENT`] of the median.
         CoarseTimer = "timer",
         /// The median's interval is not to be trusted, though there are launches enough.
@@ -42,6 +44,10 @@ choices! {
 /// stop at.
 pub const MATERIAL_PERCENT: f64 = 0.5;
 
+/// Medians of passes that are so far apart, in percent, are not of one state of the machine: launches
+/// within a pass agree far better.
+pub const PASSES_DIFFER_PERCENT: f64 = 10.0;
+
 /// A trend is reported where chance alone makes one in 1,000 configurations.
 pub const LEVEL: f64 = 0.001;
 
@@ -52,6 +58,7 @@ pub(super) fn flags(of: &ConfigurationVariance) -> Vec<Flag> {
         (FlagKind::Drift, drift(of)),
         (FlagKind::Autocorrelated, autocorrelated(of)),
         (FlagKind::Cold, cold(of)),
+        (FlagKind::PassesDiffer, passes_differ(of)),
         (FlagKind::CoarseTimer, coarse_timer(of)),
         (FlagKind::Untrustworthy, untrustworthy(of)),
         (FlagKind::FewLaunches, few_launches(of)),
@@ -94,6 +101,15 @@ fn cold(of: &ConfigurationVariance) -> Option<String> {
     (!reasons.is_empty()).then(|| format!("not warm: {}", reasons.join("; ")))
 }
 
+fn passes_differ(of: &ConfigurationVariance) -> Option<String> {
+    let [fastest, slowest] = of.pass_medians_ns;
+    let (passes, limit) = (of.passes, 1.0 + PASSES_DIFFER_PERCENT / 100.0);
+    (slowest > limit * fastest).then(|| {
+        let [fastest, slowest] = [fastest, slowest].map(Nanoseconds);
+        format!("passes differ: medians of {passes} passes from {fastest} to {slowest}")
+    })
+}
+
 fn coarse_timer(of: &ConfigurationVariance) -> Option<String> {
     (of.timer_step_percent >= MATERIAL_PERCENT).then(|| {
         let (step, percent) = (Nanoseconds(of.timer_step_ns), of.timer_step_percent);
@@ -114,6 +130,9 @@ fn untrustworthy(of: &ConfigurationVariance) -> Option<String> {
 }
 
 fn few_launches(of: &ConfigurationVariance) -> Option<String> {
+    if of.passes > 1 {
+        return None;
+    }
     (of.launches < LEAST_LAUNCHES as u64).then(|| {
         let what = if of.interval.is_some() { "interval not trustworthy" } else { "no interval" };
         match of.launches {

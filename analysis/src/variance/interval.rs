@@ -12,6 +12,7 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::dependence::Dependence;
+use crate::moderated_variance::EstimatedVariance;
 
 /// A 95% interval for the median of the latencies that a configuration has in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -32,6 +33,8 @@ choices! {
         /// Worth fewer than [`LEAST_EFFECTIVE`] independent launches: how much they depend on each
         /// other is not known well enough.
         FewEffectiveLaunches = "few_effective_launches",
+        /// The variance between passes has fewer than [`LEAST_FREEDOM`] degrees of freedom.
+        FewPasses = "few_passes",
     }
 }
 
@@ -40,6 +43,10 @@ pub const LEAST_LAUNCHES: usize = 200;
 
 /// Launches over [`Dependence::longest_launches`] under which an interval is not trusted.
 pub const LEAST_EFFECTIVE: f64 = 100.0;
+
+/// Degrees of freedom of the variance between passes, those of all configurations together, under which
+/// an interval is not trusted.
+pub const LEAST_FREEDOM: f64 = 4.0;
 
 /// The interval of sorted launches that depend on each other by as much; `None` for fewer than six.
 ///
@@ -79,6 +86,29 @@ fn shrinkage(freedom: f64) -> f64 {
     const NORMAL: f64 = 1.959_963_984_540_054;
     StudentsT::new(0.0, 1.0, freedom.max(1.0))
         .map_or(0.0, |student| (NORMAL / student.inverse_cdf(0.975)).powi(2))
+}
+
+/// The interval of a robust mean of the medians of several passes, and the standard error of its
+/// logarithm: `mean · exp(± t·s/√P)`, `s²` being the moderated variance of the logarithms of the passes'
+/// medians and `t` Student's quantile with its degrees of freedom, a step of the clock further on either
+/// side, because all passes round alike. How much launches depend on each other does not matter, however
+/// long a state lasts, as long as it does not last from pass to pass.
+pub fn interval_between_passes(
+    mean_ns: f64,
+    passes: u32,
+    variance: EstimatedVariance,
+    clock_step_ns: f64,
+) -> (MedianInterval, f64) {
+    let error = (variance.value / f64::from(passes)).sqrt();
+    let t = StudentsT::new(0.0, 1.0, variance.df.clamp(1.0, 1e6))
+        .map_or(f64::NAN, |student| student.inverse_cdf(0.975));
+    let few = variance.df < LEAST_FREEDOM;
+    let interval = MedianInterval {
+        low_ns: mean_ns * (-t * error).exp() - clock_step_ns,
+        high_ns: mean_ns * (t * error).exp() + clock_step_ns,
+        doubt: few.then_some(Doubt::FewPasses),
+    };
+    (interval, error)
 }
 
 /// Standard error of the logarithm of the median of sorted launches: the width that

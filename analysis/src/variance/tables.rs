@@ -36,6 +36,7 @@ impl Variance {
         .number("IQR/median (%)", Digits::Significant(3), |of| of.iqr_percent_median)
         .number("95th percentile (%)", Digits::Significant(3), |of| of.iqr_percent_p95)
         .number("effective (%)", Digits::Decimals(0), |of| of.effective_percent_median)
+        .number("passes (%)", Digits::Significant(3), |of| of.between_pass_percent_median)
         .build()
         .with_provenance(&self.provenance);
         let not_measured: usize = self.runs.iter().map(|run| run.not_measured).sum();
@@ -162,9 +163,13 @@ fn percent(component: Component) -> String {
 type Number = (&'static str, fn(&ConfigurationVariance) -> Option<f64>);
 
 /// The columns of the CSV with numbers; empty where there is none.
-const NUMBERS: [Number; 36] = [
+const NUMBERS: [Number; 40] = [
     ("x", |of| Some(f64::from(of.x))),
     ("launches", |of| Some(of.launches as f64)),
+    ("passes", |of| Some(f64::from(of.passes))),
+    ("between_pass_percent", |of| of.between_pass_percent),
+    ("fastest_pass_ns", |of| Some(of.pass_medians_ns[0])),
+    ("slowest_pass_ns", |of| Some(of.pass_medians_ns[1])),
     ("median_ns", |of| Some(of.median_ns)),
     ("interval_low_ns", |of| Some(of.interval?.low_ns)),
     ("interval_high_ns", |of| Some(of.interval?.high_ns)),

@@ -30,13 +30,18 @@ pub struct FirstLaunches {
 pub const MATERIAL_PERCENT: f64 = 1.0;
 
 impl WarmUpCheck {
-    /// Of launches in the order made.
-    pub fn new(warm_up: &WarmUp, latencies_ns: &[f64]) -> Self {
-        Self {
-            launches: warm_up.launches,
-            was_steady: warm_up.is_steady(),
-            first: FirstLaunches::from_launches(latencies_ns),
-        }
+    /// Of the launches of each pass in the order made: of several passes, the first launches are those
+    /// of the pass in which they differ most, and do so only if they do in most.
+    pub fn new(warm_up: &WarmUp, passes: &[&[f64]]) -> Self {
+        let of_passes = passes.iter().filter_map(|pass| FirstLaunches::from_launches(pass));
+        let mut firsts: Vec<FirstLaunches> = of_passes.collect();
+        let differ = firsts.iter().filter(|first| first.differ).count();
+        firsts.sort_by(|a, b| b.percent.abs().total_cmp(&a.percent.abs()));
+        let first = firsts.first().map(|first| FirstLaunches {
+            differ: first.differ && 2 * differ > passes.len(),
+            ..*first
+        });
+        Self { launches: warm_up.launches, was_steady: warm_up.is_steady(), first }
     }
 }
 

@@ -41,6 +41,7 @@ fn made_up(experiments: &[Experiment], resolution: Resolution, device: &str) -> 
             launches: Some(200),
             outliers_mild: Some(index as u64 % 5),
             outliers_severe: Some(index as u64 % 2),
+            ..Latency::default()
         };
         observation(c, latency)
     };

@@ -283,3 +283,53 @@ proptest! {
         prop_assert!(found.low_ns <= ordered[low] && ordered[high] <= found.high_ns);
     }
 }
+
+/// Launches of five passes, whose medians scatter around 100 µs by `deviation` while the launches of
+/// each agree to 0.2%.
+fn five_passes(deviation: f64, random: &mut Random) -> Vec<Vec<f64>> {
+    let mut pass = || {
+        let median_ns = 1e5 * (deviation * random.normal()).exp();
+        (0..30).map(|_| median_ns * (0.002 * random.normal()).exp()).collect()
+    };
+    (0..5).map(|_| pass()).collect()
+}
+
+#[test]
+fn intervals_from_passes_cover_the_median_where_launches_of_a_pass_share_a_state() {
+    let (mut random, mut intervals, mut covering) = (Random::new(5), 0, 0);
+    for seed in 0..12 {
+        let runs = tempfile::tempdir().unwrap();
+        let launches: Vec<_> = (0..20).map(|_| five_passes(0.03, &mut random)).collect();
+        let run = runs::write_run_in_passes(runs.path(), Profile::Paper, seed, &launches);
+        for of in &variance(&[run]).unwrap().runs[0].configurations {
+            let interval = of.interval.unwrap();
+            assert_eq!((of.passes, interval.doubt), (5, None));
+            intervals += 1;
+            covering += usize::from(interval.low_ns <= 1e5 && 1e5 <= interval.high_ns);
+        }
+    }
+    // 95% of 240, less three standard deviations; intervals by launches alone would be 30 times too
+    // narrow
+    assert!(intervals == 240 && covering >= 218, "{covering} of {intervals}");
+}
+
+#[test]
+fn passes_at_two_speeds_are_flagged_and_neither_drift_nor_few_launches_are() {
+    let mut random = Random::new(6);
+    let mut two_speeds = five_passes(0.001, &mut random);
+    two_speeds[3].iter_mut().for_each(|ns| *ns *= 1.8);
+    let mut launches: Vec<_> = (0..9).map(|_| five_passes(0.001, &mut random)).collect();
+    launches.push(two_speeds);
+    let runs = tempfile::tempdir().unwrap();
+    let run = runs::write_run_in_passes(runs.path(), Profile::Paper, 1, &launches);
+    let found = variance(&[run]).unwrap();
+    let (last, others) = found.runs[0].configurations.split_last().unwrap();
+    assert!(others.iter().all(|of| of.flags.is_empty()), "{others:?}");
+    // one pass in five moves the robust mean by less than a percent
+    assert!((last.median_ns / 1e5 - 1.0).abs() < 0.01, "{}", last.median_ns);
+    assert!(last.has(FlagKind::PassesDiffer) && !last.has(FlagKind::Drift), "{:?}", last.flags);
+    let text = &last.flags.iter().find(|flag| flag.kind == FlagKind::PassesDiffer).unwrap().text;
+    assert!(
+        text.starts_with("passes differ: medians of 5 passes from 99.") || text.contains("100.")
+    );
+}

@@ -1,11 +1,15 @@
 //! Which cores a team's threads run on.
 //!
 //! Without pinning, the scheduler may keep two threads of a team on one core for the whole life of the
-//! process. Small launches then take several times as long, in some processes and not in others.
+//! process. Small launches then take several times as long, in some processes and not in others. Two
+//! processes that both chose the first cores would halve each other's speed as well: each claims its
+//! cores, and takes unclaimed ones as long as there are any.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
+
+use crate::disturbance::cpu_quota;
 
 thread_local! {
     static PINNED: RefCell<Weak<PinGuard>> = const { RefCell::new(Weak::new()) };
@@ -16,6 +20,10 @@ pub(super) struct Placement {
     cores: Option<Vec<usize>>,
     /// The cores that the calling thread may run on while it is not pinned.
     allowed: Vec<usize>,
+    /// What a user should know of it.
+    note: Option<String>,
+    /// For as long as this lives, other processes leave these cores alone.
+    _claims: Vec<system::Claim>,
 }
 
 /// Keeps a thread pinned to one core until the last `Rc` of it is dropped.
@@ -25,14 +33,46 @@ pub(super) struct PinGuard {
 }
 
 impl Placement {
-    /// A core for each thread; none if there are fewer cores than threads, or if the system does not
-    /// support pinning.
+    /// A core for each thread; none if there are fewer cores than threads, under a limit on CPU time (a
+    /// pinned thread could not use what others of the group leave), or if the system does not support
+    /// pinning.
     pub(super) fn new(threads: usize) -> Self {
+        Self::within(threads, cpu_quota())
+    }
+
+    fn within(threads: usize, quota: Option<f64>) -> Self {
         let allowed = pin_guard().map_or_else(system::allowed, |guard| guard.allowed.clone());
-        let cores = choose(&allowed, threads, system::siblings);
+        let available = allowed.len();
+        let not_pinned = |reason: String| (None, Some(format!("threads are not pinned: {reason}")));
+        let (cores, note) = match quota {
+            Some(quota) => not_pinned(format!("CPU time is limited to that of {quota:.1} cores")),
+            None if available == 0 => (None, None),
+            None if available < threads => {
+                not_pinned(format!("{threads} threads on {available} cores"))
+            }
+            None => {
+                let (mut cores, taken): (Vec<usize>, Vec<usize>) =
+                    allowed.iter().partition(|&&core| system::claim(core).is_some());
+                let shared = cores.len() < threads;
+                if shared {
+                    cores.extend(taken);
+                }
+                let note = shared.then(|| {
+                    "another run computes on the same cores: each disturbs the other".to_owned()
+                });
+                (choose(&cores, threads, system::siblings), note)
+            }
+        };
         let can_run_on_each =
             |cores: &Vec<usize>| elsewhere(|| cores.iter().all(|&core| system::run_on(&[core])));
-        Self { cores: cores.filter(can_run_on_each), allowed }
+        let cores = cores.filter(can_run_on_each);
+        let claims = cores.iter().flatten().filter_map(|&core| system::claim(core)).collect();
+        Self { cores, allowed, note, _claims: claims }
+    }
+
+    /// Why threads are not pinned, or share their cores.
+    pub(super) fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     pub(super) fn cores(&self) -> Option<&[usize]> {
@@ -80,7 +120,7 @@ fn elsewhere<T>(visit: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Chooses one of the `allowed` logical cores (ascending) for each thread: first one of each physical
+/// Chooses one of the `allowed` logical cores for each thread: first one of each physical
 /// core, then the second ones, and so on. `None` where there are too few.
 ///
 /// `siblings` returns, in Linux's list format, the logical cores that share a physical core with a given
@@ -114,6 +154,11 @@ fn parse_list(list: &str) -> Option<BTreeSet<usize>> {
 
 #[cfg(target_os = "linux")]
 mod system {
+    use std::collections::BTreeMap;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    use std::sync::{Arc, Mutex, PoisonError, Weak};
+
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
     /// The logical cores that the calling thread may run on, ascending; none where the system does
@@ -128,6 +173,25 @@ mod system {
         let mut set = CpuSet::new();
         cores.iter().for_each(|&core| set.set(core));
         sched_setaffinity(None, &set).is_ok()
+    }
+
+    /// A core claimed: a name that only one process can have, which the system takes back when the
+    /// process ends, however it ends.
+    pub(super) type Claim = Arc<UnixListener>;
+
+    /// This process's, which its backends share.
+    static CLAIMS: Mutex<BTreeMap<usize, Weak<UnixListener>>> = Mutex::new(BTreeMap::new());
+
+    /// Claims a core; `None` if another process has.
+    pub(super) fn claim(core: usize) -> Option<Claim> {
+        let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(claim) = claims.get(&core).and_then(Weak::upgrade) {
+            return Some(claim);
+        }
+        let address = SocketAddr::from_abstract_name(format!("alpha-flops-core-{core}")).ok()?;
+        let claim = Arc::new(UnixListener::bind_addr(&address).ok()?);
+        claims.insert(core, Arc::downgrade(&claim));
+        Some(claim)
     }
 
     pub(super) fn siblings(core: usize) -> Option<String> {
@@ -145,6 +209,12 @@ mod system {
 
     pub(super) fn run_on(_: &[usize]) -> bool {
         false
+    }
+
+    pub(super) type Claim = ();
+
+    pub(super) fn claim(_: usize) -> Option<Claim> {
+        Some(())
     }
 
     pub(super) fn siblings(_: usize) -> Option<String> {
@@ -219,6 +289,29 @@ mod tests {
                 drop(guard);
                 assert_eq!(system::allowed(), before);
             }
+        }
+
+        #[test]
+        fn under_a_limit_on_cpu_time_nothing_is_pinned_and_a_note_says_so() {
+            let placement = Placement::within(1, Some(1.5));
+            assert_eq!(placement.cores(), None);
+            let expected = "threads are not pinned: CPU time is limited to that of 1.5 cores";
+            assert_eq!(placement.note(), Some(expected));
+        }
+
+        #[test]
+        fn a_core_that_another_process_has_claimed_is_not_taken_while_others_are_free() {
+            use std::os::linux::net::SocketAddrExt;
+            use std::os::unix::net::{SocketAddr, UnixListener};
+            let core = 1023;
+            let address = SocketAddr::from_abstract_name(format!("alpha-flops-core-{core}"));
+            let other = UnixListener::bind_addr(&address.unwrap()).unwrap();
+            assert!(system::claim(core).is_none());
+            drop(other);
+            let claim = system::claim(core);
+            assert!(claim.is_some());
+            // this process's own are free for it
+            assert!(system::claim(core).is_some());
         }
 
         #[test]

@@ -1,6 +1,6 @@
 //! What the CPU backend can be asked, and what is known of it beforehand.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub static KIND: BackendKind = BackendKind {
     // with compiling, criterion and the report, `cargo replicate` then stays under ten minutes on
     // two cores
     time_budget: Duration::from_secs(240),
+    passes: NonZeroU32::new(5).unwrap(),
     // 3.5 GiB
     memory_limit: Some(Bytes(7 << 29)),
     device_clock_step_ns: None,

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::cores::{PinGuard, Placement};
 use crate::backend::BackendError;
+use crate::disturbance::{Threads, thread_id};
 
 /// How long a waiting thread spins before it offers its core to others.
 ///
@@ -46,6 +47,8 @@ struct Workers {
     handles: Vec<JoinHandle<()>>,
     busy: Cell<bool>,
     placement: Placement,
+    /// All threads', as the system numbers them, the calling one's among them.
+    ids: Vec<u32>,
 }
 
 #[derive(Default)]
@@ -75,6 +78,7 @@ impl Team {
             handles: Vec::new(),
             busy: Cell::new(false),
             placement: Placement::new(threads.get()),
+            ids: Vec::new(),
         };
         for index in 1..threads.get() {
             let shared = Arc::clone(&workers.shared);
@@ -87,7 +91,19 @@ impl Team {
                 reason: error.to_string(),
             })?);
         }
+        let ids = Mutex::default();
+        workers.run(&|_| lock::<Vec<u32>>(&ids).extend(thread_id()));
+        workers.ids = ids.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(Self { threads, workers: Rc::new(workers) })
+    }
+
+    /// All threads, the calling one among them.
+    pub(super) fn thread_ids(&self) -> Threads {
+        let known = self.workers.ids.len() == self.threads();
+        Threads {
+            ids: if known { self.workers.ids.clone() } else { Vec::new() },
+            cores: self.cores().map(<[usize]>::to_vec),
+        }
     }
 
     pub(super) fn size(&self) -> NonZeroUsize {
@@ -100,6 +116,10 @@ impl Team {
 
     pub(super) fn cores(&self) -> Option<&[usize]> {
         self.workers.placement.cores()
+    }
+
+    pub(super) fn placement_note(&self) -> Option<&str> {
+        self.workers.placement.note()
     }
 
     pub(super) fn pin_caller(&self) -> Option<Rc<PinGuard>> {

@@ -1,5 +1,6 @@
 //! What the cuDNN backend can be asked, and what is known of it beforehand.
 
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub static KIND: BackendKind = BackendKind {
     resolution: Resolution::Full,
     // for all 9,105 configurations
     time_budget: Duration::from_secs(3600),
+    passes: NonZeroU32::new(4).unwrap(),
     memory_limit: None,
     device_clock_step_ns: Some(EVENT_STEP_NS),
     flushes_cache: true,
