@@ -17,7 +17,7 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::dataset::Provenance;
-use crate::differences::{Difference, differences};
+use crate::differences::{Difference, Unknown, differences, unknown};
 use crate::in_order::distinct;
 use crate::run::{Run, provenance};
 
@@ -79,6 +79,8 @@ pub struct HistoryRun {
     pub environment: usize,
     /// What is not as it was in the run before.
     pub changes: Vec<Difference>,
+    /// What may differ from the run before although the records say the same.
+    pub unknown: Vec<Unknown>,
     /// What may have disturbed it.
     pub remarks: Vec<String>,
 }
@@ -262,6 +264,19 @@ fn changes(before: &RunHeader, header: &RunHeader) -> Vec<Difference> {
     changes
 }
 
+/// What may differ from the run before, and is not among the [`changes`]. One build has one commit, known or not.
+fn unknown_since(before: &RunHeader, header: &RunHeader) -> Vec<Unknown> {
+    let changes = changes(before, header);
+    let is_one_build = before.plan.program == header.plan.program;
+    let mut found = unknown(&[before, header]);
+    found.retain(|unknown| {
+        let is_told = changes.iter().any(|change| change.what == unknown.what);
+        let is_built = is_one_build && unknown.what == "commit";
+        !is_told && !is_built
+    });
+    found
+}
+
 fn history_run(archived: &[&Run], index: usize, environment: usize) -> HistoryRun {
     let Run { header, dataset, .. } = archived[index];
     let before: Option<&RunHeader> = index.checked_sub(1).map(|before| &archived[before].header);
@@ -274,6 +289,7 @@ fn history_run(archived: &[&Run], index: usize, environment: usize) -> HistoryRu
         configurations: dataset.observations.len(),
         environment: environment + 1,
         changes: before.map_or_else(Vec::new, |before| changes(before, header)),
+        unknown: before.map_or_else(Vec::new, |before| unknown_since(before, header)),
         remarks: remarks(header),
     }
 }

@@ -145,10 +145,15 @@ impl Timeline {
         events.sort_by_key(|(run, ..)| *run);
         events.dedup_by_key(|(run, ..)| *run);
         for (run, started, changes) in events {
-            let changed = match changes.is_empty() {
+            let mut changed = match changes.is_empty() {
                 true => "nothing that was recorded".to_owned(),
                 false => list(changes),
             };
+            // of the first run: since it, in the second
+            let unknown = self.runs.get(run.max(2) - 1).map_or(&[][..], |run| &run.unknown);
+            if !unknown.is_empty() {
+                changed += &format!("; not known: {}", list(unknown));
+            }
             let when = if run == 1 { "after" } else { "at" };
             table.note(format!("{when} run {run}, {}, changed: {changed}", date(started)));
         }

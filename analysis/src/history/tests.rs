@@ -324,4 +324,12 @@ fn builds_of_unknown_sources_are_not_taken_to_be_equal() {
         run.header.plan.platform.git_commit = "aaa".to_owned();
     }
     assert!(timeline(&runs).trends[0].step_at(5).unwrap().changes.is_empty());
+    // what could not be read is not said to be equal
+    for session in runs.iter_mut().flat_map(|run| &mut run.header.sessions) {
+        session.conditions.governor = None;
+    }
+    let history = History::from_archived("a-target", &runs).unwrap();
+    let note = "at run 5, 2026-01-05, changed: nothing that was recorded; not known: frequency governor \
+                (not readable)";
+    assert!(history.to_text().contains(note), "{}", history.to_text());
 }
