@@ -13,25 +13,23 @@
 //! estimate               the contrast of every configuration and group
 //! permutation            the same contrasts where the sides mean nothing
 //! hypothesis_tests       verdicts
+//! detectable             which changes would have been found
 //! cause                  what the records know of why
 //! ```
 
 use std::collections::HashMap;
 
-use alpha_flops::statistics::{Summary, sorted};
-use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::dataset::Provenance;
 use crate::differences::{Difference, Unknown, unknown};
-use crate::run::{Measurement, Run, Status, clock_step_ns, provenance_of_all};
-use crate::variance::dependence::Dependence;
-use crate::variance::interval::log_median_error;
+use crate::run::{Measurement, Run, Status, provenance_of_all};
 
 pub(crate) mod aligned;
 mod candidates;
 pub mod cause;
 pub mod contrast;
+pub mod detectable;
 mod error;
 pub mod estimate;
 pub mod grouping;
@@ -47,13 +45,13 @@ pub mod within_run;
 use aligned::{Aligned, Row, rows};
 use cause::{Cause, causes};
 use contrast::Contrast;
+use detectable::{Detectable, RunsNeeded, runs_needed, smallest};
 pub use error::CompareError;
 use estimate::{Design, Samples};
 use grouping::{LnMedians, mean};
 use hypothesis_tests::{Decision, Decisions, Levels, Verdict, test};
 use run_noise::Layout;
 use serial::Serial;
-use within_run::Location;
 
 /// Version of the fields of a comparison as JSON.
 pub const SCHEMA_VERSION: u32 = 2;
@@ -89,6 +87,10 @@ pub struct Comparison {
     pub differences: Vec<Difference>,
     /// What affects latencies and may differ although the records say the same.
     pub unknown: Vec<Unknown>,
+    /// Changes of single configurations that are found with 80%; absent where the noise of runs is unknown.
+    pub detectable: Option<Detectable>,
+    /// Runs a side that the median configuration takes; empty where a side has a single run.
+    pub runs_needed: Vec<RunsNeeded>,
     /// All, each experiment, each series.
     pub groups: Vec<GroupChange>,
     /// Every configuration measured on both sides, in the suite's order.
@@ -152,6 +154,8 @@ pub struct GroupChange {
     pub series: Option<String>,
     /// Configurations in it.
     pub configurations: usize,
+    /// Changes of its configurations, each by itself, that are found with 80%.
+    pub detectable_in_one: Option<Detectable>,
     /// The geometric mean of their ratios.
     #[serde(flatten)]
     pub effect: Effect,
@@ -186,6 +190,8 @@ pub struct Effect {
     /// p value of no change.
     pub p_different: Option<f64>,
     pub verdict: Verdict,
+    /// The smallest change that is found with 80%; absent where the noise of runs is unknown.
+    pub detectable: Option<f64>,
     /// p value of a change by the threshold or less in its direction.
     pub p_beyond: Option<f64>,
     /// Whether it is a change that significantly exceeds the threshold, in its direction.
@@ -216,11 +222,12 @@ pub fn compare(
     history: &[Vec<Run>],
     options: Options,
 ) -> Result<Comparison, CompareError> {
-    let (runs, order) = in_time(before, after, options.paired);
+    let (runs, order) = sides::in_time(before, after, options.paired);
     let has_history = history.iter().any(|runs| runs.len() > 1);
     let is_single = before.len() == 1 || after.len() == 1;
     let by_history = is_single && has_history;
-    let (ln_errors, located) = of_launches(&runs, runs.len() == 2 && !has_history, !by_history)?;
+    let (ln_errors, located) =
+        within_run::of_launches(&runs, runs.len() == 2 && !has_history, !by_history)?;
     sides::check(before, after, options.common)?;
     if options.paired && (before.len() != after.len() || before.len() < 2) {
         return Err(CompareError::NotPaired { before: before.len(), after: after.len() });
@@ -260,8 +267,16 @@ pub fn compare(
     let decisions = test(&samples, options.levels);
     let Levels { threshold, false_discovery_rate } = options.levels;
     let ln_threshold = threshold.ln_1p();
-    let groups = grouping.groups().iter().zip(&decisions.groups);
-    let configurations = compared.iter().zip(&decisions.configurations);
+    let is_known = !samples.has_only_candidates();
+    let detectable = |decisions: &[Decision]| -> Vec<Option<f64>> {
+        let smallest = |contrast| smallest(&contrast, decisions.len(), false_discovery_rate);
+        let known = decisions.iter().map(|decision| decision.contrast.filter(|_| is_known));
+        known.map(|contrast| contrast.map(smallest)).collect()
+    };
+    let of_one = detectable(&decisions.configurations);
+    let of_groups = detectable(&decisions.groups);
+    let groups = grouping.groups().iter().zip(&decisions.groups).zip(&of_groups);
+    let configurations = compared.iter().zip(&decisions.configurations).zip(&of_one);
     Ok(Comparison {
         schema_version: SCHEMA_VERSION,
         sides: [before, after].map(Side::new),
@@ -270,18 +285,21 @@ pub fn compare(
         unconfirmed: decisions.unconfirmed,
         threshold,
         false_discovery_rate,
+        detectable: Detectable::of(of_one.iter().copied().flatten()),
+        runs_needed: needed(&samples, &decisions, false_discovery_rate),
         groups: groups
-            .map(|(group, decision)| GroupChange {
+            .map(|((group, decision), detectable)| GroupChange {
                 experiment: group.experiment.clone(),
                 series: group.series.clone(),
                 configurations: group.members.len(),
-                effect: Effect::new(decision, f64::NAN, ln_threshold),
+                detectable_in_one: Detectable::of(group.members.iter().filter_map(|i| of_one[*i])),
+                effect: Effect::new(decision, f64::NAN, ln_threshold, *detectable),
             })
             .collect(),
         configurations: configurations
-            .map(|(row, decision)| {
+            .map(|((row, decision), detectable)| {
                 let sides = row.runs.split_at(before.len());
-                Change::new(row.id, sides, decision, ln_threshold, &differences)
+                Change::new(row.id, sides, decision, ln_threshold, *detectable, &differences)
             })
             .collect(),
         differences,
@@ -290,65 +308,26 @@ pub fn compare(
     })
 }
 
-/// Something of each configuration of a run, by id.
-type ById<T> = HashMap<String, T>;
-
-/// Decodes the launches of every run, which checks them. Returns, by run, the standard error of each
-/// configuration's ln median from this run alone, by its launches or its passes, whichever is larger, if
-/// errors are `wanted`: that takes as long as all the rest; and, if those are wanted, the locations of launches where the clock's step matters.
-fn of_launches(
-    runs: &[&Run],
-    errors: bool,
-    locations: bool,
-) -> Result<(Option<Vec<ById<f64>>>, Vec<ById<Location>>), CompareError> {
-    let of_run = |run: &&Run| -> Result<(ById<f64>, ById<Location>), CompareError> {
-        let step_ns = clock_step_ns(&run.header);
-        let found = run.map_launches(|record, latencies| {
-            let ordered = sorted(latencies.ns);
-            let location = || Location::of_launches(&ordered, step_ns);
-            let error = || {
-                let dependence = Dependence::new(latencies.ns, &ordered);
-                let by_launches = log_median_error(&ordered, &dependence)?;
-                let Summary { passes, between_pass_sd, .. } = record.outcome.measured()?.summary;
-                let by_passes = between_pass_sd.unwrap_or(0.0) / f64::from(passes).sqrt();
-                Some(by_launches.max(by_passes))
-            };
-            let error = errors.then(error).flatten();
-            (record.id.clone(), error, locations.then(location).flatten())
-        })?;
-        let of_errors = found.iter().filter_map(|(id, error, _)| Some((id.clone(), (*error)?)));
-        let of_errors = of_errors.collect();
-        let located = found.into_iter().filter_map(|(id, _, location)| Some((id, location?)));
-        Ok((of_errors, located.collect()))
+/// Runs a side that changes of the median configuration take. A single change is confirmed where
+/// permutations show that it is rarer than half of the rate.
+fn needed(samples: &Samples<'_>, decisions: &Decisions, rate: f64) -> Vec<RunsNeeded> {
+    let sizes = [samples.before.len() as f64, samples.after.len() as f64];
+    let runs = 2.0 / (1.0 / sizes[0] + 1.0 / sizes[1]);
+    let others = |n: i32| match samples.design {
+        Design::Paired => 2f64.powi(n - 1) - 1.0,
+        // C(2n, n)/2 − 1
+        _ => (1..=n).fold(0.5, |c, i| c * f64::from(n + i) / f64::from(i)) - 1.0,
     };
-    let found = runs.par_iter().map(of_run).collect::<Result<Vec<_>, CompareError>>()?;
-    let (of_errors, located) = found.into_iter().unzip();
-    Ok((errors.then_some(of_errors), located))
-}
-
-/// The runs before and then those after, each side in order of time, and every run's rank in time among all;
-/// pairs stay together. What is computed of them so never depends on the order in which they are given.
-fn in_time<'r>(before: &'r [Run], after: &'r [Run], paired: bool) -> (Vec<&'r Run>, Vec<usize>) {
-    let time = |run: &&Run| (run.header.started, run.header.run_id.clone());
-    let mut sides = [before, after].map(|side| side.iter().collect::<Vec<&Run>>());
-    if paired && before.len() == after.len() {
-        let [first, second] = &sides;
-        let mut pairs: Vec<_> = first.iter().copied().zip(second.iter().copied()).collect();
-        pairs.sort_by_key(|(before, after)| time(before).min(time(after)));
-        sides = [
-            pairs.iter().map(|(run, _)| *run).collect(),
-            pairs.iter().map(|(_, run)| *run).collect(),
-        ];
-    } else {
-        sides.iter_mut().for_each(|side| side.sort_by_key(time));
+    let is_confirmed = |n: &i32| 1.0 / (others(*n) + 1.0) <= rate / 2.0;
+    match samples.design {
+        Design::Independent | Design::Paired if !samples.has_only_candidates() => {
+            let least = (2..64).find(is_confirmed).unwrap_or(64) as usize;
+            let known = decisions.configurations.iter().zip(samples.floors);
+            let known = known.filter_map(|(d, floor)| Some((d.contrast?, 2.0 * floor)));
+            runs_needed(&known.collect::<Vec<_>>(), runs, least, rate)
+        }
+        _ => Vec::new(),
     }
-    let runs = sides.concat();
-    let mut times: Vec<_> = runs.iter().map(time).collect();
-    let own = times.clone();
-    times.sort();
-    let rank = |own| times.iter().position(|time| time == own).unwrap_or_default();
-    let order = own.iter().map(rank).collect();
-    (runs, order)
 }
 
 fn of_history(compared: &[Row<'_>], history: &[Vec<Run>]) -> Vec<Vec<LnMedians>> {
@@ -425,6 +404,7 @@ impl Change {
         (before, after): (&[Option<Measurement<'_>>], &[Option<Measurement<'_>>]),
         decision: &Decision,
         ln_threshold: f64,
+        detectable: Option<f64>,
         differences: &[Difference],
     ) -> Self {
         let [before, after] =
@@ -432,7 +412,7 @@ impl Change {
         let median_ns = [&before, &after].map(|runs| {
             mean(runs.iter().map(|measured| measured.median_ns.ln())).map_or(f64::NAN, f64::exp)
         });
-        let effect = Effect::new(decision, median_ns[1] / median_ns[0], ln_threshold);
+        let effect = Effect::new(decision, median_ns[1] / median_ns[0], ln_threshold, detectable);
         let first = before[0].observation;
         Self {
             id: id.to_owned(),
@@ -456,12 +436,13 @@ impl Change {
 
 impl Effect {
     /// `ratio` is that of the medians, to be shown where its error is unknown.
-    fn new(decision: &Decision, ratio: f64, ln_threshold: f64) -> Self {
+    fn new(decision: &Decision, ratio: f64, ln_threshold: f64, detectable: Option<f64>) -> Self {
         Self {
             ratio: decision.contrast.map_or(ratio, |contrast| contrast.ln_ratio.exp()),
             interval: decision.contrast.as_ref().map(Contrast::interval),
             p_different: decision.contrast.as_ref().map(Contrast::p_different),
             verdict: decision.verdict,
+            detectable,
             p_beyond: decision.contrast.map(|contrast| contrast.p_beyond(ln_threshold)),
             beyond_threshold: decision.beyond,
         }

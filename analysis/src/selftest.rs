@@ -65,6 +65,9 @@ pub const SLOWDOWNS: [f64; 5] = [0.005, 0.01, 0.02, 0.05, 0.1];
 /// The most divisions that the power is estimated from.
 const MOST_FOR_POWER: usize = 20;
 
+/// At most 2⁷ divisions in turns are tried.
+const MOST_TURNS: usize = 7;
+
 /// What is slowed down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slowed {
@@ -81,6 +84,9 @@ pub struct FalseAlarms {
     pub comparisons: usize,
     /// Comparisons in which any configuration or group was called slower or faster.
     pub with_any: usize,
+    /// Standard error of their share, as if comparisons were independent: they share runs, so that it is
+    /// larger.
+    pub share_error: f64,
     /// Configurations called slower or faster, per comparison.
     pub configurations_mean: f64,
     /// The same as a share of all configurations.
@@ -97,6 +103,8 @@ pub struct Power {
     pub comparisons: usize,
     /// Share of the slowed configurations that were called slower.
     pub found: f64,
+    /// Its standard error, as if comparisons were independent.
+    pub found_error: f64,
     /// Share of comparisons in which their series was called slower; `None` if there is none.
     pub group_found: Option<f64>,
     /// False discovery proportion: the share of wrong calls among all that was called slower or faster (0 if
@@ -112,6 +120,31 @@ impl UnchangedRuns {
         let is_after: Vec<bool> = (0..n).map(|run| run >= n / 2).collect();
         let all = std::iter::once(observed).chain(divisions(&is_after));
         all.map(|[before, after]| Division { before, after, history: Vec::new() }).collect()
+    }
+
+    /// Divisions in turns: of every two runs in a row, one on each side.
+    pub fn turns(&self) -> Vec<Division> {
+        let pairs = self.ln_medians.len() / 2;
+        // the first run is always before: the others are these with their sides swapped
+        let swaps = (0..1usize << (pairs - 1).min(MOST_TURNS)).map(|bits| bits << 1);
+        let side = |bits: usize, side: usize| -> Vec<usize> {
+            (0..pairs).map(|pair| 2 * pair + (bits >> pair & 1 ^ side)).collect()
+        };
+        let division =
+            |bits| Division { before: side(bits, 0), after: side(bits, 1), history: Vec::new() };
+        swaps.map(division).collect()
+    }
+
+    /// Divisions into blocks in time: two or more runs in a row, and as many behind them.
+    pub fn blocks(&self) -> Vec<Division> {
+        let n = self.ln_medians.len();
+        let sized = |k: usize| (0..=n - 2 * k).map(move |first| (first, k));
+        let division = |(first, k): (usize, usize)| Division {
+            before: (first..first + k).collect(),
+            after: (first + k..first + 2 * k).collect(),
+            history: Vec::new(),
+        };
+        (2..=n / 2).rev().flat_map(sized).map(division).collect()
     }
 
     /// Every pair of runs, with all the others as its history.
@@ -233,9 +266,12 @@ impl FalseAlarms {
     fn counted(called: &[(usize, usize)], of_each: usize) -> Self {
         let n = called.len().max(1) as f64;
         let configurations: usize = called.iter().map(|(configurations, _)| configurations).sum();
+        let with_any = called.iter().filter(|(c, groups)| c + groups > 0).count();
+        let share = with_any as f64 / n;
         Self {
             comparisons: called.len(),
-            with_any: called.iter().filter(|(c, groups)| c + groups > 0).count(),
+            with_any,
+            share_error: (share * (1.0 - share) / n).sqrt(),
             configurations_mean: configurations as f64 / n,
             configurations_share: configurations as f64 / n / of_each as f64,
         }
@@ -285,13 +321,16 @@ impl Power {
     /// Averages over comparisons of one scenario and slowdown.
     pub fn new(scenario: Scenario, slowdown: f64, found: &[Detection]) -> Self {
         let n = found.len().max(1) as f64;
+        let mean = found.iter().map(|found| found.share).sum::<f64>() / n;
+        let squares: f64 = found.iter().map(|found| (found.share - mean).powi(2)).sum();
         let groups: Vec<bool> = found.iter().filter_map(|found| found.group).collect();
         let groups_found = groups.iter().filter(|found| **found).count() as f64;
         Self {
             scenario,
             slowdown,
             comparisons: found.len(),
-            found: found.iter().map(|found| found.share).sum::<f64>() / n,
+            found: mean,
+            found_error: (squares / (n - 1.0).max(1.0) / n).sqrt(),
             group_found: (!groups.is_empty()).then(|| groups_found / groups.len() as f64),
             wrong: found.iter().map(|found| found.wrong).sum::<f64>() / n,
         }

@@ -32,7 +32,7 @@ pub(super) fn widen(configurations: &mut [Option<Contrast>]) {
     }
     let df = high;
     let scale = half / quantiles(df)[0];
-    for contrast in configurations.iter_mut().flatten().filter(|c| !(c.se > scale)) {
+    for contrast in configurations.iter_mut().flatten().filter(|c| c.se <= scale) {
         *contrast = Contrast { se: scale, df: df.min(contrast.df), ..*contrast };
     }
 }

@@ -47,7 +47,7 @@ impl Contrast {
         }
     }
 
-    fn quantile(&self, p: f64) -> f64 {
+    pub(super) fn quantile(&self, p: f64) -> f64 {
         match StudentsT::new(0.0, 1.0, self.df) {
             Ok(student) if self.df < NORMAL_FROM => student.inverse_cdf(p),
             _ => Normal::standard().inverse_cdf(p),

@@ -138,13 +138,10 @@ fn series(
 fn cholesky(mut a: Vec<Vec<f64>>) -> Option<Vec<Vec<f64>>> {
     for i in 0..a.len() {
         for j in 0..=i {
-            let mut rest = a[i][j];
-            for k in 0..j {
-                rest -= a[i][k] * a[j][k];
-            }
+            let rest = (0..j).fold(a[i][j], |rest, k| rest - a[i][k] * a[j][k]);
             a[i][j] = if i == j { rest.sqrt() } else { rest / a[j][j] };
         }
-        if !(a[i][i] > 0.0) {
+        if a[i][i].is_nan() || a[i][i] <= 0.0 {
             return None;
         }
     }

@@ -73,6 +73,35 @@ pub fn history(
     Ok(groups)
 }
 
+/// The runs before and then those after, each side in order of time, and every run's rank in time among all;
+/// pairs stay together. What is computed of them so never depends on the order in which they are given.
+pub(super) fn in_time<'r>(
+    before: &'r [Run],
+    after: &'r [Run],
+    paired: bool,
+) -> (Vec<&'r Run>, Vec<usize>) {
+    let time = |run: &&Run| (run.header.started, run.header.run_id.clone());
+    let mut sides = [before, after].map(|side| side.iter().collect::<Vec<&Run>>());
+    if paired && before.len() == after.len() {
+        let [first, second] = &sides;
+        let mut pairs: Vec<_> = first.iter().copied().zip(second.iter().copied()).collect();
+        pairs.sort_by_key(|(before, after)| time(before).min(time(after)));
+        sides = [
+            pairs.iter().map(|(run, _)| *run).collect(),
+            pairs.iter().map(|(_, run)| *run).collect(),
+        ];
+    } else {
+        sides.iter_mut().for_each(|side| side.sort_by_key(time));
+    }
+    let runs = sides.concat();
+    let mut times: Vec<_> = runs.iter().map(time).collect();
+    let own = times.clone();
+    times.sort();
+    let rank = |own| times.iter().position(|time| time == own).unwrap_or_default();
+    let order = own.iter().map(rank).collect();
+    (runs, order)
+}
+
 /// Checks that all runs may be compared.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! A comparison in words and tables. Nothing is computed here but counts.
 
+use super::detectable::{Detectable, RunsNeeded};
 use super::hypothesis_tests::Verdict;
 use super::run_noise::Layout;
 use super::{Change, Comparison, Effect, GroupChange, Method, NotCompared};
@@ -51,6 +52,7 @@ impl Comparison {
             .number("ratio_high", Digits::Exact, |row| interval(row, 1))
             .number("p_different", Digits::Exact, |row| row.effect.p_different)
             .text("verdict", |row| row.effect.verdict.name())
+            .number("detectable", Digits::Exact, |row| row.effect.detectable)
             .number("p_beyond", Digits::Exact, |row| row.effect.p_beyond)
             .text("beyond_threshold", |row| row.effect.beyond_threshold)
             .text("cause", |row| &row.cause)
@@ -137,6 +139,7 @@ impl Comparison {
                     .to_owned(),
             );
         }
+        lines.extend(self.detectable_line());
         if self.unconfirmed > 0 {
             lines.push(format!(
                 "{} more pass the t test alone, but the {} {} find as many by chance or are too \
@@ -152,6 +155,40 @@ impl Comparison {
         lines
     }
 
+    fn detectable_line(&self) -> Option<String> {
+        let Detectable { median, worst } = self.detectable?;
+        let mut line = format!(
+            "Found with 80% probability: a change of {} in the median configuration, {} in the noisiest.",
+            percent_of(median),
+            percent_of(worst)
+        );
+        let takes = |n: &RunsNeeded| Some(format!("{} takes {}", percent_of(n.change), n.runs?));
+        let needed: Vec<String> = self.runs_needed.iter().filter_map(takes).collect();
+        if !needed.is_empty() {
+            line += &format!(" Runs a side for the median: {}.", needed.join(", "));
+        }
+        Some(line)
+    }
+
+    /// The smallest changes that are found; those of series are in the JSON.
+    fn detectable(&self) -> Option<Table> {
+        self.detectable?;
+        let shown: Vec<_> = self.groups.iter().filter(|group| group.series.is_none()).collect();
+        let of_one = |group: &GroupChange, of: fn(Detectable) -> f64| {
+            group.detectable_in_one.map(|one| 100.0 * of(one))
+        };
+        let columns = Table::with_rows("Smallest change found with 80% (%)", &shown)
+            .text("group", |group| &group.experiment)
+            .number("as a group", Digits::Decimals(2), |group| {
+                group.effect.detectable.map(|part| 100.0 * part)
+            })
+            .number("median configuration", Digits::Decimals(1), |group| {
+                of_one(group, |d| d.median)
+            })
+            .number("noisiest", Digits::Decimals(1), |group| of_one(group, |d| d.worst));
+        Some(columns.build())
+    }
+
     fn difference_line(&self, decides_latencies: bool) -> String {
         let chosen = self.differences.iter().filter(|d| d.decides_latencies == decides_latencies);
         let differences: Vec<String> = chosen.map(Difference::to_string).collect();
@@ -164,12 +201,12 @@ impl Comparison {
             _ => "load average unknown".to_owned(),
         };
         match (decides_latencies, differences.is_empty()) {
-            (true, true) => match self.unknown.is_empty() {
-                true => "No recorded difference that affects latencies (A/A).".to_owned(),
-                false => {
-                    format!("No recorded difference that affects latencies.{}", self.unknown())
-                }
-            },
+            (true, true) if self.unknown.is_empty() => {
+                "No recorded difference that affects latencies (A/A).".to_owned()
+            }
+            (true, true) => {
+                format!("No recorded difference that affects latencies.{}", self.unknown())
+            }
             (true, false) => format!("Changed: {}.{}", differences.join("; "), self.unknown()),
             (false, true) => format!("Environment: {load}."),
             (false, false) => format!("Environment: {}; {load}.", differences.join("; ")),
@@ -177,11 +214,11 @@ impl Comparison {
     }
 
     fn unknown(&self) -> String {
-        let unknown: Vec<String> = self.unknown.iter().map(ToString::to_string).collect();
-        match unknown.is_empty() {
-            true => String::new(),
-            false => format!(" Unknown, may differ: {}.", unknown.join(", ")),
+        if self.unknown.is_empty() {
+            return String::new();
         }
+        let unknown: Vec<String> = self.unknown.iter().map(ToString::to_string).collect();
+        format!(" Unknown, may differ: {}.", unknown.join(", "))
     }
 
     fn tables(&self) -> Vec<Table> {
@@ -204,6 +241,7 @@ impl Comparison {
             changed.sort_by(|a, b| p(a).total_cmp(&p(b)));
             tables.extend(most_changed(&changed, word, "least likely by chance"));
         }
+        tables.extend(self.detectable());
         tables.extend(not_compared(&self.not_compared));
         tables
     }

@@ -4,7 +4,15 @@
 //! 5%, and every run is wrong by the same. The mean of launches that scatter over several steps is not.
 //! Where a step matters, the mean of the launches within Tukey's fences therefore stands for the median.
 
-use alpha_flops::statistics::{Fences, quantile};
+use std::collections::HashMap;
+
+use alpha_flops::statistics::{Fences, Summary, quantile, sorted};
+use rayon::prelude::*;
+
+use super::CompareError;
+use crate::run::{Run, clock_step_ns};
+use crate::variance::dependence::Dependence;
+use crate::variance::interval::log_median_error;
 
 /// A location and what rounding leaves unknown of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +43,7 @@ impl Location {
     /// leave the whole step unknown: two values are what any latency close to a boundary reads.
     pub fn of_launches(sorted: &[f64], step_ns: f64) -> Option<Self> {
         let [q1, median, q3] = [0.25, 0.5, 0.75].map(|p| quantile(sorted, p));
-        if !(step_ns > MATTERS * median) {
+        if step_ns.is_nan() || step_ns <= MATTERS * median {
             return None;
         }
         let fences = Fences::from_quartiles(q1 - step_ns / 2.0, q3 + step_ns / 2.0);
@@ -59,6 +67,46 @@ fn is_spread(sorted: &[f64], step_ns: f64) -> bool {
     let mut counts: Vec<usize> = readings.map(<[f64]>::len).collect();
     counts.sort_unstable_by(|a, b| b.cmp(a));
     counts.iter().skip(2).sum::<usize>() * 50 >= sorted.len()
+}
+
+/// Something of each configuration of a run, by id.
+pub(super) type ById<T> = HashMap<String, T>;
+
+/// By run: errors, if wanted, and locations.
+type Found = (Option<Vec<ById<f64>>>, Vec<ById<Location>>);
+
+/// Decodes the launches of every run, which checks them. Returns, by run, the standard error of each
+/// configuration's ln median from this run alone, by its launches or its passes, whichever is larger, if
+/// `errors` are wanted: that takes as long as all the rest; and, if `locations` are wanted, those of launches
+/// where the clock's step matters.
+pub(super) fn of_launches(
+    runs: &[&Run],
+    errors: bool,
+    locations: bool,
+) -> Result<Found, CompareError> {
+    let of_run = |run: &&Run| -> Result<(ById<f64>, ById<Location>), CompareError> {
+        let step_ns = clock_step_ns(&run.header);
+        let found = run.map_launches(|record, latencies| {
+            let ordered = sorted(latencies.ns);
+            let location = || Location::of_launches(&ordered, step_ns);
+            let error = || {
+                let dependence = Dependence::new(latencies.ns, &ordered);
+                let by_launches = log_median_error(&ordered, &dependence)?;
+                let Summary { passes, between_pass_sd, .. } = record.outcome.measured()?.summary;
+                let by_passes = between_pass_sd.unwrap_or(0.0) / f64::from(passes).sqrt();
+                Some(by_launches.max(by_passes))
+            };
+            let error = errors.then(error).flatten();
+            (record.id.clone(), error, locations.then(location).flatten())
+        })?;
+        let of_errors = found.iter().filter_map(|(id, error, _)| Some((id.clone(), (*error)?)));
+        let of_errors = of_errors.collect();
+        let located = found.into_iter().filter_map(|(id, _, location)| Some((id, location?)));
+        Ok((of_errors, located.collect()))
+    };
+    let found = runs.par_iter().map(of_run).collect::<Result<Vec<_>, CompareError>>()?;
+    let (of_errors, located) = found.into_iter().unzip();
+    Ok((errors.then_some(of_errors), located))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::dataset::Provenance;
 use crate::run::{Run, provenance_of_all};
 
 /// Version of the fields of a self-test as JSON.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The fewest runs that make two sides and leave some to estimate the noise.
 const LEAST_RUNS: usize = 4;
@@ -109,7 +109,13 @@ impl SelfTest {
             configurations: runs.grouping.len(),
             threshold: levels.threshold,
             false_discovery_rate: levels.false_discovery_rate,
-            judges: vec![between_sides, by_history, Asked::judged(&runs, &asked)],
+            judges: vec![
+                between_sides,
+                alarms_only(&runs, "compare, in turns", &runs.turns()),
+                alarms_only(&runs, "compare, blocks in time", &runs.blocks()),
+                by_history,
+                Asked::judged(&runs, &asked),
+            ],
         })
     }
 }
@@ -127,6 +133,12 @@ fn judged(runs: &UnchangedRuns, judge: &str, divisions: &[Division]) -> Judged {
         false_alarms: runs.false_alarms(divisions),
         power: runs.power(divisions),
     }
+}
+
+/// How often comparisons are wrong whose sides follow each other in time in one way; their power is that of all.
+fn alarms_only(runs: &UnchangedRuns, judge: &str, divisions: &[Division]) -> Judged {
+    let false_alarms = runs.false_alarms(divisions);
+    Judged { judge: judge.to_owned(), false_alarms, power: Vec::new() }
 }
 
 /// A run's launches of some configurations, in their order.

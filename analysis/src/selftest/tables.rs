@@ -1,7 +1,7 @@
 //! A self-test in tables. Nothing is computed here.
 
-use super::Power;
 use super::measured::{Judged, SelfTest};
+use super::{FalseAlarms, Power};
 use crate::dataset::Provenance;
 use crate::table::{Digits, Table};
 
@@ -41,8 +41,8 @@ impl SelfTest {
         let n = self.runs.len();
         let mut alarms = false_alarms(&self.judges);
         alarms.note(format!(
-            "{n} runs of {} configurations; comparisons share runs, and each is confirmed by the \
-             others, so changes over time are not covered",
+            "{n} runs of {} configurations; comparisons share runs, so that standard errors are \
+             larger than shown; each is confirmed by the others",
             self.configurations
         ));
         let mut power = power(&self.judges, &self.provenance);
@@ -60,6 +60,11 @@ pub fn false_alarms(judges: &[Judged]) -> Table {
         .text("decided by", |judged| &judged.judge)
         .count("comparisons", |judged| judged.false_alarms.comparisons)
         .count("with any alarm", |judged| judged.false_alarms.with_any)
+        .written("of them (%)", |judged| {
+            let FalseAlarms { comparisons, with_any, share_error, .. } = judged.false_alarms;
+            let share = 100.0 * with_any as f64 / comparisons.max(1) as f64;
+            format!("{share:.1} ± {:.1}", 100.0 * share_error)
+        })
         .number("false configurations (mean)", Digits::Decimals(1), |judged| {
             judged.false_alarms.configurations_mean
         })
@@ -71,14 +76,15 @@ pub fn false_alarms(judges: &[Judged]) -> Table {
 
 /// What each way to decide finds, side by side.
 pub fn power(judges: &[Judged], provenance: &Provenance) -> Table {
+    let judges: Vec<&Judged> = judges.iter().filter(|judged| !judged.power.is_empty()).collect();
     let cases: Vec<usize> = (0..judges.first().map_or(0, |judged| judged.power.len())).collect();
     let of = |judged: &'_ Judged, case: &usize| judged.power[*case].clone();
-    let case = |case: &usize| of(&judges[0], case);
+    let case = |case: &usize| of(judges[0], case);
     let title = "Power: percent of slowed configurations, and of series, called slower";
     let mut columns = Table::with_rows(title, &cases)
         .text("slowed", |at| case(at).scenario.name())
         .written("by", |at| percent(case(at).slowdown));
-    for (number, judged) in (1..).zip(judges) {
+    for (number, judged) in (1..).zip(judges.iter().copied()) {
         columns =
             columns.number(&*format!("[{number}] found"), WHOLE, |at| 100.0 * of(judged, at).found);
         if judged.has_groups() {
@@ -109,6 +115,7 @@ fn power_by_row(judges: &[Judged]) -> Table {
         .number("slowdown", Digits::Exact, |(_, power)| power.slowdown)
         .count("comparisons", |(_, power)| power.comparisons)
         .number("found", Digits::Exact, |(_, power)| power.found)
+        .number("found_error", Digits::Exact, |(_, power)| power.found_error)
         .number("series_found", Digits::Exact, |(_, power)| power.group_found)
         .number("wrong", Digits::Exact, |(_, power)| power.wrong)
         .build()
