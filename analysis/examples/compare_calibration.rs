@@ -5,6 +5,8 @@
 //! ```sh
 //! cargo run --release -p alpha-flops-analysis --example compare_calibration -- [PAIRS] [ROWS THAT CONTAIN]
 //! ```
+//!
+//! `clock` and `order` name the tables of clocks with steps and of the order of runs.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example that prints")]
 
@@ -56,7 +58,7 @@ impl Slowed {
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let pairs: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(400);
+    let pairs: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(100);
     let wanted = arguments.next().unwrap_or_default();
     println!(
         "% of {pairs} pairs of sides, ± standard error; 591 configurations, threshold 2%, false \
