@@ -30,15 +30,6 @@ impl Division {
     }
 }
 
-/// Whether a thread that multiplies everything it fills with so many rows of weights does better by
-/// filling it alone than by sharing the work: what another core has written has to come from that
-/// core, and each time that all wait for each other a signal has to go to and fro. On cores that a
-/// hypervisor has moved apart both take several times as long as side by side; filling alone takes as
-/// long wherever they are, and next to so many products it is little.
-pub(super) fn fills_its_own(products: usize) -> bool {
-    products >= 192
-}
-
 /// `0..total` in at most `parts` ranges of nearly equal length, cut at multiples of `group` only.
 pub(super) fn split_evenly(total: usize, parts: usize, group: usize) -> Vec<Range<usize>> {
     let groups = total.div_ceil(group);

@@ -3,9 +3,7 @@
 use std::ops::Range;
 
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
-use super::partition::{
-    CHANNEL_GROUP, Division, PIXEL_GROUP, columns_of, fills_its_own, rows_of, tiles,
-};
+use super::partition::{CHANNEL_GROUP, Division, PIXEL_GROUP, columns_of, rows_of, tiles};
 use super::shift::{Taps, copy_shifted};
 use super::team::Team;
 use crate::shape::ConvShape;
@@ -35,8 +33,7 @@ pub(super) struct Slab {
     /// Input channels whose slab rows are multiplied at once.
     in_channels_tile: usize,
     /// By pixels: each thread fills slabs of its own, and all repack the weights together. By
-    /// channels: each repacks its weights a cacheful at a time, and all fill one slab together, unless
-    /// each [fills its own](fills_its_own).
+    /// channels: all fill one slab together, and each repacks its weights a cacheful at a time.
     division: Division,
 }
 
@@ -65,8 +62,7 @@ impl Slab {
             }
             Division::Channels(ranges) => {
                 let weights = ranges.len().saturating_mul(self.weights_tile_len());
-                weights
-                    .saturating_add(self.slabs(ranges.len()).saturating_mul(self.whole_slab_len()))
+                weights.saturating_add(self.whole_slab_len())
             }
         }
     }
@@ -101,12 +97,6 @@ impl Slab {
         let halo = (self.rows.count - 1) * self.shape.width();
         let pixels = (PIXEL_TILE + halo).min(self.shape.pixels());
         self.in_channels_tile * self.columns.count * pixels
-    }
-
-    /// Slabs where so many threads compute some channels each.
-    fn slabs(&self, threads: usize) -> usize {
-        let products = self.shape.out_channels() / threads * self.rows.count;
-        if fills_its_own(products) { threads } else { 1 }
     }
 
     fn whole_slab_len(&self) -> usize {
@@ -186,32 +176,22 @@ impl Slab {
         output: MatrixMut<'_>,
     ) {
         let (pixels, in_channels) = (self.shape.pixels(), self.shape.in_channels());
-        let slab_len = self.whole_slab_len();
-        let (slabs, weight_tiles) = workspace.split_at_mut(self.slabs(ranges.len()) * slab_len);
-        let mut own: Vec<&mut [f32]> = Vec::new();
-        let shared = match self.slabs(ranges.len()) {
-            1 => {
-                self.fill_together(team, slabs, input);
-                own.resize_with(ranges.len(), Default::default);
-                Some(&*slabs)
-            }
-            _ => {
-                own.extend(slabs.chunks_exact_mut(slab_len));
-                None
-            }
-        };
+        let each = in_channels.div_ceil(team.threads());
+        let (slab, weight_tiles) = workspace.split_at_mut(self.whole_slab_len());
+        let mut fills =
+            slab.chunks_mut(each * self.columns.count * pixels).enumerate().collect::<Vec<_>>();
+        team.for_each(&mut fills, |(index, part)| {
+            let start = *index * each;
+            let channels = start..start + part.len() / (self.columns.count * pixels);
+            self.fill(part, input, channels, 0..pixels);
+        });
+        let slab = Matrix::contiguous(slab, in_channels * self.columns.count, pixels);
         let mut parts = ranges
             .iter()
             .zip(rows_of(output, ranges))
             .zip(weight_tiles.chunks_exact_mut(self.weights_tile_len()))
-            .zip(&mut own)
             .collect::<Vec<_>>();
-        team.for_each(&mut parts, |(((range, out), packed), own)| {
-            let slab = shared.unwrap_or_else(|| {
-                self.fill(own, input, 0..in_channels, 0..pixels);
-                own
-            });
-            let slab = Matrix::contiguous(slab, in_channels * self.columns.count, pixels);
+        team.for_each(&mut parts, |((range, out), packed)| {
             for tile in tiles(0..range.len(), self.out_channels_tile(), 1) {
                 for in_channels in self.in_channel_tiles() {
                     let filter = in_channels.len() * self.taps();
@@ -228,18 +208,6 @@ impl Slab {
                     self.multiply_rows(out, 0..pixels, packed, slab, 0, in_channels.start == 0);
                 }
             }
-        });
-    }
-
-    /// The whole slab, each thread some input channels.
-    fn fill_together(&self, team: &Team, slab: &mut [f32], input: &[f32]) {
-        let per_channel = self.columns.count * self.shape.pixels();
-        let each = self.shape.in_channels().div_ceil(team.threads());
-        let mut fills = slab.chunks_mut(each * per_channel).enumerate().collect::<Vec<_>>();
-        team.for_each(&mut fills, |(index, part)| {
-            let start = *index * each;
-            let channels = start..start + part.len() / per_channel;
-            self.fill(part, input, channels, 0..self.shape.pixels());
         });
     }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
-use super::partition::{Division, PIXEL_GROUP, columns_of, fills_its_own, rows_of, tiles};
+use super::partition::{Division, PIXEL_GROUP, columns_of, rows_of, tiles};
 use super::shift::copy_shifted;
 use super::team::Team;
 use crate::shape::ConvShape;
@@ -21,8 +21,7 @@ const PIXELS_PER_THREAD: usize = 16 * PIXEL_GROUP;
 /// input.
 pub(super) struct Tiled {
     shape: ConvShape,
-    /// By pixels: each thread fills im2col blocks of its own. By channels: all fill each together,
-    /// unless each [fills its own](fills_its_own).
+    /// By pixels: each thread fills im2col blocks of its own. By channels: all fill each together.
     division: Division,
 }
 
@@ -42,13 +41,8 @@ impl Tiled {
         match (&self.division, self.shape.kernel()) {
             (_, 1) => 0,
             (Division::Pixels(ranges), _) => ranges.len() * self.block_len(),
-            (Division::Channels(ranges), _) => self.blocks(ranges.len()) * self.block_len(),
+            (Division::Channels(_), _) => self.block_len(),
         }
-    }
-
-    /// Blocks where so many threads compute some channels each.
-    fn blocks(&self, threads: usize) -> usize {
-        if fills_its_own(self.shape.out_channels() / threads) { threads } else { 1 }
     }
 
     fn block_len(&self) -> usize {
@@ -78,9 +72,6 @@ impl Tiled {
             }
             (Division::Pixels(ranges), _) => {
                 self.by_pixels(team, ranges, input, weights, workspace, output);
-            }
-            (Division::Channels(ranges), _) if self.blocks(ranges.len()) > 1 => {
-                self.by_channels_alone(team, ranges, input, weights, workspace, output);
             }
             (Division::Channels(ranges), _) => {
                 self.by_channels(team, ranges, input, weights, workspace, output);
@@ -151,36 +142,6 @@ impl Tiled {
                         first_overwrites(&depth),
                         out.block(0..channels, tile.clone()),
                         weights.column_range(depth.clone()),
-                        Matrix::contiguous(block, depth.len(), tile.len()),
-                    );
-                }
-            }
-        });
-    }
-
-    fn by_channels_alone(
-        &self,
-        team: &Team,
-        ranges: &[Range<usize>],
-        input: &[f32],
-        weights: Matrix<'_>,
-        workspace: &mut [f32],
-        output: MatrixMut<'_>,
-    ) {
-        let mut parts = ranges
-            .iter()
-            .zip(rows_of(output, ranges))
-            .zip(workspace.chunks_exact_mut(self.block_len()))
-            .collect::<Vec<_>>();
-        team.for_each(&mut parts, |((range, out), block)| {
-            for tile in tiles(0..self.shape.pixels(), PIXEL_TILE, PIXEL_GROUP) {
-                for depth in tiles(0..self.depth(), DEPTH_TILE, 1) {
-                    let block = &mut block[..depth.len() * tile.len()];
-                    fill_im2col(block, self.shape, input, depth.clone(), tile.clone());
-                    multiply(
-                        first_overwrites(&depth),
-                        out.block(0..range.len(), tile.clone()),
-                        weights.row_range((*range).clone()).column_range(depth.clone()),
                         Matrix::contiguous(block, depth.len(), tile.len()),
                     );
                 }
