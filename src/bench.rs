@@ -117,13 +117,13 @@ fn measure(
     console::backend(&settings, why_cpu.as_deref());
     let platform = Platform::new(backend.as_ref());
     let session = Session::now(backend.empty_launch()?, why_cpu);
-    console::platform(&platform, &session, backend.note());
+    console::platform(&platform, &session);
 
     let selected = criterion.filter(configurations(&settings))?;
     let plan = RunPlan::new(&settings, platform, &selected);
     baselines::check(criterion, &selected, backend.as_ref(), &plan)?;
     let mut run = Run::open(runs, plan, selected, session)?;
-    console::opened(&run);
+    console::opened(&run, backend.note());
     let mut progress = console::progress(&run);
     run.measure(backend.as_mut(), &mut |event| progress.show(&event))?;
     progress.finish();

@@ -37,12 +37,9 @@ pub fn backend(settings: &Settings, why_cpu: Option<&str>) {
 }
 
 /// Says on which device, and what an empty launch takes there.
-pub fn platform(platform: &Platform, session: &Session, note: Option<&str>) {
+pub fn platform(platform: &Platform, session: &Session) {
     let Platform { backend, device, .. } = platform;
     say(&format!("device: {device} ({backend}), {}", platform.versions()));
-    if let Some(note) = note {
-        warn(&format!("note: {note}"));
-    }
     let Some(gpu) = &platform.gpu else { return };
     if gpu.is_stand_in() {
         say("NOT A GPU: a stand-in computes, and no time below is a measurement of anything");
@@ -59,8 +56,9 @@ pub fn platform(platform: &Platform, session: &Session, note: Option<&str>) {
     ));
 }
 
-/// Says where the run is kept and whether it resumes an earlier one, and heads the columns.
-pub fn opened(run: &Run) {
+/// Says where the run is kept, whether it resumes an earlier one, and what there is to know of how the
+/// backend computes here; heads the columns.
+pub fn opened(run: &Run, note: Option<&str>) {
     let header = run.folder.header();
     let path = run.folder.path().display();
     if header.sessions.len() == 1 {
@@ -76,6 +74,9 @@ pub fn opened(run: &Run) {
              settings: {done} of {all} {configurations} are measured",
             header.seed, header.started
         ));
+    }
+    if let Some(note) = note {
+        warn(&format!("note: {note}"));
     }
     for damaged in &run.damaged {
         warn(&format!("measured again: {damaged}"));
