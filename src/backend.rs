@@ -42,8 +42,8 @@ pub struct LaunchTime {
 /// backend cannot measure is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
-    /// Time of a multiply–add that waits for the one before, on the slowest of the computing cores
-    /// while all compute: how fast cores are clocked, and whether they are shared.
+    /// Time of a multiply–add where many are independent, on the slowest of the computing cores while
+    /// all compute: how fast cores are clocked, and whether they share what computes.
     pub multiply_add_ns: Option<f64>,
     /// Time of a round trip of a cache line between computing cores, the slowest pair's: how far apart
     /// they are.

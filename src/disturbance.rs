@@ -51,9 +51,16 @@ pub struct Disturbance {
     pub throttled_periods: Option<u64>,
     /// Mean clock rate of the computing cores at the end, where the system tells.
     pub clock_mhz: Option<f64>,
+    /// How fast the slowest computing core was just before, in percent of what it is in the fastest
+    /// quarter of the run's visits: the host of a virtual machine can put two of its cores on one, and
+    /// no counter tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core_speed_percent: Option<f64>,
 }
 
 impl Disturbance {
+    /// A visit is to be made again where cores are slower than this, in percent.
+    pub const LEAST_CORE_SPEED_PERCENT: f64 = 80.0;
     /// More than this part of the samples switched out is a visit to be made again.
     pub const MOST_SWITCHED_OUT: f64 = 0.2;
     /// So is more steal or throttling than this, in percent.
@@ -71,6 +78,10 @@ impl Disturbance {
             if let Some(percent) = percent.filter(|percent| *percent > Self::MOST_TAKEN_PERCENT) {
                 reasons.push(format!("{what} {percent:.0}%"));
             }
+        }
+        let speed = self.core_speed_percent;
+        if let Some(percent) = speed.filter(|speed| *speed < Self::LEAST_CORE_SPEED_PERCENT) {
+            reasons.push(format!("cores at {percent:.0}% of their usual speed"));
         }
         reasons
     }
@@ -98,13 +109,15 @@ impl Disturbance {
             throttled_percent: mean(|visit| visit.throttled_percent),
             throttled_periods: visits.iter().map(|visit| visit.throttled_periods).sum(),
             clock_mhz: mean(|visit| visit.clock_mhz),
+            core_speed_percent: mean(|visit| visit.core_speed_percent),
         })
     }
 
     /// How bad it was, to choose between attempts.
     pub(crate) fn badness(&self) -> f64 {
         let taken = self.least_steal_percent.unwrap_or(0.0) + self.throttled_percent.unwrap_or(0.0);
-        self.switched_out as f64 / self.samples.max(1) as f64 + taken / 100.0
+        let slowed = (100.0 - self.core_speed_percent.unwrap_or(100.0)).max(0.0);
+        self.switched_out as f64 / self.samples.max(1) as f64 + (taken + slowed) / 100.0
     }
 }
 
@@ -214,6 +227,7 @@ impl MachineReading {
             throttled_periods: throttled
                 .map(|(before, after)| after.periods.saturating_sub(before.periods)),
             clock_mhz: self.clock_mhz,
+            core_speed_percent: None,
         }
     }
 }
@@ -338,6 +352,7 @@ mod tests {
             throttled_percent: None,
             throttled_periods: None,
             clock_mhz: None,
+            core_speed_percent: Some(99.0),
         }
     }
 
@@ -354,6 +369,9 @@ mod tests {
         };
         assert_eq!(taken.reasons(), ["steal 3%", "throttled 40%"]);
         assert!(taken.badness() > lost(21).badness());
+        let slow = Disturbance { core_speed_percent: Some(55.4), ..quiet() };
+        assert_eq!(slow.reasons(), ["cores at 55% of their usual speed"]);
+        assert!(slow.badness() > lost(21).badness());
     }
 
     #[cfg(target_os = "linux")]

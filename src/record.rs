@@ -87,6 +87,10 @@ pub struct RunHeader {
     /// How quiet the machine was; `None` until finished, in older records, and where a device computes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Quiet>,
+    /// [`Probe::multiply_add_ns`] that the fastest quarter of the visits does not exceed; `None` before
+    /// every visit was made once, in older records, and where it is not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usual_multiply_add_ns: Option<f64>,
     /// Outcomes in the order measured; empty until finished.
     pub configurations: Vec<ConfigurationRecord>,
 }
@@ -203,6 +207,15 @@ impl Outcome {
     pub fn is_throttled(&self) -> bool {
         let device = self.measured().and_then(|measured| measured.device.as_ref());
         device.is_some_and(DeviceStates::is_throttled)
+    }
+
+    /// Records how fast the cores were, compared with what is usual.
+    pub(crate) fn note_core_speed(&mut self, usual_multiply_add_ns: Option<f64>) {
+        if let Self::Measured(Measured { disturbance: Some(disturbance), probe, .. }) = self {
+            let now = probe.as_ref().and_then(|probe| probe.multiply_add_ns);
+            let speed = usual_multiply_add_ns.zip(now).map(|(usual, now)| 100.0 * usual / now);
+            disturbance.core_speed_percent = speed;
+        }
     }
 
     /// Whether what else the machine did leaves a doubt about what was measured.

@@ -22,7 +22,7 @@ use crate::record::{
     ConfigurationRecord, Measured, Outcome, Part, RunFolder, RunPlan, Session, now, tidy_up,
 };
 use crate::settings::Settings;
-use crate::statistics::Summary;
+use crate::statistics::{Summary, quantile, sorted};
 
 /// A run that this process measures.
 #[allow(missing_docs, reason = "the names say it")]
@@ -138,7 +138,7 @@ impl Run {
     /// # Errors
     /// [`RunError`] where outputs are wrong, an outcome cannot be written, or the device is lost.
     pub fn measure(
-        &self,
+        &mut self,
         backend: &mut dyn Backend,
         on_event: &mut dyn FnMut(RunEvent<'_>),
     ) -> Result<(), RunError> {
@@ -149,7 +149,7 @@ impl Run {
         let model = CostModel::for_run(settings.backend.kind());
         let mut shares = Shares::new(settings.time_budget, KEPT_FOR_MORE_ATTEMPTS, model);
         shares.expect(self.visits.iter().map(|visit| visit.configuration.shape));
-        let mut again = Vec::new();
+        let mut records = Vec::with_capacity(self.visits.len());
         for (position, Visit { pass, configuration }) in self.visits.iter().enumerate() {
             let record = match self.folder.part(&configuration.id(), *pass)? {
                 Some(part) => {
@@ -161,9 +161,16 @@ impl Run {
                     self.attempt(backend, position, None, allowance, &mut shares, on_event)?
                 }
             };
-            again.extend(deserves_attempt(&record).then_some(position));
+            records.push(record);
         }
         shares.release();
+        let usual = usual_multiply_add_ns(&records);
+        self.folder.set_usual_speed(usual)?;
+        let mut again = Vec::new();
+        for (position, mut record) in records.into_iter().enumerate() {
+            record.outcome.note_core_speed(usual);
+            again.extend(deserves_attempt(&record).then_some(position));
+        }
         while !again.is_empty() {
             again = self.attempt_again(backend, &again, &mut shares, on_event)?;
         }
@@ -308,7 +315,7 @@ impl Run {
         on_event(RunEvent::Started(visit));
         let measured = try_measure(backend, visit, settings, seed, allowance);
         let mut lost = None;
-        let (outcome, times) = measured.unwrap_or_else(|error| {
+        let (mut outcome, times) = measured.unwrap_or_else(|error| {
             lost = self.loss(backend, configuration, &error);
             let reason = error.to_string();
             let outcome = match error {
@@ -319,6 +326,7 @@ impl Run {
             };
             (outcome, SampleTimes::default())
         });
+        outcome.note_core_speed(header.usual_multiply_add_ns);
         let wall_s = clock.elapsed().as_secs_f64();
         let attempts = before.as_ref().map_or(0, |before| before.record.attempts) + 1;
         let (outcome, times) = match before {
@@ -342,6 +350,14 @@ impl Run {
         });
         lost.map_or(Ok(part.record), Err)
     }
+}
+
+/// What a multiply–add of the probe takes at most in the fastest quarter of the visits. Not the least:
+/// processors that have just been idle are faster for a moment than they can be for long.
+fn usual_multiply_add_ns(records: &[ConfigurationRecord]) -> Option<f64> {
+    let probes = records.iter().filter_map(|record| record.outcome.measured()?.probe);
+    let times: Vec<f64> = probes.filter_map(|probe| probe.multiply_add_ns).collect();
+    (!times.is_empty()).then(|| quantile(&sorted(&times), 0.25))
 }
 
 /// Whether another attempt is allowed, and may be better.
@@ -396,6 +412,7 @@ fn try_measure(
         let reason = "no launches".to_owned();
         return Ok((Outcome::Failed { reason, device_lost: false }, times));
     };
+    let is_watched = conv.threads() != Threads::default() || probe.multiply_add_ns.is_some();
     let outcome = Outcome::Measured(Measured {
         algorithm: conv.algorithm().to_owned(),
         plan: conv.plan().cloned(),
@@ -406,7 +423,7 @@ fn try_measure(
         relative_interval,
         submission_ns,
         device,
-        disturbance: Some(disturbance).filter(|_| conv.threads() != Threads::default()),
+        disturbance: is_watched.then_some(disturbance),
         probe: Some(probe).filter(|probe| *probe != Probe::default()),
         summary,
     });

@@ -217,6 +217,7 @@ impl Simulation {
             criterion_home: "criterion".into(),
             criterion_baseline: "new".to_owned(),
             quiet: None,
+            usual_multiply_add_ns: None,
             configurations: Vec::new(),
         }
     }

@@ -39,6 +39,7 @@ impl RunFolder {
             criterion_home: PathBuf::from("criterion"),
             criterion_baseline: "new".to_owned(),
             quiet: None,
+            usual_multiply_add_ns: None,
             configurations: Vec::new(),
         };
         let store = Store::new(path, lock, header);
@@ -92,6 +93,15 @@ impl RunFolder {
     pub fn set_criterion(&mut self, home: PathBuf, baseline: &str) -> Result<(), FileError> {
         self.0.header.criterion_home = home;
         self.0.header.criterion_baseline = baseline.to_owned();
+        self.0.write_header()
+    }
+
+    /// Records how fast cores usually are, so that slower visits are known as such.
+    pub(crate) fn set_usual_speed(
+        &mut self,
+        multiply_add_ns: Option<f64>,
+    ) -> Result<(), FileError> {
+        self.0.header.usual_multiply_add_ns = multiply_add_ns;
         self.0.write_header()
     }
 
@@ -262,7 +272,11 @@ fn part_of_run(
             let cause = format!("is of run {run_id}, expected {expected}");
             Err(FileError::read(&part_path(folder, id, pass), cause))
         }
-        part => Ok(part),
+        Some(mut part) => {
+            part.record.outcome.note_core_speed(header.usual_multiply_add_ns);
+            Ok(Some(part))
+        }
+        None => Ok(None),
     }
 }
 

@@ -1,7 +1,16 @@
 use std::collections::HashSet;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::*;
+use crate::backend::cpu::{AlgorithmChoice, CpuOptions};
+use crate::backend::device::Device;
+use crate::backend::{BackendSettings, LaunchTime, PreparedConv};
+use crate::environment::Platform;
 use crate::experiment::Resolution;
+use crate::null_backend::{Null, time};
+use crate::protocol::{Profile, Protocol};
+use crate::shape::ConvShape;
+use crate::units::Bytes;
 
 fn suite() -> Vec<Configuration> {
     Experiment::all().iter().flat_map(|e| e.configurations(Resolution::Original)).collect()
@@ -43,4 +52,84 @@ fn leaving_an_experiment_out_does_not_reorder_the_others() {
     let mut expected = measuring_order(&suite(), 7, 2);
     expected.retain(|visit| is_left(&visit.configuration));
     assert_eq!(measuring_order(&without_b, 7, 2), expected);
+}
+
+/// Computes nothing, on cores whose speed is known: each probe takes the next of these times, the last
+/// ones 1 ns.
+struct Paced {
+    multiply_add_ns: std::vec::IntoIter<f64>,
+    inner: Null<fn(ConvShape) -> Result<f64, BackendError>>,
+}
+
+impl Backend for Paced {
+    fn device(&self) -> Device {
+        self.inner.device()
+    }
+
+    fn required_memory(&self, shape: ConvShape) -> Bytes {
+        self.inner.required_memory(shape)
+    }
+
+    fn available_memory(&self) -> Option<Bytes> {
+        None
+    }
+
+    fn empty_launch(&mut self) -> Result<LaunchTime, BackendError> {
+        self.inner.empty_launch()
+    }
+
+    fn check(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn probe(&mut self) -> Result<Probe, BackendError> {
+        let multiply_add_ns = Some(self.multiply_add_ns.next().unwrap_or(1.0));
+        Ok(Probe { multiply_add_ns, ..Probe::default() })
+    }
+
+    fn prepare(
+        &mut self,
+        shape: ConvShape,
+        seed: u64,
+    ) -> Result<Box<dyn PreparedConv + '_>, BackendError> {
+        self.inner.prepare(shape, seed)
+    }
+}
+
+#[test]
+fn visits_on_cores_that_were_slower_than_usual_are_made_again_and_do_not_count() {
+    let selected: Vec<Configuration> = suite().into_iter().take(3).collect();
+    let settings = Settings {
+        backend: BackendSettings::Cpu(CpuOptions {
+            threads: NonZeroUsize::MIN,
+            algorithm: AlgorithmChoice::Auto,
+        }),
+        experiments: vec![Experiment::A],
+        resolution: Resolution::Original,
+        profile: Profile::Smoke,
+        launches: None,
+        passes: NonZeroU32::MIN.saturating_add(2),
+        protocol: Protocol::HOST_LATENCY_WARM,
+        seed: Some(1),
+        time_budget: None,
+        memory_limit: None,
+        verify: false,
+    };
+    // all of the first pass
+    let slow = vec![2.0, 2.0, 2.0, 1.0, 1.1, 1.0];
+    let mut backend = Paced { multiply_add_ns: slow.into_iter(), inner: Null(|_| Ok(1.0)) };
+    let plan = RunPlan::new(&settings, Platform::new(&backend), &selected);
+    let runs = tempfile::tempdir().unwrap();
+    let mut run = Run::open(runs.path(), plan, selected, Session::now(time(1.0), None)).unwrap();
+    run.measure(&mut backend, &mut |_| {}).unwrap();
+    assert_eq!(run.folder.header().usual_multiply_add_ns, Some(1.0));
+    let passes_and_attempts = |position: usize| {
+        let Visit { pass, configuration } = &run.visits[position];
+        let part = run.folder.part(&configuration.id(), *pass).unwrap().unwrap();
+        (part.pass, part.record.attempts, part.record.outcome.is_disturbed())
+    };
+    for position in 0..9 {
+        let attempts = if position < 3 { 2 } else { 1 };
+        assert_eq!(passes_and_attempts(position), (1 + position as u32 / 3, attempts, false));
+    }
 }

@@ -112,9 +112,9 @@ mod tests {
         assert_eq!(planned("h=4_w=4_in=6400_out=6400_k=1", 1), "tiled-channels");
         assert_eq!(planned("h=300_w=300_in=50_out=50_k=1", 2), "tiled-pixels");
         // many weights, each for a hundred pixels
-        assert_eq!(planned("h=10_w=10_in=900_out=1000_k=5", 2), "tiled-channels");
+        assert_eq!(planned("h=10_w=10_in=900_out=1000_k=5", 2), "tiled-depth");
         // most taps see only padding
-        assert_eq!(planned("h=10_w=10_in=150_out=150_k=30", 2), "slab-channels");
+        assert_eq!(planned("h=10_w=10_in=150_out=150_k=30", 2), "slab-depth");
         assert_eq!(planned("h=100_w=640_in=150_out=100_k=3", 2), "slab-pixels");
     }
 

@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
-use super::partition::{CHANNEL_GROUP, Division, PIXEL_GROUP, columns_of, rows_of, tiles};
+use super::partition::{
+    CHANNEL_GROUP, Division, FewestPerThread, PIXEL_GROUP, Share, add_sums, columns_of, tiles,
+};
 use super::shift::{Taps, copy_shifted};
 use super::team::Team;
 use crate::shape::ConvShape;
@@ -15,9 +17,9 @@ const PIXEL_TILE: usize = 2048;
 /// Elements of weights that a thread repacks at once if it computes only some of the channels: 4 MiB,
 /// which fit into the last-level cache. With fewer, the slab is read too many times.
 const WEIGHTS_TILE: usize = 1024 * 1024;
-/// Fewest pixels per thread for a division by pixels. With fewer, half-empty registers cost more time
-/// than repacking the weights only once saves.
-const PIXELS_PER_THREAD: usize = 8 * PIXEL_GROUP;
+/// With fewer pixels per thread, half-empty registers cost more time than repacking the weights only
+/// once saves.
+const FEWEST: FewestPerThread = FewestPerThread { pixels: 8 * PIXEL_GROUP, macs: 1024 };
 
 /// Row `(i, x)` of the slab is input channel `i` shifted by kernel column `x`. To shift it by one
 /// kernel row as well, a product only has to start reading `width` elements later. One slab therefore
@@ -32,8 +34,8 @@ pub(super) struct Slab {
     columns: Taps,
     /// Input channels whose slab rows are multiplied at once.
     in_channels_tile: usize,
-    /// By pixels: each thread fills slabs of its own, and all repack the weights together. By
-    /// channels: all fill one slab together, and each repacks its weights a cacheful at a time.
+    /// Each thread fills slabs of its own. By pixels, all repack the weights together; else each
+    /// repacks what it needs, a cacheful at a time.
     division: Division,
 }
 
@@ -43,7 +45,8 @@ impl Slab {
         let rows = Taps::new(shape.kernel(), before, shape.height());
         let columns = Taps::new(shape.kernel(), before, shape.width());
         let in_channels_tile = (DEPTH_TILE / columns.count).clamp(1, shape.in_channels());
-        let division = Division::new(shape, threads, PIXELS_PER_THREAD);
+        let taps = rows.count * columns.count;
+        let division = Division::new(shape, threads, FEWEST, [shape.in_channels(), taps]);
         Self { shape, rows, columns, in_channels_tile, division }
     }
 
@@ -51,6 +54,7 @@ impl Slab {
         match self.division {
             Division::Pixels(_) => "slab-pixels",
             Division::Channels(_) => "slab-channels",
+            Division::Depth(_) => "slab-depth",
         }
     }
 
@@ -60,9 +64,9 @@ impl Slab {
                 let slabs = ranges.len().saturating_mul(self.pixel_slab_len());
                 slabs.saturating_add(self.packed_weights_len())
             }
-            Division::Channels(ranges) => {
-                let weights = ranges.len().saturating_mul(self.weights_tile_len());
-                weights.saturating_add(self.whole_slab_len())
+            Division::Channels(ranges) | Division::Depth(ranges) => {
+                let sums = self.division.sums_len(self.shape);
+                ranges.len().saturating_mul(self.share_len()).saturating_add(sums)
             }
         }
     }
@@ -99,8 +103,10 @@ impl Slab {
         self.in_channels_tile * self.columns.count * pixels
     }
 
-    fn whole_slab_len(&self) -> usize {
-        self.shape.in_channels() * self.columns.count * self.shape.pixels()
+    /// Elements that a thread needs for its share: a slab of all pixels, and repacked weights.
+    fn share_len(&self) -> usize {
+        let slab = self.in_channels_tile * self.columns.count * self.shape.pixels();
+        slab.saturating_add(self.weights_tile_len())
     }
 
     /// Output channels whose weights are repacked at once.
@@ -121,11 +127,14 @@ impl Slab {
         workspace: &mut [f32],
         output: &mut [f32],
     ) {
-        let output = MatrixMut::contiguous(output, self.shape.out_channels(), self.shape.pixels());
         match &self.division {
-            Division::Pixels(ranges) => self.by_pixels(team, ranges, tensors, workspace, output),
-            Division::Channels(ranges) => {
-                self.by_channels(team, ranges, tensors, workspace, output)
+            Division::Pixels(ranges) => {
+                let (channels, pixels) = (self.shape.out_channels(), self.shape.pixels());
+                let output = MatrixMut::contiguous(output, channels, pixels);
+                self.by_pixels(team, ranges, tensors, workspace, output);
+            }
+            Division::Channels(_) | Division::Depth(_) => {
+                self.by_shares(team, tensors, workspace, output);
             }
         }
     }
@@ -167,48 +176,51 @@ impl Slab {
         });
     }
 
-    fn by_channels(
+    fn by_shares(
         &self,
         team: &Team,
-        ranges: &[Range<usize>],
-        [input, weights]: [&[f32]; 2],
+        tensors: [&[f32]; 2],
         workspace: &mut [f32],
-        output: MatrixMut<'_>,
+        output: &mut [f32],
     ) {
-        let (pixels, in_channels) = (self.shape.pixels(), self.shape.in_channels());
-        let each = in_channels.div_ceil(team.threads());
-        let (slab, weight_tiles) = workspace.split_at_mut(self.whole_slab_len());
-        let mut fills =
-            slab.chunks_mut(each * self.columns.count * pixels).enumerate().collect::<Vec<_>>();
-        team.for_each(&mut fills, |(index, part)| {
-            let start = *index * each;
-            let channels = start..start + part.len() / (self.columns.count * pixels);
-            self.fill(part, input, channels, 0..pixels);
-        });
-        let slab = Matrix::contiguous(slab, in_channels * self.columns.count, pixels);
-        let mut parts = ranges
-            .iter()
-            .zip(rows_of(output, ranges))
-            .zip(weight_tiles.chunks_exact_mut(self.weights_tile_len()))
+        let share_len = self.share_len();
+        let (scratch, sums) = workspace.split_at_mut(self.division.parts() * share_len);
+        let mut parts = self
+            .division
+            .shares(self.shape, self.shape.in_channels(), output, sums)
+            .into_iter()
+            .zip(scratch.chunks_exact_mut(share_len))
             .collect::<Vec<_>>();
-        team.for_each(&mut parts, |((range, out), packed)| {
-            for tile in tiles(0..range.len(), self.out_channels_tile(), 1) {
-                for in_channels in self.in_channel_tiles() {
-                    let filter = in_channels.len() * self.taps();
-                    let packed = &mut packed[..tile.len() * filter];
-                    for (out_channel, packed) in packed.chunks_exact_mut(filter).enumerate() {
-                        let out_channel = range.start + tile.start + out_channel;
-                        self.pack_filter(packed, weights, out_channel, in_channels.clone());
-                    }
-                    let packed = Matrix::contiguous(packed, tile.len(), filter);
-                    let depth = in_channels.start * self.columns.count
-                        ..in_channels.end * self.columns.count;
-                    let slab = slab.row_range(depth);
-                    let out = out.block(tile.clone(), 0..pixels);
-                    self.multiply_rows(out, 0..pixels, packed, slab, 0, in_channels.start == 0);
+        team.for_each(&mut parts, |(share, scratch)| self.compute_share(share, scratch, tensors));
+        add_sums(team, output, sums);
+    }
+
+    fn compute_share(
+        &self,
+        share: &mut Share<'_>,
+        scratch: &mut [f32],
+        [input, weights]: [&[f32]; 2],
+    ) {
+        let Share { out, out_channels, depth: in_channels } = share;
+        let pixels = self.shape.pixels();
+        let (packed, slab) = scratch.split_at_mut(self.weights_tile_len());
+        for inner in tiles(in_channels.clone(), self.in_channels_tile, 1) {
+            let (depth, filter) = (inner.len() * self.columns.count, inner.len() * self.taps());
+            let slab = &mut slab[..depth * pixels];
+            self.fill(slab, input, inner.clone(), 0..pixels);
+            let slab = Matrix::contiguous(slab, depth, pixels);
+            for tile in tiles(0..out_channels.len(), self.out_channels_tile(), 1) {
+                let packed = &mut packed[..tile.len() * filter];
+                for (out_channel, packed) in packed.chunks_exact_mut(filter).enumerate() {
+                    let out_channel = out_channels.start + tile.start + out_channel;
+                    self.pack_filter(packed, weights, out_channel, inner.clone());
                 }
+                let packed = Matrix::contiguous(packed, tile.len(), filter);
+                let out = out.block(tile, 0..pixels);
+                let first = inner.start == in_channels.start;
+                self.multiply_rows(out, 0..pixels, packed, slab, 0, first);
             }
-        });
+        }
     }
 
     fn in_channel_tiles(&self) -> impl Iterator<Item = Range<usize>> {

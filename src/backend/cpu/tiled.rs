@@ -3,7 +3,9 @@
 use std::ops::Range;
 
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
-use super::partition::{Division, PIXEL_GROUP, columns_of, rows_of, tiles};
+use super::partition::{
+    Division, FewestPerThread, PIXEL_GROUP, Share, add_sums, columns_of, rows_of, tiles,
+};
 use super::shift::copy_shifted;
 use super::team::Team;
 use crate::shape::ConvShape;
@@ -13,36 +15,40 @@ const DEPTH_TILE: usize = 512;
 /// Columns of an im2col block: with 512 rows, 2 MiB.
 const PIXEL_TILE: usize = 1024;
 
-/// Fewest pixels per thread for a division by pixels. With fewer, half-empty registers and weights
-/// that every thread reads cost more time than waiting for a block that all threads fill together.
-const PIXELS_PER_THREAD: usize = 16 * PIXEL_GROUP;
+/// With fewer pixels per thread, half-empty registers and weights that every thread reads cost more
+/// time than adding up the threads' sums.
+const FEWEST: FewestPerThread = FewestPerThread { pixels: 16 * PIXEL_GROUP, macs: 2 * DEPTH_TILE };
 
 /// im2col in blocks of at most 512 × 1,024. For K = 1 there is no im2col: it would only copy the
 /// input.
 pub(super) struct Tiled {
     shape: ConvShape,
-    /// By pixels: each thread fills im2col blocks of its own. By channels: all fill each together.
+    /// Each thread fills im2col blocks of its own.
     division: Division,
 }
 
 impl Tiled {
     pub(super) fn new(shape: ConvShape, threads: usize) -> Self {
-        Self { shape, division: Division::new(shape, threads, PIXELS_PER_THREAD) }
+        let depth = shape.in_channels() * shape.kernel() * shape.kernel();
+        // 1×1: threads need not share anything to divide the channels
+        let divisible = if shape.kernel() == 1 { 0 } else { depth };
+        Self { shape, division: Division::new(shape, threads, FEWEST, [divisible, 1]) }
     }
 
     pub(super) fn name(&self) -> &'static str {
         match self.division {
             Division::Pixels(_) => "tiled-pixels",
             Division::Channels(_) => "tiled-channels",
+            Division::Depth(_) => "tiled-depth",
         }
     }
 
     pub(super) fn workspace_len(&self) -> usize {
-        match (&self.division, self.shape.kernel()) {
-            (_, 1) => 0,
-            (Division::Pixels(ranges), _) => ranges.len() * self.block_len(),
-            (Division::Channels(_), _) => self.block_len(),
+        if self.shape.kernel() == 1 {
+            return 0;
         }
+        let sums = self.division.sums_len(self.shape);
+        self.division.parts().saturating_mul(self.block_len()).saturating_add(sums)
     }
 
     fn block_len(&self) -> usize {
@@ -61,20 +67,23 @@ impl Tiled {
         workspace: &mut [f32],
         output: &mut [f32],
     ) {
-        let weights = Matrix::contiguous(weights, self.shape.out_channels(), self.depth());
-        let output = MatrixMut::contiguous(output, self.shape.out_channels(), self.shape.pixels());
+        let (channels, pixels) = (self.shape.out_channels(), self.shape.pixels());
+        let weights = Matrix::contiguous(weights, channels, self.depth());
         match (&self.division, self.shape.kernel()) {
             (Division::Pixels(ranges), 1) => {
-                self.direct_by_pixels(team, ranges, input, weights, output)
+                let output = MatrixMut::contiguous(output, channels, pixels);
+                self.direct_by_pixels(team, ranges, input, weights, output);
             }
             (Division::Channels(ranges), 1) => {
+                let output = MatrixMut::contiguous(output, channels, pixels);
                 self.direct_by_channels(team, ranges, input, weights, output);
             }
             (Division::Pixels(ranges), _) => {
+                let output = MatrixMut::contiguous(output, channels, pixels);
                 self.by_pixels(team, ranges, input, weights, workspace, output);
             }
-            (Division::Channels(ranges), _) => {
-                self.by_channels(team, ranges, input, weights, workspace, output);
+            (Division::Channels(_) | Division::Depth(_), _) => {
+                self.by_shares(team, input, weights, workspace, output);
             }
         }
     }
@@ -149,36 +158,38 @@ impl Tiled {
         });
     }
 
-    fn by_channels(
+    fn by_shares(
         &self,
         team: &Team,
-        ranges: &[Range<usize>],
         input: &[f32],
         weights: Matrix<'_>,
         workspace: &mut [f32],
-        output: MatrixMut<'_>,
+        output: &mut [f32],
     ) {
         let shape = self.shape;
-        let mut parts = ranges.iter().zip(rows_of(output, ranges)).collect::<Vec<_>>();
-        for tile in tiles(0..shape.pixels(), PIXEL_TILE, PIXEL_GROUP) {
-            for depth in tiles(0..self.depth(), DEPTH_TILE, 1) {
-                let block = &mut workspace[..depth.len() * tile.len()];
-                let rows_each = depth.len().div_ceil(team.threads());
-                let mut fills =
-                    block.chunks_mut(rows_each * tile.len()).enumerate().collect::<Vec<_>>();
-                team.for_each(&mut fills, |(index, rows)| {
-                    let start = depth.start + *index * rows_each;
-                    let rows_depth = start..start + rows.len() / tile.len();
-                    fill_im2col(rows, shape, input, rows_depth, tile.clone());
-                });
-                let block = Matrix::contiguous(block, depth.len(), tile.len());
-                team.for_each(&mut parts, |(range, out)| {
-                    let out = out.block(0..range.len(), tile.clone());
-                    let weights = weights.row_range((*range).clone()).column_range(depth.clone());
-                    multiply(first_overwrites(&depth), out, weights, block);
-                });
+        let (blocks, sums) = workspace.split_at_mut(self.division.parts() * self.block_len());
+        let mut parts = self
+            .division
+            .shares(shape, self.depth(), output, sums)
+            .into_iter()
+            .zip(blocks.chunks_exact_mut(self.block_len()))
+            .collect::<Vec<_>>();
+        team.for_each(&mut parts, |(Share { out, out_channels, depth }, block)| {
+            let weights = weights.row_range(out_channels.clone());
+            for tile in tiles(0..shape.pixels(), PIXEL_TILE, PIXEL_GROUP) {
+                for rows in tiles(depth.clone(), DEPTH_TILE, 1) {
+                    let block = &mut block[..rows.len() * tile.len()];
+                    fill_im2col(block, shape, input, rows.clone(), tile.clone());
+                    multiply(
+                        if rows.start == depth.start { Update::Overwrite } else { Update::Add },
+                        out.block(0..out_channels.len(), tile.clone()),
+                        weights.column_range(rows.clone()),
+                        Matrix::contiguous(block, rows.len(), tile.len()),
+                    );
+                }
             }
-        }
+        });
+        add_sums(team, output, sums);
     }
 }
 

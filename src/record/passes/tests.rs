@@ -28,6 +28,7 @@ fn part(pass: u32, host_ns: &[f64], switched_out: u64) -> Part {
                 throttled_percent: None,
                 throttled_periods: None,
                 clock_mhz: None,
+                core_speed_percent: None,
             }),
             probe: None,
             summary,
