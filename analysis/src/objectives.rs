@@ -63,6 +63,8 @@ choices! {
         PartlyHolds = "Partly holds",
         /// It does nowhere.
         DoesNotHold = "Does not hold",
+        /// The data at hand do not decide it.
+        NotShown = "Not shown",
         /// The data that would decide are missing.
         CannotBeAnswered = "Cannot be answered",
     }
@@ -107,13 +109,31 @@ impl<T> ObjectiveAnswer<T> {
     }
 }
 
+/// Whether a claim holds in one of the places where its criterion looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    Holds,
+    DoesNotHold,
+    /// The data at hand do not decide it.
+    NotShown,
+}
+
+impl From<bool> for Case {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Holds } else { Self::DoesNotHold }
+    }
+}
+
 impl ClaimVerdict {
-    fn from_cases(holds: impl Iterator<Item = bool>) -> Self {
-        let holds: Vec<bool> = holds.collect();
-        match holds.iter().filter(|holds| **holds).count() {
-            0 => Self::DoesNotHold,
-            n if n == holds.len() => Self::Holds,
-            _ => Self::PartlyHolds,
+    /// Of at least one case.
+    fn from_cases(cases: impl Iterator<Item = Case>) -> Self {
+        let cases: Vec<Case> = cases.collect();
+        let count = |of: Case| cases.iter().filter(|case| **case == of).count();
+        match (count(Case::Holds), count(Case::DoesNotHold)) {
+            (n, _) if n == cases.len() => Self::Holds,
+            (1.., _) => Self::PartlyHolds,
+            (_, n) if n == cases.len() => Self::DoesNotHold,
+            _ => Self::NotShown,
         }
     }
 }
@@ -148,5 +168,25 @@ impl Spread {
         let sorted = sorted(&values.collect::<Vec<_>>());
         let at = |share| quantile(&sorted, share);
         Self { median: at(0.5), low: at(0.0), high: at(1.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_data_do_not_decide_makes_a_claim_neither_hold_nor_fail() {
+        use Case::{DoesNotHold, Holds, NotShown};
+        for (cases, verdict) in [
+            (&[Holds, Holds][..], ClaimVerdict::Holds),
+            (&[Holds, NotShown], ClaimVerdict::PartlyHolds),
+            (&[NotShown, Holds, DoesNotHold], ClaimVerdict::PartlyHolds),
+            (&[DoesNotHold, DoesNotHold], ClaimVerdict::DoesNotHold),
+            (&[DoesNotHold, NotShown], ClaimVerdict::NotShown),
+            (&[NotShown], ClaimVerdict::NotShown),
+        ] {
+            assert_eq!(ClaimVerdict::from_cases(cases.iter().copied()), verdict, "{cases:?}");
+        }
     }
 }

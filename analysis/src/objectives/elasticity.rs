@@ -60,14 +60,15 @@ pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<Elasticity>> {
         let missing = format!("no line of experiment {deciding} has three kernel sizes");
         return ObjectiveAnswer::impossible(dataset, &missing, criterion, numbers);
     }
-    let verdict = ClaimVerdict::from_cases(lines.iter().map(|line| line.nominal.is_positive()));
+    let grows = |line: &Elasticity| line.nominal.is_positive().into();
+    let verdict = ClaimVerdict::from_cases(lines.iter().map(grows));
     let nominal = Spread::over(lines.iter().map(|line| line.nominal.slope));
     let on_image = Spread::over(lines.iter().filter_map(|line| line.on_image).map(|s| s.slope));
     // adding 0 turns −0 into 0
     let exponent = |slope: f64| (slope * 100.0).round() / 100.0 + 0.0;
     let power = |s: &Spread| format!("K^{:.2}", exponent(s.median));
     let range = |s: &Spread| format!("{:.2} to {:.2}", exponent(s.low), exponent(s.high));
-    let on_image_grows = |line: &Elasticity| line.on_image.is_some_and(|s| s.is_positive());
+    let on_image_grows = |line: &Elasticity| line.on_image.is_some_and(|s| s.is_positive()).into();
     let caution = match verdict == ClaimVerdict::from_cases(lines.iter().map(on_image_grows)) {
         true => "",
         false => ": the answer turns on whether padding counts",

@@ -57,8 +57,8 @@ pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<EqualFlopsGroup>>
     };
     let (nominal, on_image) =
         (spread(|g| g.latency_per_mac_ratio), spread(|g| g.latency_per_mac_on_image_ratio));
-    let verdict =
-        ClaimVerdict::from_cases(nominal.iter().map(|(_, s)| s.median > EQUAL_LATENCY_RATIO));
+    let holds = |(_, s): &(String, Spread)| (s.median > EQUAL_LATENCY_RATIO).into();
+    let verdict = ClaimVerdict::from_cases(nominal.iter().map(holds));
     let list = |parts: Vec<String>| parts.join(", ");
     let range = |(name, s): &(String, Spread)| {
         format!("{:.2}× in {name} ({:.2}–{:.2})", s.median, s.low, s.high)

@@ -97,8 +97,8 @@ fn finding(
         names(AgainstRawFlops::is_accurate),
         names(AgainstRawFlops::is_better),
     );
-    let verdict =
-        ClaimVerdict::from_cases(judged.iter().map(|row| row.is_accurate() && row.is_better()));
+    let holds = |row: &&AgainstRawFlops| (row.is_accurate() && row.is_better()).into();
+    let verdict = ClaimVerdict::from_cases(judged.iter().map(holds));
     Ok((verdict, finding))
 }
 
