@@ -269,7 +269,7 @@ fn a_run_in_use_is_not_shared() {
 
 fn damaged_part() {
     let directory = tempfile::tempdir().unwrap();
-    let run = open(directory.path()).unwrap();
+    let mut run = open(directory.path()).unwrap();
     let mut backend = backend();
     run.measure(&mut backend, &mut |_| {}).unwrap();
     let mut parts = folders(&run.folder.path().join("parts"));
