@@ -3,16 +3,20 @@
 //! ```text
 //! <root>/<target>/<run id>.csv                the dataset
 //! <root>/<target>/<run id>.environment.json   `run.json` without the configurations' outcomes
+//! <root>/<target>/<run id>/                   the run itself, if its launches are kept: `run.json` without
+//!                                             single visits, and `launches.parquet`
 //! ```
 //!
-//! The environment is written first. An interrupted command leaves an environment alone, which readers
+//! The run is written first, then the environment. An interrupted command leaves an environment alone, which readers
 //! pass over and the same command completes.
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::file_error::FileError;
 use alpha_flops::record::{Comparable, RunHeader};
 use alpha_flops::workspace;
@@ -39,6 +43,35 @@ pub struct Added {
     pub not_measured: usize,
     /// What it was measured on.
     pub place: String,
+    /// Size of `launches.parquet`, in bytes, and whether it was kept.
+    pub launches_bytes: u64,
+    /// See there.
+    pub launches_kept: bool,
+}
+
+/// Whether the raw launches of a run are archived, too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeepLaunches {
+    /// Where their file has at most [`Self::MOST_BYTES`].
+    #[default]
+    IfSmall,
+    /// Whatever their size.
+    Always,
+    /// Only what sums them up.
+    Never,
+}
+
+impl KeepLaunches {
+    /// What a repository holds ten times and more: a run of 591 configurations has about a tenth of it.
+    pub const MOST_BYTES: u64 = 4 << 20;
+
+    fn keeps(self, bytes: u64) -> bool {
+        match self {
+            Self::IfSmall => bytes <= Self::MOST_BYTES,
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
 }
 
 /// Why a run is not archived, or an archive cannot be read.
@@ -109,7 +142,12 @@ pub(crate) fn slug(text: &str) -> String {
 /// # Errors
 /// [`ArchiveError`] if the run is not sound or already archived, or the target is of another backend or
 /// device.
-pub fn add(folder: &Path, root: &Path, target: Option<&str>) -> Result<Added, ArchiveError> {
+pub fn add(
+    folder: &Path,
+    root: &Path,
+    target: Option<&str>,
+    launches: KeepLaunches,
+) -> Result<Added, ArchiveError> {
     let run = Run::open(folder)?;
     let name = match target {
         Some(name) => checked(name)?,
@@ -129,6 +167,12 @@ pub fn add(folder: &Path, root: &Path, target: Option<&str>) -> Result<Added, Ar
     check_place(&run, &target)?;
     fs::create_dir_all(&target).map_err(|error| FileError::create(&target, error))?;
     let path = target.join(format!("{}.csv", run.header.run_id));
+    let raw = run.path.join("launches.parquet");
+    let launches_bytes = fs::metadata(&raw).map_err(|error| FileError::read(&raw, error))?.len();
+    let launches_kept = launches.keeps(launches_bytes);
+    if launches_kept {
+        write_run(&run, &path.with_extension(""))?;
+    }
     write_environment(&run.header, &environment_of(&path))?;
     dataset.write(&path)?;
     Ok(Added {
@@ -136,7 +180,21 @@ pub fn add(folder: &Path, root: &Path, target: Option<&str>) -> Result<Added, Ar
         configurations: dataset.observations.len(),
         not_measured: not_measured.len(),
         place: dataset.provenance.place(),
+        launches_bytes,
+        launches_kept,
     })
+}
+
+/// Copies a run into `folder`, as every analysis reads it. Single visits stay out: they are most of
+/// `run.json`, and all that analyses need of them is summed up there.
+fn write_run(run: &Run, folder: &Path) -> Result<(), FileError> {
+    fs::create_dir_all(folder).map_err(|error| FileError::create(folder, error))?;
+    let (from, to) = (run.path.join("launches.parquet"), folder.join("launches.parquet"));
+    let mut source = File::open(&from).map_err(|error| FileError::read(&from, error))?;
+    write_atomically(&to, |out| io::copy(&mut source, out).map(drop))?;
+    let mut header = run.header.clone();
+    header.configurations.iter_mut().for_each(|record| record.visits.clear());
+    environment::write_header(&header, &folder.join("run.json"))
 }
 
 fn checked(name: &str) -> Result<String, ArchiveError> {
@@ -265,11 +323,16 @@ fn is_run_id(name: &str) -> bool {
 
 impl fmt::Display for Added {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, configurations, not_measured, place } = self;
+        let Self { path, configurations, not_measured, place, launches_bytes, launches_kept } =
+            self;
         write!(f, "{}: {configurations} configurations on {place}", path.display())?;
-        match not_measured {
-            0 => Ok(()),
-            n => write!(f, ", {n} not measured"),
+        if *not_measured > 0 {
+            write!(f, ", {not_measured} not measured")?;
+        }
+        let megabytes = *launches_bytes as f64 / 1e6;
+        match launches_kept {
+            true => write!(f, ", with its launches ({megabytes:.1} MB)"),
+            false => write!(f, ", without its launches ({megabytes:.1} MB)"),
         }
     }
 }

@@ -15,12 +15,14 @@ const BEFORE_GPUS: u64 = 1;
 
 /// Writes what a dataset lacks: the run's settings, platform, conditions and order, as `run.json` has them,
 pub fn write(header: &RunHeader, to: &Path) -> Result<(), FileError> {
-    let header = RunHeader { configurations: Vec::new(), ..header.clone() };
+    write_header(&RunHeader { configurations: Vec::new(), ..header.clone() }, to)
+}
+
+pub fn write_header(header: &RunHeader, to: &Path) -> Result<(), FileError> {
     write_atomically(to, |out| {
-        serde_json::to_writer_pretty(&mut *out, &header)?;
+        serde_json::to_writer_pretty(&mut *out, header)?;
         writeln!(out)
-    })?;
-    Ok(())
+    })
 }
 
 pub fn read(path: &Path) -> Result<RunHeader, FileError> {

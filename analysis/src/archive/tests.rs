@@ -6,7 +6,7 @@ use crate::fixtures::replayed::SmallRun;
 /// A small run, archived in a folder of its own, which goes with it.
 fn archived() -> (SmallRun, tempfile::TempDir, Run) {
     let (run, root) = (SmallRun::write(), tempfile::tempdir().unwrap());
-    let added = add(&run.folder, root.path(), Some("small")).unwrap();
+    let added = add(&run.folder, root.path(), Some("small"), KeepLaunches::IfSmall).unwrap();
     let archived = read_run(&added.path).unwrap();
     (run, root, archived)
 }
@@ -48,25 +48,50 @@ fn an_archived_run_reads_back_as_it_was_measured() {
 }
 
 #[test]
+fn launches_that_are_kept_are_those_of_the_run() {
+    let (run, root, archived) = archived();
+    let of = |folder: &Path| {
+        let run = Run::open(folder).unwrap();
+        let all = run.map_launches(|one, latencies| (one.id.clone(), latencies.ns.to_vec()));
+        (run.dataset.clone(), all.unwrap())
+    };
+    let kept = archived.path.with_extension("");
+    assert_eq!(of(&kept), of(&run.folder));
+    let header = Run::open(&kept).unwrap().header;
+    assert!(header.configurations.iter().all(|record| record.visits.is_empty()));
+    let without = root.path().join("without");
+    let added = add(&run.folder, &without, None, KeepLaunches::Never).unwrap();
+    assert!(!added.path.with_extension("").exists());
+    assert!(added.to_string().ends_with(", without its launches (0.0 MB)"), "{added}");
+    let bytes = KeepLaunches::MOST_BYTES;
+    assert!(KeepLaunches::IfSmall.keeps(bytes) && !KeepLaunches::IfSmall.keeps(bytes + 1));
+    assert!(KeepLaunches::Always.keeps(bytes + 1));
+}
+
+#[test]
 fn the_targets_own_name_is_the_default() {
     let (run, root) = (SmallRun::write(), tempfile::tempdir().unwrap());
-    let added = add(&run.folder, root.path(), None).unwrap();
+    let added = add(&run.folder, root.path(), None, KeepLaunches::IfSmall).unwrap();
     let name = added.path.parent().unwrap().file_name().unwrap().to_str().unwrap();
     assert!(name.starts_with("cpu-") && name.ends_with("-1-thread"), "{name}");
     assert_eq!(added.configurations, 3);
-    assert!(added.to_string().ends_with(", 1 not measured"), "{added}");
+    assert!(added.to_string().contains(", 1 not measured, with its launches"), "{added}");
 }
 
 #[test]
 fn a_run_is_archived_once_under_whatever_name() {
     let (run, root, archived) = archived();
-    let again = add(&run.folder, root.path(), Some("small")).unwrap_err().to_string();
+    let again = add(&run.folder, root.path(), Some("small"), KeepLaunches::IfSmall)
+        .unwrap_err()
+        .to_string();
     assert!(again.contains("already archived as") && again.contains("small"), "{again}");
     let renamed = RunHeader { run_id: "2026-01-31t12-00-00z-5eed".into(), ..archived.header };
     let other = root.path().join("other");
     fs::create_dir(&other).unwrap();
     write(&other, &renamed, &archived.dataset);
-    let again = add(&run.folder, root.path(), Some("other")).unwrap_err().to_string();
+    let again = add(&run.folder, root.path(), Some("other"), KeepLaunches::IfSmall)
+        .unwrap_err()
+        .to_string();
     assert!(again.contains("2026-01-31t12-00-00z-5eed.csv"), "{again}");
 }
 
@@ -81,7 +106,9 @@ fn a_folder_of_another_device_is_refused_with_what_differs() {
     let other = root.path().join("other");
     fs::create_dir(&other).unwrap();
     write(&other, &header, &dataset);
-    let error = add(&run.folder, root.path(), Some("other")).unwrap_err().to_string();
+    let error = add(&run.folder, root.path(), Some("other"), KeepLaunches::IfSmall)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("against `another CPU, 1 thread`"), "{error}");
     assert!(error.contains("--target"), "{error}");
     assert_eq!(read(&other).unwrap().len(), 1, "nothing was written");
@@ -93,7 +120,7 @@ fn an_archive_that_was_interrupted_is_completed_by_the_same_command() {
     fs::remove_file(&archived.path).unwrap();
     let target = root.path().join("small");
     assert_eq!(read(&target).unwrap(), [], "an environment alone is passed over");
-    add(&run.folder, root.path(), Some("small")).unwrap();
+    add(&run.folder, root.path(), Some("small"), KeepLaunches::IfSmall).unwrap();
     assert_eq!(read(&target).unwrap(), [archived]);
 }
 
@@ -101,14 +128,16 @@ fn an_archive_that_was_interrupted_is_completed_by_the_same_command() {
 fn runs_that_are_not_sound_and_names_that_are_no_folders_are_refused() {
     let (run, root) = (SmallRun::write(), tempfile::tempdir().unwrap());
     for name in ["", "..", "a/b", "CPU", "a b", "/tmp"] {
-        let error = add(&run.folder, root.path(), Some(name)).unwrap_err().to_string();
+        let error = add(&run.folder, root.path(), Some(name), KeepLaunches::IfSmall)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("expected a name of a–z"), "{error}");
     }
     fs::remove_file(run.file(1, "sample.json")).unwrap();
-    let error = add(&run.folder, root.path(), None).unwrap_err().to_string();
+    let error = add(&run.folder, root.path(), None, KeepLaunches::IfSmall).unwrap_err().to_string();
     assert!(error.contains("1 configurations are not sound"), "{error}");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0, "nothing was written");
-    let error = add(root.path(), root.path(), None).unwrap_err().to_string();
+    let error = add(root.path(), root.path(), None, KeepLaunches::IfSmall).unwrap_err().to_string();
     assert!(error.contains("hint: give the folder"), "{error}");
 }
 
@@ -120,9 +149,11 @@ fn what_no_device_measured_does_not_stand_among_measurements() {
     let stand_in = alpha_flops::backend::device::STAND_IN_BACKEND;
     fs::write(&path, text.replace("\"backend\": \"cpu\"", &format!("\"backend\": \"{stand_in}\"")))
         .unwrap();
-    let error = add(&run.folder, root.path(), Some("cpu-of-mine")).unwrap_err().to_string();
+    let error = add(&run.folder, root.path(), Some("cpu-of-mine"), KeepLaunches::IfSmall)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("which is no device"), "{error}");
-    let added = add(&run.folder, root.path(), None).unwrap();
+    let added = add(&run.folder, root.path(), None, KeepLaunches::IfSmall).unwrap();
     assert!(added.path.display().to_string().contains("cudnn-stand-in"), "{added}");
 }
 
