@@ -12,8 +12,9 @@ are no answers.
     python3 benches/disturbed.py --quiet RUN         with a quiet run measured before: the folder of a
                                                      run, or a dataset (RO3 is then judged by a fit to A-G)
     python3 benches/disturbed.py --quiet RUN --disturbed RUN      measures nothing
-    ALPHA_FLOPS_PROFILE=smoke python3 benches/disturbed.py --busy 1 --period 2       for trying it out
+    ALPHA_FLOPS_PROFILE=smoke python3 benches/disturbed.py --busy 1 --period 2 -- --no-sweep '^A/'
 
+The last is for trying it out: what follows -- are arguments of `alpha-flops replicate`.
 ALPHA_FLOPS_... variables have their usual effect, on both runs alike. Interrupted, the same command
 resumes an unfinished run, and --quiet takes a finished one. The exit status is 0 if both targets are
 met, 1 if one is not, and 2 if there is nothing to compare.
@@ -88,7 +89,7 @@ class Competitor:
             fail("a process of the competitor has ended: what was measured was not disturbed")
 
 
-def measure(binary, folder, filters):
+def measure(binary, folder, arguments):
     """Measures a sweep and A-G, and returns the folder of the run."""
     folder.mkdir(parents=True, exist_ok=True)
     env = {"ALPHA_FLOPS_BACKEND": "cpu", **os.environ, "ALPHA_FLOPS_RUNS": str(folder)}
@@ -96,7 +97,7 @@ def measure(binary, folder, filters):
     print(f"measuring in {folder} (progress: tail -f {log})", flush=True)
     began = time.time()
     with log.open("w", encoding="utf-8") as out:
-        result = subprocess.run([binary, "replicate", *filters], env=env, stdin=subprocess.DEVNULL,
+        result = subprocess.run([binary, "replicate", *arguments], env=env, stdin=subprocess.DEVNULL,
                                 stdout=out, stderr=subprocess.STDOUT, check=False)
     # a status other than 0 may be that of single configurations; what matters is that there is a run
     finished = [path for path in folder.glob("*/run.json") if path.stat().st_mtime > began
@@ -201,7 +202,7 @@ def compare_answers(quiet, disturbed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("filter", nargs="?", help="only configurations whose id matches, e.g. '^[AD]/'")
+    parser.add_argument("arguments", nargs="*", help="of `alpha-flops replicate`, after --")
     parser.add_argument("--binary", type=Path, default=TARGET / "release" / "alpha-flops",
                         help="the program [default: target/release/alpha-flops]")
     parser.add_argument("--quiet", type=Path, metavar="RUN",
@@ -225,13 +226,12 @@ def main():
     for run in [arguments.quiet, arguments.disturbed]:
         if run and not run.exists():
             fail(f"{run}: not there")
-    filters = [arguments.filter] if arguments.filter else []
     out = arguments.out.resolve()
-    quiet = arguments.quiet or measure(binary, out / "quiet", filters)
+    quiet = arguments.quiet or measure(binary, out / "quiet", arguments.arguments)
     disturbed = arguments.disturbed
     if not disturbed:
         with Competitor(arguments.busy, arguments.period):
-            disturbed = measure(binary, out / "disturbed", filters)
+            disturbed = measure(binary, out / "disturbed", arguments.arguments)
     for name, run in [("quiet", quiet), ("disturbed", disturbed)]:
         print(f"{name}: {run}: {quietness(run)}")
     with tempfile.TemporaryDirectory() as folder:
