@@ -25,8 +25,9 @@ use libtest_mimic::{Arguments, Trial};
 mod measuring_process;
 use measuring_process::finish;
 
-/// How often a run is killed, unless this variable says otherwise.
+/// How often a run is killed, at most: with more kills it would have finished.
 const KILLS: usize = 25;
+/// How many kills there are at least, of as many runs as that takes; [`KILLS`] by default.
 const KILLS_VARIABLE: &str = "INTERRUPTED_RUNS_KILLS";
 const PASSES: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
@@ -114,53 +115,69 @@ fn folders(runs: &Path) -> Vec<PathBuf> {
 }
 
 fn killed_many_times() {
-    let kills = std::env::var(KILLS_VARIABLE).map_or(KILLS, |kills| kills.parse().unwrap());
+    let wanted = std::env::var(KILLS_VARIABLE).map_or(KILLS, |kills| kills.parse().unwrap());
     let directory = tempfile::tempdir().unwrap();
-    let (killed, whole) = (directory.path().join("killed"), directory.path().join("whole"));
+    let whole = directory.path().join("whole");
     let start = Instant::now();
     finish(&whole);
     let whole_run = start.elapsed();
-    let mut kept = 0;
-    for round in 0..kills {
-        let mut process = measuring_process::start(&killed);
+    let reference = record::FinishedRun::open(&folders(&whole)[0]).unwrap();
+    let (mut kills, mut runs) = (0, 0);
+    while kills < wanted {
+        runs += 1;
+        let killed = directory.path().join(format!("killed-{runs}"));
+        kills += kill(&killed, whole_run);
+        check_killed(&killed, &reference);
+    }
+    eprintln!("{kills} kills of {runs} runs");
+}
+
+/// Kills a run again and again, until it has finished. Returns how often.
+fn kill(killed: &Path, whole_run: Duration) -> usize {
+    let (mut kept, mut kills) = (0, 0);
+    for round in 0..KILLS {
+        let mut process = measuring_process::start(killed);
         if round % 2 == 1 {
             // however slow the machine: some kills come when there is more to resume than before
-            while files_of_parts(&killed) <= kept && process.try_wait().unwrap().is_none() {
+            while files_of_parts(killed) <= kept && process.try_wait().unwrap().is_none() {
                 std::thread::sleep(Duration::from_millis(1));
             }
         } else {
             // in steps that avoid any rhythm
-            let part = ((round * 7) % kills) as f64 / kills as f64;
-            std::thread::sleep(whole_run.mul_f64(part * 2.0 / kills as f64));
+            let part = ((round * 7) % KILLS) as f64 / KILLS as f64;
+            std::thread::sleep(whole_run.mul_f64(part * 2.0 / KILLS as f64));
         }
+        // one that has ended by itself was not killed
+        kills += usize::from(process.try_wait().unwrap().is_none());
         process.kill().unwrap();
         process.wait().unwrap();
-        if any_finished(&killed) {
-            break;
+        if any_finished(killed) {
+            return kills;
         }
-        let now = kept_parts(&killed);
+        let now = kept_parts(killed);
         assert!(now >= kept, "a kill lost configurations: {kept} were kept, now {now}");
         kept = now;
     }
-    if !any_finished(&killed) {
-        finish(&killed);
-    }
+    finish(killed);
+    kills
+}
 
+/// Checks that of a run that was killed there is what there is of one that was not.
+fn check_killed(killed: &Path, reference: &record::FinishedRun) {
     // a kill after the run's end leaves what the next run removes
-    record::tidy_up(&killed).unwrap();
+    record::tidy_up(killed).unwrap();
     // a kill before the first `run.json` leaves a folder that is no run
-    let mut runs = folders(&killed);
+    let mut runs = folders(killed);
     runs.retain(|run| run.join("run.json").exists());
     let [run] = &runs[..] else { panic!("one run, not {runs:?}") };
     let run = record::FinishedRun::open(run).unwrap();
-    let reference = record::FinishedRun::open(&folders(&whole)[0]).unwrap();
     assert!(run.header.sessions.len() > 1);
-    assert_eq!(form(&run), form(&reference));
+    assert_eq!(form(&run), form(reference));
     assert_eq!(run.header.plan.ids.len(), selection().len());
     let names = |run: &record::FinishedRun| -> Vec<_> {
         folders(&run.path).iter().map(|path| path.file_name().unwrap().to_owned()).collect()
     };
-    assert_eq!(names(&run), names(&reference), "nothing is left over");
+    assert_eq!(names(&run), names(reference), "nothing is left over");
 }
 
 fn any_finished(runs: &Path) -> bool {
