@@ -19,6 +19,7 @@
 
 use alpha_flops::choice::choices;
 use rayon::prelude::*;
+use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::contrast::{Contrast, benjamini_hochberg};
 use super::estimate::{Contrasts, Design, Samples};
@@ -175,8 +176,16 @@ impl Tested {
     ) {
         // pairs of a history are tested with fewer runs than the observed one, and would seem less sure
         let has_fewer_runs = matches!(design, Design::History(_));
+        let found = self.differs.iter().zip(&self.p_different).filter(|(differs, _)| **differs);
+        // what is less likely by chance than anything found matters, and has at least this t: Student's p is
+        // no less than the normal one
+        let largest = found.map(|(_, p)| *p).fold(f64::MIN_POSITIVE, f64::max);
+        let least_t = -Normal::standard().inverse_cdf(largest / 2.0) * (1.0 - 1e-6);
         let p = |(contrast, observed_df): (&Option<Contrast>, &f64)| {
             let contrast = contrast.as_ref()?;
+            if contrast.ln_ratio.abs() < least_t * contrast.se {
+                return None;
+            }
             let df = if has_fewer_runs { *observed_df } else { contrast.df };
             Some(Contrast { df, ..*contrast }.p_different())
         };
