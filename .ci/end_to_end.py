@@ -92,6 +92,42 @@ def interrupted_series(work):
     compared(folders, target, work)
 
 
+def alternating(work):
+    """Two builds in turns, killed in the second run: continued, with the same sides."""
+    runs = work / "turns"
+    env = {**SMOKE, "ALPHA_FLOPS_RUNS": str(runs), "NO_COLOR": "1"}
+    other = work / "other-alpha-flops"
+    shutil.copy(BINARY, other)
+    command = [BINARY, "replicate", "--runs", "2", "--alternate", BINARY, other, "^A/"]
+    process = subprocess.Popen(list(map(str, command)), env={**os.environ, **env},
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    for line in process.stderr:
+        if line.startswith("series: run 2 of 4 (B, order 1 of 1, seed 1), about "):
+            break
+    else:
+        sys.exit("FAILED: no second run in turns")
+    time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    output = run(command, env=env, expect=None)
+    folders = runs_in(runs)
+    sides = [header(folder)["plan"]["side"] for folder in folders]
+    paths = [f"A: program {BINARY.absolute()}", f"B: program {other}"]
+    check("series: continuing, 1 of 4 runs are measured" in output
+          and sides == [paths[0], paths[1], paths[1], paths[0]],
+          "two builds take turns, also after a kill, and every record says its side")
+    check("runs in turns" in output
+          and f"compare {folders[0]} {folders[3]} --after {folders[1]} {folders[2]} --paired" in output
+          and (folders[0] / "comparison/comparison.json").exists(),
+          "they are compared in pairs")
+    check(not list(runs.glob("series-*")), "a finished series in turns is forgotten")
+    env["ALPHA_FLOPS_RUNS"] = str(work / "no-turns")
+    output = run([*command[:-3], BINARY, work, "^A/"], env=env, expect=1)
+    check("no shared library" in output and not (work / "no-turns").exists(),
+          "a folder without libraries is refused before anything is measured")
+
+
 def compared(folders, target, work):
     """What is said of two real runs, of their archived datasets, and of damaged ones."""
     output = run([BINARY, "compare", *folders, "--out", work / "comparison"])
@@ -319,7 +355,8 @@ def unwritable_and_full(bench, work):
 
 
 def criterion_cost(bench, work):
-    env = {"ALPHA_FLOPS_PROFILE": "paper", "ALPHA_FLOPS_RUNS": str(work / "cost")}
+    env = {"ALPHA_FLOPS_PROFILE": "paper", "ALPHA_FLOPS_PASSES": "1",
+           "ALPHA_FLOPS_RUNS": str(work / "cost")}
     output = run([bench, "--bench", "^A/.*(in=100_|in=200_)"], env=env)
     print([line for line in output.splitlines() if line.startswith("criterion: ")][0],
           "(2,000 launches each)")
@@ -469,6 +506,7 @@ def main():
         work = Path(folder)
         sound = main_job(work)
         interrupted_series(work)
+        alternating(work)
         bench = bench_binary()
         analysis_commands(sound, work)
         damaged_files(sound, work)

@@ -43,6 +43,9 @@ type AnyError = Box<dyn std::error::Error>;
 /// folder, as the system's bytes: a program that starts the benchmarks learns which run was theirs.
 pub const FINISHED_RUN: &str = "FINISHED_RUN_OF_ALPHA_FLOPS";
 
+/// Environment variable that says which of two sides a run is of, where two take turns: [`RunPlan::side`].
+pub const SIDE: &str = "SIDE_OF_ALPHA_FLOPS";
+
 /// Is criterion, if this process was started to be: the first thing that a program which calls
 /// [`run`] must do, since criterion reads the command line by itself.
 pub fn run_as_criterion() -> Option<ExitCode> {
@@ -120,7 +123,8 @@ fn measure(
     console::platform(&platform, &session);
 
     let selected = criterion.filter(configurations(&settings))?;
-    let plan = RunPlan::new(&settings, platform, &selected);
+    let side = std::env::var(SIDE).ok();
+    let plan = RunPlan { side, ..RunPlan::new(&settings, platform, &selected) };
     baselines::check(criterion, &selected, backend.as_ref(), &plan)?;
     let mut run = Run::open(runs, plan, selected, session)?;
     console::opened(&run, backend.note());

@@ -41,7 +41,7 @@ mod quiet;
 pub use finished::FinishedRun;
 pub use folder::{RunFolder, hinted, read_measured, read_part, read_plan, tidy_up, write_finished};
 pub use launches::{Launches, LaunchesFile};
-pub use plan::{Comparable, RunPlan};
+pub use plan::{Comparable, RunPlan, program_stamp};
 pub use quiet::Quiet;
 
 /// Version of the folder's layout and of the fields of `run.json`.

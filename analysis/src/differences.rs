@@ -120,6 +120,7 @@ fn facts(header: &RunHeader) -> Vec<Fact> {
     // one by one, so that a new crate does not hide a changed one
     let crates = platform.crates.iter().map(|name| name.split_once(' ').unwrap_or((name, "")));
     facts.extend(crates.map(|(name, version)| deciding(name, version.to_owned())));
+    facts.extend(header.plan.side.iter().map(|side| deciding("side", side.clone())));
     facts.push(deciding("profile", settings.profile.to_string()));
     let launches = settings.launches.map_or("by the profile".to_owned(), |n| n.to_string());
     facts.push(deciding("launches", launches));

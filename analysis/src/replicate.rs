@@ -18,7 +18,10 @@ use thiserror::Error;
 use crate::import;
 use crate::import::Imported;
 
+pub mod alternate;
 pub mod series;
+
+use alternate::AlternateError;
 
 /// Launches of each of the sweep's configurations if they are timed one by one: in a short time, more
 /// configurations tell a fit more than more launches of each.
@@ -61,6 +64,8 @@ pub enum ReplicateError {
     Runs(FileError),
     #[error("cannot start `alpha-flops bench`: {0}")]
     Start(std::io::Error),
+    #[error(transparent)]
+    Alternate(#[from] AlternateError),
     #[error(
         "the measurement ended with {status} before the run in {runs} was finished\nhint: what was \
          measured is kept; repeat the command to resume"
@@ -138,28 +143,30 @@ fn runs() -> Result<PathBuf, ReplicateError> {
 pub fn measure(arguments: &[String], to_stderr: bool) -> Result<Measured, ReplicateError> {
     let runs = runs()?;
     let finished = Finished::new(&runs);
-    bench(&runs, &finished, arguments, None, to_stderr)
+    bench(this_program()?, &runs, &finished, arguments, None, to_stderr)
+}
+
+fn this_program() -> Result<Command, ReplicateError> {
+    std::env::current_exe().map(Command::new).map_err(ReplicateError::Start)
 }
 
 /// Runs `alpha-flops bench`, with `seed` instead of what the settings say.
 fn bench(
+    mut program: Command,
     runs: &Path,
     finished: &Finished,
     arguments: &[String],
     seed: Option<u64>,
     to_stderr: bool,
 ) -> Result<Measured, ReplicateError> {
-    let start = || {
-        Command::new(std::env::current_exe()?)
-            .arg("bench")
-            .args(arguments)
-            .env("ALPHA_FLOPS_RUNS", runs)
-            .env(FINISHED_RUN, &finished.file)
-            .envs(seed.map(|seed| ("ALPHA_FLOPS_SEED", seed.to_string())))
-            .stdout(if to_stderr { Stdio::from(std::io::stderr()) } else { Stdio::inherit() })
-            .status()
-    };
-    let status = start().map_err(ReplicateError::Start)?;
+    program
+        .arg("bench")
+        .args(arguments)
+        .env("ALPHA_FLOPS_RUNS", runs)
+        .env(FINISHED_RUN, &finished.file)
+        .envs(seed.map(|seed| ("ALPHA_FLOPS_SEED", seed.to_string())))
+        .stdout(if to_stderr { Stdio::from(std::io::stderr()) } else { Stdio::inherit() });
+    let status = program.status().map_err(ReplicateError::Start)?;
     match finished.run() {
         Some(run) => Ok(Measured { run, complete: status.success() }),
         None => Err(ReplicateError::Unfinished { status, runs: runs.to_owned() }),

@@ -204,6 +204,7 @@ impl Simulation {
             platform: platform(),
             program: SIMULATED.to_owned(),
             ids: self.configurations.iter().map(Configuration::id).collect(),
+            side: None,
         };
         RunHeader {
             schema_version: SCHEMA_VERSION,

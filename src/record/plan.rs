@@ -1,5 +1,7 @@
 //! What a run is to measure, and what must be equal for its latencies to be compared with others.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,9 @@ pub struct RunPlan {
     pub program: String,
     /// Configurations by id, in the experiments' order (not the order measured).
     pub ids: Vec<String>,
+    /// The side that it is of, where two take turns, and what distinguishes that one: `A: after `COMMAND``.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<String>,
 }
 
 /// What must be equal for latencies to be compared.
@@ -35,7 +40,7 @@ impl RunPlan {
     /// The plan of a run of the configurations `selected`, measured by this program.
     pub fn new(settings: &Settings, platform: Platform, selected: &[Configuration]) -> Self {
         let ids = selected.iter().map(Configuration::id).collect();
-        Self { settings: settings.clone(), platform, program: program(), ids }
+        Self { settings: settings.clone(), platform, program: program(), ids, side: None }
     }
 
     /// Whether a run of this plan can be continued by a process with that one: they are equal but for
@@ -57,9 +62,14 @@ impl RunPlan {
     }
 }
 
-/// The program's size and when its file was written, which tell a rebuilt program from the one before.
+/// [`program_stamp`] of this program.
 fn program() -> String {
-    let file = std::env::current_exe().and_then(std::fs::metadata);
+    std::env::current_exe().map_or_else(|_| "unknown".to_owned(), |file| program_stamp(&file))
+}
+
+/// A program's size and when its file was written, which tell a rebuilt program from the one before.
+pub fn program_stamp(file: &Path) -> String {
+    let file = std::fs::metadata(file);
     let written = file.and_then(|file| Ok((file.len(), file.modified()?)));
     match written.map(|(bytes, time)| (bytes, Timestamp::try_from(time))) {
         Ok((bytes, Ok(time))) => format!("{bytes} bytes, written {time}"),

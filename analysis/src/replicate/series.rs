@@ -3,7 +3,7 @@
 //! The seed decides the order in which a run measures. A series of n runs cycles through ⌈n/2⌉ seeds.
 //! So each order is measured twice where possible, which separates the effect of the order from that of
 //! the run, and the two are apart in time, so that a slow drift of the machine does not affect only one
-//! order.
+//! order. Where two builds take turns ([`super::alternate`]), that goes for pairs of runs.
 
 use std::fmt;
 use std::fs;
@@ -12,17 +12,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::backend::BACKENDS;
 use alpha_flops::environment::Platform;
 use alpha_flops::file_error::FileError;
 use alpha_flops::record::{FinishedRun, Outcome, RunPlan};
 use alpha_flops::selection::{Selected, select};
-use alpha_flops::settings::Requested;
+use alpha_flops::settings::{BackendRequest, Requested};
 use alpha_flops::sweep::request::PrepareError;
 use alpha_flops::units::format_duration;
 use alpha_flops::workspace;
 use serde::{Deserialize, Serialize};
 
-use super::{Finished, Measured, ReplicateError, bench, runs};
+use super::alternate::{AlternateError, Builds, Side};
+use super::{Finished, Measured, ReplicateError, bench, runs, this_program};
 use crate::dataset::Provenance;
 use crate::table::Table;
 
@@ -45,8 +47,11 @@ pub struct Series {
 /// The file of a series: what identifies it, and its runs so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct SeriesFile {
-    /// Settings, platform and program; the seed is that of the settings, and there are no ids.
-    plan: RunPlan,
+    /// Settings, platform and program; the seed is that of the settings, and there are no ids. `None` where
+    /// builds take turns: each has its own.
+    plan: Option<RunPlan>,
+    /// The builds that take turns, and all that the user set.
+    turns: Option<(Builds, String)>,
     /// The arguments of `alpha-flops bench`.
     arguments: Vec<String>,
     /// The seed of each run, in the order measured.
@@ -61,6 +66,9 @@ pub struct SeriesRun {
     pub run: PathBuf,
     /// Seed of the measuring order.
     pub seed: u64,
+    /// The build that was measured, where two take turns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub side: Option<Side>,
     /// How long the run took, in seconds; not known if it was interrupted.
     pub wall_s: Option<f64>,
     /// Configurations measured.
@@ -77,8 +85,9 @@ pub struct Next {
     /// Counts from 1, as `order` does.
     number: usize,
     of: usize,
-    order: usize,
-    orders: usize,
+    side: Option<Side>,
+    order: u64,
+    orders: u64,
     seed: u64,
     /// How long all remaining runs take, judged by the finished ones.
     time_left: Option<Duration>,
@@ -90,6 +99,11 @@ pub fn seeds(runs: usize, first: u64) -> Vec<u64> {
     (0..runs).map(|run| first.wrapping_add((run % orders) as u64)).collect()
 }
 
+/// The same of pairs of runs, two after one another with the same seed.
+fn of_pairs(pairs: usize, first: u64) -> Vec<u64> {
+    seeds(pairs, first).into_iter().flat_map(|seed| [seed, seed]).collect()
+}
+
 impl Series {
     /// Resumes the series that was begun with the same settings, filter, number of runs and program, or
     /// begins one.
@@ -97,20 +111,49 @@ impl Series {
     /// # Errors
     /// [`ReplicateError`] where there is no backend, or the folder of runs cannot be written.
     pub fn open(number: usize, arguments: &[String]) -> Result<Self, ReplicateError> {
-        let folder = runs()?;
-        if folder.to_str().is_none() {
-            // its file has the paths of runs as JSON
-            let error = FileError::new("measure a series in", &folder, "the path is not UTF-8");
-            let hint = "set ALPHA_FLOPS_RUNS to a folder whose path is UTF-8";
-            return Err(ReplicateError::Runs(error.with_hint(hint)));
-        }
+        let folder = folder()?;
         let requested = Requested::from_workspace()?;
         let Selected { settings, backend, .. } = select(&requested).map_err(PrepareError::from)?;
         let first = settings.seed.unwrap_or(FIRST_SEED);
         let kept = SeriesFile {
-            plan: RunPlan::new(&settings, Platform::new(backend.as_ref()), &[]),
+            plan: Some(RunPlan::new(&settings, Platform::new(backend.as_ref()), &[])),
+            turns: None,
             arguments: arguments.to_vec(),
             seeds: seeds(number, first),
+            runs: Vec::new(),
+        };
+        let mut series = Self::new(kept, folder);
+        series.take_up()?;
+        Ok(series)
+    }
+
+    /// The same of two builds that take turns, with so many runs of each.
+    ///
+    /// # Errors
+    /// [`ReplicateError`] where a build refuses to measure, they would measure different configurations, or
+    /// the folder of runs cannot be written.
+    pub fn alternating(
+        pairs: usize,
+        arguments: &[String],
+        builds: Builds,
+    ) -> Result<Self, ReplicateError> {
+        if pairs < 2 {
+            return Err(AlternateError::OnePair.into());
+        }
+        let folder = folder()?;
+        let requested = Requested::from_workspace()?;
+        builds.check(arguments)?;
+        // no backend is opened here: it may be there for the builds alone
+        let kind = match requested.backend()? {
+            BackendRequest::Only(kind) => kind,
+            BackendRequest::Auto => BACKENDS[0],
+        };
+        let first = requested.settings(kind)?.seed.unwrap_or(FIRST_SEED);
+        let kept = SeriesFile {
+            plan: None,
+            turns: Some((builds, format!("{requested:?}"))),
+            arguments: arguments.to_vec(),
+            seeds: of_pairs(pairs, first),
             runs: Vec::new(),
         };
         let mut series = Self::new(kept, folder);
@@ -157,15 +200,16 @@ impl Series {
         let SeriesFile { seeds, runs, .. } = &self.kept;
         let index = runs.len();
         let &seed = seeds.get(index)?;
-        let orders = seeds.len().div_ceil(2);
+        let order = |seed: u64| seed.wrapping_sub(seeds[0]) + 1;
         let took: Vec<f64> = runs.iter().filter_map(|run| run.wall_s).collect();
         let each_s = (!took.is_empty()).then(|| took.iter().sum::<f64>() / took.len() as f64);
         let left_s = each_s.map(|each_s| each_s * (seeds.len() - index) as f64);
         Some(Next {
             number: index + 1,
             of: seeds.len(),
-            order: index % orders + 1,
-            orders,
+            side: self.builds().map(|_| Side::of(index)),
+            order: order(seed),
+            orders: seeds.iter().map(|seed| order(*seed)).max()?,
             seed,
             time_left: left_s.and_then(|s| Duration::try_from_secs_f64(s).ok()),
         })
@@ -178,13 +222,28 @@ impl Series {
     pub fn measure(&mut self, next: &Next, to_stderr: bool) -> Result<(), ReplicateError> {
         let began = Instant::now();
         let finished = Finished::at(self.announcement());
+        self.check_sides()?;
+        let program = match (self.builds(), next.side) {
+            (Some(builds), Some(side)) => builds.command(side)?,
+            _ => this_program()?,
+        };
+        let arguments = &self.kept.arguments;
         let Measured { run, .. } =
-            bench(&self.runs, &finished, &self.kept.arguments, Some(next.seed), to_stderr)?;
+            bench(program, &self.runs, &finished, arguments, Some(next.seed), to_stderr)?;
         self.keep(next, &run, Some(began.elapsed().as_secs_f64()))
     }
 
     fn keep(&mut self, next: &Next, run: &Path, wall_s: Option<f64>) -> Result<(), ReplicateError> {
         let finished = FinishedRun::open(run).map_err(ReplicateError::Record)?;
+        if let (Some(builds), Some(side)) = (self.builds(), next.side) {
+            let (found, expected) = (&finished.header.plan.side, builds.label(side));
+            if found.as_ref() != Some(&expected) {
+                let found = found.clone().unwrap_or_else(|| "none".to_owned());
+                return Err(
+                    AlternateError::OtherSide { run: run.to_owned(), found, expected }.into()
+                );
+            }
+        }
         let outcomes = || finished.header.configurations.iter().map(|record| &record.outcome);
         let measured = outcomes().filter(|o| matches!(o, Outcome::Measured { .. })).count();
         // an interrupted process has not left how long it took
@@ -193,6 +252,7 @@ impl Series {
         self.kept.runs.push(SeriesRun {
             run: run.to_owned(),
             seed: next.seed,
+            side: next.side,
             wall_s: wall_s.filter(|_| whole),
             measured,
             not_measured: outcomes().count() - measured,
@@ -204,6 +264,43 @@ impl Series {
         // only now: until the file is written, only the announcement says that the run is done
         let _ = fs::remove_file(announcement);
         Ok(())
+    }
+
+    /// Runs in all, measured or not.
+    pub fn number(&self) -> usize {
+        self.kept.seeds.len()
+    }
+
+    fn builds(&self) -> Option<&Builds> {
+        self.kept.turns.as_ref().map(|(builds, _)| builds)
+    }
+
+    /// Checks that the first run of B can be compared with that of A, before there are many.
+    fn check_sides(&self) -> Result<(), ReplicateError> {
+        let [a, b, ..] = &self.kept.runs[..] else { return Ok(()) };
+        if self.builds().is_none() {
+            return Ok(());
+        }
+        let plan = |run: &SeriesRun| FinishedRun::open(&run.run).map(|run| run.header.plan);
+        let (a, b) =
+            (plan(a).map_err(ReplicateError::Record)?, plan(b).map_err(ReplicateError::Record)?);
+        let mut differences = a.comparable().differences(&b.comparable());
+        if differences.is_empty() && a.settings != b.settings {
+            differences.push(format!("settings `{}` against `{}`", a.settings, b.settings));
+        }
+        if a.ids != b.ids {
+            differences.push("they measure different configurations".to_owned());
+        }
+        match differences.is_empty() {
+            true => Ok(()),
+            false => Err(AlternateError::NotComparable { differences }.into()),
+        }
+    }
+
+    /// The folders of the finished runs of a side, in order of their pairs.
+    pub fn folders(&self, side: Side) -> Vec<PathBuf> {
+        let of_side = self.kept.runs.iter().filter(|run| run.side == Some(side));
+        of_side.map(|run| run.run.clone()).collect()
     }
 
     /// The finished runs.
@@ -218,11 +315,23 @@ impl Series {
     }
 }
 
-/// `run 2 of 5 (order 2 of 3, seed 2), about 12m left`.
+/// The folder of runs, whose path is UTF-8: the series' file has the paths of runs as JSON.
+fn folder() -> Result<PathBuf, ReplicateError> {
+    let folder = runs()?;
+    if folder.to_str().is_none() {
+        let error = FileError::new("measure a series in", &folder, "the path is not UTF-8");
+        let hint = "set ALPHA_FLOPS_RUNS to a folder whose path is UTF-8";
+        return Err(ReplicateError::Runs(error.with_hint(hint)));
+    }
+    Ok(folder)
+}
+
+/// `run 2 of 5 (order 2 of 3, seed 2), about 12m left`; `run 2 of 10 (B, order 1 of 3, seed 1)`.
 impl fmt::Display for Next {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { number, of, order, orders, seed, time_left } = self;
-        write!(f, "run {number} of {of} (order {order} of {orders}, seed {seed})")?;
+        let Self { number, of, side, order, orders, seed, time_left } = self;
+        let side = side.map_or_else(String::new, |side| format!("{side}, "));
+        write!(f, "run {number} of {of} ({side}order {order} of {orders}, seed {seed})")?;
         match time_left {
             Some(left) => write!(f, ", about {} left", format_duration(*left)),
             None => Ok(()),
@@ -234,14 +343,29 @@ impl fmt::Display for Next {
 pub fn table(runs: &[SeriesRun], provenance: &Provenance) -> Table {
     let rows: Vec<(usize, &SeriesRun)> = (1..).zip(runs).collect();
     let source = format!("{} runs, the first {}", runs.len(), provenance.source);
-    Table::with_rows("Runs of this series", &rows)
-        .count("run", |(number, _)| number)
+    let columns = Table::with_rows("Runs of this series", &rows).count("run", |(number, _)| number);
+    let columns = match runs.iter().any(|run| run.side.is_some()) {
+        true => columns.text("side", |(_, run)| run.side.map_or("", Side::name)),
+        false => columns,
+    };
+    columns
         .count("seed of its order", |(_, run)| run.seed)
         .count("measured", |(_, run)| run.measured)
         .count("not measured", |(_, run)| run.not_measured)
         .text("folder", |(_, run)| run.run.display())
         .build()
         .with_provenance(&Provenance { source, ..provenance.clone() })
+}
+
+/// Commands to continue with where two builds took turns, ready to be copied.
+pub fn next_commands_of_sides(before: &[PathBuf], after: &[PathBuf]) -> String {
+    let folders =
+        |runs: &[PathBuf]| runs.iter().map(|run| quoted(run)).collect::<Vec<_>>().join(" ");
+    let (before, after, program) = (folders(before), folders(after), workspace::program());
+    format!(
+        "next:\n  {program} compare {before} --after {after} --paired\n  \
+         {program} archive {before} {after}\n"
+    )
 }
 
 /// Commands to continue with, ready to be copied.

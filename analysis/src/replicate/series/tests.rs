@@ -12,7 +12,8 @@ fn series(runs: &Path, number: usize) -> Series {
         .unwrap();
     let backend = CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap();
     let kept = SeriesFile {
-        plan: RunPlan::new(&settings, Platform::new(&backend), &[]),
+        plan: Some(RunPlan::new(&settings, Platform::new(&backend), &[])),
+        turns: None,
         arguments: vec!["^A/".to_owned()],
         seeds: seeds(number, FIRST_SEED),
         runs: Vec::new(),
@@ -80,11 +81,98 @@ fn what_is_gone_or_damaged_is_measured_again() {
     assert_eq!(series(folder.path(), 2).done_before, 0);
 }
 
+/// A series of two builds that a shell command distinguishes.
+fn alternating(runs: &Path, pairs: usize) -> Series {
+    let builds = Builds::parse("sh:true", "sh: true || false").unwrap();
+    let kept = SeriesFile {
+        plan: None,
+        turns: Some((builds, "settings".to_owned())),
+        arguments: Vec::new(),
+        seeds: of_pairs(pairs, 7),
+        runs: Vec::new(),
+    };
+    let mut series = Series::new(kept, runs.to_owned());
+    series.take_up().unwrap();
+    series
+}
+
+/// A finished run whose record says that it is of `side`.
+fn run_of(side: Option<&str>) -> SmallRun {
+    let run = SmallRun::write();
+    let file = run.folder.join("run.json");
+    let mut header: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    header["plan"]["side"] = side.into();
+    fs::write(&file, header.to_string()).unwrap();
+    run
+}
+
+#[test]
+fn of_two_builds_the_runs_of_a_pair_have_one_order_and_a_killed_series_goes_on_with_its_side() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(of_pairs(3, 7), [7, 7, 8, 8, 7, 7]);
+    let labels = ["A: after `true`", "B: after `true || false`"];
+    let runs = [labels[0], labels[1], labels[1]].map(|label| run_of(Some(label)));
+    let mut words = Vec::new();
+    for run in &runs {
+        let mut series = alternating(folder.path(), 3);
+        let next = series.next().unwrap();
+        words.push(next.to_string());
+        series.check_sides().unwrap();
+        series.keep(&next, &run.folder, None).unwrap();
+    }
+    assert_eq!(
+        words,
+        [
+            "run 1 of 6 (A, order 1 of 2, seed 7)",
+            "run 2 of 6 (B, order 1 of 2, seed 7)",
+            "run 3 of 6 (B, order 2 of 2, seed 8)",
+        ]
+    );
+    let series = alternating(folder.path(), 3);
+    assert_eq!((series.done_before, series.number()), (3, 6));
+    assert_eq!(series.folders(Side::A), [runs[0].folder.as_path()]);
+    assert_eq!(series.folders(Side::B), [runs[1].folder.as_path(), runs[2].folder.as_path()]);
+}
+
+#[test]
+fn a_record_that_does_not_say_its_side_ends_the_series() {
+    let folder = tempfile::tempdir().unwrap();
+    for (side, found) in [(None, "none"), (Some("B: after `true`"), "B: after `true`")] {
+        let run = run_of(side);
+        let mut series = alternating(folder.path(), 2);
+        let next = series.next().unwrap();
+        let words = series.keep(&next, &run.folder, None).unwrap_err().to_string();
+        let expected = format!("the record is of side `{found}`, expected `A: after `true``");
+        assert!(words.contains(&expected), "{words}");
+        assert_eq!(series.runs(), []);
+    }
+}
+
+#[test]
+fn sides_that_were_measured_otherwise_are_refused_after_one_run_of_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut series = alternating(folder.path(), 2);
+    let runs = ["A: after `true`", "B: after `true || false`"].map(|label| run_of(Some(label)));
+    let file = runs[1].folder.join("run.json");
+    let text = fs::read_to_string(&file).unwrap();
+    let other = text.replace(r#""profile":"smoke""#, r#""profile":"paper""#);
+    assert_ne!(text, other);
+    fs::write(&file, other).unwrap();
+    for run in &runs {
+        let next = series.next().unwrap();
+        series.keep(&next, &run.folder, None).unwrap();
+    }
+    let words = series.check_sides().unwrap_err().to_string();
+    assert!(words.starts_with("A and B are not comparable: settings `"), "{words}");
+    assert!(words.contains("profile smoke") && words.contains("profile paper"), "{words}");
+}
+
 #[test]
 fn commands_to_go_on_with_can_be_copied() {
     let run = |path: &str| SeriesRun {
         run: path.into(),
         seed: 1,
+        side: None,
         wall_s: None,
         measured: 1,
         not_measured: 0,
@@ -94,6 +182,12 @@ fn commands_to_go_on_with_can_be_copied() {
     next:
       cargo analyze variance /runs/a '/my runs/b'
       cargo analyze compare /runs/a '/my runs/b' --after AFTER…
+      cargo analyze archive /runs/a '/my runs/b'
+    ");
+    let [a, b] = [["/runs/a"], ["/my runs/b"]].map(|runs| runs.map(PathBuf::from));
+    insta::assert_snapshot!(next_commands_of_sides(&a, &b), @r"
+    next:
+      cargo analyze compare /runs/a --after '/my runs/b' --paired
       cargo analyze archive /runs/a '/my runs/b'
     ");
 }

@@ -13,6 +13,9 @@ use crate::output::{Format, formats, json, print};
 use crate::values::parse_percent;
 use crate::{Exit, Result};
 
+/// The defaults of --threshold and --fdr.
+pub const LEVELS: Levels = Levels { threshold: 0.02, false_discovery_rate: 0.05 };
+
 /// Compare two sets of runs and list the configurations that got slower or faster
 ///
 /// `compare BEFORE AFTER` compares two runs. `compare B1 B2 B3 --after A1 A2 A3` compares several runs
@@ -116,7 +119,7 @@ fn archived(
 }
 
 /// Writes the comparison as CSV, JSON and Markdown, and its figures, into a folder, which is created.
-fn write(comparison: &Comparison, out: &Path) -> Result<()> {
+pub(super) fn write(comparison: &Comparison, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).map_err(|error| FileError::create(out, error))?;
     let texts = [
         ("comparison.csv", comparison.to_csv()),

@@ -1,12 +1,16 @@
 use std::path::{Path, PathBuf};
 
 use alpha_flops::settings::parse_budget;
+use alpha_flops_analysis::compare::{Options, compare, sides};
 use alpha_flops_analysis::import::{Imported, criterion};
 use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
+use alpha_flops_analysis::replicate::alternate::{Builds, Side};
 use alpha_flops_analysis::replicate::{self, Measured, series, series::Series};
 use alpha_flops_analysis::report::{self, Input, Report};
+use alpha_flops_analysis::run::provenance;
 use clap::Args;
 
+use super::compare::LEVELS;
 use crate::output::{Format, formats, print_summary, say};
 use crate::values::{Budget, kernel_terms};
 use crate::{Context, Exit, Result, progress};
@@ -18,7 +22,8 @@ use crate::{Context, Exit, Result, progress};
 /// docs/settings.md). Repeat the command to resume an interrupted run.
 #[derive(Args)]
 pub struct ReplicateArgs {
-    /// Folder to write the report to [default: `report` in the run's folder]
+    /// Folder to write the report to [default: `report` in the run's folder], or the comparison of
+    /// --alternate [default: `comparison` in the first run's folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Measure A–G N times, each time in a new process, with N/2 measuring orders (seeds) that take
@@ -27,6 +32,13 @@ pub struct ReplicateArgs {
     #[arg(long, value_name = "N", default_value = "1",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
+    /// Measure two builds in turns, N runs of each (A B B A …), and compare them as `compare --paired` does:
+    /// B is AFTER, and the exit status is 1 if something is slower. A build is a program, a folder of
+    /// libraries that the loader searches first, or sh:COMMAND, which a shell runs before each run. Every
+    /// run's record says which side it is. There is no sweep and no report
+    #[arg(long, num_args = 2, value_names = ["BUILD_A", "BUILD_B"], requires = "runs",
+          conflicts_with_all = ["sweep_budget", "no_sweep", "s_k"])]
+    alternate: Vec<String>,
     /// Compare the output of every configuration with a direct sum before measuring
     #[arg(long)]
     verify: bool,
@@ -50,6 +62,9 @@ pub struct ReplicateArgs {
 pub fn run(args: &ReplicateArgs) -> Result<Exit> {
     let verify = args.verify.then(|| "--verify".to_owned());
     let arguments: Vec<String> = args.filter.iter().cloned().chain(verify).collect();
+    if let [a, b] = &args.alternate[..] {
+        return run_alternating(args, &arguments, Builds::parse(a, b)?);
+    }
     if args.runs > 1 {
         return run_series(args, &arguments);
     }
@@ -63,19 +78,13 @@ pub fn run(args: &ReplicateArgs) -> Result<Exit> {
 fn run_series(args: &ReplicateArgs, arguments: &[String]) -> Result<Exit> {
     let as_json = args.format == Format::Json;
     let mut series = Series::open(args.runs as usize, arguments)?;
-    if series.done_before > 0 {
-        let (done, of) = (series.done_before, args.runs);
-        say(&format!("series: continuing, {done} of {of} runs are measured"));
-    }
+    say_what_is_done(&series);
     let has_sweep = match series.runs().first() {
         Some(first) => replicate::kept_sweep(&first.run)?.is_some(),
         None => false,
     };
     let sweep = (!args.no_sweep && !has_sweep).then(|| measure_sweep(args)).transpose()?;
-    while let Some(next) = series.next() {
-        say(&format!("series: {next}"));
-        series.measure(&next, as_json)?;
-    }
+    measure_all(&mut series, as_json)?;
     let runs = series.runs();
     let folders: Vec<&Path> = runs.iter().map(|run| run.run.as_path()).collect();
     let Analysed { imported, report, out } = analyse(args, &folders, sweep.as_deref())?;
@@ -92,6 +101,50 @@ fn run_series(args: &ReplicateArgs, arguments: &[String]) -> Result<Exit> {
     series.finish()?;
     let is_sound = imported.iter().all(|run| run.rejected.is_empty());
     Ok(Exit::success_if(is_complete && is_sound))
+}
+
+const PAIRED: Options = Options { levels: LEVELS, paired: true, common: false };
+
+/// Measures two builds in turns, and compares them in pairs.
+fn run_alternating(args: &ReplicateArgs, arguments: &[String], builds: Builds) -> Result<Exit> {
+    let mut series = Series::alternating(args.runs as usize, arguments, builds)?;
+    say_what_is_done(&series);
+    measure_all(&mut series, args.format == Format::Json)?;
+    let [a, b] = Side::ALL.map(|side| series.folders(side));
+    let [before, after] = sides::read(&a, &b)?;
+    let comparison = compare(&before, &after, &[], PAIRED)?;
+    let runs = series.runs();
+    let first = runs.first().context("no run was measured")?;
+    let out = args.out.clone().unwrap_or_else(|| first.run.join("comparison"));
+    super::compare::write(&comparison, &out)?;
+    let provenance = provenance(&before[0].header);
+    let summary = format!(
+        "\n{}\n{}\ncomparison: {}\n{}",
+        series::table(runs, &provenance).to_text(),
+        comparison.summary(),
+        out.display(),
+        series::next_commands_of_sides(&a, &b)
+    );
+    let json = serde_json::json!({ "runs": runs, "comparison": comparison });
+    print_summary(args.format, &summary, &json)?;
+    let is_complete = runs.iter().all(|run| run.complete);
+    series.finish()?;
+    Ok(Exit::success_if(is_complete && !comparison.has_regression()))
+}
+
+fn say_what_is_done(series: &Series) {
+    if series.done_before > 0 {
+        let (done, of) = (series.done_before, series.number());
+        say(&format!("series: continuing, {done} of {of} runs are measured"));
+    }
+}
+
+fn measure_all(series: &mut Series, as_json: bool) -> Result<()> {
+    while let Some(next) = series.next() {
+        say(&format!("series: {next}"));
+        series.measure(&next, as_json)?;
+    }
+    Ok(())
 }
 
 /// Measures the sweep, and returns its folder.
