@@ -13,10 +13,10 @@
 //! metrics             how far estimates are from measurements
 //! import              runs, sweeps and other people's data as datasets
 //! fit, crossvalidate  coefficients of a dataset, how sure they are, how well they predict
+//! moderated_variance  variances of many configurations, each from few values
 //! objectives          the answers RO1–RO3
 //! differences         what differs between the environments of runs
 //! archive             runs kept for each target
-//! moderated_variance  variances of many configurations, each from few values
 //! variance            how launches and runs vary
 //! compare, selftest   which configurations an update made slower; how often that is wrong
 //! history             a target's runs over time

@@ -13,16 +13,20 @@ use serde::Serialize;
 
 use crate::dataset::{Dataset, Observation};
 use crate::model::Coefficients;
+use crate::moderated_variance::EstimatedVariance;
 
 mod elasticity;
 mod equal_flops;
+mod noise;
+mod random_effects;
 mod raw_flops;
 
 pub use elasticity::{Elasticity, Slope};
-pub use equal_flops::EqualFlopsGroup;
+pub use equal_flops::{EqualFlopsGroup, Heterogeneity};
+pub use noise::{ArchivedNoise, Noise, NoiseSource};
 pub use raw_flops::AgainstRawFlops;
 
-/// Latencies per multiply–add within this factor of each other count as equal.
+/// Latencies per multiply–add that typically are within this factor of each other count as equal.
 pub const EQUAL_LATENCY_RATIO: f64 = 1.1;
 /// The largest RMSE, in percent of a line's measured range, that counts as accurate: the largest
 /// that the paper calls acceptable (section 5.2.1, of a line of experiment A).
@@ -35,6 +39,8 @@ pub const ACCURATE_NRMSE_PERCENT: f64 = 13.0;
 /// Answers to RO1, RO2 and RO3.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Objectives {
+    /// What RO1 and RO2 know of the noise of latencies.
+    pub noise: Noise,
     /// Are raw FLOPs an insufficient proxy for latency, even where they are equal?
     pub ro1: ObjectiveAnswer<Vec<EqualFlopsGroup>>,
     /// Are FLOPs in spatial dimensions more parallelizable than FLOPs in kernel dimensions?
@@ -49,6 +55,9 @@ pub struct ObjectiveAnswer<T> {
     /// The answer in a sentence: on what, with the numbers that decide it.
     pub sentence: String,
     pub criterion: String,
+    /// Noise from run to run, in percent, above which the verdict is another; `None` where noise is
+    /// known, and where none would change the verdict.
+    pub undone_by_percent: Option<f64>,
     pub numbers: T,
 }
 
@@ -71,16 +80,20 @@ choices! {
 }
 
 /// Answers all three; RO3 by the given coefficients, against raw FLOPs with `raw_final` (milliseconds
-/// per million FLOPs of the coefficients' convention) or, without it, a factor fitted to `dataset`.
+/// per million FLOPs of the coefficients' convention) or, without it, a factor fitted to `dataset`. Noise
+/// is known from the dataset's passes or from archived runs.
 pub fn answer(
     dataset: &Dataset,
+    archived: Option<&ArchivedNoise>,
     coefficients: Option<&Coefficients>,
     raw_final: Option<f64>,
 ) -> Objectives {
+    let noise = Noise::new(dataset, archived);
     Objectives {
-        ro1: equal_flops::answer(dataset),
-        ro2: elasticity::answer(dataset),
+        ro1: equal_flops::answer(dataset, &noise),
+        ro2: elasticity::answer(dataset, &noise),
         ro3: raw_flops::answer(dataset, coefficients, raw_final),
+        noise,
     }
 }
 
@@ -97,10 +110,10 @@ impl<T> ObjectiveAnswer<T> {
         if let Some(warning) = dataset.provenance.warning() {
             let verdict = ClaimVerdict::CannotBeAnswered;
             let sentence = format!("{verdict} on {place}: {warning}.");
-            return Self { verdict, sentence, criterion, numbers };
+            return Self { verdict, sentence, criterion, undone_by_percent: None, numbers };
         }
         let sentence = format!("{verdict} on {place}: {finding}.");
-        Self { verdict, sentence, criterion, numbers }
+        Self { verdict, sentence, criterion, undone_by_percent: None, numbers }
     }
 
     /// That there is no answer, because of what the dataset lacks.
@@ -138,13 +151,23 @@ impl ClaimVerdict {
     }
 }
 
-/// An observation with a latency, in milliseconds.
-type Timed<'a> = (&'a Observation, f64);
+/// An observation with a latency.
+#[derive(Clone, Copy)]
+struct Timed<'a> {
+    observation: &'a Observation,
+    ms: f64,
+    /// Variance of the latency's logarithm.
+    noise: EstimatedVariance,
+}
 
-fn measured(dataset: &Dataset, experiment: Experiment) -> Vec<Timed<'_>> {
-    let observations = dataset.observations.iter();
-    let of_experiment = observations.filter(|o| o.experiment == experiment.name);
-    of_experiment.filter_map(|o| Some((o, o.typical()?.as_ms()))).collect()
+fn measured<'a>(dataset: &'a Dataset, noise: &Noise, experiment: Experiment) -> Vec<Timed<'a>> {
+    let observations = dataset.observations.iter().zip(&noise.variances);
+    let of_experiment = observations.filter(|(o, _)| o.experiment == experiment.name);
+    let timed = |(observation, noise): (&'a Observation, &EstimatedVariance)| {
+        let ms = observation.typical()?.as_ms();
+        Some(Timed { observation, ms, noise: *noise })
+    };
+    of_experiment.filter_map(timed).collect()
 }
 
 /// `A, B and C`.

@@ -17,13 +17,14 @@ use crate::fit::region::Region;
 use crate::import::Imported;
 use crate::metrics::{Evaluation, evaluate};
 use crate::model::{Coefficients, FlopConvention, GroupCoefficients, KernelTerm};
-use crate::objectives::{Objectives, answer};
+use crate::objectives::{ArchivedNoise, Objectives, answer};
 use crate::plot::figure::Figure;
 use crate::plot::paper::{self, Estimate, Target};
 use crate::plot::{self, PlotError, region};
 
 mod fitted;
 mod markdown;
+pub mod noise;
 mod summary;
 mod variance;
 
@@ -31,7 +32,7 @@ pub use fitted::{Basis, Fitted};
 pub use variance::{LaunchSpread, Worst};
 
 /// Version of `report.json`: raised when a field changes its name or meaning.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// One dataset with what is known beside it.
 #[derive(Clone, Debug)]
@@ -43,6 +44,8 @@ pub struct Input<'a> {
     pub not_fitted: Option<String>,
     /// What the run recorded beside its latencies.
     pub extras: Extras,
+    /// How archived runs in its environment differ, where its own passes do not tell.
+    pub archived_noise: Option<ArchivedNoise>,
 }
 
 /// What a run records beside latencies; empty where the source has none.
@@ -158,7 +161,13 @@ pub enum ReportError {
 
 impl<'a> Input<'a> {
     pub fn new(dataset: &'a Dataset) -> Self {
-        Self { dataset, coefficients: Vec::new(), not_fitted: None, extras: Extras::default() }
+        Self {
+            dataset,
+            coefficients: Vec::new(),
+            not_fitted: None,
+            extras: Extras::default(),
+            archived_noise: None,
+        }
     }
 
     pub fn from_import(imported: &'a Imported) -> Self {
@@ -332,7 +341,12 @@ fn target_report(input: &Input<'_>) -> TargetReport {
         coefficients: input.coefficients.iter().map(|set| judged(set, input.dataset)).collect(),
         not_fitted: input.not_fitted.clone(),
         variance: LaunchSpread::by_experiment(input.dataset),
-        objectives: answer(input.dataset, first.map(|set| &set.coefficients), raw_final),
+        objectives: answer(
+            input.dataset,
+            input.archived_noise.as_ref(),
+            first.map(|set| &set.coefficients),
+            raw_final,
+        ),
     }
 }
 

@@ -61,7 +61,7 @@ fn an_added_experiment_is_in_settings_lists_records_datasets_figures_and_answers
     assert!(figures[0].title.contains("Experiment H: latency against input height H"));
     assert!(figures[0].subtitle.starts_with("Does latency grow linearly"));
 
-    let slopes = objectives::answer(&dataset, None, None).ro2.numbers;
+    let slopes = objectives::answer(&dataset, None, None, None).ro2.numbers;
     assert_eq!(slopes.len(), 1);
     assert_eq!((&*slopes[0].experiment, &*slopes[0].of), ("H", "latency by input height H"));
     assert!((slopes[0].nominal.slope - 1.0).abs() < 1e-9, "{slopes:?}");

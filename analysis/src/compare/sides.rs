@@ -53,24 +53,29 @@ pub fn history(
         let settings = &run.header.plan.settings;
         (settings.profile, settings.launches)
     };
-    let mut groups: Vec<Vec<Run>> = Vec::new();
-    for archived in archive::read(target)? {
+    let tells = |archived: &Run| {
         let mut compared = before.iter().chain(after);
         let is_compared = compared.clone().any(|run| run.header.run_id == archived.header.run_id);
         let is_alike = archived.header.plan.comparable() == own
             && archived.header.plan.ids == first.header.plan.ids
-            && compared.all(|run| how_many(&archived) == how_many(run));
-        if is_compared || !is_alike {
-            continue;
-        }
-        let is_same_environment = |group: &&mut Vec<Run>| changed(&group[0], &archived).is_empty();
+            && compared.all(|run| how_many(archived) == how_many(run));
+        is_alike && !is_compared
+    };
+    Ok(by_environment(archive::read(target)?.into_iter().filter(tells)))
+}
+
+/// Groups of at least two runs that were measured in the same environment.
+pub fn by_environment(runs: impl IntoIterator<Item = Run>) -> Vec<Vec<Run>> {
+    let mut groups: Vec<Vec<Run>> = Vec::new();
+    for run in runs {
+        let is_same_environment = |group: &&mut Vec<Run>| changed(&group[0], &run).is_empty();
         match groups.iter_mut().find(is_same_environment) {
-            Some(group) => group.push(archived),
-            None => groups.push(vec![archived]),
+            Some(group) => group.push(run),
+            None => groups.push(vec![run]),
         }
     }
     groups.retain(|group| group.len() > 1);
-    Ok(groups)
+    groups
 }
 
 /// The runs before and then those after, each side in order of time, and every run's rank in time among all;

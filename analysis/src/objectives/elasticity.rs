@@ -4,8 +4,10 @@ use alpha_flops::experiment::{Experiment, LatencySlope};
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::{ClaimVerdict, ObjectiveAnswer, Spread, Timed, measured, names};
-use crate::dataset::Dataset;
+use super::noise::{Noise, least_percent};
+use super::random_effects::{Point, RandomEffects, SlopeEstimate};
+use super::{Case, ClaimVerdict, ObjectiveAnswer, Spread, Timed, measured, names};
+use crate::dataset::{Dataset, Observation};
 use crate::in_order::grouped;
 
 /// Slopes of exactly proportional data are this near to zero.
@@ -13,16 +15,21 @@ const ROUNDING: f64 = 1e-9;
 
 /// Slope of a log–log regression line.
 ///
-/// The interval is that of ordinary least squares with Student's t for the degrees of freedom that
-/// are left. It takes deviations from the line as independent; steps and waves in latency are not,
-/// so it is a guide and no proof.
+/// Latencies deviate from a line by noise and because they are on no line. The standard error contains both
+/// ([`random_effects`](super::random_effects)), and the interval is by Student's t with the degrees of
+/// freedom that are left. Deviations are taken as independent; steps and waves in latency are not, so the
+/// interval is a guide and no proof.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Slope {
     /// 1 means proportional, 0 independent.
     pub slope: f64,
-    /// Lower end of the 95% interval.
+    /// Lower end of the 95% interval. Those of an experiment's lines hold together in 95%: each of m lines has
+    /// one of 1 − 5%/m (Bonferroni).
     pub low: f64,
     pub high: f64,
+    pub standard_error: f64,
+    /// Standard deviation of what deviates from the line beyond noise, of logarithms.
+    pub lack_of_fit: f64,
 }
 
 /// How latency grows with something, along a line of an experiment.
@@ -43,149 +50,190 @@ pub struct Elasticity {
     pub n: usize,
 }
 
-pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<Elasticity>> {
+pub(super) fn answer(dataset: &Dataset, noise: &Noise) -> ObjectiveAnswer<Vec<Elasticity>> {
     let having = |slope| Experiment::that(|e| e.slope == Some(slope));
-    let elasticities =
-        |slope| having(slope).into_iter().flat_map(move |e| elasticities(dataset, e, slope));
+    let elasticities = |slope, noise: &Noise| -> Vec<Elasticity> {
+        having(slope).into_iter().flat_map(|e| elasticities(dataset, noise, e, slope)).collect()
+    };
     let deciding = names(&having(LatencySlope::PixelsToKernel));
     let criterion = format!(
         "along each line of {deciding}, FLOPs move from pixels to the kernel at a constant nominal \
          number: spatial FLOPs are cheaper where the whole 95% interval of the slope of \
-         log(latency per nominal multiply–add) against log K is above 0"
+         log(latency per nominal multiply–add) against log K is above 0, and not where none of it is"
     );
-    let lines: Vec<Elasticity> = elasticities(LatencySlope::PixelsToKernel).collect();
+    let lines = elasticities(LatencySlope::PixelsToKernel, noise);
     let further = [LatencySlope::ChannelsToKernel, LatencySlope::Variable, LatencySlope::Pixels];
-    let numbers = lines.iter().cloned().chain(further.into_iter().flat_map(elasticities)).collect();
+    let further = further.into_iter().flat_map(|slope| elasticities(slope, noise));
+    let numbers: Vec<Elasticity> = lines.iter().cloned().chain(further).collect();
     if lines.is_empty() {
         let missing = format!("no line of experiment {deciding} has three kernel sizes");
         return ObjectiveAnswer::impossible(dataset, &missing, criterion, numbers);
     }
-    let grows = |line: &Elasticity| line.nominal.is_positive().into();
-    let verdict = ClaimVerdict::from_cases(lines.iter().map(grows));
-    let nominal = Spread::over(lines.iter().map(|line| line.nominal.slope));
-    let on_image = Spread::over(lines.iter().filter_map(|line| line.on_image).map(|s| s.slope));
-    // adding 0 turns −0 into 0
-    let exponent = |slope: f64| (slope * 100.0).round() / 100.0 + 0.0;
-    let power = |s: &Spread| format!("K^{:.2}", exponent(s.median));
-    let range = |s: &Spread| format!("{:.2} to {:.2}", exponent(s.low), exponent(s.high));
-    let on_image_grows = |line: &Elasticity| line.on_image.is_some_and(|s| s.is_positive()).into();
-    let caution = match verdict == ClaimVerdict::from_cases(lines.iter().map(on_image_grows)) {
+    let by = |of: fn(&Elasticity) -> Option<Slope>, lines: &[Elasticity]| {
+        ClaimVerdict::from_cases(lines.iter().filter_map(of).map(Slope::case))
+    };
+    let nominal: fn(&Elasticity) -> Option<Slope> = |line| Some(line.nominal);
+    let verdict = by(nominal, &lines);
+    let with_noise = |sd| {
+        let noise = Noise::common(dataset.observations.len(), sd);
+        by(nominal, &elasticities(LatencySlope::PixelsToKernel, &noise))
+    };
+    let undone_by_percent = (noise.is_unknown() && verdict != ClaimVerdict::NotShown)
+        .then(|| least_percent(|sd| with_noise(sd) != verdict))
+        .flatten();
+    let caution = match verdict == by(|line| line.on_image, &lines) {
         true => "",
         false => ": the answer turns on whether padding counts",
     };
+    let grows = lines.iter().filter(|line| line.nominal.case() == Case::Holds).count();
     let finding = format!(
-        "latency per nominal multiply–add scales as {} (median of {} lines of {deciding}; range \
-         {}; growth significant in {}), and per multiply–add on the image as {} ({}){caution}",
-        power(&nominal),
+        "latency per nominal multiply–add scales as {} (median of {} lines of {deciding}; their \
+         95% intervals span {}; growth shown in {grows}), and per multiply–add on the image as {} \
+         ({}){caution}. {}",
+        power(&lines, nominal),
         lines.len(),
-        range(&nominal),
-        lines.iter().filter(|line| line.nominal.is_positive()).count(),
-        power(&on_image),
-        range(&on_image),
+        range(&lines, nominal),
+        power(&lines, |line| line.on_image),
+        range(&lines, |line| line.on_image),
+        noise.sentence(undone_by_percent)
     );
-    ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers)
+    let answer = ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers);
+    ObjectiveAnswer { undone_by_percent, ..answer }
+}
+
+/// `K^0.43`: the median over lines.
+fn power(lines: &[Elasticity], of: fn(&Elasticity) -> Option<Slope>) -> String {
+    let slopes = lines.iter().filter_map(of).map(|slope| slope.slope);
+    format!("K^{:.2}", exponent(Spread::over(slopes).median))
+}
+
+/// `0.41 to 0.45`: from the lowest end of an interval to the highest.
+fn range(lines: &[Elasticity], of: fn(&Elasticity) -> Option<Slope>) -> String {
+    let ends = lines.iter().filter_map(of).flat_map(|slope| [slope.low, slope.high]);
+    let Spread { low, high, .. } = Spread::over(ends);
+    format!("{:.2} to {:.2}", exponent(low), exponent(high))
+}
+
+/// To two decimals; adding 0 turns −0 into 0.
+fn exponent(slope: f64) -> f64 {
+    (slope * 100.0).round() / 100.0 + 0.0
 }
 
 impl Slope {
-    /// Whether the whole interval is above 0.
-    fn is_positive(&self) -> bool {
-        self.low > ROUNDING
+    /// Whether it is above 0.
+    fn case(self) -> Case {
+        match () {
+            () if self.low > ROUNDING => Case::Holds,
+            () if self.high <= ROUNDING => Case::DoesNotHold,
+            () => Case::NotShown,
+        }
+    }
+
+    /// One of several lines of an experiment.
+    fn of_several(estimate: SlopeEstimate, lines: usize) -> Self {
+        let SlopeEstimate { slope, standard_error, deviation, df } = estimate;
+        let level = 1.0 - 0.025 / lines as f64;
+        let t = StudentsT::new(0.0, 1.0, df).map_or(f64::NAN, |t| t.inverse_cdf(level));
+        let half = t * standard_error;
+        let (low, high) = (slope - half, slope + half);
+        Self { slope, low, high, standard_error, lack_of_fit: deviation }
     }
 }
 
-fn elasticities(dataset: &Dataset, experiment: Experiment, slope: LatencySlope) -> Vec<Elasticity> {
-    let along_lines = |of: &dyn Fn(String, Vec<Timed<'_>>) -> Option<Elasticity>| {
-        let lines = grouped(&measured(dataset, experiment), |(o, _)| o.series.clone());
-        lines.into_iter().filter_map(|(series, line)| of(series, line)).collect()
+/// What is estimated of a line before it is known how many there are.
+struct Line {
+    series: String,
+    of: String,
+    nominal: SlopeEstimate,
+    on_image: Option<SlopeEstimate>,
+    n: usize,
+}
+
+fn elasticities(
+    dataset: &Dataset,
+    noise: &Noise,
+    experiment: Experiment,
+    slope: LatencySlope,
+) -> Vec<Elasticity> {
+    let timed = measured(dataset, noise, experiment);
+    let along_lines = |of: &dyn Fn(String, &[Timed<'_>]) -> Option<Line>| {
+        let lines = grouped(&timed, |timed| timed.observation.series.clone());
+        lines.into_iter().filter_map(|(series, line)| of(series, &line)).collect()
     };
-    match slope {
-        LatencySlope::PixelsToKernel | LatencySlope::ChannelsToKernel => {
-            along_lines(&|series, line| by_kernel(experiment, series, &line))
-        }
+    let lines: Vec<Line> = match slope {
+        LatencySlope::PixelsToKernel | LatencySlope::ChannelsToKernel => along_lines(&by_kernel),
         LatencySlope::Variable => {
-            along_lines(&|series, line| by_variable(experiment, series, &line))
+            along_lines(&|series, line| by_variable(experiment, series, line))
         }
-        LatencySlope::Pixels => by_pixels(dataset, experiment).into_iter().collect(),
-    }
+        LatencySlope::Pixels => by_pixels(&timed).into_iter().collect(),
+    };
+    let number = lines.len();
+    let elasticity = |line: Line| Elasticity {
+        experiment: experiment.name.to_owned(),
+        series: line.series,
+        of: line.of,
+        nominal: Slope::of_several(line.nominal, number),
+        on_image: line.on_image.map(|estimate| Slope::of_several(estimate, number)),
+        n: line.n,
+    };
+    lines.into_iter().map(elasticity).collect()
 }
 
 /// Latency per multiply–add by K.
-fn by_kernel(experiment: Experiment, series: String, line: &[Timed<'_>]) -> Option<Elasticity> {
-    let points = |macs: fn(&Timed<'_>) -> u64| {
-        let point = |m: &Timed<'_>| {
-            let per_mac = m.1 / macs(m) as f64;
-            ((m.0.shape.kernel() as f64).ln(), per_mac.ln())
-        };
-        line.iter().map(point).collect::<Vec<_>>()
+fn by_kernel(series: String, line: &[Timed<'_>]) -> Option<Line> {
+    let slope = |macs: fn(&Observation) -> u64| {
+        let kernel = |timed: &Timed<'_>| timed.observation.shape.kernel() as f64;
+        slope(&[points(line, kernel, |timed| timed.ms / macs(timed.observation) as f64)])
     };
-    Some(Elasticity {
-        experiment: experiment.name.to_owned(),
+    Some(Line {
         series,
         of: "latency per multiply–add by kernel size K".to_owned(),
-        nominal: slope(&points(|(o, _)| o.shape.macs().0), LINE)?,
-        on_image: slope(&points(|(o, _)| o.shape.macs_on_image().0), LINE),
+        nominal: slope(|o| o.shape.macs().0)?,
+        on_image: slope(|o| o.shape.macs_on_image().0),
         n: line.len(),
     })
 }
 
 /// Latency by the independent variable, not by its dimension of the shape: the original study's
 /// data have width and height the other way round.
-fn by_variable(experiment: Experiment, series: String, line: &[Timed<'_>]) -> Option<Elasticity> {
-    let points: Vec<(f64, f64)> = line.iter().map(|(o, ms)| (o.x.ln(), ms.ln())).collect();
-    Some(Elasticity {
-        experiment: experiment.name.to_owned(),
+fn by_variable(experiment: Experiment, series: String, line: &[Timed<'_>]) -> Option<Line> {
+    Some(Line {
         series,
         of: format!("latency by {}", experiment.variable.label),
-        nominal: slope(&points, LINE)?,
+        nominal: slope(&[points(line, |timed| timed.observation.x, |timed| timed.ms)])?,
         on_image: None,
         n: line.len(),
     })
 }
 
 /// Latency by pixels where FLOPs are equal at each x: regression within the values of x.
-fn by_pixels(dataset: &Dataset, experiment: Experiment) -> Option<Elasticity> {
-    let groups = grouped(&measured(dataset, experiment), |(o, _)| o.x.to_string());
-    let number = groups.len();
-    let mut points = Vec::new();
-    for (_, group) in groups {
-        let logs: Vec<(f64, f64)> =
-            group.iter().map(|(o, ms)| ((o.shape.pixels() as f64).ln(), ms.ln())).collect();
-        let (x, y) = means(&logs);
-        points.extend(logs.iter().map(|p| (p.0 - x, p.1 - y)));
-    }
-    Some(Elasticity {
-        experiment: experiment.name.to_owned(),
+fn by_pixels(timed: &[Timed<'_>]) -> Option<Line> {
+    let pixels = |timed: &Timed<'_>| timed.observation.shape.pixels() as f64;
+    let groups = grouped(timed, |timed| timed.observation.x.to_string()).into_iter();
+    let groups: Vec<Vec<Point>> =
+        groups.map(|(_, group)| points(&group, pixels, |timed| timed.ms)).collect();
+    Some(Line {
         series: "all".to_owned(),
         of: "latency by pixels H·W at equal FLOPs".to_owned(),
-        // one mean a group, and one slope
-        nominal: slope(&points, number + 1)?,
+        nominal: slope(&groups)?,
         on_image: None,
-        n: points.len(),
+        n: timed.len(),
     })
 }
 
-/// Parameters of a line: a mean and a slope.
-const LINE: usize = 2;
-
-/// Least-squares slope and its 95% interval, with `parameters` of the points' degrees of freedom
-/// spent; `None` where none is left or x does not vary.
-fn slope(points: &[(f64, f64)], parameters: usize) -> Option<Slope> {
-    let n = points.len() as f64;
-    let freedom = points.len().checked_sub(parameters).filter(|freedom| *freedom > 0)? as f64;
-    let (x, y) = means(points);
-    let sum =
-        |term: &dyn Fn(f64, f64) -> f64| points.iter().map(|p| term(p.0 - x, p.1 - y)).sum::<f64>();
-    let sxx = sum(&|dx, _| dx * dx);
-    if !(sxx.is_finite() && sxx > 1e-12 * n) {
-        return None;
-    }
-    let slope = sum(&|dx, dy| dx * dy) / sxx;
-    let error = (sum(&|dx, dy| (dy - slope * dx).powi(2)) / freedom / sxx).sqrt();
-    let half = StudentsT::new(0.0, 1.0, freedom).ok()?.inverse_cdf(0.975) * error;
-    half.is_finite().then_some(Slope { slope, low: slope - half, high: slope + half })
+/// The logarithms of x and y.
+fn points(
+    line: &[Timed<'_>],
+    x: impl Fn(&Timed<'_>) -> f64,
+    y: impl Fn(&Timed<'_>) -> f64,
+) -> Vec<Point> {
+    let point =
+        |timed: &Timed<'_>| Point { x: x(timed).ln(), y: y(timed).ln(), noise: timed.noise };
+    line.iter().map(point).collect()
 }
 
-fn means(points: &[(f64, f64)]) -> (f64, f64) {
-    let n = points.len() as f64;
-    points.iter().fold((0.0, 0.0), |(x, y), p| (x + p.0 / n, y + p.1 / n))
+/// `None` where x does not vary, or no degree of freedom is left.
+fn slope(groups: &[Vec<Point>]) -> Option<SlopeEstimate> {
+    let estimate = RandomEffects::around_lines(groups)?.slope();
+    estimate.standard_error.is_finite().then_some(estimate)
 }

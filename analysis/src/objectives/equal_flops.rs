@@ -1,11 +1,24 @@
-//! RO1: how far configurations of equal nominal FLOPs differ.
+//! RO1: how far configurations of equal nominal FLOPs differ beyond noise.
+//!
+//! The configurations of a group are taken as drawn at random from all of so many FLOPs, and the logarithms
+//! of their latencies per multiply–add as normal with a standard deviation τ, to which noise is added
+//! ([`random_effects`](super::random_effects)). The ratio of two configurations drawn at random is then
+//! larger than `exp(√2·Φ⁻¹(3/4)·τ) = exp(0.954·τ)` in one half of draws: their *typical ratio*. Unlike the
+//! ratio of the largest to the smallest, it grows neither with noise nor with the number of configurations.
 
 use alpha_flops::experiment::{self, Experiment};
 use serde::Serialize;
 
-use super::{ClaimVerdict, EQUAL_LATENCY_RATIO, ObjectiveAnswer, Spread, Timed, measured, names};
+use super::noise::{Noise, least_percent};
+use super::random_effects::{Point, RandomEffects};
+use super::{
+    Case, ClaimVerdict, EQUAL_LATENCY_RATIO, ObjectiveAnswer, Spread, Timed, measured, names,
+};
 use crate::dataset::{Dataset, Observation};
 use crate::in_order::grouped;
+
+/// √2·Φ⁻¹(3/4): the median of the difference of two normal values of standard deviation 1.
+const MEDIAN_DIFFERENCE: f64 = 0.953_872_552_408_94;
 
 /// How far configurations of equal nominal FLOPs differ.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,31 +29,50 @@ pub struct EqualFlopsGroup {
     pub group: String,
     /// Configurations in the group, at least two.
     pub n: usize,
-    /// Largest over smallest latency.
-    pub latency_ratio: f64,
     /// Largest over smallest number of multiply–adds: above 1 where rounding made them unequal.
     pub macs_ratio: f64,
-    /// Largest over smallest latency per multiply–add, which rounding does not touch.
-    pub latency_per_mac_ratio: f64,
-    /// Largest over smallest latency per multiply–add on the image: of what is left where the
-    /// padding's are skipped.
-    pub latency_per_mac_on_image_ratio: f64,
+    /// Of latency per multiply–add, which rounding does not touch.
+    pub nominal: Heterogeneity,
+    /// Of latency per multiply–add on the image: of what is left where the padding's are skipped.
+    pub on_image: Heterogeneity,
 }
 
-pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<EqualFlopsGroup>> {
+/// How far latencies per multiply–add differ beyond noise.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Heterogeneity {
+    /// The median ratio of two configurations drawn at random.
+    pub typical_ratio: f64,
+    /// Lower end of its 95% interval.
+    pub low: f64,
+    pub high: f64,
+    /// Standard deviation of the logarithm between configurations beyond noise.
+    pub tau: f64,
+    /// Cochran's Q; `None` where noise is unknown.
+    pub q: Option<f64>,
+    /// p value of no difference beyond noise.
+    pub p_equal: Option<f64>,
+    /// Of the smallest latency per multiply–add, shrunk towards the group's mean: its ratio to that.
+    pub smallest: f64,
+    /// Of the largest.
+    pub largest: f64,
+}
+
+pub(super) fn answer(dataset: &Dataset, noise: &Noise) -> ObjectiveAnswer<Vec<EqualFlopsGroup>> {
     let equal = |kind| Experiment::that(|e| e.equal_flops == kind);
     let at_each_value = equal(experiment::EqualFlops::AtEachValue);
     let along_series = equal(experiment::EqualFlops::AlongSeries);
     let criterion = format!(
-        "raw FLOPs are not a sufficient proxy in an experiment where, at equal nominal FLOPs, the \
-         largest latency per multiply–add is more than {EQUAL_LATENCY_RATIO} times the smallest in \
-         the median group (groups: each x of {}, each line of {})",
+        "raw FLOPs are not a sufficient proxy in an experiment where, of equal nominal FLOPs, two \
+         configurations typically differ in latency per multiply–add by more than \
+         {EQUAL_LATENCY_RATIO}× beyond noise, which is shown where the 95% interval of that ratio \
+         is above {EQUAL_LATENCY_RATIO} in the median group, and refuted where it is below \
+         (groups: each x of {}, each line of {})",
         names(&at_each_value),
         names(&along_series)
     );
     let experiments = Experiment::that(|e| e.equal_flops != experiment::EqualFlops::Nowhere);
     let numbers: Vec<EqualFlopsGroup> =
-        experiments.iter().flat_map(|e| groups(dataset, *e)).collect();
+        experiments.iter().flat_map(|e| groups(dataset, noise, *e)).collect();
     if numbers.is_empty() {
         let missing = format!(
             "none of the experiments {} has two configurations of equal FLOPs",
@@ -49,55 +81,142 @@ pub(super) fn answer(dataset: &Dataset) -> ObjectiveAnswer<Vec<EqualFlopsGroup>>
         return ObjectiveAnswer::impossible(dataset, &missing, criterion, numbers);
     }
     let by_experiment = grouped(&numbers, |group| group.experiment.clone());
-    let spread = |ratio: fn(&EqualFlopsGroup) -> f64| {
-        let spread = move |(name, groups): &(String, Vec<EqualFlopsGroup>)| {
-            (name.clone(), Spread::over(groups.iter().map(ratio)))
-        };
-        by_experiment.iter().map(spread).collect::<Vec<_>>()
+    let verdict = verdict(&by_experiment, 0.0);
+    let holds_somewhere = matches!(verdict, ClaimVerdict::Holds | ClaimVerdict::PartlyHolds);
+    let undone_by_percent = (noise.is_unknown() && holds_somewhere)
+        .then(|| least_percent(|sd| self::verdict(&by_experiment, sd) != verdict))
+        .flatten();
+    let nominal = |(name, groups): &(String, Vec<EqualFlopsGroup>)| {
+        let median = median_group(groups, |g| g.nominal, 0.0);
+        let [low, high] = [median.low, median.high].map(times);
+        format!("{}× in {name} ({low} to {high})", times(median.typical_ratio))
     };
-    let (nominal, on_image) =
-        (spread(|g| g.latency_per_mac_ratio), spread(|g| g.latency_per_mac_on_image_ratio));
-    let holds = |(_, s): &(String, Spread)| (s.median > EQUAL_LATENCY_RATIO).into();
-    let verdict = ClaimVerdict::from_cases(nominal.iter().map(holds));
+    let on_image = |(_, groups): &(String, Vec<EqualFlopsGroup>)| {
+        times(median_group(groups, |g| g.on_image, 0.0).typical_ratio) + "×"
+    };
     let list = |parts: Vec<String>| parts.join(", ");
-    let range = |(name, s): &(String, Spread)| {
-        format!("{:.2}× in {name} ({:.2}–{:.2})", s.median, s.low, s.high)
-    };
-    let median = |(_, s): &(String, Spread)| format!("{:.2}×", s.median);
+    let beyond = if noise.is_unknown() { "" } else { ", beyond noise" };
     let finding = format!(
-        "at equal nominal FLOPs, latency per multiply–add differs by {}, median and range over \
-         groups; per multiply–add on the image by {}",
-        list(nominal.iter().map(range).collect()),
-        list(on_image.iter().map(median).collect()),
+        "of equal nominal FLOPs, two configurations typically differ in latency per multiply–add \
+         by {}{beyond} (median group and its 95% interval); on the image by {}. {}",
+        list(by_experiment.iter().map(nominal).collect()),
+        list(by_experiment.iter().map(on_image).collect()),
+        noise.sentence(undone_by_percent)
     );
-    ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers)
+    let answer = ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers);
+    ObjectiveAnswer { undone_by_percent, ..answer }
 }
 
-fn groups(dataset: &Dataset, experiment: Experiment) -> Vec<EqualFlopsGroup> {
-    let key = |(o, _): &Timed<'_>| match experiment.equal_flops {
+/// With noise of this standard deviation beside what was allowed for.
+fn verdict(by_experiment: &[(String, Vec<EqualFlopsGroup>)], sd: f64) -> ClaimVerdict {
+    let case = |(_, groups): &(String, Vec<EqualFlopsGroup>)| {
+        let median = median_group(groups, |g| g.nominal, sd);
+        match () {
+            () if median.low > EQUAL_LATENCY_RATIO => Case::Holds,
+            () if median.high < EQUAL_LATENCY_RATIO => Case::DoesNotHold,
+            () => Case::NotShown,
+        }
+    };
+    ClaimVerdict::from_cases(by_experiment.iter().map(case))
+}
+
+struct MedianGroup {
+    typical_ratio: f64,
+    low: f64,
+    high: f64,
+}
+
+/// The median over groups of the estimate and of either end of the interval. Noise of one size that was not
+/// allowed for is simply part of τ², so that it can be taken off.
+fn median_group(
+    groups: &[EqualFlopsGroup],
+    of: fn(&EqualFlopsGroup) -> Heterogeneity,
+    noise_sd: f64,
+) -> MedianGroup {
+    let without_noise = |ratio: f64| {
+        let tau = ratio.ln() / MEDIAN_DIFFERENCE;
+        typical_ratio((tau * tau - noise_sd * noise_sd).max(0.0))
+    };
+    let median = |value: fn(&Heterogeneity) -> f64| {
+        Spread::over(groups.iter().map(|group| without_noise(value(&of(group))))).median
+    };
+    MedianGroup {
+        typical_ratio: median(|h| h.typical_ratio),
+        low: median(|h| h.low),
+        high: median(|h| h.high),
+    }
+}
+
+/// Of a variance τ².
+fn typical_ratio(variance: f64) -> f64 {
+    (MEDIAN_DIFFERENCE * variance.sqrt()).exp()
+}
+
+impl Heterogeneity {
+    /// The typical ratio and its interval: `1.23 [1.20, 1.31]`.
+    pub fn interval(&self) -> String {
+        let [typical, low, high] = [self.typical_ratio, self.low, self.high].map(times);
+        format!("{typical} [{low}, {high}]")
+    }
+}
+
+/// With two decimals where they matter.
+fn times(ratio: f64) -> String {
+    match ratio {
+        ratio if ratio < 10.0 => format!("{ratio:.2}"),
+        ratio if ratio < 1000.0 => format!("{ratio:.0}"),
+        _ => "over 1000".to_owned(),
+    }
+}
+
+fn groups(dataset: &Dataset, noise: &Noise, experiment: Experiment) -> Vec<EqualFlopsGroup> {
+    let key = |timed: &Timed<'_>| match experiment.equal_flops {
         // the original study has half doublings, too
-        experiment::EqualFlops::AtEachValue => format!("x = {}", (o.x * 100.0).round() / 100.0),
-        _ => o.series.clone(),
+        experiment::EqualFlops::AtEachValue => {
+            format!("x = {}", (timed.observation.x * 100.0).round() / 100.0)
+        }
+        _ => timed.observation.series.clone(),
     };
     let macs = |o: &Observation| o.shape.macs().0 as f64;
     let on_image = |o: &Observation| o.shape.macs_on_image().0 as f64;
-    grouped(&measured(dataset, experiment), key)
-        .into_iter()
-        .filter(|(_, group)| group.len() >= 2)
-        .map(|(name, group)| {
-            let ratio = |value: &dyn Fn(&Timed<'_>) -> f64| {
-                let spread = Spread::over(group.iter().map(value));
-                spread.high / spread.low
-            };
-            EqualFlopsGroup {
-                experiment: experiment.name.to_owned(),
-                group: name,
-                n: group.len(),
-                latency_ratio: ratio(&|(_, ms)| *ms),
-                macs_ratio: ratio(&|(o, _)| macs(o)),
-                latency_per_mac_ratio: ratio(&|(o, ms)| ms / macs(o)),
-                latency_per_mac_on_image_ratio: ratio(&|(o, ms)| ms / on_image(o)),
-            }
+    let group = |(name, group): (String, Vec<Timed<'_>>)| {
+        let spread = Spread::over(group.iter().map(|timed| macs(timed.observation)));
+        Some(EqualFlopsGroup {
+            experiment: experiment.name.to_owned(),
+            group: name,
+            n: group.len(),
+            macs_ratio: spread.high / spread.low,
+            nominal: Heterogeneity::new(&group, macs, noise)?,
+            on_image: Heterogeneity::new(&group, on_image, noise)?,
         })
-        .collect()
+    };
+    grouped(&measured(dataset, noise, experiment), key).into_iter().filter_map(group).collect()
+}
+
+impl Heterogeneity {
+    /// `None` for fewer than two.
+    fn new(group: &[Timed<'_>], macs: fn(&Observation) -> f64, noise: &Noise) -> Option<Self> {
+        let point = |timed: &Timed<'_>| Point {
+            x: 0.0,
+            y: (timed.ms / macs(timed.observation)).ln(),
+            noise: timed.noise,
+        };
+        let points = [group.iter().map(point).collect()];
+        let model = RandomEffects::around_means(&points)?;
+        let (q, p) = model.test();
+        let [low, high] = model.interval().map(typical_ratio);
+        let [smallest, largest] = model.shrunk_extremes().map(f64::exp);
+        let variance = model.variance();
+        let is_known = !noise.is_unknown();
+        Some(Self {
+            typical_ratio: typical_ratio(variance),
+            low,
+            high,
+            tau: variance.sqrt(),
+            q: is_known.then_some(q),
+            p_equal: is_known.then_some(p),
+            smallest,
+            largest,
+        })
+    }
 }

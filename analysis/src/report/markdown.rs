@@ -160,34 +160,54 @@ fn answer<T>(heading: &str, answer: &ObjectiveAnswer<T>) -> String {
 }
 
 fn equal_flops(groups: &[EqualFlopsGroup]) -> Table {
-    let mut table = Table::with_rows("Largest ÷ smallest at equal nominal FLOPs", groups)
+    let title = "Typical ratio of two configurations of equal nominal FLOPs, beyond noise";
+    let mut table = Table::with_rows(title, groups)
         .text("experiment", |group| &group.experiment)
         .text("group", |group| &group.group)
         .count("n", |group| group.n)
-        .number("latency", RATIO, |group| group.latency_ratio)
-        .number("multiply–adds", RATIO, |group| group.macs_ratio)
-        .number("latency per multiply–add", RATIO, |group| group.latency_per_mac_ratio)
-        .number("latency per multiply–add on the image", RATIO, |group| {
-            group.latency_per_mac_on_image_ratio
-        })
+        .number("multiply–adds: largest ÷ smallest", RATIO, |group| group.macs_ratio)
+        .written("latency per multiply–add [95% interval]", |group| group.nominal.interval())
+        .written("latency per multiply–add on the image", |group| group.on_image.interval())
+        .number("smallest ÷ mean", RATIO, |group| group.nominal.smallest)
+        .number("largest ÷ mean", RATIO, |group| group.nominal.largest)
+        .number("Q", Digits::Decimals(1), |group| group.nominal.q)
+        .written("p of no difference", |group| group.nominal.p_equal.map(p_value))
         .build();
     table.note("multiply–adds differ only by the rounding of 300/K (B) and R/K (C)");
+    table.note(
+        "typical ratio: exp(0.954 τ), the median over pairs drawn at random; τ is the standard \
+         deviation between configurations beyond noise",
+    );
+    table.note(
+        "smallest and largest: of latency per multiply–add, shrunk towards the geometric mean by \
+         the share of noise; Q: Cochran's, of no difference beyond noise",
+    );
     table
+}
+
+fn p_value(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_owned() } else { format!("{p:.3}") }
 }
 
 fn elasticities(lines: &[Elasticity]) -> Table {
     let interval = |s: Slope| format!("{:+.2} [{:+.2}, {:+.2}]", s.slope, s.low, s.high);
+    let percent = Digits::Decimals(1);
     let mut table = Table::with_rows("Slopes of log–log regression lines", lines)
         .text("experiment", |line| &line.experiment)
         .text("series", |line| &line.series)
         .text("of", |line| &line.of)
         .count("n", |line| line.n)
         .written("slope [95% interval]", |line| interval(line.nominal))
+        .number("deviations (%)", percent, |line| 100.0 * line.nominal.lack_of_fit)
         .written("slope, on the image", |line| line.on_image.map(interval))
         .build();
     table.note(
-        "intervals assume independent deviations from the line, which latencies do not \
-                have: read them as a guide",
+        "deviations: standard deviation of the logarithm around the line, beyond noise; errors \
+         contain noise and deviations",
+    );
+    table.note(
+        "intervals hold together for the lines of an experiment, and assume independent \
+         deviations, which latencies do not have: read them as a guide",
     );
     table
 }

@@ -60,12 +60,13 @@ def observations():
     return rows
 
 
-def slope(x, y, parameters):
-    """Least squares with an intercept; `parameters` degrees of freedom are spent in all."""
+def slope(x, y, parameters, lines):
+    """Least squares with an intercept; `parameters` degrees of freedom are spent in all. The intervals of so
+    many lines hold together (Bonferroni)."""
     x, y = np.asarray(x), np.asarray(y)
     fit = stats.linregress(x, y)
     error = fit.stderr * math.sqrt((len(x) - 2) / (len(x) - parameters))
-    half = stats.t.ppf(0.975, len(x) - parameters) * error
+    half = stats.t.ppf(1 - 0.025 / lines, len(x) - parameters) * error
     return [fit.slope, fit.slope - half, fit.slope + half]
 
 
@@ -80,16 +81,26 @@ def ratio(values):
     return max(values) / min(values)
 
 
+def heterogeneity(values):
+    """Without noise, the variance of logarithms is all between configurations, and its interval that of a
+    variance by chi squared."""
+    logs = np.log(values)
+    squares, freedom = np.sum((logs - logs.mean())**2), len(values) - 1
+    ends = [freedom, *stats.chi2.isf([0.025, 0.975], freedom)]
+    # the median ratio of two that are drawn at random
+    typical = np.exp(math.sqrt(2) * stats.norm.ppf(0.75) * np.sqrt(squares / np.array(ends)))
+    return [*typical, np.exp(logs.min() - logs.mean()), np.exp(logs.max() - logs.mean())]
+
+
 def equal_flops(rows):
     result = []
     for experiment in "ABC":
         chosen = [o for o in rows if o["experiment"] == experiment]
         key = (lambda o: f"x = {o['x']}") if experiment == "A" else (lambda o: o["series"])
         for name, group in grouped(chosen, key).items():
-            result.append([experiment, name, ratio([o["ms"] for o in group]),
-                           ratio([macs(o) for o in group]),
-                           ratio([o["ms"] / macs(o) for o in group]),
-                           ratio([o["ms"] / macs_on_image(o) for o in group])])
+            result.append([experiment, name, ratio([macs(o) for o in group]),
+                           heterogeneity([o["ms"] / macs(o) for o in group]),
+                           heterogeneity([o["ms"] / macs_on_image(o) for o in group])])
     return result
 
 
@@ -97,14 +108,16 @@ def elasticities(rows):
     result = []
     for experiment in "BCD":
         chosen = [o for o in rows if o["experiment"] == experiment]
-        for name, group in grouped(chosen, lambda o: o["series"]).items():
+        lines = grouped(chosen, lambda o: o["series"])
+        for name, group in lines.items():
             if experiment == "D":
                 x, y = [o["x"] for o in group], [o["ms"] for o in group]
                 on_image = None
             else:
                 x, y = [o["k"] for o in group], [o["ms"] / macs(o) for o in group]
-                on_image = slope(np.log(x), np.log([o["ms"] / macs_on_image(o) for o in group]), 2)
-            result.append([experiment, name, slope(np.log(x), np.log(y), 2), on_image])
+                per_mac = [o["ms"] / macs_on_image(o) for o in group]
+                on_image = slope(np.log(x), np.log(per_mac), 2, len(lines))
+            result.append([experiment, name, slope(np.log(x), np.log(y), 2, len(lines)), on_image])
     x, y = [], []
     groups = grouped([o for o in rows if o["experiment"] == "A"], lambda o: o["x"])
     for group in groups.values():
@@ -112,7 +125,7 @@ def elasticities(rows):
         times = np.log([o["ms"] for o in group])
         x.extend(pixels - pixels.mean())
         y.extend(times - times.mean())
-    result.append(["A", "all", slope(x, y, len(groups) + 1), None])
+    result.append(["A", "all", slope(x, y, len(groups) + 1, 1), None])
     return result
 
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 pub mod data_files;
 pub mod datasets;
 pub mod launches;
+pub mod proportional;
 pub mod random;
 pub mod runs;
 

@@ -285,7 +285,7 @@ fn a_report_is_written_whole_and_names_only_files_that_are_there() {
     let written = report::write(&[Input { extras, ..input(&dataset) }], &out).unwrap();
     let json: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(out.join("report.json")).unwrap()).unwrap();
-    assert_eq!(json["schema_version"], 1);
+    assert_eq!(json["schema_version"], 2);
     assert_eq!(json["targets"][0]["coefficients"][0]["evaluation"]["overall"]["n"], 5);
     let markdown = std::fs::read_to_string(out.join("report.md")).unwrap();
     assert_eq!(written.figures.len(), 2);

@@ -172,6 +172,7 @@ fn analyse(args: &ReplicateArgs, runs: &[&Path], sweep: Option<&Path>) -> Result
         replicate::keep_sweep(sweep, first)?;
     }
     let mut input = Input::from_import(&imported[0]);
+    input.find_noise(None)?;
     let sweep = replicate::kept_sweep(first)?;
     if let Some(sweep) = &sweep {
         input.fit_to(sweep, args.s_k, FlopConvention::Macs);

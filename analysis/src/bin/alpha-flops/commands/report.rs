@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use alpha_flops_analysis::archive;
 use alpha_flops_analysis::import::load;
 use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
 use alpha_flops_analysis::report::{self, Input};
@@ -29,6 +30,10 @@ pub struct ReportArgs {
     /// Also fit to this sweep's folder or dataset; these coefficients come before --coefficients
     #[arg(long, value_name = "SWEEP|DATASET")]
     fit_to: Option<PathBuf>,
+    /// Archived runs to estimate the noise between runs from, for datasets that were not measured in
+    /// several passes [default: those of the device in target-data]
+    #[arg(long, value_name = "TARGET")]
+    history: Option<PathBuf>,
     /// Definition of S_K in fits made here
     #[arg(long, value_parser = kernel_terms(), default_value_t = KernelTerm::Side)]
     s_k: KernelTerm,
@@ -44,7 +49,9 @@ pub fn run(args: &ReportArgs) -> Result<Exit> {
     let imported = args.inputs.iter().map(|path| load(path)).collect::<Result<Vec<_>, _>>()?;
     let fit_to = args.fit_to.as_ref().map(|path| load(path)).transpose()?;
     let mut inputs: Vec<Input<'_>> = imported.iter().map(Input::from_import).collect();
+    let history = args.history.as_ref().map(|target| archive::target(target));
     for input in &mut inputs {
+        input.find_noise(history.clone())?;
         if let Some(fit_to) = &fit_to {
             input.fit_to(fit_to, args.s_k, args.flops);
         }
