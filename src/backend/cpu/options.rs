@@ -22,8 +22,7 @@ pub static KIND: BackendKind = BackendKind {
     name: "cpu",
     settings: &["algorithm", "threads"],
     resolution: Resolution::Original,
-    // with compiling, criterion and the report, `cargo replicate` then stays under ten minutes on
-    // two cores
+    // about what three launches of every configuration take in each pass; slow cores need more than that
     time_budget: Duration::from_secs(240),
     passes: NonZeroU32::new(5).unwrap(),
     // 3.5 GiB
