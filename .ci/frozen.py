@@ -212,7 +212,7 @@ def without_numbers(text):
     """What a command that measures says; the digits of ids stay."""
     text = re.sub(r"(?m)^device: .*$", "device: …", text)
     # what else the machine does is not this program's
-    text = re.sub(r"(?m)^disturbed: .*$", "disturbed: …", text)
+    text = re.sub(r"(?m)^(disturbed|machine): .*$", r"\1: …", text)
     lines = text.split("\n")
     again = [re.match("[A-G]/", line) and line.split()[0] in map(first_word, lines[:index])
              for index, line in enumerate(lines)]

@@ -50,8 +50,8 @@ pub struct Probe {
     pub ping_pong_ns: Option<f64>,
     /// Rate at which a core reads memory that is in no cache.
     pub read_gb_s: Option<f64>,
-    /// Rate at which a device copies within its memory.
-    pub copy_gb_s: Option<f64>,
+    /// How long measuring all this took; `None` in older records.
+    pub took_ns: Option<f64>,
 }
 
 /// Something that can prepare convolutions: a CPU or a GPU library.

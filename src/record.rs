@@ -34,6 +34,7 @@ use crate::units::Bytes;
 mod finished;
 mod folder;
 mod launches;
+mod machine;
 mod passes;
 mod plan;
 mod quiet;
@@ -41,6 +42,7 @@ mod quiet;
 pub use finished::FinishedRun;
 pub use folder::{RunFolder, hinted, read_measured, read_part, read_plan, tidy_up, write_finished};
 pub use launches::{Launches, LaunchesFile};
+pub use machine::{Distance, Distances, MachineState, Quartiles, Stay};
 pub use plan::{Comparable, RunPlan, program_stamp};
 pub use quiet::Quiet;
 
@@ -84,13 +86,17 @@ pub struct RunHeader {
     pub criterion_home: PathBuf,
     /// Name under which criterion keeps this run's measurements: `new`, or the named baseline.
     pub criterion_baseline: String,
-    /// How quiet the machine was; `None` until finished, in older records, and where a device computes.
+    /// How quiet the machine was; `None` until finished, in older records, and where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Quiet>,
     /// [`Probe::multiply_add_ns`] that the fastest quarter of the visits does not exceed; `None` before
     /// every visit was made once, in older records, and where it is not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usual_multiply_add_ns: Option<f64>,
+    /// What state the machine was in, by its probes; `None` until finished, in older records, and where
+    /// nothing was probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineState>,
     /// Outcomes in the order measured; empty until finished.
     pub configurations: Vec<ConfigurationRecord>,
 }
@@ -218,10 +224,13 @@ impl Outcome {
         }
     }
 
-    /// Whether what else the machine did leaves a doubt about what was measured.
+    /// Whether what else the machine did, or another process on the device, leaves a doubt about what was
+    /// measured.
     pub fn is_disturbed(&self) -> bool {
-        let disturbance = self.measured().and_then(|measured| measured.disturbance.as_ref());
-        disturbance.is_some_and(Disturbance::is_disturbed)
+        self.measured().is_some_and(|Measured { disturbance, device, .. }| {
+            disturbance.as_ref().is_some_and(Disturbance::is_disturbed)
+                || device.as_ref().is_some_and(DeviceStates::is_shared)
+        })
     }
 
     /// Whether the host took more than half of the median to submit a launch: the device's time may
@@ -275,6 +284,18 @@ impl ConfigurationRecord {
             outcome,
             visits: Vec::new(),
         }
+    }
+
+    /// What each visit measured, and how long the visit took, in seconds.
+    pub(crate) fn measured_visits(&self) -> Vec<(&Measured, f64)> {
+        let all = match self.visits.is_empty() {
+            true => vec![(&self.outcome, self.wall_s)],
+            false => self.visits.iter().map(|visit| (&visit.outcome, visit.wall_s)).collect(),
+        };
+        let measured = all
+            .into_iter()
+            .filter_map(|(outcome, wall_s)| outcome.measured().map(|measured| (measured, wall_s)));
+        measured.collect()
     }
 
     pub(crate) fn took(&self) -> Duration {

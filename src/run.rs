@@ -393,6 +393,7 @@ fn try_measure(
     }
     let begun = Instant::now();
     let probe = backend.probe()?;
+    let took_ns = Some(begun.elapsed().as_nanos() as f64);
     let mut conv = backend.prepare(configuration.shape, seed)?;
     if settings.verify {
         conv.verify()?;
@@ -424,7 +425,7 @@ fn try_measure(
         submission_ns,
         device,
         disturbance: is_watched.then_some(disturbance),
-        probe: Some(probe).filter(|probe| *probe != Probe::default()),
+        probe: (probe != Probe::default()).then_some(Probe { took_ns, ..probe }),
         summary,
     });
     Ok((outcome, times))

@@ -14,6 +14,8 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
+#[path = "cudnn_faults/shared_device.rs"]
+mod shared_device;
 #[path = "cudnn_faults/sweeps.rs"]
 mod sweeps;
 

@@ -15,10 +15,12 @@
 //! hypothesis_tests       verdicts
 //! detectable             which changes would have been found
 //! cause                  what the records know of why
+//! conditions             what else differed, and how quiet the machine was
 //! ```
 
 use std::collections::HashMap;
 
+use alpha_flops::record::Quiet;
 use serde::Serialize;
 
 use crate::dataset::Provenance;
@@ -28,6 +30,7 @@ use crate::run::{Measurement, Run, Status, provenance_of_all};
 pub(crate) mod aligned;
 mod candidates;
 pub mod cause;
+mod conditions;
 pub mod contrast;
 pub mod detectable;
 mod error;
@@ -108,6 +111,8 @@ pub struct Side {
     pub runs: Vec<String>,
     /// Least and most load average at a run's start, where known: other work on the same machine.
     pub load_average: Option<[f64; 2]>,
+    /// How quiet the machine was during its runs; `None` unless recorded of all of them.
+    pub quiet: Option<Quiet>,
 }
 
 /// How it was decided.
@@ -469,6 +474,7 @@ impl Side {
             provenance: provenance_of_all(runs),
             runs: ids,
             load_average: loads.fold(None, range),
+            quiet: Quiet::joined(runs.iter().map(|run| run.header.quiet.as_ref())),
         }
     }
 }

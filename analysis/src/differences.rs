@@ -1,10 +1,12 @@
-//! What the records say differs between runs: driver, compiler, commit, machine, settings.
+//! What the records say differs between runs: driver, compiler, commit, machine and its state, settings.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use alpha_flops::record::RunHeader;
 use serde::Serialize;
+
+mod machine;
 
 /// Something recorded about a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,9 @@ pub struct Difference {
     /// Whether it affects latencies: driver, library, compiler, code and how launches were made. The
     /// rest is the system, which of several equal cards, and the limits of measuring.
     pub decides_latencies: bool,
+    /// Whether it makes latencies longer, where that is known: of the machine's state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slower: Option<bool>,
 }
 
 /// `kernel 6.1 → 6.2`.
@@ -38,9 +43,16 @@ impl fmt::Display for Difference {
 /// Shown for what is not recorded.
 const NOTHING: &str = "nothing";
 
-/// What differs between the runs before and those after, what affects latencies first. The seed, and which
-/// of several equal cores were used, are left out.
+/// What differs between the runs before and those after, what affects latencies first and the state that the
+/// machine was in last. The seed, and which of several equal cores were used, are left out.
 pub fn differences(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<Difference> {
+    let mut differences = declared(before, after);
+    differences.extend(machine::differences(before, after));
+    differences
+}
+
+/// The same without the state of the machine: what somebody has chosen or changed.
+pub fn declared(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<Difference> {
     let [was, is] =
         [before, after].map(|runs| runs.iter().flat_map(|run| facts(run)).collect::<Vec<_>>());
     let mut names: Vec<(&str, bool)> = Vec::new();
@@ -66,9 +78,15 @@ pub fn differences(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<Differenc
             before: values(&was, what),
             after: values(&is, what),
             decides_latencies,
+            slower: None,
         })
         .filter(|difference| difference.before != difference.after)
         .collect()
+}
+
+/// Whether the machine is known to have been in another state.
+pub fn is_in_another_state(before: &RunHeader, after: &RunHeader) -> bool {
+    !machine::differences(&[before], &[after]).is_empty()
 }
 
 /// Something that affects latencies, and of which the records of all runs say the same, but not enough to tell
@@ -102,6 +120,7 @@ pub fn unknown(runs: &[&RunHeader]) -> Vec<Unknown> {
             found.push(Unknown { what, value });
         }
     }
+    found.extend(machine::unknown(runs));
     found
 }
 
@@ -164,11 +183,16 @@ mod tests {
         assert!(differences(&[&before], &[&after]).is_empty());
         let words: Vec<String> =
             unknown(&[&before, &after]).iter().map(ToString::to_string).collect();
-        assert_eq!(words, ["commit (0123456-dirty)", "frequency governor (not readable)"]);
+        let expected = [
+            "commit (0123456-dirty)",
+            "frequency governor (not readable)",
+            "state of the machine (not probed)",
+        ];
+        assert_eq!(words, expected);
         before.plan.platform.git_commit = "unknown".into();
         assert_eq!(unknown(&[&before])[0].value, "unknown");
         before.plan.platform.git_commit = "0123456".into();
-        assert_eq!(unknown(&[&before]).len(), 1);
+        assert_eq!(unknown(&[&before]).len(), 2);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::dataset::Provenance;
-use crate::differences::{Difference, Unknown, differences, unknown};
+use crate::differences::{Difference, Unknown, differences, is_in_another_state, unknown};
 use crate::in_order::distinct;
 use crate::run::{Run, provenance};
 
@@ -226,20 +226,26 @@ fn provenance_of(archived: &[&Run]) -> Option<Provenance> {
     })
 }
 
-/// The number, from 0, of each run's environment: device, driver, compiler and commit. Sources that no commit
-/// has, or an unknown one, are the same only in one build of the program.
+/// The number, from 0, of each run's environment: device, driver, compiler, commit and the state of the
+/// machine, which must not differ from the environment's first run. Sources that no commit has, or an unknown
+/// one, are the same only in one build of the program; a machine that was not probed is not the same as one
+/// that was.
 fn environments(archived: &[&Run]) -> Vec<usize> {
-    let mut kinds = Vec::new();
-    let number = |run: &&Run| {
-        let plan = &run.header.plan;
-        let build = has_unknown_sources(&run.header).then(|| plan.program.clone());
-        let kind = (plan.platform.kind(), build);
-        kinds.iter().position(|other| *other == kind).unwrap_or_else(|| {
-            kinds.push(kind);
-            kinds.len() - 1
+    let mut first: Vec<&RunHeader> = Vec::new();
+    let kind = |header: &RunHeader| {
+        let build = has_unknown_sources(header).then(|| header.plan.program.clone());
+        (header.plan.platform.kind(), build, header.machine.is_some())
+    };
+    let headers = archived.iter().map(|run| &run.header);
+    let number = |header| {
+        let is_same =
+            |other: &&RunHeader| kind(other) == kind(header) && !is_in_another_state(other, header);
+        first.iter().position(is_same).unwrap_or_else(|| {
+            first.push(header);
+            first.len() - 1
         })
     };
-    archived.iter().map(number).collect()
+    headers.map(number).collect()
 }
 
 /// Whether two programs that name the same commit may have been built from different sources.
@@ -259,6 +265,7 @@ fn changes(before: &RunHeader, header: &RunHeader) -> Vec<Difference> {
             before: commit.clone(),
             after: format!("{commit} (another build, whose sources may differ)"),
             decides_latencies: true,
+            slower: None,
         });
     }
     changes
@@ -468,6 +475,9 @@ fn remarks(header: &RunHeader) -> Vec<String> {
     // a run just before this one leaves as much as the cores can do
     if load > cores as f64 {
         remarks.push(format!("load average {load:.1} on {cores} logical cores at its start"));
+    }
+    if let Some(quiet) = header.quiet.as_ref().filter(|quiet| !quiet.is_enough()) {
+        remarks.push(format!("not quiet enough: {}", quiet.in_words()));
     }
     if header.plan.platform.git_commit.ends_with("-dirty") {
         remarks.push("built from uncommitted changes".to_owned());

@@ -219,6 +219,7 @@ impl Simulation {
             criterion_baseline: "new".to_owned(),
             quiet: None,
             usual_multiply_add_ns: None,
+            machine: None,
             configurations: Vec::new(),
         }
     }

@@ -211,7 +211,7 @@ impl Backend for CpuBackend {
 
     fn probe(&mut self) -> Result<Probe, BackendError> {
         let _pinned = self.team.pin_caller();
-        Ok(self.probe.get_or_insert_with(MachineProbe::new).measure(&self.team))
+        Ok(self.probe.get_or_insert_with(MachineProbe::new).state(&self.team))
     }
 
     fn required_memory(&self, shape: ConvShape) -> Bytes {

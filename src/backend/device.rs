@@ -157,6 +157,8 @@ pub struct DeviceSample {
     /// Power drawn; by newer devices as a mean over the last second, so that of configurations that
     /// take less it is also of those before.
     pub power_mw: Option<u32>,
+    /// Other processes that have a compute context on the device.
+    pub other_processes: Option<u32>,
 }
 
 /// The smallest and the largest of several readings.
@@ -179,6 +181,9 @@ pub struct DeviceStates {
     pub power_mw: Option<Range>,
     /// Every reason read at any time why clocks were not higher, as NVML's bits.
     pub throttle_reasons: Option<u64>,
+    /// Other processes that have a compute context on the device; `None` in older records, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_processes: Option<Range>,
 }
 
 /// NVML's reasons for lower clocks: bit, name, and whether it makes times incomparable. A device
@@ -207,6 +212,7 @@ impl DeviceStates {
             (&mut self.memory_clock_mhz, sample.memory_clock_mhz),
             (&mut self.temperature_c, sample.temperature_c),
             (&mut self.power_mw, sample.power_mw),
+            (&mut self.other_processes, sample.other_processes),
         ] {
             let Some(read) = read else { continue };
             let seen = range.unwrap_or(Range { min: read, max: read });
@@ -225,6 +231,7 @@ impl DeviceStates {
             (&mut self.memory_clock_mhz, other.memory_clock_mhz),
             (&mut self.temperature_c, other.temperature_c),
             (&mut self.power_mw, other.power_mw),
+            (&mut self.other_processes, other.other_processes),
         ] {
             *range = match (*range, other) {
                 (Some(a), Some(b)) => Some(Range { min: a.min.min(b.min), max: a.max.max(b.max) }),
@@ -241,6 +248,11 @@ impl DeviceStates {
         let slowing = THROTTLE_REASONS.iter().filter(|(_, _, slows)| *slows);
         let slowing = slowing.fold(0, |bits, (bit, _, _)| bits | bit);
         self.throttle_reasons.is_some_and(|reasons| reasons & slowing != 0)
+    }
+
+    /// Whether another process was on the device at any time: it may have computed there, too.
+    pub fn is_shared(&self) -> bool {
+        self.other_processes.is_some_and(|others| others.max > 0)
     }
 
     /// The reasons in words; a bit that only newer drivers know as its number.

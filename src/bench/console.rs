@@ -145,6 +145,9 @@ pub fn finished(run: &Run) -> ExitCode {
             );
         }
     }
+    if let Some(machine) = &header.machine {
+        say(&format!("machine: {machine}"));
+    }
     say("* mild+severe: launches outside 1.5 and 3 IQR from the quartiles (Tukey)");
     say(&format!(
         "measured {measured} of {} configurations; record: {}",

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::launches::LaunchesFile;
-use super::{RunHeader, RunStatus};
+use super::{MachineState, RunHeader, RunStatus};
 use crate::file_error::FileError;
 use crate::store::{Header, read_header};
 
@@ -21,7 +21,7 @@ impl FinishedRun {
     /// # Errors
     /// [`FileError`] where there is no run, or one of another schema, unfinished or incomplete.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let header: RunHeader = read_header(path)?;
+        let mut header: RunHeader = read_header(path)?;
         let wrong = |cause: String| FileError::read(&path.join(RunHeader::FILE), cause);
         if header.status == RunStatus::Unfinished {
             return Err(wrong(
@@ -38,6 +38,8 @@ impl FinishedRun {
                 "{recorded} configurations, expected the {planned} planned ones"
             )));
         }
+        // records that have probes, and not yet their summary
+        header.machine = header.machine.or_else(|| MachineState::new(&header.configurations));
         Ok(Self { header, path: path.to_owned() })
     }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::{
-    ConfigurationRecord, Part, Quiet, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION, Session,
-    launches, now, passes,
+    ConfigurationRecord, MachineState, Part, Quiet, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION,
+    Session, launches, now, passes,
 };
 use crate::file_error::FileError;
 use crate::measure::SampleTimes;
@@ -40,6 +40,7 @@ impl RunFolder {
             criterion_baseline: "new".to_owned(),
             quiet: None,
             usual_multiply_add_ns: None,
+            machine: None,
             configurations: Vec::new(),
         };
         let store = Store::new(path, lock, header);
@@ -161,6 +162,7 @@ impl RunFolder {
         let header = &mut self.0.header;
         header.configurations = joined.into_iter().map(|(record, _)| record).collect();
         header.quiet = Quiet::new(&header.configurations);
+        header.machine = MachineState::new(&header.configurations);
         header.ended = Some(now());
         header.status = RunStatus::Finished;
         self.0.write_header()?;

@@ -100,4 +100,4 @@ fn of_mean(intervals: impl ExactSizeIterator<Item = Option<f64>>) -> Option<f64>
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

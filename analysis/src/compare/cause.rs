@@ -52,8 +52,15 @@ pub fn causes(
     };
     causes.extend(clocks.into_iter().flatten().filter(may_explain));
     if causes.is_empty() {
-        let deciding = differences.iter().filter(|difference| difference.decides_latencies);
-        let differs: Vec<String> = deciding.map(|difference| difference.what.clone()).collect();
+        // a slower machine makes nothing faster
+        let may_explain = |difference: &&Difference| {
+            difference.decides_latencies && difference.slower.is_none_or(|slow| slow == is_slower)
+        };
+        let named = |difference: &Difference| match difference.slower {
+            None => difference.what.clone(),
+            Some(_) => difference.to_string(),
+        };
+        let differs: Vec<String> = differences.iter().filter(may_explain).map(named).collect();
         causes.push(match differs.is_empty() {
             true => Cause::Unknown,
             false => Cause::Environment { differs },
@@ -200,6 +207,7 @@ mod tests {
             before: "570".to_owned(),
             after: "580".to_owned(),
             decides_latencies: true,
+            slower: None,
         };
         let old = measured("engine-38", Some([1980, 1980]), 0);
         let same = [old.clone(), old.clone()];
@@ -216,6 +224,26 @@ mod tests {
             words(&same, &slow, differences),
             "throttled in 0 of 2 runs → 1 of 2 (thermal slowdown by hardware); \
              SM clock 1980–1980 → 1700–1980 MHz"
+        );
+    }
+
+    #[test]
+    fn a_slower_machine_explains_what_is_slower_and_a_faster_one_does_not() {
+        let same = [measured("auto-slab", None, 0)];
+        let host = |slower| Difference {
+            what: "speed of cores (ns per multiply–add)".to_owned(),
+            before: "2.90".to_owned(),
+            after: "5.71".to_owned(),
+            decides_latencies: true,
+            slower: Some(slower),
+        };
+        assert_eq!(
+            words(&same, &same, &[host(true)]),
+            "same plan; different speed of cores (ns per multiply–add) 2.90 → 5.71"
+        );
+        assert_eq!(
+            words(&same, &same, &[host(false)]),
+            "unknown; same plan, no recorded difference"
         );
     }
 

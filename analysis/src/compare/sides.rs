@@ -170,9 +170,10 @@ fn configurations_differ(first: &Run, other: &Run) -> CompareError {
     }
 }
 
-/// What affects latencies and differs between two runs of a side.
+/// What affects latencies and differs between two runs of a side. The state of the machine may differ: that it
+/// does is part of how much runs differ.
 fn changed(first: &Run, other: &Run) -> Vec<String> {
-    let differences = differences::differences(&[&first.header], &[&other.header]);
+    let differences = differences::declared(&[&first.header], &[&other.header]);
     let deciding = differences.into_iter().filter(|difference| difference.decides_latencies);
     deciding
         .map(|Difference { what, before, after, .. }| {

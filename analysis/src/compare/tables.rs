@@ -4,7 +4,6 @@ use super::detectable::{Detectable, RunsNeeded};
 use super::hypothesis_tests::Verdict;
 use super::run_noise::Layout;
 use super::{Change, Comparison, Effect, GroupChange, Method, NotCompared};
-use crate::differences::Difference;
 use crate::table::{Columns, Digits, Table, wrapped};
 use alpha_flops::units::Nanoseconds;
 
@@ -128,8 +127,7 @@ impl Comparison {
             self.configurations.len()
         ));
         lines.push(format!("Versions after: {}.", provenance.versions));
-        lines.push(self.difference_line(true));
-        lines.push(self.difference_line(false));
+        lines.extend(self.condition_lines());
         lines.push(self.method_sentence());
         lines.extend(self.method.noise_sentence());
         if self.has_only_candidates() && self.method != Method::WithinRuns {
@@ -187,38 +185,6 @@ impl Comparison {
             })
             .number("noisiest", Digits::Decimals(1), |group| of_one(group, |d| d.worst));
         Some(columns.build())
-    }
-
-    fn difference_line(&self, decides_latencies: bool) -> String {
-        let chosen = self.differences.iter().filter(|d| d.decides_latencies == decides_latencies);
-        let differences: Vec<String> = chosen.map(Difference::to_string).collect();
-        let loads = self.sides.each_ref().map(|side| side.load_average);
-        let load = match loads {
-            [Some(before), Some(after)] => {
-                let range = |[least, most]: [f64; 2]| format!("{least:.1}–{most:.1}");
-                format!("load average at start {} before, {} after", range(before), range(after))
-            }
-            _ => "load average unknown".to_owned(),
-        };
-        match (decides_latencies, differences.is_empty()) {
-            (true, true) if self.unknown.is_empty() => {
-                "No recorded difference that affects latencies (A/A).".to_owned()
-            }
-            (true, true) => {
-                format!("No recorded difference that affects latencies.{}", self.unknown())
-            }
-            (true, false) => format!("Changed: {}.{}", differences.join("; "), self.unknown()),
-            (false, true) => format!("Environment: {load}."),
-            (false, false) => format!("Environment: {}; {load}.", differences.join("; ")),
-        }
-    }
-
-    fn unknown(&self) -> String {
-        if self.unknown.is_empty() {
-            return String::new();
-        }
-        let unknown: Vec<String> = self.unknown.iter().map(ToString::to_string).collect();
-        format!(" Unknown, may differ: {}.", unknown.join(", "))
     }
 
     fn tables(&self) -> Vec<Table> {

@@ -57,8 +57,8 @@ impl Timeline {
                 .count("configurations", |run| run.configurations),
         );
         table.note(
-            "runs with the same environment number have the same device, driver, compiler \
-                    and commit",
+            "runs with the same environment number have the same device, driver, compiler, commit \
+             and, where it was probed, state of the machine",
         );
         for run in &self.runs {
             if !run.changes.is_empty() {

@@ -1,4 +1,5 @@
 use alpha_flops::experiment::{Experiment, Resolution};
+use alpha_flops::record::{Distances, MachineState, Quartiles};
 use std::sync::LazyLock;
 
 use super::noise::normal;
@@ -332,4 +333,36 @@ fn builds_of_unknown_sources_are_not_taken_to_be_equal() {
     let note = "at run 5, 2026-01-05, changed: nothing that was recorded; not known: frequency governor \
                 (not readable)";
     assert!(history.to_text().contains(note), "{}", history.to_text());
+}
+
+/// A machine whose multiply–adds take so long.
+fn machine(ns: f64) -> Option<MachineState> {
+    Some(MachineState {
+        probes: 9,
+        took_percent: None,
+        multiply_add_ns: Some(Quartiles { q1: ns, median: ns, q3: ns }),
+        ping_pong_ns: None,
+        read_gb_s: None,
+        sm_clock_mhz: None,
+        distances: Distances::default(),
+    })
+}
+
+#[test]
+fn a_step_onto_a_host_half_as_fast_names_it() {
+    let mut runs = history(&[("a", 5, 1.0), ("a", 5, 2.0)], 0.01, 77);
+    for (index, run) in runs.iter_mut().enumerate() {
+        run.header.machine = machine(if index < 5 { 2.9 } else { 5.7 });
+    }
+    let timeline = timeline(&runs);
+    let environments: Vec<usize> = timeline.runs.iter().map(|run| run.environment).collect();
+    assert_eq!(environments, [1, 1, 1, 1, 1, 2, 2, 2, 2, 2]);
+    let Steps::Searched { found, .. } = &timeline.trends[0].steps else { panic!() };
+    assert_eq!((found.len(), found[0].run), (1, 6));
+    let changes: Vec<String> = found[0].changes.iter().map(ToString::to_string).collect();
+    assert_eq!(changes, ["speed of cores (ns per multiply–add) 2.9 → 5.7"]);
+    assert!(timeline.runs[5].unknown.iter().all(|unknown| unknown.what != "state of the machine"));
+    // what was not probed is another environment than what was
+    runs[9].header.machine = None;
+    assert_eq!(super::environments(&runs.iter().collect::<Vec<_>>())[9], 2);
 }

@@ -1,8 +1,34 @@
 //! The environment of a run, in the order of a methods section.
 
+use std::fs;
+use std::io;
+use std::path::Path;
+
 use alpha_flops::environment::Platform;
-use alpha_flops::record::{ConfigurationRecord, RunHeader, Session};
+use alpha_flops::file_error::FileError;
+use alpha_flops::record::{ConfigurationRecord, Quiet, RunHeader, Session};
 use alpha_flops::units::Nanoseconds;
+use serde::Deserialize;
+
+use crate::dataset::Provenance;
+
+/// How quiet the machine was while the dataset in a file was measured, from the environment that an archive
+/// keeps beside it; `None` where there is none, or one of another run.
+pub(super) fn quiet_of(dataset: &Path, measured: &Provenance) -> Result<Option<Quiet>, FileError> {
+    #[derive(Deserialize)]
+    struct Environment {
+        run_id: Option<String>,
+        quiet: Option<Quiet>,
+    }
+    let path = dataset.with_extension("environment.json");
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(|error| FileError::read(&path, error))?,
+    };
+    let read: Environment =
+        serde_json::from_slice(&text).map_err(|error| FileError::read(&path, error))?;
+    Ok(read.quiet.filter(|_| read.run_id.as_ref() == Some(&measured.source)))
+}
 
 /// The environment of a run, as names and values.
 pub(super) fn of_run(header: &RunHeader) -> Vec<(String, String)> {
@@ -32,7 +58,10 @@ pub(super) fn of_run(header: &RunHeader) -> Vec<(String, String)> {
     lines.add_host(platform);
     lines.add_conditions(&header.sessions);
     if let Some(quiet) = &header.quiet {
-        lines.add("disturbance", quiet.to_string().trim_start_matches("disturbed: "));
+        lines.add("disturbance", quiet.in_words());
+    }
+    if let Some(machine) = &header.machine {
+        lines.add("machine probe", machine);
     }
     lines.add("compiler", format!("{} for {}", platform.rustc, platform.target));
     lines.add("crates", platform.crates.join(", "));

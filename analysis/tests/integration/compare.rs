@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use alpha_flops::experiment::{Configuration, Experiment};
 use alpha_flops_analysis::simulate::Simulation;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fixtures::data_files::archived_target;
 use crate::fixtures::runs::few_launches;
@@ -262,4 +262,58 @@ fn two_archived_runs_are_judged_by_the_other_ones_of_their_kind() {
     assert_eq!(json["method"]["runs"], 9);
     let differs = json["differences"].as_array().unwrap().iter();
     assert!(differs.clone().any(|difference| difference["what"] == "commit"));
+}
+
+/// The state of a machine whose multiply–adds take so long.
+fn machine(multiply_add_ns: f64) -> Value {
+    json!({
+        "probes": 9,
+        "multiply_add_ns": {
+            "q1": 0.99 * multiply_add_ns, "median": multiply_add_ns, "q3": 1.01 * multiply_add_ns,
+        },
+        "distances": [{ "distance": "near", "round_trip_ns": 50.0, "seconds": 60.0 }],
+    })
+}
+
+#[test]
+fn a_host_half_as_fast_and_a_disturbed_side_are_named() {
+    let runs = Runs::new(5, |_| 2.0);
+    for run in 0..5 {
+        let quiet = |never_quiet: usize| {
+            json!({
+                "switched_out_percent": 1.5, "steal_percent": null, "throttled_percent": null,
+                "never_quiet": never_quiet, "configurations": 100,
+            })
+        };
+        runs.edit(&format!("before-{run}"), |json| {
+            json["machine"] = machine(2.9);
+            json["quiet"] = quiet(0);
+        });
+        runs.edit(&format!("after-{run}"), |json| {
+            // the state of the machine is no reason to refuse a side
+            json["machine"] = machine(if run == 0 { 5.0 } else { 5.7 });
+            json["quiet"] = quiet(20);
+        });
+    }
+    let (status, text) = runs.compare(5, &[]);
+    assert_eq!(status, 1, "{text}");
+    let unwrapped = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for said in [
+        "Changed: speed of cores (ns per multiply–add) 2.9 → 5.7. Unknown",
+        "The machine itself was in another state",
+        "Disturbed before: 1.5% of launches switched out, every configuration quiet at least once.",
+        "Disturbed after: 1.5% of launches switched out, 100 of 500 configurations never quiet. That \
+         is not quiet enough",
+        "cause (all rows): same plan; different speed of cores (ns per multiply–add) 2.9 → 5.7",
+    ] {
+        assert!(unwrapped.contains(said), "{said}\n{text}");
+    }
+    let (_, text) = runs.compare(5, &["--format", "json"]);
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["sides"][1]["quiet"]["never_quiet"], 100);
+    assert_eq!(json["differences"][0]["slower"], true);
+    assert!(!text.contains("state of the machine"), "it is known");
+    runs.edit("after-3", |json| json["machine"] = Value::Null);
+    let (_, text) = runs.compare(5, &["--format", "json"]);
+    assert!(text.contains("probed in 9 of 10 runs"), "unknown is never equal");
 }

@@ -33,7 +33,13 @@ pub(super) struct MachineProbe {
     /// Empty where there is no memory for it.
     buffer: Vec<u64>,
     next: usize,
+    /// What was measured last, and until when it counts.
+    last: Option<(Probe, Instant)>,
 }
+
+/// So many times as long as measuring took, what was measured counts: states last for seconds, and probing
+/// never takes more than a twentieth of the time, however short visits are.
+const COUNTS_FOR: u32 = 20;
 
 impl MachineProbe {
     pub(super) fn new() -> Self {
@@ -45,17 +51,31 @@ impl MachineProbe {
                 buffer.extend_from_within(..);
             }
         }
-        Self { buffer, next: 0 }
+        Self { buffer, next: 0, last: None }
     }
 
-    /// Some 1 to 2 ms of measuring. The calling thread must be on its core.
-    pub(super) fn measure(&mut self, team: &Team) -> Probe {
+    /// The state now, or some 20 to 40 ms ago. The calling thread must be on its core.
+    pub(super) fn state(&mut self, team: &Team) -> Probe {
+        let begun = Instant::now();
+        if let Some((probe, until)) = self.last
+            && begun < until
+        {
+            return probe;
+        }
+        let probe = self.measure(team);
+        let ended = Instant::now();
+        self.last = Some((probe, ended + COUNTS_FOR * (ended - begun)));
+        probe
+    }
+
+    /// Some 1 to 2 ms of measuring.
+    fn measure(&mut self, team: &Team) -> Probe {
         let ping_pongs = (1..team.threads()).filter_map(|other| ping_pong_ns(team, other));
         Probe {
             multiply_add_ns: Some(multiply_add_ns(team)),
             ping_pong_ns: ping_pongs.reduce(f64::max),
             read_gb_s: self.read_gb_s(),
-            copy_gb_s: None,
+            ..Probe::default()
         }
     }
 
@@ -142,5 +162,17 @@ mod tests {
             assert!(probe.multiply_add_ns.is_some());
             assert!(threads > 1 || probe.ping_pong_ns.is_none());
         }
+    }
+
+    #[test]
+    fn a_state_that_was_just_measured_is_not_measured_again() {
+        let team = Team::new(NonZeroUsize::MIN).unwrap();
+        let _pinned = team.pin_caller();
+        let mut probe = MachineProbe::new();
+        // several times, since this thread may have to wait for its core between the two
+        assert!((0..20).any(|_| probe.state(&team) == probe.state(&team)));
+        let (first, until) = probe.last.unwrap();
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        assert_ne!(probe.state(&team), first);
     }
 }

@@ -62,6 +62,11 @@ impl Monitor {
             memory_clock_mhz: device.clock_info(Clock::Memory).ok(),
             temperature_c: device.temperature(TemperatureSensor::Gpu).ok(),
             power_mw: device.power_usage().ok(),
+            // this process is one of those counted, whatever its number is outside of a container
+            other_processes: device
+                .running_compute_processes_count()
+                .ok()
+                .and_then(|all| all.checked_sub(1)),
         })
     }
 }

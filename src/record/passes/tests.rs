@@ -3,7 +3,7 @@ use crate::experiment::{Experiment, Resolution};
 use crate::measure::DroppedSample;
 use crate::units::Bytes;
 
-fn part(pass: u32, host_ns: &[f64], switched_out: u64) -> Part {
+pub(in crate::record) fn part(pass: u32, host_ns: &[f64], switched_out: u64) -> Part {
     let configuration = Experiment::A.configurations(Resolution::Original).remove(0);
     let times = SampleTimes { host_ns: host_ns.to_vec(), ..SampleTimes::default() };
     let outcome = match Summary::from_latencies(host_ns) {

@@ -33,6 +33,7 @@
 //! | `event-time-from=N` | … only from its N-th call on |
 //! | `throttle=N`, `throttle=always` | the first N queries of throttle reasons report software thermal slowdown |
 //! | `clock=ramp` | the first 20 clock queries rise from 300 MHz to 2520 MHz |
+//! | `other-process=N`, `other-process=always` | the first N queries of compute processes list another one beside this |
 //! | `hang=N` | from the N-th `cudnnBackendExecute` on, streams and events are never ready and synchronisation never returns |
 //! | `wrong-output` | outputs lack the kernel's last tap |
 //! | `no-nvml` | NVML finds no driver (9) |

@@ -1,0 +1,188 @@
+//! Whether the machine was in another state, by the probes that runs made of it.
+
+use std::ops::Range;
+
+use alpha_flops::record::{Distances, MachineState, Quartiles, RunHeader};
+use alpha_flops::statistics::{quantile, sorted};
+
+use super::{Difference, Unknown};
+
+/// What states of a machine differ in.
+enum Quantity {
+    /// A quantity that stands for all visits: it differs where the ranges of the runs' quartiles don't overlap,
+    /// so that its own spread cannot explain it, and medians differ by more than `least`, a ratio.
+    Typical { of: fn(&MachineState) -> Option<Quartiles>, least: f64 },
+    /// The distance of the cores, which jumps between few values: see [`FARTHER`].
+    Distance,
+}
+
+/// The cores moved apart where the geometric mean over time of the round trip between them differs by more than
+/// this ratio. Between 60 and 500 ns that is for a fifth of the time: no more than one of five passes,
+/// which the mean over passes hardly feels. A mean over time has no limit to be near of, as words have.
+const FARTHER: f64 = 1.5;
+
+/// What is compared: its name, how, and whether more of it makes latencies longer. Clocks of one machine in one
+/// state differ by less than 5%; its memory is used by neighbours, too, which come and go.
+const QUANTITIES: [(&str, Quantity, bool); 4] = [
+    (
+        "speed of cores (ns per multiply–add)",
+        Quantity::Typical { of: |state| state.multiply_add_ns, least: 1.05 },
+        true,
+    ),
+    ("distance of cores", Quantity::Distance, true),
+    (
+        "speed of memory (GB/s)",
+        Quantity::Typical { of: |state| state.read_gb_s, least: 1.25 },
+        false,
+    ),
+    ("SM clock (MHz)", Quantity::Typical { of: |state| state.sm_clock_mhz, least: 1.01 }, false),
+];
+
+/// What differs between the states of the machine, of those sides whose every run was probed.
+pub(super) fn differences(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<Difference> {
+    let states = |runs: &[&'_ RunHeader]| {
+        runs.iter().map(|run| run.machine.clone()).collect::<Option<Vec<_>>>().unwrap_or_default()
+    };
+    let (before, after) = (states(before), states(after));
+    let differs = |(what, quantity, more_is_slower): &(&str, Quantity, bool)| {
+        let (ratio, words) = quantity.compared(&before, &after)?;
+        let [before, after] = words;
+        Some(Difference {
+            what: (*what).to_owned(),
+            before,
+            after,
+            decides_latencies: true,
+            slower: Some((ratio > 1.0) == *more_is_slower),
+        })
+    };
+    QUANTITIES.iter().filter_map(differs).collect()
+}
+
+/// What cannot be told, where a run was not probed.
+pub(super) fn unknown(runs: &[&RunHeader]) -> Option<Unknown> {
+    let probed = runs.iter().filter(|run| run.machine.is_some()).count();
+    let value = match probed {
+        0 => "not probed".to_owned(),
+        some if some < runs.len() => format!("probed in {some} of {} runs", runs.len()),
+        _ => return None,
+    };
+    Some(Unknown { what: "state of the machine".to_owned(), value })
+}
+
+impl Quantity {
+    /// After over before, and both in words; `None` where they do not differ, or nothing is known of a side.
+    fn compared(
+        &self,
+        before: &[MachineState],
+        after: &[MachineState],
+    ) -> Option<(f64, [String; 2])> {
+        match self {
+            Self::Typical { of, least } => {
+                let [(was, was_range), (is, is_range)] =
+                    [typical(before, *of)?, typical(after, *of)?];
+                let is_apart = was_range.end < is_range.start || is_range.end < was_range.start;
+                let ratio = is / was;
+                let words = [was, is].map(|value| crate::table::rounded(value, 4));
+                (is_apart && ratio.max(ratio.recip()) > *least).then_some((ratio, words))
+            }
+            Self::Distance => {
+                let sides = [before, after].map(|runs| {
+                    Distances::joined(runs.iter().flat_map(|run| run.distances.0.iter().copied()))
+                });
+                let [was, is] = sides.each_ref().map(Distances::mean_round_trip_ns);
+                let ratio = is? / was?;
+                let words = sides.each_ref().map(Distances::to_string);
+                (ratio.max(ratio.recip()) > FARTHER).then_some((ratio, words))
+            }
+        }
+    }
+}
+
+/// The median of the runs' medians, and from the least first to the largest third quartile.
+fn typical(
+    runs: &[MachineState],
+    of: fn(&MachineState) -> Option<Quartiles>,
+) -> Option<(f64, Range<f64>)> {
+    let known: Vec<Quartiles> = runs.iter().filter_map(of).collect();
+    let medians = sorted(&known.iter().map(|known| known.median).collect::<Vec<_>>());
+    let ends = known.iter().map(|known| known.q1..known.q3);
+    let range = ends.reduce(|all, one| all.start.min(one.start)..all.end.max(one.end))?;
+    Some((quantile(&medians, 0.5), range))
+}
+
+#[cfg(test)]
+mod tests {
+    use alpha_flops::record::{Distance, Stay};
+
+    use super::*;
+    use crate::simulate::{Simulation, Truth};
+
+    /// A run on cores so fast, whose round trips took so many nanoseconds for so many seconds each.
+    fn run(multiply_add_ns: [f64; 3], stays: &[(f64, f64)]) -> RunHeader {
+        let [q1, median, q3] = multiply_add_ns;
+        let stay = |&(round_trip_ns, seconds): &(f64, f64)| Stay {
+            distance: Distance::of(round_trip_ns),
+            round_trip_ns,
+            seconds,
+        };
+        let machine = MachineState {
+            probes: 10,
+            took_percent: None,
+            multiply_add_ns: Some(Quartiles { q1, median, q3 }),
+            ping_pong_ns: None,
+            read_gb_s: Some(Quartiles { q1: 8.0, median: 10.0, q3: 11.0 }),
+            sm_clock_mhz: None,
+            distances: Distances::joined(stays.iter().map(stay)),
+        };
+        let header = Simulation::new(Truth::default()).header(0);
+        RunHeader { machine: Some(machine), ..header }
+    }
+
+    fn words(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<String> {
+        differences(before, after).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_host_half_as_fast_is_another_environment_and_one_within_its_spread_is_not() {
+        let near = [(50.0, 600.0)];
+        let usual = run([2.88, 2.90, 2.95], &near);
+        let slower = run([5.60, 5.70, 5.80], &near);
+        let found = differences(&[&usual], &[&usual, &slower, &slower]);
+        assert!(found.is_empty(), "a quarter of the visits after were as fast: {found:?}");
+        let found = differences(&[&usual], &[&slower]);
+        assert_eq!(found[0].to_string(), "speed of cores (ns per multiply–add) 2.9 → 5.7");
+        assert_eq!((found.len(), found[0].slower), (1, Some(true)));
+        assert_eq!(differences(&[&slower], &[&usual])[0].slower, Some(false));
+        // apart by 4%, and by more within a spread that explains it
+        assert!(words(&[&usual], &[&run([3.0, 3.02, 3.03], &near)]).is_empty());
+        assert!(words(&[&usual], &[&run([2.9, 3.8, 5.7], &near)]).is_empty());
+    }
+
+    #[test]
+    fn cores_that_moved_apart_for_long_are_a_difference_and_for_a_moment_are_not() {
+        let cores = [2.88, 2.90, 2.95];
+        let near = run(cores, &[(50.0, 600.0)]);
+        let moved = run(cores, &[(55.0, 360.0), (900.0, 240.0)]);
+        assert_eq!(
+            words(&[&near], &[&moved]),
+            [
+                "distance of cores near each other (50 ns) 100% of the time → near each other (55 ns) 60% \
+              of the time, far apart (900 ns) 40%"
+            ]
+        );
+        assert!(words(&[&near], &[&run(cores, &[(50.0, 570.0), (900.0, 30.0)])]).is_empty());
+        // two words, one state
+        assert!(words(&[&run(cores, &[(88.0, 1.0)])], &[&run(cores, &[(92.0, 1.0)])]).is_empty());
+    }
+
+    #[test]
+    fn a_machine_that_was_not_probed_is_unknown_and_never_equal() {
+        let probed = run([2.88, 2.90, 2.95], &[]);
+        let older = RunHeader { machine: None, ..probed.clone() };
+        assert!(differences(&[&probed], &[&older]).is_empty());
+        assert_eq!(unknown(&[&probed, &probed]), None);
+        let said = |runs: &[&RunHeader]| unknown(runs).unwrap().to_string();
+        assert_eq!(said(&[&probed, &older]), "state of the machine (probed in 1 of 2 runs)");
+        assert_eq!(said(&[&older, &older]), "state of the machine (not probed)");
+    }
+}
