@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use alpha_flops::file_error::FileError;
+use alpha_flops::record::Quiet;
 use alpha_flops::sweep::HEADER;
 use alpha_flops::sweep::SweepError;
 use serde::Serialize;
@@ -31,6 +33,8 @@ pub struct Imported {
     pub not_measured: Vec<Missing>,
     /// The environment, as names and values to show.
     pub environment: Vec<(String, String)>,
+    /// How quiet the machine was, where that is known.
+    pub quiet: Option<Quiet>,
 }
 
 /// What an import made, and what it left out.
@@ -81,10 +85,12 @@ pub enum LoadError {
     Sweep(#[from] SweepError),
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    #[error(transparent)]
+    Environment(#[from] FileError),
 }
 
 /// Reads the folder of a run or a sweep, or a dataset's file; of the latter nothing but the latencies
-/// is known.
+/// is known, and, where its environment lies beside it as in an archive, how quiet the machine was.
 pub fn load(path: &Path) -> Result<Imported, LoadError> {
     if path.join(HEADER).is_file() {
         return Ok(sweep::read(path)?);
@@ -92,12 +98,15 @@ pub fn load(path: &Path) -> Result<Imported, LoadError> {
     if path.is_dir() {
         return Ok(criterion::read(path)?);
     }
-    Ok(Dataset::read(path)?.into())
+    let dataset = Dataset::read(path)?;
+    let quiet = environment::quiet_of(path, &dataset.provenance)?;
+    Ok(Imported { quiet, ..dataset.into() })
 }
 
 /// A dataset by itself: nothing is known to be missing from it.
 impl From<Dataset> for Imported {
     fn from(dataset: Dataset) -> Self {
-        Self { dataset, rejected: Vec::new(), not_measured: Vec::new(), environment: Vec::new() }
+        let (rejected, not_measured, environment) = (Vec::new(), Vec::new(), Vec::new());
+        Self { dataset, rejected, not_measured, environment, quiet: None }
     }
 }

@@ -15,6 +15,7 @@ use crate::dataset::{Dataset, Observation};
 use crate::model::Coefficients;
 use crate::moderated_variance::EstimatedVariance;
 
+mod disturbed;
 mod elasticity;
 mod equal_flops;
 mod noise;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use alpha_flops::atomic_file::write_texts;
 use alpha_flops::file_error::FileError;
+use alpha_flops::record::Quiet;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -54,6 +55,8 @@ pub struct Extras {
     /// The machine and its settings, in the order to be shown.
     pub environment: Vec<(String, String)>,
     pub skipped: Vec<Skipped>,
+    /// How quiet the machine was, where that is known.
+    pub quiet: Option<Quiet>,
 }
 
 /// A configuration that was not measured.
@@ -94,6 +97,9 @@ pub struct TargetReport {
     /// IQR over median and outliers: over all experiments, then of each; empty where no quartiles
     /// are known.
     pub variance: Vec<LaunchSpread>,
+    /// How quiet the machine was, where that was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quiet>,
     pub objectives: Objectives,
 }
 
@@ -177,7 +183,8 @@ impl<'a> Input<'a> {
             .chain(rejected)
             .map(|(id, reason)| Skipped { id: id.clone(), reason: reason.clone() })
             .collect();
-        let extras = Extras { environment: imported.environment.clone(), skipped };
+        let (environment, quiet) = (imported.environment.clone(), imported.quiet.clone());
+        let extras = Extras { environment, skipped, quiet };
         Self { extras, ..Self::new(&imported.dataset) }
     }
 
@@ -341,12 +348,14 @@ fn target_report(input: &Input<'_>) -> TargetReport {
         coefficients: input.coefficients.iter().map(|set| judged(set, input.dataset)).collect(),
         not_fitted: input.not_fitted.clone(),
         variance: LaunchSpread::by_experiment(input.dataset),
+        quiet: input.extras.quiet.clone(),
         objectives: answer(
             input.dataset,
             input.archived_noise.as_ref(),
             first.map(|set| &set.coefficients),
             raw_final,
-        ),
+        )
+        .unless_disturbed(input.extras.quiet.as_ref(), &input.dataset.provenance),
     }
 }
 

@@ -68,6 +68,7 @@ pub fn import(run: &Run) -> Result<Imported, ImportError> {
             rejected,
             not_measured: run.missing.clone(),
             environment: environment::of_run(&run.header),
+            quiet: run.header.quiet.clone(),
         }),
     }
 }

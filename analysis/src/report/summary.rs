@@ -24,6 +24,9 @@ impl TargetReport {
         let place = self.provenance.place();
         let heading = format!("{place}: {} configurations{skipped}", self.configurations);
         let mut text = wrapped("", &heading);
+        if let Some(quiet) = &self.quiet {
+            text += &wrapped("", &quiet.to_string());
+        }
         if let Some(reason) = &self.not_fitted {
             text += &wrapped("", &format!("not fitted: {reason}"));
         }

@@ -10,5 +10,6 @@ mod frozen;
 mod help;
 mod history;
 mod objectives;
+mod quiet;
 mod report;
 mod variance;

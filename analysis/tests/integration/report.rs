@@ -226,6 +226,7 @@ fn small() -> (Dataset, Extras) {
             id: "A/h=1_w=2_in=25600_out=12800_k=1".into(),
             reason: "needs 1.22 GiB, 1 GiB allowed".into(),
         }],
+        quiet: None,
     };
     (dataset, extras)
 }
