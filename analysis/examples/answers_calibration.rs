@@ -43,7 +43,7 @@ fn equal_flops(simulations: u64) {
     println!("that would need more noise than there was; ± standard error");
     println!();
     println!(
-        "{:<12} {:>5} {:<22} {:>6} {:>7} {:>10} {:>14}  {:>12} {:>12}",
+        "{:<12} {:>5} {:<24} {:>6} {:>7} {:>10} {:>14}  {:>12} {:>12}",
         "truth",
         "noise",
         "known from",
@@ -92,7 +92,7 @@ fn row(truth: Truth, known: &str, simulations: u64) {
         tau => format!("τ = {:.0}%", 100.0 * tau),
     };
     println!(
-        "{what:<12} {:>4.0}% {known:<22} {holds:>6.1} {partly:>7.1} {not_shown:>10.1} {not:>14.1}  \
+        "{what:<12} {:>4.0}% {known:<24} {holds:>6.1} {partly:>7.1} {not_shown:>10.1} {not:>14.1}  \
          {:>12} {:>12}",
         100.0 * truth.noise,
         shown[0],
