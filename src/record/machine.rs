@@ -29,7 +29,7 @@ pub struct MachineState {
 }
 
 /// How far apart the computing cores were, and for how long, the nearest first; empty where a single one
-/// computes.
+/// computes, and where they ran at once before less than half of the visits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Distances(pub Vec<Stay>);
 
@@ -105,11 +105,13 @@ impl MachineState {
         };
         let clocks = visits.iter().filter_map(|(visit, _)| visit.device.as_ref()?.sm_clock_mhz);
         let sm_clock_mhz = Quartiles::of(clocks.map(|clock| f64::from(clock.max)));
-        let stays = probes.iter().filter_map(|(probe, seconds)| {
+        let stay = |&(probe, seconds): &(Probe, f64)| {
             let round_trip_ns = probe.ping_pong_ns?;
-            Some(Stay { distance: Distance::of(round_trip_ns), round_trip_ns, seconds: *seconds })
-        });
-        // nothing where nothing was probed
+            Some(Stay { distance: Distance::of(round_trip_ns), round_trip_ns, seconds })
+        };
+        let stays: Vec<Stay> = probes.iter().filter_map(stay).collect();
+        // where cores seldom ran at once, something else had them, and the other times tell of that
+        let are_known = 2 * stays.len() > probes.len();
         let took_s =
             probes.iter().map(|(probe, _)| Some(probe.took_ns? / 1e9)).sum::<Option<f64>>();
         let wall_s: f64 = probes.iter().map(|(_, wall_s)| wall_s).sum();
@@ -120,7 +122,7 @@ impl MachineState {
             ping_pong_ns: quartiles(|probe| probe.ping_pong_ns),
             read_gb_s: quartiles(|probe| probe.read_gb_s),
             sm_clock_mhz,
-            distances: Distances::joined(stays),
+            distances: Distances::joined(stays.iter().copied().filter(|_| are_known)),
         })
     }
 }
@@ -194,9 +196,8 @@ mod tests {
     use crate::record::{Outcome, Part};
 
     /// A visit of half a second, with its probe.
-    fn probed(multiply_add_ns: f64, took_ns: Option<f64>) -> ConfigurationRecord {
+    fn probed(probe: Probe) -> ConfigurationRecord {
         let Part { mut record, .. } = part(1, &[1.0; 20], 0);
-        let probe = Probe { multiply_add_ns: Some(multiply_add_ns), took_ns, ..Probe::default() };
         if let Outcome::Measured(measured) = &mut record.outcome {
             measured.probe = Some(probe);
         }
@@ -205,6 +206,8 @@ mod tests {
 
     #[test]
     fn a_run_has_quartiles_of_its_probes_and_the_part_of_its_time_that_they_took() {
+        let probed =
+            |ns, took_ns| probed(Probe { multiply_add_ns: Some(ns), took_ns, ..Probe::default() });
         let mut records: Vec<_> = [2.0, 3.0, 2.5, 9.0, 2.9].map(|ns| probed(ns, Some(2e6))).into();
         records.push(part(1, &[1.0; 20], 0).record);
         let state = MachineState::new(&records).unwrap();
@@ -220,6 +223,18 @@ mod tests {
         records.push(probed(2.0, None));
         assert_eq!(MachineState::new(&records).unwrap().took_percent, None);
         assert_eq!(MachineState::new(&records[5..6]), None);
+    }
+
+    #[test]
+    fn cores_that_seldom_run_at_once_have_no_distance() {
+        let records = |trips: &[Option<f64>]| -> Vec<_> {
+            let probe =
+                |ping_pong_ns: &_| Probe { ping_pong_ns: *ping_pong_ns, ..Probe::default() };
+            trips.iter().map(probe).map(probed).collect()
+        };
+        let distances = |trips| MachineState::new(&records(trips)).unwrap().distances.0.len();
+        assert_eq!(distances(&[Some(50.0), Some(55.0), None]), 1);
+        assert_eq!(distances(&[Some(1900.0), None]), 0);
     }
 
     #[test]
