@@ -11,6 +11,7 @@ use std::thread;
 use alpha_flops::shape::ConvShape;
 use alpha_flops_analysis::dataset::{Dataset, Latency, Observation, Provenance};
 use alpha_flops_analysis::fit::intervals::{IntervalMethod, Intervals, intervals};
+use alpha_flops_analysis::fit::refits::Refits;
 use alpha_flops_analysis::fit::{PUBLISHED_START, Sample, Variant, fit_variant};
 use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm, Objective};
 
@@ -104,7 +105,7 @@ fn simulate(
     let data = simulated(exact, deviations, &mut Random::new(seed));
     let sample = Sample::from_dataset(&data, KernelTerm::Area, FlopConvention::Macs)?;
     let fit = fit_variant(&sample, Variant { objective, constant: false }, PUBLISHED_START)?;
-    Ok(intervals(&sample, &fit, REFITS, seed))
+    Ok(intervals(&sample, &fit, &Refits::draw(&sample, &fit, REFITS, seed)))
 }
 
 /// How often an interval of each parameter held its truth: by each method, and the believed one.

@@ -27,6 +27,7 @@ mod points;
 mod problem;
 mod profile;
 mod reduction;
+pub mod refits;
 pub mod region;
 mod sample;
 mod search;
@@ -199,9 +200,7 @@ fn fit_group(
     let problem = LeastSquares::new(sample, variant);
     let optimum =
         problem.optimum(start).map_err(|reason| FitError::NotConverged { group, reason })?;
-    let [beta, gamma, _, constant_ms] = optimum.position;
-    let final_scale = optimum.final_scale;
-    let estimate = GroupCoefficients { beta, gamma, final_scale, constant_ms };
+    let estimate = optimum.estimate();
     let errors = sample.errors(&estimate).ok_or(FitError::Empty)?;
     let active_bounds = uncertainty::active_bounds(&problem, &optimum, &estimate);
     let uncertainty = match sample.clusters.len() < PARAMETERS.len() {

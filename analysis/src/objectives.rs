@@ -25,7 +25,7 @@ mod raw_flops;
 pub use elasticity::{Elasticity, Slope};
 pub use equal_flops::{EqualFlopsGroup, Heterogeneity};
 pub use noise::{ArchivedNoise, Noise, NoiseSource};
-pub use raw_flops::AgainstRawFlops;
+pub use raw_flops::{Accuracy, Advantage, AgainstRawFlops, Bootstrap};
 
 /// Latencies per multiply–add that typically are within this factor of each other count as equal.
 pub const EQUAL_LATENCY_RATIO: f64 = 1.1;
@@ -34,13 +34,13 @@ pub const EQUAL_LATENCY_RATIO: f64 = 1.1;
 ///
 /// An experiment's median line decides: over the range of a whole experiment, whose lines differ by
 /// their channels alone, any estimate looks accurate, while the range of one line can be next to
-/// nothing, as of G's K = 1.
+/// nothing, as of G's K = 1. Lines whose range is no more than their noise don't count.
 pub const ACCURATE_NRMSE_PERCENT: f64 = 13.0;
 
 /// Answers to RO1, RO2 and RO3.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Objectives {
-    /// What RO1 and RO2 know of the noise of latencies.
+    /// What is known of the noise of latencies.
     pub noise: Noise,
     /// Are raw FLOPs an insufficient proxy for latency, even where they are equal?
     pub ro1: ObjectiveAnswer<Vec<EqualFlopsGroup>>,
@@ -80,20 +80,20 @@ choices! {
     }
 }
 
-/// Answers all three; RO3 by the given coefficients, against raw FLOPs with `raw_final` (milliseconds
-/// per million FLOPs of the coefficients' convention) or, without it, a factor fitted to `dataset`. Noise
-/// is known from the dataset's passes or from archived runs.
+/// Answers all three; RO3 by the given coefficients. `bootstrap` is of other data that they were fitted
+/// to; without it, raw FLOPs' factor is fitted to `dataset`. Noise is known from the dataset's passes or
+/// from archived runs.
 pub fn answer(
     dataset: &Dataset,
     archived: Option<&ArchivedNoise>,
     coefficients: Option<&Coefficients>,
-    raw_final: Option<f64>,
+    bootstrap: Option<&Bootstrap>,
 ) -> Objectives {
     let noise = Noise::new(dataset, archived);
     Objectives {
         ro1: equal_flops::answer(dataset, &noise),
         ro2: elasticity::answer(dataset, &noise),
-        ro3: raw_flops::answer(dataset, coefficients, raw_final),
+        ro3: raw_flops::answer(dataset, &noise, coefficients, bootstrap),
         noise,
     }
 }

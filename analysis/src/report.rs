@@ -339,7 +339,7 @@ fn target<'a>(input: &Input<'a>) -> Target<'a> {
 
 fn target_report(input: &Input<'_>) -> TargetReport {
     let first = input.coefficients.first();
-    let raw_final = first.and_then(|set| Some(set.fitted.as_ref()?.raw_final));
+    let bootstrap = first.and_then(|set| Some(&set.fitted.as_ref()?.bootstrap));
     TargetReport {
         provenance: input.dataset.provenance.clone(),
         environment: input.extras.environment.iter().map(Setting::from).collect(),
@@ -353,7 +353,7 @@ fn target_report(input: &Input<'_>) -> TargetReport {
             input.dataset,
             input.archived_noise.as_ref(),
             first.map(|set| &set.coefficients),
-            raw_final,
+            bootstrap,
         )
         .unless_disturbed(input.extras.quiet.as_ref(), &input.dataset.provenance),
     }

@@ -28,16 +28,14 @@
 //! curved valleys and bounds. The asymptotic interval is never believed:
 //! where it holds the truth more often than the profile by more than chance, so does the bootstrap.
 
-use std::collections::BTreeMap;
-
 use alpha_flops::choice::choices;
-use alpha_flops::random::random_bits;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-use super::problem::{GAMMA, LeastSquares, Position};
+use super::problem::{LeastSquares, Position};
+use super::refits::{Drawn, Refits, configurations};
 use super::sample::GroupSample;
-use super::{Fit, GroupFit, PUBLISHED_START, Sample};
+use super::{Fit, GroupFit, Sample};
 use crate::model::KernelGroup;
 use crate::table::{Digits, Table, rounded};
 
@@ -85,12 +83,13 @@ impl Intervals {
     }
 }
 
-/// Intervals of every parameter of `fit`, which was made of `sample`; `refits` bootstrap samples are
-/// drawn from `seed`.
-pub fn intervals(sample: &Sample, fit: &Fit, refits: usize, seed: u64) -> Vec<Intervals> {
+/// Intervals of every parameter of `fit`, which was made of `sample`; `refits` are of both.
+pub fn intervals(sample: &Sample, fit: &Fit, refits: &Refits) -> Vec<Intervals> {
     let groups = KernelGroup::ALL.into_iter().filter_map(|group| Some((group, fit.group(group)?)));
     groups
-        .flat_map(|(group, fitted)| of_group(sample.group(group), group, fitted, fit, refits, seed))
+        .flat_map(|(group, fitted)| {
+            of_group(sample.group(group), group, fitted, fit, refits.group(group))
+        })
         .collect()
 }
 
@@ -99,8 +98,7 @@ fn of_group(
     group: KernelGroup,
     fitted: &GroupFit,
     fit: &Fit,
-    refits: usize,
-    seed: u64,
+    drawn: &[Drawn],
 ) -> Vec<Intervals> {
     let problem = LeastSquares::new(sample, fit.variant);
     let best = problem.position(&fitted.estimate);
@@ -109,9 +107,9 @@ fn of_group(
     let freedom = sample.rows.len().saturating_sub(count - fixed).max(1) as f64;
     let t = t_quantile(freedom);
     let threshold = problem.sum(&best) * (1.0 + t * t / freedom);
-    let configurations = configurations(sample);
-    let drawn = bootstrap(sample, &configurations, fit, best, refits, seed);
-    let tail = tail(configurations.len(), count - fixed);
+    let drawn: Vec<Position> =
+        drawn.iter().filter_map(|d| Some(d.end.as_ref()?.position)).collect();
+    let tail = tail(configurations(sample).len(), count - fixed);
     let errors = fitted.uncertainty.standard_errors;
     let errors = [errors.beta, errors.gamma, errors.final_scale, errors.constant_ms];
     let names = ["beta", "gamma", "final", "constant_ms"];
@@ -146,61 +144,6 @@ fn of_group(
         (row.believed, row.reason) = believe(row, scattered, fixed > 0);
     }
     rows
-}
-
-/// Rows of each configuration, or of those that the formula cannot tell apart.
-fn configurations(sample: &GroupSample) -> Vec<Vec<usize>> {
-    let mut configurations: BTreeMap<(u32, u64), Vec<usize>> = BTreeMap::new();
-    for (index, row) in sample.rows.iter().enumerate() {
-        configurations.entry((row.cluster, row.flops.to_bits())).or_default().push(index);
-    }
-    configurations.into_values().collect()
-}
-
-/// Where refits to drawn configurations end, each searched from the estimate. With γ at 0 β has no
-/// effect, so a descent can stop on that edge short of a minimum: then everything is searched.
-fn bootstrap(
-    sample: &GroupSample,
-    configurations: &[Vec<usize>],
-    fit: &Fit,
-    best: Position,
-    refits: usize,
-    seed: u64,
-) -> Vec<Position> {
-    let mut random = Draws { seed, next: 0 };
-    let refit = |_| {
-        let mut drawn = GroupSample::default();
-        for _ in 0..configurations.len() {
-            for index in &configurations[random.below(configurations.len())] {
-                let row = sample.rows[*index];
-                let ratio = sample.clusters[row.cluster as usize].ratio;
-                drawn.push(ratio, row.flops, row.measured_ms);
-            }
-        }
-        let problem = LeastSquares::new(&drawn, fit.variant);
-        let mut end = problem.descend(best).ok()?;
-        if end.position[GAMMA] == 0.0 {
-            let searched = problem.optimum(&PUBLISHED_START).ok();
-            end = searched.filter(|searched| searched.sum < end.sum).unwrap_or(end);
-        }
-        (end.unfinished.is_none() && drawn.clusters.len() >= 3).then_some(end.position)
-    };
-    (0..refits).filter_map(refit).collect()
-}
-
-/// Draws from the stream `seed`: the same on every machine.
-struct Draws {
-    seed: u64,
-    next: u64,
-}
-
-impl Draws {
-    fn below(&mut self, end: usize) -> usize {
-        let bits = random_bits(self.seed, self.next);
-        self.next += 1;
-        // the high half of the product: no modulo bias worth mentioning below 2³²
-        ((u128::from(bits) * end as u128) >> 64) as usize
-    }
 }
 
 /// The share of refits beyond each end: Hesterberg's expanded percentiles (2015, "What Teachers Should

@@ -37,6 +37,13 @@ pub(super) struct End {
     pub unfinished: Option<String>,
 }
 
+impl End {
+    pub(super) fn estimate(&self) -> GroupCoefficients {
+        let [beta, gamma, _, constant_ms] = self.position;
+        GroupCoefficients { beta, gamma, final_scale: self.final_scale, constant_ms }
+    }
+}
+
 /// Indices of β and γ on the grid.
 type Place = (usize, usize);
 

@@ -5,12 +5,14 @@ use serde::Serialize;
 use super::Setting;
 use crate::dataset::{Dataset, Observation};
 use crate::fit::intervals::{Intervals, intervals};
+use crate::fit::refits::Refits;
 use crate::fit::region::{Region, regions};
 use crate::fit::{Fit, FitError, PUBLISHED_START, Sample, Variant, fit_variant};
 use crate::import::Imported;
 use crate::model::{FlopConvention, KernelGroup, KernelTerm};
+use crate::objectives::Bootstrap;
 
-/// Refits behind the bootstrap intervals of a report.
+/// Refits behind the intervals of a report: of parameters, and of RO3's errors.
 const REFITS: usize = 399;
 /// Seed of their draws: equal data give equal reports.
 const SEED: u64 = 1;
@@ -21,9 +23,7 @@ pub struct Fitted {
     pub fit: Fit,
     pub intervals: Vec<Intervals>,
     pub regions: Vec<Region>,
-    /// Raw FLOPs' one factor of the same data, in milliseconds per million FLOPs of the fit's
-    /// convention.
-    pub raw_final: f64,
+    pub bootstrap: Bootstrap,
     /// What it was made of, where that is not what is judged.
     pub basis: Option<Basis>,
 }
@@ -56,10 +56,13 @@ impl Fitted {
     pub fn to(dataset: &Dataset, s_k: KernelTerm, flops: FlopConvention) -> Result<Self, FitError> {
         let sample = Sample::from_dataset(dataset, s_k, flops)?;
         let fit = fit_variant(&sample, Variant::PUBLISHED, PUBLISHED_START)?;
+        let refits = Refits::draw(&sample, &fit, REFITS, SEED);
+        let bootstrap =
+            Bootstrap { raw_final: sample.raw_final(), models: refits.models(&fit.coefficients) };
         Ok(Self {
-            intervals: intervals(&sample, &fit, REFITS, SEED),
+            intervals: intervals(&sample, &fit, &refits),
             regions: regions(&sample, &fit),
-            raw_final: sample.raw_final(),
+            bootstrap,
             basis: None,
             fit,
         })

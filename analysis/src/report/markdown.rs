@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{FigureFiles, JudgedCoefficients, LaunchSpread, Report, Setting, TargetReport};
 use crate::fit::intervals;
 use crate::objectives::{AgainstRawFlops, Elasticity, EqualFlopsGroup, ObjectiveAnswer, Slope};
-use crate::table::{Digits, Table};
+use crate::table::{Digits, Table, rounded};
 
 const RATIO: Digits = Digits::Decimals(3);
 const PERCENT: Digits = Digits::Decimals(2);
@@ -213,14 +213,21 @@ fn elasticities(lines: &[Elasticity]) -> Table {
 }
 
 fn against_raw_flops(rows: &[AgainstRawFlops], in_sample: bool) -> Table {
+    let ends = |[low, high]: [f64; 2]| format!("{} … {}", rounded(low, 3), rounded(high, 3));
     let mut table = Table::with_rows("α-FLOPs against raw FLOPs with one factor", rows)
         .text("experiment", |row| &row.experiment)
         .count("n", |row| row.alpha_flops.n)
+        .count("lines", |row| row.lines)
         .number("RMSE α-FLOPs (ms)", Digits::Decimals(4), |row| row.alpha_flops.rmse_ms)
         .number("RMSE raw FLOPs (ms)", Digits::Decimals(4), |row| row.raw_flops.rmse_ms)
+        .number("difference (ms)", Digits::Signed(4), |row| row.difference_ms)
+        .written("95% interval (ms)", |row| row.difference_interval_ms.map(ends))
+        .text("α-FLOPs is", |row| row.advantage)
         .number("NRMSE α-FLOPs (% of a line's range)", PERCENT, |row| {
             row.alpha_flops_line_nrmse_percent
         })
+        .written("95% interval (%)", |row| row.alpha_flops_line_nrmse_interval_percent.map(ends))
+        .text("and", |row| row.accuracy)
         .number("NRMSE raw FLOPs (% of a line's range)", PERCENT, |row| {
             row.raw_flops_line_nrmse_percent
         })
@@ -233,11 +240,12 @@ fn against_raw_flops(rows: &[AgainstRawFlops], in_sample: bool) -> Table {
         .number("MAPE α-FLOPs (%)", PERCENT, |row| row.alpha_flops.mape_percent)
         .number("MAPE raw FLOPs (%)", PERCENT, |row| row.raw_flops.mape_percent)
         .build();
-    table.note("% of a line's range: for the median line");
+    table.note("% of a line's range: for the median line, of those whose range is more than noise");
+    table.note("intervals take the lines of an experiment as a sample of such lines");
     if in_sample {
         table.note(
-            "raw FLOPs are a special case of α-FLOPs (γ = 0), so over all the data that it was \
-             fitted to α-FLOPs cannot be worse; only other data can show whether it is better",
+            "these data were fitted, so each line is estimated by fits to the other lines; \
+             configurations whose group of kernels no other line has are left out",
         );
     }
     table

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{LaunchSpread, Report, TargetReport};
-use crate::objectives::AgainstRawFlops;
-use crate::table::{Digits, Table, wrapped};
+use crate::objectives::{Advantage, AgainstRawFlops};
+use crate::table::{Digits, Table, rounded, wrapped};
 
 impl Report {
     /// The answers, the errors and the spread in a few lines, and where the rest is.
@@ -39,23 +39,42 @@ impl TargetReport {
         {
             text += &format!("\n{}", wrapped(label, sentence));
         }
-        let tables = [errors(&o.ro3.numbers), spread(&self.variance)];
+        let ro3 = &o.ro3.numbers;
+        let tables = [errors(ro3), accuracy(ro3), spread(&self.variance)];
         let shown = tables.iter().filter(|table| !table.is_empty());
         text + &shown.map(|table| format!("\n{}", table.to_text())).collect::<String>()
     }
 }
 
 fn errors(rows: &[AgainstRawFlops]) -> Table {
-    let title = "Errors of α-FLOPs and of raw FLOPs with one factor: RMSE, and NRMSE of the\nmedian line in \
-                 percent of that line's range";
+    let title = "RMSE of α-FLOPs and of raw FLOPs with one factor; 95% interval of the difference";
     Table::with_rows(title, rows)
         .text("experiment", |row| &row.experiment)
         .count("n", |row| row.alpha_flops.n)
         .number("α-FLOPs (ms)", Digits::Decimals(3), |row| row.alpha_flops.rmse_ms)
         .number("raw FLOPs (ms)", Digits::Decimals(3), |row| row.raw_flops.rmse_ms)
-        .number("α-FLOPs (%)", Digits::Decimals(1), |row| row.alpha_flops_line_nrmse_percent)
-        .number("raw FLOPs (%)", Digits::Decimals(1), |row| row.raw_flops_line_nrmse_percent)
+        .written("difference (ms)", |row| row.difference_interval_ms.map(ends))
+        .text("α-FLOPs is", |row| match row.advantage {
+            Advantage::NoDifferenceShown => "–".to_owned(),
+            shown => shown.to_string(),
+        })
         .build()
+}
+
+fn accuracy(rows: &[AgainstRawFlops]) -> Table {
+    let title = "NRMSE: RMSE of the median line in percent of its measured range";
+    Table::with_rows(title, rows)
+        .text("experiment", |row| &row.experiment)
+        .count("lines", |row| row.lines)
+        .number("α-FLOPs (%)", Digits::Decimals(1), |row| row.alpha_flops_line_nrmse_percent)
+        .written("95% interval (%)", |row| row.alpha_flops_line_nrmse_interval_percent.map(ends))
+        .number("raw FLOPs (%)", Digits::Decimals(1), |row| row.raw_flops_line_nrmse_percent)
+        .text("α-FLOPs is", |row| row.accuracy)
+        .build()
+}
+
+fn ends([low, high]: [f64; 2]) -> String {
+    format!("{} … {}", rounded(low, 2), rounded(high, 2))
 }
 
 fn spread(rows: &[LaunchSpread]) -> Table {

@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, special, stats
 
 # published, Quadro T2000: S_K = ln(K*K) + 1, multiply-adds
 PUBLISHED = {1: (0.02, 0.99, 0.0375), 2: (0.001, 0.56, 0.0375)}
@@ -129,30 +129,113 @@ def elasticities(rows):
     return result
 
 
-def against_raw_flops(rows):
+def estimates(rows):
+    """Latency, flops, and both models' estimates; raw FLOPs' factor is that of all other lines."""
     t, f = np.array([o["ms"] for o in rows]), np.array([2.0 * macs(o) for o in rows])
-    factor = np.linalg.lstsq(f[:, None], t, rcond=None)[0][0]
-    alpha, result = np.array([estimate(o) for o in rows]), []
-    experiments = np.array([o["experiment"] for o in rows])
     series = np.array([o["experiment"] + o["series"] for o in rows])
+    raw = np.empty(len(rows))
+    for line in set(series):
+        others = series != line
+        factor = np.linalg.lstsq(f[others, None], t[others], rcond=None)[0][0]
+        raw[~others] = factor * f[~others]
+    return t, np.array([estimate(o) for o in rows]), raw, series
+
+
+def names_and_rows(rows):
+    experiments = np.array([o["experiment"] for o in rows])
     for name in ["all", "A", "B", "C", "D"]:
-        chosen = np.full(len(rows), True) if name == "all" else experiments == name
-        for kind, guess in [("alpha", alpha), ("raw", factor * f)]:
+        yield name, np.full(len(rows), True) if name == "all" else experiments == name
+
+
+def by_line(values, series, chosen):
+    """Of the chosen rows line by line, in the order of their first appearance."""
+    return [values[chosen & (series == line)] for line in dict.fromkeys(series[chosen])]
+
+
+def against_raw_flops(rows):
+    t, alpha, raw, series = estimates(rows)
+    result = []
+    for name, chosen in names_and_rows(rows):
+        for kind, guess in [("alpha", alpha), ("raw", raw)]:
             off = (guess - t)[chosen]
             rmse = math.sqrt(np.mean(off**2))
-            lines = [chosen & (series == line) for line in set(series[chosen])]
-            line_nrmse = [100 * math.sqrt(np.mean((guess - t)[line]**2)) / np.ptp(t[line])
-                          for line in lines]
+            lines = zip(by_line(guess - t, series, chosen), by_line(t, series, chosen))
+            line_nrmse = [100 * math.sqrt(np.mean(o**2)) / np.ptp(line) for o, line in lines]
             result.append([name, kind, rmse, 100 * rmse / np.ptp(t[chosen]),
                            float(100 * np.mean(np.abs(off / t[chosen]))),
                            float(np.median(line_nrmse))])
     return result
 
 
+def ends(x, error, df):
+    """Of the root of x, whose logarithm has this error: as the docs of raw_flops/interval.rs say."""
+    half = stats.t.ppf(0.975, df) * error
+    return [math.sqrt(x) * math.exp(-half / 2), math.sqrt(x) * math.exp(half / 2)]
+
+
+def moderated(variances, dfs):
+    """As limma's squeezeVar and eBayes (Smyth 2004), by a root of trigamma found by bisection."""
+    v, d = np.array(variances), np.array(dfs, dtype=float)
+    e = np.log(v) - special.digamma(d / 2) + np.log(d / 2)
+    excess = np.var(e, ddof=1) - np.mean(special.polygamma(1, d / 2))
+    if excess <= 0:
+        return np.full(len(v), np.exp(np.mean(e))), np.full(len(v), np.sum(d))
+    half = optimize.brentq(lambda x: special.polygamma(1, x) - excess, 1e-6, 1e9, xtol=1e-14)
+    prior = math.exp(np.mean(e) + special.digamma(half) - math.log(half))
+    total = 2 * half + d
+    return (2 * half * prior + d * v) / total, np.minimum(total, np.sum(d))
+
+
+def ro3_intervals(rows):
+    """Over lines only: of the difference of RMSE, and of the median line's NRMSE in percent."""
+    t, alpha, raw, series = estimates(rows)
+    groups = []
+    for name, chosen in names_and_rows(rows):
+        a = np.array([np.sum(o**2) for o in by_line(alpha - t, series, chosen)])
+        b = np.array([np.sum(o**2) for o in by_line(raw - t, series, chosen)])
+        lines = zip(by_line(alpha - t, series, chosen), by_line(t, series, chosen))
+        squares = np.array([np.mean(o**2) / np.ptp(line)**2 for o, line in lines])
+        rmse = math.sqrt(np.sum(b) / np.sum(chosen))
+        groups.append((name, rmse, a, b, squares))
+    dfs = [len(a) - 1 for _, _, a, _, _ in groups]
+    own = [[np.var(np.log(a / b), ddof=1) for _, _, a, b, _ in groups],
+           [np.var(np.log(squares), ddof=1) for *_, squares in groups]]
+    # all experiments together come first, and by themselves
+    variances = [np.concatenate([o[:1], moderated(o[1:], dfs[1:])[0]]) for o in own]
+    degrees = [np.concatenate([dfs[:1], moderated(o[1:], dfs[1:])[1]]) for o in own]
+    result = []
+    for i, (name, rmse, a, b, squares) in enumerate(groups):
+        weights = np.sum((b / np.sum(b))**2)
+        error = math.sqrt(weights * variances[0][i])
+        difference = ends(np.sum(a) / np.sum(b), error, degrees[0][i])
+        error = math.sqrt(math.pi / 2 / len(a) * variances[1][i])
+        nrmse = ends(np.median(np.sqrt(squares))**2, error, degrees[1][i])
+        result.append([name, *[rmse * (end - 1) for end in difference],
+                       *[100 * end for end in nrmse]])
+    return result
+
+
+def bootstrap_error(rows):
+    """Standard error of raw FLOPs' factor (ms per million multiply-adds) by SciPy's bootstrap, with
+    kernels of one pixel and others drawn apart."""
+    t, f = np.array([o["ms"] for o in rows]), np.array([macs(o) / 1e6 for o in rows])
+    is_one = np.array([o["k"] == 1 for o in rows])
+
+    def factor(one, above):
+        drawn = np.concatenate([one, above]).astype(int)
+        return np.sum(t[drawn] * f[drawn]) / np.sum(f[drawn]**2)
+
+    samples = np.flatnonzero(is_one), np.flatnonzero(~is_one)
+    drawn = stats.bootstrap(samples, factor, n_resamples=20_000, vectorized=False,
+                            method="percentile", rng=np.random.default_rng(1))
+    return float(drawn.standard_error)
+
+
 def main():
     rows = observations()
     golden = dict(observations=rows, equal_flops=equal_flops(rows),
-                  elasticities=elasticities(rows), against_raw_flops=against_raw_flops(rows))
+                  elasticities=elasticities(rows), against_raw_flops=against_raw_flops(rows),
+                  ro3_intervals=ro3_intervals(rows), bootstrap_error=bootstrap_error(rows))
     path = Path(__file__).with_suffix(".json")
     path.write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n")
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 pub mod data_files;
 pub mod datasets;
+pub mod estimates;
 pub mod launches;
 pub mod proportional;
 pub mod random;

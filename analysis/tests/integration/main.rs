@@ -11,5 +11,6 @@ mod help;
 mod history;
 mod objectives;
 mod quiet;
+mod raw_flops;
 mod report;
 mod variance;

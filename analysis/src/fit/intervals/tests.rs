@@ -43,7 +43,7 @@ fn asymptotic_and_profile_intervals_are_scipys() {
         let sample = Sample::from_dataset(&dataset(&case.rows), case.s_k, case.flops).unwrap();
         let variant = Variant { objective, constant: false };
         let fit = fit_variant(&sample, variant, PUBLISHED_START).unwrap();
-        let mut rows = intervals(&sample, &fit, 0, 1);
+        let mut rows = intervals(&sample, &fit, &Refits::draw(&sample, &fit, 0, 1));
         rows.retain(|row| row.group == KernelGroup::KAbove1);
         assert_eq!(rows.len(), 3);
         for ((row, asymptotic), profile) in rows.iter().zip(asymptotic).zip(profile) {
@@ -74,7 +74,8 @@ fn the_table_names_what_is_believed_and_fits_100_columns() {
     let data = synthetic(truth, &[1.0, 1.2, 0.9, 1.1, 0.8]);
     let sample = Sample::from_dataset(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
     let fit = fit_variant(&sample, Variant::PUBLISHED, PUBLISHED_START).unwrap();
-    let text = table(&fit, &intervals(&sample, &fit, 40, 1)).to_text();
+    let text =
+        table(&fit, &intervals(&sample, &fit, &Refits::draw(&sample, &fit, 40, 1))).to_text();
     assert!(text.contains("\nnote: believed: "), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
 }
@@ -91,7 +92,7 @@ fn of(truth: GroupCoefficients, factors: &[f64], objective: Objective) -> Vec<In
     let sample = Sample::from_dataset(&data, KernelTerm::Area, FlopConvention::Macs).unwrap();
     let variant = Variant { objective, constant: false };
     let fit = fit_variant(&sample, variant, PUBLISHED_START).unwrap();
-    intervals(&sample, &fit, 12, 1)
+    intervals(&sample, &fit, &Refits::draw(&sample, &fit, 12, 1))
 }
 
 fn objective() -> impl Strategy<Value = Objective> {

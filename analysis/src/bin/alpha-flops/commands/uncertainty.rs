@@ -1,3 +1,4 @@
+use alpha_flops_analysis::fit::refits::Refits;
 use alpha_flops_analysis::fit::{PUBLISHED_START, intervals};
 use clap::Args;
 
@@ -28,6 +29,7 @@ pub struct UncertaintyArgs {
 pub fn run(args: &UncertaintyArgs) -> Result<Exit> {
     let sample = args.data.sample()?;
     let fit = args.data.fit(&sample, &args.variant, PUBLISHED_START)?;
-    let intervals = intervals::intervals(&sample, &fit, args.refits, args.seed);
+    let refits = Refits::draw(&sample, &fit, args.refits, args.seed);
+    let intervals = intervals::intervals(&sample, &fit, &refits);
     print_table(args.format, &intervals::table(&fit, &intervals), &intervals)
 }
