@@ -21,6 +21,10 @@ enum Quantity {
 /// which the mean over passes hardly feels. A mean over time has no limit to be near of, as words have.
 const FARTHER: f64 = 1.5;
 
+/// A run of fewer visits takes some seconds: which of the states that come and go it saw is chance, and its
+/// quartiles are too narrow for what changes within minutes. A standard run of A–G has thousands.
+const LEAST_PROBES: usize = 200;
+
 /// What is compared: its name, how, and whether more of it makes latencies longer. Clocks of one machine in one
 /// state differ by less than 5%; its memory is used by neighbours, too, which come and go.
 const QUANTITIES: [(&str, Quantity, bool); 4] = [
@@ -41,7 +45,7 @@ const QUANTITIES: [(&str, Quantity, bool); 4] = [
 /// What differs between the states of the machine, of those sides whose every run was probed.
 pub(super) fn differences(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<Difference> {
     let states = |runs: &[&'_ RunHeader]| {
-        runs.iter().map(|run| run.machine.clone()).collect::<Option<Vec<_>>>().unwrap_or_default()
+        runs.iter().map(|run| known(run).cloned()).collect::<Option<Vec<_>>>().unwrap_or_default()
     };
     let (before, after) = (states(before), states(after));
     let differs = |(what, quantity, more_is_slower): &(&str, Quantity, bool)| {
@@ -58,12 +62,20 @@ pub(super) fn differences(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<Di
     QUANTITIES.iter().filter_map(differs).collect()
 }
 
-/// What cannot be told, where a run was not probed.
+/// The state of the machine during a run that was probed often enough to tell.
+fn known(run: &RunHeader) -> Option<&MachineState> {
+    run.machine.as_ref().filter(|state| state.probes >= LEAST_PROBES)
+}
+
+/// What cannot be told, where a run was not probed, or too rarely.
 pub(super) fn unknown(runs: &[&RunHeader]) -> Option<Unknown> {
-    let probed = runs.iter().filter(|run| run.machine.is_some()).count();
+    let probed = runs.iter().filter(|run| known(run).is_some()).count();
     let value = match probed {
-        0 => "not probed".to_owned(),
-        some if some < runs.len() => format!("probed in {some} of {} runs", runs.len()),
+        0 if runs.iter().all(|run| run.machine.is_none()) => "not probed".to_owned(),
+        0 => format!("probed before fewer than {LEAST_PROBES} visits"),
+        some if some < runs.len() => {
+            format!("probed often enough in {some} of {} runs", runs.len())
+        }
         _ => return None,
     };
     Some(Unknown { what: "state of the machine".to_owned(), value })
@@ -126,7 +138,7 @@ mod tests {
             seconds,
         };
         let machine = MachineState {
-            probes: 10,
+            probes: 1000,
             took_percent: None,
             multiply_add_ns: Some(Quartiles { q1, median, q3 }),
             ping_pong_ns: None,
@@ -182,7 +194,14 @@ mod tests {
         assert!(differences(&[&probed], &[&older]).is_empty());
         assert_eq!(unknown(&[&probed, &probed]), None);
         let said = |runs: &[&RunHeader]| unknown(runs).unwrap().to_string();
-        assert_eq!(said(&[&probed, &older]), "state of the machine (probed in 1 of 2 runs)");
+        assert_eq!(
+            said(&[&probed, &older]),
+            "state of the machine (probed often enough in 1 of 2 runs)"
+        );
+        let mut brief = probed.clone();
+        brief.machine.as_mut().unwrap().probes = LEAST_PROBES - 1;
+        assert_eq!(said(&[&brief]), "state of the machine (probed before fewer than 200 visits)");
+        assert!(differences(&[&probed], &[&brief]).is_empty());
         assert_eq!(said(&[&older, &older]), "state of the machine (not probed)");
     }
 }

@@ -338,7 +338,7 @@ fn builds_of_unknown_sources_are_not_taken_to_be_equal() {
 /// A machine whose multiply–adds take so long.
 fn machine(ns: f64) -> Option<MachineState> {
     Some(MachineState {
-        probes: 9,
+        probes: 900,
         took_percent: None,
         multiply_add_ns: Some(Quartiles { q1: ns, median: ns, q3: ns }),
         ping_pong_ns: None,
