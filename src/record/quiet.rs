@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigurationRecord, Measured, Outcome};
+use crate::disturbance::Disturbance;
 
 /// How quiet the machine was during a run, over all visits, whether they count or not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,27 +31,26 @@ impl Quiet {
     pub fn new(records: &[ConfigurationRecord]) -> Option<Self> {
         let visits: Vec<(&Measured, f64)> =
             records.iter().flat_map(ConfigurationRecord::measured_visits).collect();
-        // by the time that visits took
-        let percent = |of: &dyn Fn(&Measured) -> Option<f64>| {
-            let known = || visits.iter().filter_map(|(visit, wall_s)| Some((of(visit)?, *wall_s)));
-            let total_s: f64 = known().map(|(_, wall_s)| wall_s).sum();
-            let sum: f64 = known().map(|(percent, wall_s)| percent * wall_s).sum();
-            (total_s > 0.0).then(|| sum / total_s)
+        let disturbances: Vec<(&Disturbance, f64)> = visits
+            .iter()
+            .filter_map(|(visit, wall_s)| Some((visit.disturbance.as_ref()?, *wall_s)))
+            .collect();
+        let samples: u64 = disturbances.iter().map(|(one, _)| one.samples).sum();
+        let lost: u64 = disturbances.iter().map(|(one, _)| one.switched_out).sum();
+        let taken = |of: fn(&Disturbance) -> Option<f64>| {
+            by_time(disturbances.iter().filter_map(|(one, wall_s)| Some((of(one)?, *wall_s))))
         };
-        let disturbances = || visits.iter().filter_map(|(visit, _)| visit.disturbance.as_ref());
-        let samples: u64 = disturbances().map(|visit| visit.samples).sum();
-        let lost: u64 = disturbances().map(|visit| visit.switched_out).sum();
-        let shared_percent = percent(&|visit| {
-            let states = visit.device.as_ref()?;
-            states.other_processes?;
-            Some(if states.is_shared() { 100.0 } else { 0.0 })
-        });
+        let shared = |(visit, wall_s): &(&Measured, f64)| {
+            let others = visit.device.as_ref()?.other_processes?;
+            Some((if others.max > 0 { 100.0 } else { 0.0 }, *wall_s))
+        };
+        let shared_percent = by_time(visits.iter().filter_map(shared));
         let never_quiet = |outcome: &Outcome| outcome.is_disturbed() || outcome.is_throttled();
         let measured = records.iter().filter(|record| record.outcome.measured().is_some());
         (samples > 0 || shared_percent.is_some()).then(|| Self {
             switched_out_percent: (samples > 0).then(|| 100.0 * lost as f64 / samples as f64),
-            steal_percent: percent(&|visit| visit.disturbance.as_ref()?.steal_percent),
-            throttled_percent: percent(&|visit| visit.disturbance.as_ref()?.throttled_percent),
+            steal_percent: taken(|one| one.steal_percent),
+            throttled_percent: taken(|one| one.throttled_percent),
             shared_percent,
             never_quiet: records.iter().filter(|record| never_quiet(&record.outcome)).count(),
             configurations: measured.count(),
@@ -88,6 +88,14 @@ impl Quiet {
     pub fn in_words(&self) -> String {
         self.to_string().trim_start_matches(DISTURBED).to_owned()
     }
+}
+
+/// The mean of percentages, by the time in seconds that each stands for; `None` for none.
+fn by_time(percentages: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+    let (sum, total_s) = percentages.fold((0.0, 0.0), |(sum, total_s), (percent, wall_s)| {
+        (sum + percent * wall_s, total_s + wall_s)
+    });
+    (total_s > 0.0).then(|| sum / total_s)
 }
 
 const DISTURBED: &str = "disturbed: ";
