@@ -16,7 +16,7 @@ const ROUNDING: f64 = 1e-9;
 /// Slope of a log–log regression line.
 ///
 /// Latencies deviate from a line by noise and because they are on no line. The standard error contains both
-/// ([`random_effects`](super::random_effects)), and the interval is by Student's t with the degrees of
+/// (`objectives::random_effects`), and the interval is by Student's t with the degrees of
 /// freedom that are left. Deviations are taken as independent; steps and waves in latency are not, so the
 /// interval is a guide and no proof.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
