@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::statistics::mean_of_known;
+
 /// The threads of this process that compute launches: what disturbs them disturbs these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Threads {
@@ -95,10 +97,8 @@ impl Disturbance {
     /// known. `None` for none.
     pub fn joined<'a>(visits: impl Iterator<Item = &'a Self>) -> Option<Self> {
         let visits: Vec<&Self> = visits.collect();
-        let mean = |of: fn(&Self) -> Option<f64>| {
-            let known: Vec<f64> = visits.iter().filter_map(|visit| of(visit)).collect();
-            (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
-        };
+        let mean =
+            |of: fn(&Self) -> Option<f64>| mean_of_known(visits.iter().map(|visit| of(visit)));
         (!visits.is_empty()).then(|| Self {
             switched_out: visits.iter().map(|visit| visit.switched_out).sum(),
             samples: visits.iter().map(|visit| visit.samples).sum(),

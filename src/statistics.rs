@@ -183,6 +183,12 @@ pub fn median_interval_ranks(n: usize) -> Option<(usize, usize)> {
     Some((low, n - 1 - low))
 }
 
+/// The mean of those values that are known; `None` for none.
+pub(crate) fn mean_of_known(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let known: Vec<f64> = values.flatten().collect();
+    (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigurationRecord, Measured, Outcome};
 use crate::disturbance::Disturbance;
+use crate::statistics::mean_of_known;
 
 /// How quiet the machine was during a run, over all visits, whether they count or not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,10 +63,7 @@ impl Quiet {
     pub fn joined<'a>(runs: impl Iterator<Item = Option<&'a Self>>) -> Option<Self> {
         let runs: Vec<&Self> = runs.collect::<Option<_>>()?;
         runs.first()?;
-        let mean = |of: fn(&Self) -> Option<f64>| {
-            let known: Vec<f64> = runs.iter().filter_map(|run| of(run)).collect();
-            (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
-        };
+        let mean = |of: fn(&Self) -> Option<f64>| mean_of_known(runs.iter().map(|run| of(run)));
         Some(Self {
             switched_out_percent: mean(|run| run.switched_out_percent),
             steal_percent: mean(|run| run.steal_percent),

@@ -148,7 +148,7 @@ impl Tiled {
                     let block = &mut block[..depth.len() * tile.len()];
                     fill_im2col(block, shape, input, depth.clone(), pixels.clone());
                     multiply(
-                        first_overwrites(&depth),
+                        first_overwrites(&depth, 0),
                         out.block(0..channels, tile.clone()),
                         weights.column_range(depth.clone()),
                         Matrix::contiguous(block, depth.len(), tile.len()),
@@ -181,7 +181,7 @@ impl Tiled {
                     let block = &mut block[..rows.len() * tile.len()];
                     fill_im2col(block, shape, input, rows.clone(), tile.clone());
                     multiply(
-                        if rows.start == depth.start { Update::Overwrite } else { Update::Add },
+                        first_overwrites(&rows, depth.start),
                         out.block(0..out_channels.len(), tile.clone()),
                         weights.column_range(rows.clone()),
                         Matrix::contiguous(block, rows.len(), tile.len()),
@@ -194,8 +194,8 @@ impl Tiled {
 }
 
 /// The first block of a sum replaces what the output held.
-fn first_overwrites(depth: &Range<usize>) -> Update {
-    if depth.start == 0 { Update::Overwrite } else { Update::Add }
+fn first_overwrites(depth: &Range<usize>, first: usize) -> Update {
+    if depth.start == first { Update::Overwrite } else { Update::Add }
 }
 
 /// Rows `depth` and columns `pixels` of the im2col matrix, whose row `(i·K + y)·K + x` is input
