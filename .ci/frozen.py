@@ -93,7 +93,6 @@ def cases(options):
 def prepare(work, options):
     """The folder that commands run in: recorded runs, archived datasets, bad inputs."""
     shutil.copytree(FROZEN / "fixtures", work, dirs_exist_ok=True)
-    (work / "target-data").symlink_to(ROOT / "target-data")
     (work / "pickles").mkdir()
     made_up = ROOT / "analysis/tests/goldens/asperti_like.pickle"
     shutil.copy(made_up, work / "pickles/made-up.pickle")

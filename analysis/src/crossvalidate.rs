@@ -214,7 +214,8 @@ impl CrossValidation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::data_files::{archived_target, original_study};
+    use crate::fixtures::data_files::original_study;
+    use alpha_flops::workspace;
 
     fn mape(validation: &CrossValidation, objective: Objective, constant: bool) -> f64 {
         let is = |v: &&VariantErrors| v.objective == objective && v.constant == constant;
@@ -243,7 +244,8 @@ mod tests {
     /// Latencies far from the formula, where a search by Gauss's curvature alone creeps for ever.
     #[test]
     fn every_variant_is_fitted_to_a_measured_sweep_without_one_tenth() {
-        let path = archived_target().join("sweep-2026-11-25t06-51-33z-1a6c.csv");
+        let measured = "cpu-amd-epyc-2-threads/sweep-2026-11-25t06-51-33z-1a6c.csv";
+        let path = workspace::archive().unwrap().join(measured);
         let mut data = Dataset::read(&path).unwrap();
         data.observations.retain(|o| LeaveOut::Fold.part(o) != "fold 9");
         let sample = Sample::from_dataset(&data, KernelTerm::Side, FlopConvention::Macs).unwrap();

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::fixtures::data_files::archived_target;
 use crate::fixtures::replayed::SmallRun;
 
 /// A small run, archived in a folder of its own, which goes with it.
@@ -21,16 +22,22 @@ fn write(target: &Path, header: &RunHeader, dataset: &Dataset) {
 }
 
 #[test]
-fn what_was_archived_by_hand_is_where_the_command_would_put_it() {
-    let folder = workspace::archive().unwrap().join("cpu-amd-epyc-2-threads");
-    let archived = read(&folder).unwrap();
-    assert!(archived.len() >= 2, "sweeps and figures beside them are no runs");
-    for run in &archived {
-        assert_eq!(target_name(&run.header), "cpu-amd-epyc-2-threads");
-        assert_eq!(run.dataset.observations.len(), 591);
+fn what_was_archived_is_where_the_command_would_put_it() {
+    let of_today = workspace::archive().unwrap().join("cpu-amd-epyc-2-threads");
+    for folder in [of_today, archived_target()] {
+        let archived = read(&folder).unwrap();
+        assert!(archived.len() >= 10, "sweeps and figures beside them are no runs");
+        for run in &archived {
+            assert_eq!(target_name(&run.header), "cpu-amd-epyc-2-threads");
+            assert_eq!(run.dataset.observations.len(), 591);
+        }
+        assert!(archived.is_sorted_by_key(|run| run.header.started));
     }
-    assert!(archived.is_sorted_by_key(|run| run.header.started));
-    // the first is of a schema that has no GPU in it
+}
+
+#[test]
+fn a_run_archived_before_there_were_gpus_still_reads() {
+    let archived = read(&archived_target()).unwrap();
     let first = &archived[0].header;
     assert_eq!(first.run_id, "2026-11-23t09-41-37z-a778");
     assert_eq!(first.plan.comparable(), archived[1].header.plan.comparable());

@@ -13,6 +13,9 @@
 //! **Accuracy.** The median line's error, in percent of its range, decides. The median of L logarithms with
 //! standard deviation s has an error of at most `√(π/2)·s/√L` if they are normal (that is its limit of many;
 //! the median of three has 0.67·s, not 0.72·s).
+//!
+//! **Noise** is in how lines differ, and so in both intervals, known or not. Besides it decides which lines
+//! count for accuracy: where it is unknown, the answer says with how much of it the verdict would be another.
 
 use std::f64::consts::FRAC_PI_2;
 
@@ -20,6 +23,7 @@ use alpha_flops::choice::choices;
 use alpha_flops::experiment::Experiment;
 use serde::Serialize;
 
+use super::noise::least_percent;
 use super::{ACCURATE_NRMSE_PERCENT, Case, ClaimVerdict, Noise, ObjectiveAnswer, Spread};
 use crate::dataset::Dataset;
 use crate::fit::refits::Models;
@@ -109,50 +113,81 @@ pub(super) fn answer(
          fit to itself, and none counts for accuracy whose range may be noise",
         Experiment::range(),
     );
-    let numbers = coefficients
-        .map_or_else(Vec::new, |c| compared_with_raw_flops(dataset, noise, c, bootstrap));
-    let finding = match (coefficients, numbers.split_first()) {
-        (None, _) => Err("there are no α-FLOPs coefficients for these data".to_owned()),
-        (_, None) => Err("no configuration has both a latency and an estimate".to_owned()),
-        (Some(coefficients), Some((overall, experiments))) => {
-            finding(dataset, coefficients, bootstrap, overall, experiments)
-        }
+    let impossible = |missing: &str, numbers| {
+        ObjectiveAnswer::impossible(dataset, missing, criterion.clone(), numbers)
     };
-    match finding {
-        Ok((verdict, finding)) => {
-            ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers)
-        }
-        Err(missing) => ObjectiveAnswer::impossible(dataset, &missing, criterion, numbers),
+    let Some(coefficients) = coefficients else {
+        return impossible("there are no α-FLOPs coefficients for these data", Vec::new());
+    };
+    let estimated = estimated(dataset, noise, coefficients, bootstrap);
+    let numbers = compared_with_raw_flops(&estimated, 0.0);
+    let Some(overall) = numbers.first() else {
+        return impossible("no configuration has both a latency and an estimate", numbers);
+    };
+    let judged = match judged(dataset, coefficients, &numbers) {
+        Ok(judged) => judged,
+        Err(missing) => return impossible(&missing, numbers),
+    };
+    let verdict = verdict(&judged);
+    let is_undone = |sd: f64| {
+        let numbers = compared_with_raw_flops(&estimated, sd);
+        !judged_rows(&numbers).is_some_and(|judged| self::verdict(&judged) == verdict)
+    };
+    let undone_by_percent = (noise.is_unknown() && verdict != ClaimVerdict::NotShown)
+        .then(|| least_percent(is_undone))
+        .flatten();
+    let mut finding = finding(dataset, coefficients, bootstrap, overall, &judged);
+    if noise.is_unknown() {
+        finding = format!("{finding}. {}", noise.sentence(undone_by_percent));
     }
+    let answer = ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers);
+    ObjectiveAnswer { undone_by_percent, ..answer }
 }
 
-/// The verdict and what it rests on, or why there is none.
-fn finding(
+/// The experiments that decide; `None` where there is none.
+fn judged_rows(numbers: &[AgainstRawFlops]) -> Option<Vec<&AgainstRawFlops>> {
+    // an experiment whose latencies are all equal has no range to measure errors by
+    let is_judged = |row: &&AgainstRawFlops| {
+        row.experiment.parse::<Experiment>().is_ok() && row.alpha_flops_line_nrmse_percent.is_some()
+    };
+    let judged: Vec<&AgainstRawFlops> = numbers.iter().filter(is_judged).collect();
+    (!judged.is_empty()).then_some(judged)
+}
+
+/// The experiments that decide, or why there is no verdict.
+fn judged<'n>(
     dataset: &Dataset,
     coefficients: &Coefficients,
-    bootstrap: Option<&Bootstrap>,
-    overall: &AgainstRawFlops,
-    experiments: &[AgainstRawFlops],
-) -> Result<(ClaimVerdict, String), String> {
+    numbers: &'n [AgainstRawFlops],
+) -> Result<Vec<&'n AgainstRawFlops>, String> {
     if let Some(device) = coefficients.other_device(&dataset.provenance) {
         return Err(format!(
             "the claim is of estimates after regression on the device itself, and these \
              coefficients are of {device}"
         ));
     }
-    // an experiment whose latencies are all equal has no range to measure errors by
-    let is_judged = |row: &&AgainstRawFlops| {
-        row.experiment.parse::<Experiment>().is_ok() && row.alpha_flops_line_nrmse_percent.is_some()
-    };
-    let judged: Vec<&AgainstRawFlops> = experiments.iter().filter(is_judged).collect();
-    if judged.is_empty() {
-        return Err("no experiment has a line whose latencies differ by more than noise".to_owned());
-    }
+    judged_rows(numbers).ok_or_else(|| {
+        "no experiment has a line whose latencies differ by more than noise".to_owned()
+    })
+}
+
+fn verdict(judged: &[&AgainstRawFlops]) -> ClaimVerdict {
+    ClaimVerdict::from_cases(judged.iter().map(|row| row.case()))
+}
+
+/// What the verdict rests on.
+fn finding(
+    dataset: &Dataset,
+    coefficients: &Coefficients,
+    bootstrap: Option<&Bootstrap>,
+    overall: &AgainstRawFlops,
+    judged: &[&AgainstRawFlops],
+) -> String {
     let interval = match overall.difference_interval_ms {
         Some([low, high]) => format!(", 95% interval {low:.3} to {high:.3}"),
         None => String::new(),
     };
-    let finding = format!(
+    format!(
         "RMSE is {:.3} ms with α-FLOPs ({}) and {:.3} ms with raw FLOPs (one factor, fitted to {}): \
          difference {:+.3} ms{interval}, {}; against raw FLOPs: {}; accuracy: {}",
         overall.alpha_flops.rmse_ms,
@@ -164,11 +199,9 @@ fn finding(
         },
         overall.difference_ms,
         overall.advantage,
-        listed(&judged, &Advantage::ALL, |row| row.advantage),
-        listed(&judged, &Accuracy::ALL, |row| row.accuracy),
-    );
-    let verdict = ClaimVerdict::from_cases(judged.iter().map(|row| row.case()));
-    Ok((verdict, finding))
+        listed(judged, &Advantage::ALL, |row| row.advantage),
+        listed(judged, &Accuracy::ALL, |row| row.accuracy),
+    )
 }
 
 /// `accurate in D, E, not shown in A`: verdicts with the experiments that have them.
@@ -277,9 +310,10 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn new(name: String, places: Vec<usize>, estimated: &'a Estimated<'a>) -> Self {
+    /// `noise` is a standard deviation of latencies' logarithms beside what is known of it.
+    fn new(name: String, places: Vec<usize>, estimated: &'a Estimated<'a>, noise: f64) -> Self {
         let lines = || places.iter().map(|place| &estimated.lines[*place]);
-        let (squares, ranges) = lines().map(|line| (line.squares(), line.range())).unzip();
+        let (squares, ranges) = lines().map(|line| (line.squares(), line.range(noise))).unzip();
         Self { name, places, squares, ranges, estimated }
     }
 
@@ -330,19 +364,14 @@ fn ratio(lines: &[Squares]) -> f64 {
     sum(|s| s.alpha_flops) / sum(|s| s.raw_flops)
 }
 
-/// All experiments together, then each, over the configurations that have an estimate.
-fn compared_with_raw_flops(
-    dataset: &Dataset,
-    noise: &Noise,
-    coefficients: &Coefficients,
-    bootstrap: Option<&Bootstrap>,
-) -> Vec<AgainstRawFlops> {
-    let estimated = estimated(dataset, noise, coefficients, bootstrap);
+/// All experiments together, then each, over the configurations that have an estimate; `noise` is a
+/// standard deviation of latencies' logarithms beside what is known of it.
+fn compared_with_raw_flops(estimated: &Estimated<'_>, noise: f64) -> Vec<AgainstRawFlops> {
     let places = 0..estimated.lines.len();
     let places: Vec<usize> =
         places.filter(|place| !estimated.lines[*place].estimates.is_empty()).collect();
     let experiments = grouped(&places, |place| estimated.lines[*place].experiment.to_owned());
-    let group = |(name, places)| Group::new(name, places, &estimated);
+    let group = |(name, places)| Group::new(name, places, estimated, noise);
     let all = group(("all".to_owned(), places));
     let experiments: Vec<Group<'_>> = experiments.into_iter().map(group).collect();
     let moderated = [Group::ln_ratios, Group::ln_nrmse_squares].map(|logs| {

@@ -167,11 +167,13 @@ impl Line<'_> {
     }
 
     /// Largest less smallest latency, in milliseconds; `None` where it is 0, or so little beside the noise
-    /// that no estimate, however right, could be accurate.
-    pub(super) fn range(&self) -> Option<f64> {
+    /// that no estimate, however right, could be accurate. `more_noise` is a standard deviation beside what
+    /// is known.
+    pub(super) fn range(&self, more_noise: f64) -> Option<f64> {
         let measured = || self.estimates.iter().map(|e| e.measured);
         let range = measured().fold(0.0, f64::max) - measured().fold(f64::INFINITY, f64::min);
-        let variances = self.estimates.iter().map(|e| e.timed.2 * e.measured * e.measured);
+        let noise_of = |e: &Estimate<'_>| (e.timed.2 + more_noise.powi(2)) * e.measured.powi(2);
+        let variances = self.estimates.iter().map(noise_of);
         let noise = (variances.sum::<f64>() / self.estimates.len() as f64).sqrt();
         (range > 0.0 && 100.0 * noise <= ACCURATE_NRMSE_PERCENT * range).then_some(range)
     }
