@@ -137,12 +137,6 @@ impl Distances {
         };
         Self(Distance::ALL.into_iter().filter_map(joined).collect())
     }
-
-    /// The geometric mean of the round trip between cores, weighted by time; `None` where a single core
-    /// computes.
-    pub fn mean_round_trip_ns(&self) -> Option<f64> {
-        Some(mean_by_time(self.0.iter().copied())?.0)
-    }
 }
 
 /// The geometric mean of round trips, and the time in all; `None` where there is no time.
@@ -250,9 +244,6 @@ mod tests {
             distances.to_string(),
             "near each other (57 ns) 67% of the time, apart (150 ns) 17%, far apart (900 ns) 17%"
         );
-        let mean: f64 = 40f64.ln() * 2.0 + 900f64.ln() + 150f64.ln() + 80f64.ln() * 2.0;
-        assert!((distances.mean_round_trip_ns().unwrap().ln() - mean / 6.0).abs() < 1e-12);
-        assert_eq!(Distances::default().mean_round_trip_ns(), None);
     }
 
     #[test]

@@ -16,9 +16,9 @@ enum Quantity {
     Distance,
 }
 
-/// The cores moved apart where the geometric mean over time of the round trip between them differs by more than
-/// this ratio. Between 60 and 500 ns that is for a fifth of the time: no more than one of five passes,
-/// which the mean over passes hardly feels. A mean over time has no limit to be near of, as words have.
+/// The cores were at other distances where what the round trip between them was for the middle half of the time
+/// differs by more than this ratio. Hosts move cores to and fro within a run: where both distances lasted for a
+/// quarter of the time or more, on either side, the machine is one that does so, and no other one.
 const FARTHER: f64 = 1.5;
 
 /// A run of fewer visits takes some seconds: which of the states that come and go it saw is chance, and its
@@ -92,7 +92,7 @@ impl Quantity {
             Self::Typical { of, least } => {
                 let [(was, was_range), (is, is_range)] =
                     [typical(before, *of)?, typical(after, *of)?];
-                let is_apart = was_range.end < is_range.start || is_range.end < was_range.start;
+                let is_apart = !overlap(&was_range, &is_range);
                 let ratio = is / was;
                 let words = [was, is].map(|value| crate::table::rounded(value, 4));
                 (is_apart && ratio.max(ratio.recip()) > *least).then_some((ratio, words))
@@ -101,13 +101,33 @@ impl Quantity {
                 let sides = [before, after].map(|runs| {
                     Distances::joined(runs.iter().flat_map(|run| run.distances.0.iter().copied()))
                 });
-                let [was, is] = sides.each_ref().map(Distances::mean_round_trip_ns);
-                let ratio = is? / was?;
+                let [was, is] = sides.each_ref().map(most_of_the_time);
+                let (was, is) = (was?, is?);
+                let ratio = if was.start < is.start { is.start / was.end } else { is.end / was.start };
                 let words = sides.each_ref().map(Distances::to_string);
-                (ratio.max(ratio.recip()) > FARTHER).then_some((ratio, words))
+                (ratio.max(ratio.recip()) > FARTHER && !overlap(&was, &is)).then_some((ratio, words))
             }
         }
     }
+}
+
+fn overlap(one: &Range<f64>, other: &Range<f64>) -> bool {
+    one.start <= other.end && other.start <= one.end
+}
+
+/// The round trips at a quarter and at three quarters of the time, in their order.
+fn most_of_the_time(distances: &Distances) -> Option<Range<f64>> {
+    let all_s: f64 = distances.0.iter().map(|stay| stay.seconds).sum();
+    let at = |share: f64| {
+        let mut before_s = 0.0;
+        // the nearest first, as they are
+        let stay = distances.0.iter().find(|stay| {
+            before_s += stay.seconds;
+            before_s >= share * all_s
+        });
+        stay.or(distances.0.last()).map(|stay| stay.round_trip_ns)
+    };
+    Some(at(0.25)?..at(0.75)?)
 }
 
 /// The median of the runs' medians, and from the least first to the largest third quartile.
@@ -174,15 +194,20 @@ mod tests {
     fn cores_that_moved_apart_for_long_are_a_difference_and_for_a_moment_are_not() {
         let cores = [2.88, 2.90, 2.95];
         let near = run(cores, &[(50.0, 600.0)]);
-        let moved = run(cores, &[(55.0, 360.0), (900.0, 240.0)]);
-        assert_eq!(
-            words(&[&near], &[&moved]),
-            [
-                "distance of cores near each other (50 ns) 100% of the time → near each other (55 ns) 60% \
-              of the time, far apart (900 ns) 40%"
-            ]
-        );
+        let moved = run(cores, &[(55.0, 120.0), (900.0, 480.0)]);
+        let expected = "distance of cores near each other (50 ns) 100% of the time → near each other (55 ns) \
+                        20% of the time, far apart (900 ns) 80%";
+        assert_eq!(words(&[&near], &[&moved]), [expected]);
+        assert_eq!(differences(&[&near], &[&moved])[0].slower, Some(true));
+        assert_eq!(differences(&[&moved], &[&near])[0].slower, Some(false));
         assert!(words(&[&near], &[&run(cores, &[(50.0, 570.0), (900.0, 30.0)])]).is_empty());
+        // a host that moves them to and fro, as it did in ten runs of one hour
+        let [one, other] = [[(67.0, 139.0), (114.0, 12.0), (481.0, 282.0)], [
+            (68.0, 348.0),
+            (112.0, 27.0),
+            (465.0, 81.0),
+        ]];
+        assert!(words(&[&run(cores, &one)], &[&run(cores, &other)]).is_empty());
         // two words, one state
         assert!(words(&[&run(cores, &[(88.0, 1.0)])], &[&run(cores, &[(92.0, 1.0)])]).is_empty());
     }
