@@ -54,12 +54,14 @@ def occupy(core, busy, period, parent, computed):
     if core is not None:
         os.sched_setaffinity(0, {core})
     while os.getppid() == parent:
-        if time.monotonic() % period < busy:
+        phase = time.monotonic() % period
+        if phase < busy:
             until = time.monotonic() + 0.01
             while time.monotonic() < until:
                 pass
         else:
-            time.sleep(0.001)
+            # waking up often would disturb what is to be quiet
+            time.sleep(min(period - phase, 1))
         computed.value = time.process_time()
 
 

@@ -10,7 +10,7 @@ A block in README.md or docs/*.md names its command:
     ```
     <!-- end -->
 
-`{tmp}` in a command is a temporary folder. Blocks that begin with `slow:` take minutes to hours, and are
+`{tmp}` in a command is a temporary folder, and words with a star are the paths that match. Blocks that begin with `slow:` take minutes to hours, and are
 written only with --slow. Run it from the project's root after `cargo build --release -p
 alpha-flops-analysis`:
 
@@ -21,6 +21,7 @@ alpha-flops-analysis`:
 
 import argparse
 import difflib
+import glob
 import os
 import re
 import shlex
@@ -38,10 +39,18 @@ BLOCK = re.compile(
 )
 
 
+def matching(word):
+    """The paths that a word with a star stands for, as a shell would have it."""
+    if "*" not in word:
+        return [word]
+    return sorted(glob.glob(word, root_dir=ROOT)) or sys.exit(f"{word}: matches nothing")
+
+
 def output(command, binary):
     """What a command prints, with the temporary folder named as in the command."""
     with tempfile.TemporaryDirectory() as folder:
         words = [word.replace("{tmp}", folder) for word in shlex.split(command)]
+        words = [one for word in words for one in matching(word)]
         if words[0] == "alpha-flops":
             words[0] = str(binary)
         result = subprocess.run(words, cwd=ROOT, env={**os.environ, "NO_COLOR": "1"},

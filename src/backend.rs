@@ -21,7 +21,7 @@ mod registry;
 use device::{Device, DeviceSample};
 pub use error::BackendError;
 pub(crate) use kind::SettingTexts;
-pub use kind::{BackendKind, BackendOptions};
+pub use kind::{BackendKind, BackendOptions, Check};
 use plan::PlanRecord;
 pub use registry::{BACKENDS, BackendSettings};
 
@@ -50,6 +50,9 @@ pub struct Probe {
     pub ping_pong_ns: Option<f64>,
     /// Rate at which a core reads memory that is in no cache.
     pub read_gb_s: Option<f64>,
+    /// Rate at which a device copies memory that is in no cache of its own: read and written, counted once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_gb_s: Option<f64>,
     /// How long measuring all this took; `None` in older records.
     pub took_ns: Option<f64>,
 }
@@ -62,6 +65,14 @@ pub trait Backend {
     /// What a user should know of how it computes here, in one line.
     fn note(&self) -> Option<&str> {
         None
+    }
+
+    /// Whether launches can be queued before the device begins with them, see [`PreparedConv::time_queued`].
+    ///
+    /// # Errors
+    /// Why not.
+    fn queues(&self) -> Result<(), BackendError> {
+        Err(BackendError::Unsupported { what: "hold launches back until they are queued" })
     }
 
     /// The device memory that `shape` needs, as far as is known before it is prepared: on a CPU tensors
@@ -124,6 +135,24 @@ pub trait PreparedConv {
         self.synchronize()?;
         let host_ns = start.elapsed().as_nanos() as f64 / f64::from(launches.get());
         Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })
+    }
+
+    /// Synchronises, launches once, with the device held back until the launch is queued, and synchronises
+    /// again: the device's time is then its own. Not for a plan's first launch.
+    ///
+    /// # Errors
+    /// [`BackendError`] where that cannot be done, or the launch fails.
+    fn time_queued(&mut self) -> Result<LaunchTime, BackendError> {
+        Err(BackendError::Unsupported { what: "hold launches back until they are queued" })
+    }
+
+    /// As [`PreparedConv::time`], with replays of a launch that was captured before: the host submits each at
+    /// once, however many kernels it has.
+    ///
+    /// # Errors
+    /// [`BackendError`] where that cannot be done, or a launch fails.
+    fn time_replays(&mut self, _launches: NonZeroU32) -> Result<LaunchTime, BackendError> {
+        Err(BackendError::Unsupported { what: "replay launches" })
     }
 
     /// The threads of this process that compute a launch; none where a device does.

@@ -97,7 +97,7 @@ fn try_run(
 
 /// Leaves launching to criterion, and says what it will not be asked to launch.
 fn launch(criterion: &Criterion<'_>, selected: Selected) -> Result<ExitCode, AnyError> {
-    let Selected { settings, backend, why_cpu } = selected;
+    let Selected { settings, backend, why_cpu, .. } = selected;
     console::backend(&settings, why_cpu.as_deref());
     for configuration in criterion.filter(configurations(&settings))? {
         if let Some(reason) = does_not_fit(backend.as_ref(), &configuration, &settings) {
@@ -114,10 +114,15 @@ fn measure(
     selected: Selected,
     runs: &Path,
 ) -> Result<ExitCode, AnyError> {
-    let Selected { settings, mut backend, why_cpu } = selected;
+    let Selected { settings, mut backend, why_cpu, why_not_queued } = selected;
     let verify = settings.verify || criterion.arguments.verify;
     let settings = Settings { verify, ..settings };
     console::backend(&settings, why_cpu.as_deref());
+    if let Some(reason) = why_not_queued {
+        console::warn(&format!(
+            "note: short launches take as long as submitting them, as they cannot be queued: {reason}"
+        ));
+    }
     let platform = Platform::new(backend.as_ref());
     let session = Session::now(backend.empty_launch()?, why_cpu);
     console::platform(&platform, &session);

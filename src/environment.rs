@@ -6,7 +6,7 @@ use sysinfo::System;
 use crate::backend::Backend;
 use crate::backend::device::{Device, Gpu};
 use crate::disturbance::cpu_quota;
-use crate::host::{Timer, available_memory, total_memory};
+use crate::host::{Timer, available_memory, cpu_name, total_memory};
 use crate::units::Bytes;
 
 /// Crates whose versions are recorded: `gemm` decides latencies on a CPU, `cudarc` how cuDNN is
@@ -61,6 +61,9 @@ pub struct Conditions {
     pub timer_resolution_ns: f64,
     /// What reading the clock takes, [`Timer::overhead_ns`].
     pub timer_overhead_ns: f64,
+    /// Where the kernel has the time from, on Linux: `tsc`. With another, reading it may be a system call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clocksource: Option<String>,
 }
 
 impl Platform {
@@ -68,15 +71,10 @@ impl Platform {
     pub fn new(backend: &dyn Backend) -> Self {
         let system = System::new().map(|mut system| {
             system.refresh_memory();
-            system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
             system
         });
-        let brand = system.as_ref().ok().and_then(|system| {
-            let brand = system.cpus().first()?.brand().trim().to_owned();
-            (!brand.is_empty()).then_some(brand)
-        });
         let unknown = || "unknown".to_owned();
-        let cpu = brand.unwrap_or_else(unknown);
+        let cpu = cpu_name().unwrap_or_else(unknown);
         let Device { backend, gpu, pinned_cores } = backend.device();
         Self {
             backend: backend.to_owned(),
@@ -146,11 +144,14 @@ impl Platform {
 impl Conditions {
     /// Reads the present conditions.
     pub fn now() -> Self {
-        let governor =
-            std::fs::read_to_string("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+        let read = |below: &str| {
+            let text = std::fs::read_to_string(format!("/sys/devices/system/{below}")).ok()?;
+            Some(text.trim().to_owned())
+        };
         let timer = Timer::of_this_machine();
         Self {
-            governor: governor.ok().map(|text| text.trim().to_owned()),
+            governor: read("cpu/cpu0/cpufreq/scaling_governor"),
+            clocksource: read("clocksource/clocksource0/current_clocksource"),
             load_average: System::load_average().ok().map(|average| average.one),
             memory_available: available_memory(),
             timer_resolution_ns: timer.step_ns,
@@ -233,6 +234,7 @@ mod tests {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .into(),
             nvml_missing: None,
+            libraries: [].into(),
         };
         let mut other = gpu.clone();
         other.uuid = "GPU-2".to_owned();

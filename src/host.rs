@@ -30,6 +30,14 @@ pub fn total_memory(system: &System) -> Bytes {
     Bytes(system.total_memory().min(limit))
 }
 
+/// What the CPU is called; `None` where that cannot be read.
+pub fn cpu_name() -> Option<String> {
+    let mut system = System::new().ok()?;
+    system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
+    let brand = system.cpus().first()?.brand().trim().to_owned();
+    (!brand.is_empty()).then_some(brand)
+}
+
 /// The machine's host name.
 pub fn name() -> String {
     System::host_name().unwrap_or_else(|_| "unknown".to_owned())

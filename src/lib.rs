@@ -43,6 +43,7 @@ mod budget;
 pub mod choice;
 pub mod columns;
 pub mod disturbance;
+pub mod doctor;
 pub mod environment;
 pub mod experiment;
 pub mod file_error;
@@ -51,6 +52,7 @@ pub mod measure;
 #[cfg(test)]
 #[path = "../tests/fixtures/null_backend.rs"]
 mod null_backend;
+pub mod plans;
 pub mod protocol;
 pub mod random;
 pub mod record;

@@ -9,7 +9,7 @@ use crate::backend::device::{DeviceSample, DeviceStates};
 use crate::backend::{BackendError, LaunchTime, PreparedConv};
 use crate::disturbance::{CoreWaits, Disturbance, MachineReading};
 use crate::host::Timer;
-use crate::protocol::{Cache, Clock, Protocol, StoppingRule, WarmUpRule};
+use crate::protocol::{Cache, Clock, Clocks, Protocol, StoppingRule, WarmUpRule};
 use crate::settings::Settings;
 use crate::statistics::{quantile, relative_median_interval, sorted};
 
@@ -51,7 +51,8 @@ pub enum WarmUpEnd {
     Steady,
     /// They were not steady when the rule's time was over.
     TimeLimit,
-    /// They were not steady when [`WARM_UP_SHARE`] of the configuration's time budget was used up.
+    /// They were not steady when [`WARM_UP_SHARE`] of the configuration's time budget, or the least time that
+    /// the rule gives, was used up.
     BudgetShare,
 }
 
@@ -114,11 +115,12 @@ impl Method {
     pub(crate) fn from_settings(
         settings: &Settings,
         pass: u32,
+        clocks: Clocks,
         allowance: Option<Duration>,
     ) -> Self {
         Self {
             protocol: settings.protocol,
-            warm_up: settings.profile.warm_up_rule(settings.backend.kind().settle_time),
+            warm_up: settings.profile.warm_up_rule(settings.backend.kind().settle_time, clocks),
             stopping: settings.stopping_rule().of_pass(pass, settings.passes),
             allowance,
             clock_step_ns: settings.sample_step_ns(Timer::of_this_machine().step_ns),
@@ -164,14 +166,18 @@ pub(crate) fn sample(
     if protocol.cache == Cache::Cold {
         conv.flush_cache()?;
     }
-    let time = conv.time(protocol.launches)?;
+    let time = match protocol.clock {
+        _ if protocol.graph => conv.time_replays(protocol.launches)?,
+        Clock::DeviceQueued => conv.time_queued()?,
+        Clock::Host | Clock::Device => conv.time(protocol.launches)?,
+    };
     for (clock, latency_ns) in [(Clock::Host, Some(time.host_ns)), (Clock::Device, time.device_ns)]
     {
         if let Some(latency_ns) = latency_ns.filter(|ns| !(ns.is_finite() && *ns > 0.0)) {
             return Err(MeasureError::Latency { sample: index, clock, latency_ns });
         }
     }
-    if protocol.clock == Clock::Device && time.device_ns.is_none() {
+    if protocol.clock != Clock::Host && time.device_ns.is_none() {
         return Err(BackendError::Unsupported { what: "time launches by the device" }.into());
     }
     Ok(time)
@@ -371,7 +377,8 @@ impl Observer {
 /// tolerance of each other, at most until the rule's limit or the allowance's share.
 fn warm_up(launcher: &mut impl Launcher, method: &Method) -> Result<WarmUp, MeasureError> {
     let Method { warm_up: rule, allowance, .. } = *method;
-    let share = allowance.map(|all| all.mul_f64(WARM_UP_SHARE)).filter(|&share| share < rule.limit);
+    let share = allowance.map(|all| all.mul_f64(WARM_UP_SHARE).max(rule.at_least));
+    let share = share.filter(|&share| share < rule.limit);
     let (limit, at_limit) = match share {
         Some(share) => (share, WarmUpEnd::BudgetShare),
         None => (rule.limit, WarmUpEnd::TimeLimit),
@@ -382,8 +389,10 @@ fn warm_up(launcher: &mut impl Launcher, method: &Method) -> Result<WarmUp, Meas
         times.push(launcher.sample()?);
         launches += 1;
         if times.len() >= rule.window && launcher.elapsed() >= begun + rule.window_time {
+            let ended = launcher.elapsed();
             let window = Window::end(&std::mem::take(&mut times), method, launcher)?;
-            if before.is_some_and(|before| window.agrees_with(before, rule.tolerance)) {
+            let agree = before.is_some_and(|before| window.agrees_with(before, rule.tolerance));
+            if agree && ended >= rule.from {
                 return Ok(WarmUp { launches, ended: WarmUpEnd::Steady });
             }
             (begun, before) = (launcher.elapsed(), Some(window));

@@ -16,7 +16,8 @@ pub const LEAST_SAMPLES: usize = 10;
 /// What one timed sample means. Latencies of different protocols are different quantities, and are
 /// compared only if the user asks for it.
 ///
-/// Its name says all of it: `host-latency-warm`, `device-latency-cold`, `device-throughput-50-warm`.
+/// Its name says all of it: `host-latency-warm`, `device-queued-latency-cold`, `device-throughput-50-warm`,
+/// `device-graph-50-warm`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Protocol {
@@ -28,6 +29,8 @@ pub struct Protocol {
     pub launches: NonZeroU32,
     /// What is in the caches when a sample begins.
     pub cache: Cache,
+    /// Whether the launches of a sample are replays of one that was captured in a CUDA graph.
+    pub graph: bool,
 }
 
 choices! {
@@ -45,6 +48,10 @@ choices! {
         /// as long as submitting it. The time to submit is recorded, too, and shows where the
         /// device's time is its own. In `throughput`, submitting overlaps with the launch before.
         Device = "device",
+        /// The device's, with the stream held back until the launch and both events are queued: the time is
+        /// the device's own, however short. For single launches.
+        #[serde(rename = "device-queued")]
+        DeviceQueued = "device-queued",
     }
 }
 
@@ -99,12 +106,25 @@ pub struct WarmUpRule {
     /// Least time that a window takes: a GPU's clock rate changes over tens of milliseconds, in which
     /// it makes thousands of small launches.
     pub window_time: Duration,
+    /// Windows that end earlier are not compared: clocks may not have begun to rise yet.
+    pub from: Duration,
     /// Largest relative difference of the medians of two successive windows, and of the device's clock
     /// rates at their ends, if it tells them.
     pub tolerance: f64,
     /// Give up, and record that the times were not steady, after this long, or earlier by
-    /// [`crate::measure::WARM_UP_SHARE`].
+    /// [`crate::measure::WARM_UP_SHARE`] …
     pub limit: Duration,
+    /// … but not before so long: the time in which a few windows fit.
+    pub at_least: Duration,
+}
+
+/// What a process has done to the device before it warms up a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clocks {
+    /// Nothing: a GPU's clocks have yet to rise.
+    Cold,
+    /// It has measured others, so that only this configuration's own state is to settle.
+    Ramped,
 }
 
 impl StoppingRule {
@@ -131,11 +151,21 @@ impl StoppingRule {
 impl Protocol {
     /// The CPU's protocol: launches one by one, timed by the host's clock.
     pub const HOST_LATENCY_WARM: Self =
-        Self { clock: Clock::Host, launches: NonZeroU32::MIN, cache: Cache::Warm };
+        Self { clock: Clock::Host, launches: NonZeroU32::MIN, cache: Cache::Warm, graph: false };
+
+    /// The same for samples of so many launches: those of several need not be queued beforehand.
+    #[must_use]
+    pub fn with_launches(self, launches: NonZeroU32) -> Self {
+        let clock = match self.clock {
+            Clock::DeviceQueued if self.graph || launches > NonZeroU32::MIN => Clock::Device,
+            clock => clock,
+        };
+        Self { clock, launches, ..self }
+    }
 
     /// Whether a sample is a single launch.
     pub fn is_latency(self) -> bool {
-        self.launches == NonZeroU32::MIN
+        self.launches == NonZeroU32::MIN && !self.graph
     }
 }
 
@@ -155,10 +185,11 @@ impl TryFrom<String> for Protocol {
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { clock, launches, cache } = self;
-        f.pad(&match self.is_latency() {
-            true => format!("{clock}-latency-{cache}"),
-            false => format!("{clock}-throughput-{launches}-{cache}"),
+        let Self { clock, launches, cache, graph } = self;
+        f.pad(&match (self.is_latency(), graph) {
+            (true, _) => format!("{clock}-latency-{cache}"),
+            (false, false) => format!("{clock}-throughput-{launches}-{cache}"),
+            (false, true) => format!("{clock}-graph-{launches}-{cache}"),
         })
     }
 }
@@ -171,13 +202,19 @@ impl FromStr for Protocol {
         let unknown = || UnknownName::new("protocol", EXPECTED);
         let parts: Vec<&str> = text.split('-').collect();
         let protocol = match parts[..] {
-            [clock, "latency", cache] => {
-                Self { clock: clock.parse()?, launches: NonZeroU32::MIN, cache: cache.parse()? }
+            ["device", "queued", "latency", cache] => {
+                let (clock, launches) = (Clock::DeviceQueued, NonZeroU32::MIN);
+                Self { clock, launches, cache: cache.parse()?, graph: false }
             }
-            [clock, "throughput", launches, cache] => Self {
+            [clock, "latency", cache] => {
+                let (clock, launches) = (clock.parse()?, NonZeroU32::MIN);
+                Self { clock, launches, cache: cache.parse()?, graph: false }
+            }
+            [clock, kind @ ("throughput" | "graph"), launches, cache] => Self {
                 clock: clock.parse()?,
                 launches: launches.parse().map_err(|_| unknown())?,
                 cache: cache.parse()?,
+                graph: kind == "graph",
             },
             _ => return Err(unknown()),
         };
@@ -210,20 +247,37 @@ impl Profile {
         }
     }
 
-    /// How long to warm up on a device whose clock rates follow the load within `window_time`.
-    pub fn warm_up_rule(self, window_time: Duration) -> WarmUpRule {
-        match self {
-            Self::Paper | Self::Standard => {
-                let limit = Duration::from_secs(1);
-                WarmUpRule { window: 5, window_time, tolerance: 0.02, limit }
-            }
+    /// How long to warm up on a device whose clocks take so long to follow the load. They do once per
+    /// process; from then on windows are short, so that a small part of the time budget suffices.
+    pub fn warm_up_rule(self, settle_time: Duration, clocks: Clocks) -> WarmUpRule {
+        const RAMP_FROM: Duration = Duration::from_secs(1);
+        const RAMP_LIMIT: Duration = Duration::from_secs(5);
+        const WINDOW_TIME: Duration = Duration::from_millis(10);
+        const AT_LEAST: Duration = Duration::from_millis(120);
+        let usual = WarmUpRule {
+            window: 5,
+            window_time: Duration::ZERO,
+            from: Duration::ZERO,
+            tolerance: 0.02,
+            limit: Duration::from_secs(1),
+            at_least: Duration::ZERO,
+        };
+        match (self, clocks) {
             // one launch takes the page faults and the cold caches: enough to see that it runs
-            Self::Smoke => WarmUpRule {
-                window: 1,
-                window_time: Duration::ZERO,
-                tolerance: f64::INFINITY,
-                limit: Duration::ZERO,
+            (Self::Smoke, _) => {
+                WarmUpRule { window: 1, tolerance: f64::INFINITY, limit: Duration::ZERO, ..usual }
+            }
+            _ if settle_time.is_zero() => usual,
+            (_, Clocks::Cold) => WarmUpRule {
+                window_time: settle_time,
+                from: RAMP_FROM,
+                limit: RAMP_LIMIT,
+                at_least: RAMP_LIMIT,
+                ..usual
             },
+            (_, Clocks::Ramped) => {
+                WarmUpRule { window_time: WINDOW_TIME, at_least: AT_LEAST, ..usual }
+            }
         }
     }
 
@@ -250,11 +304,13 @@ mod tests {
 
     #[test]
     fn names_of_protocols_read_back_and_other_spellings_are_refused() {
-        for clock in [Clock::Host, Clock::Device] {
+        for clock in Clock::ALL {
             for cache in [Cache::Warm, Cache::Cold] {
                 for launches in [1, 2, 50] {
                     let launches = NonZeroU32::new(launches).unwrap();
-                    let protocol = Protocol { clock, launches, cache };
+                    let graph = launches.get() == 50;
+                    let protocol = Protocol { clock, launches, cache, graph };
+                    let protocol = protocol.with_launches(launches);
                     assert_eq!(protocol.to_string().parse(), Ok(protocol));
                 }
             }

@@ -6,6 +6,7 @@
 //! minute. Each pass visits every configuration, in an order of its own and on memory allocated anew,
 //! so that the passes' medians show how much the latency varies within a run.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::disturbance::{Disturbance, Threads};
 use crate::experiment::{Configuration, Experiment};
 use crate::file_error::FileError;
 use crate::measure::{MeasureError, Measurement, Method, SampleTimes, does_not_fit, measure};
+use crate::protocol::Clocks;
 use crate::random::random_bits;
 use crate::record::{
     ConfigurationRecord, Measured, Outcome, Part, RunFolder, RunPlan, Session, now, tidy_up,
@@ -34,6 +36,8 @@ pub struct Run {
     pub done_before: usize,
     /// What is wrong with damaged parts: what was in them is measured again.
     pub damaged: Vec<String>,
+    /// Ramped once this process has measured anything.
+    clocks: Cell<Clocks>,
 }
 
 /// One configuration in one pass.
@@ -126,7 +130,16 @@ impl Run {
             .collect();
         let ids_and_passes = visits.iter().map(|visit| (visit.configuration.id(), visit.pass));
         let (done_before, damaged) = folder.check_parts(ids_and_passes)?;
-        Ok(Self { folder, visits, done_before, damaged })
+        Ok(Self { folder, visits, done_before, damaged, clocks: Cell::new(Clocks::Cold) })
+    }
+
+    /// What warming up takes where all times are steady, and so what is left takes at least.
+    pub fn least_time(&self) -> Duration {
+        let settings = &self.folder.header().plan.settings;
+        let settle_time = settings.backend.kind().settle_time;
+        let windows = 2 * settings.profile.warm_up_rule(settle_time, Clocks::Ramped).window_time;
+        let left = self.visits.len() - self.done_before;
+        windows * u32::try_from(left).unwrap_or(u32::MAX)
     }
 
     /// Makes the visits that have no outcome yet, then again those that another attempt may improve. A
@@ -313,7 +326,8 @@ impl Run {
         let header = self.folder.header();
         let (settings, seed) = (&header.plan.settings, header.seed);
         on_event(RunEvent::Started(visit));
-        let measured = try_measure(backend, visit, settings, seed, allowance);
+        let clocks = self.clocks.get();
+        let measured = try_measure(backend, visit, settings, seed, clocks, allowance);
         let mut lost = None;
         let (mut outcome, times) = measured.unwrap_or_else(|error| {
             lost = self.loss(backend, configuration, &error);
@@ -326,6 +340,9 @@ impl Run {
             };
             (outcome, SampleTimes::default())
         });
+        if outcome.measured().is_some() {
+            self.clocks.set(Clocks::Ramped);
+        }
         outcome.note_core_speed(header.usual_multiply_add_ns);
         let wall_s = clock.elapsed().as_secs_f64();
         let attempts = before.as_ref().map_or(0, |before| before.record.attempts) + 1;
@@ -386,6 +403,7 @@ fn try_measure(
     Visit { pass, configuration }: &Visit,
     settings: &Settings,
     seed: u64,
+    clocks: Clocks,
     allowance: Option<Duration>,
 ) -> Result<(Outcome, SampleTimes), MeasureError> {
     if let Some(reason) = does_not_fit(backend, configuration, settings) {
@@ -399,7 +417,7 @@ fn try_measure(
         conv.verify()?;
     }
     let allowance = allowance.map(|all| all.saturating_sub(begun.elapsed()));
-    let method = Method::from_settings(settings, *pass, allowance);
+    let method = Method::from_settings(settings, *pass, clocks, allowance);
     let Measurement {
         warm_up,
         stopped,

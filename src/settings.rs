@@ -123,10 +123,23 @@ impl Requested {
         Ok(requested.unwrap_or(BackendRequest::Auto))
     }
 
+    /// Whether it is said by which clock to tell latencies.
+    pub(crate) fn has_clock(&self) -> bool {
+        self.sources.has_clock()
+    }
+
     /// The folder that holds a folder for each run.
     pub fn runs(&self) -> PathBuf {
         let set = self.sources.runs.clone().or_else(|| self.default_runs.clone());
         set.unwrap_or_else(workspace::runs)
+    }
+
+    /// What a backend is asked to do, whether or not a run with the other settings is possible on it.
+    ///
+    /// # Errors
+    /// [`SettingsError`] where one of its own settings has no usable value.
+    pub fn backend_settings(&self, kind: &BackendKind) -> Result<BackendSettings, SettingsError> {
+        self.sources.backend_settings(kind)
     }
 
     /// The settings of a run on that backend.
@@ -153,7 +166,9 @@ impl Settings {
         let Protocol { clock, launches, .. } = self.protocol;
         let step_ns = match clock {
             Clock::Host => host_step_ns,
-            Clock::Device => self.backend.kind().device_clock_step_ns.unwrap_or(host_step_ns),
+            Clock::Device | Clock::DeviceQueued => {
+                self.backend.kind().device_clock_step_ns.unwrap_or(host_step_ns)
+            }
         };
         // a sample is a part of the time that the clock measured
         step_ns / f64::from(launches.get())

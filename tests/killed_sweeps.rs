@@ -65,6 +65,7 @@ fn plan() -> SweepPlan {
 
 fn measure(folder: &Path) {
     let conditions = Conditions {
+        clocksource: None,
         governor: None,
         load_average: None,
         memory_available: None,

@@ -12,8 +12,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use alpha_flops::backend::cudnn::GpuError;
-use alpha_flops::backend::cudnn::Math;
 use alpha_flops::backend::cudnn::graph::{Candidate, Graph, Target, first_plans, first_that};
+use alpha_flops::backend::cudnn::{DEVICES, Math};
 use alpha_flops::backend::plan::{PlanRecord, numerical_note};
 use alpha_flops::experiment::{Experiment, Resolution};
 use alpha_flops::shape::ConvShape;
@@ -26,7 +26,8 @@ const LIBRARY: &str = "REAL_CUDNN";
 /// Set to ask about every configuration of the full resolution, by a release build.
 const FULL: &str = "REAL_CUDNN_FULL";
 
-const DEVICES: [&str; 4] = ["t4", "a100", "rtx4090", "h100"];
+/// Those that are asked about.
+const ASKED: [&str; 4] = ["t4", "a100", "rtx4090", "h100"];
 
 /// No workspace is refused for its size: how large they are is part of what is asked.
 const ANY_SIZE: Bytes = Bytes(u64::MAX);
@@ -48,8 +49,8 @@ fn every_convolution_has_a_plan(folder: &Path) {
     println!("{} convolutions, as cuDNN would run them:\n", shapes.len());
     // descriptors are not shared between threads, so each device has its own
     std::thread::scope(|scope| {
-        let threads = DEVICES.map(|device| scope.spawn(|| Answers::of(device, &shapes)));
-        for (device, thread) in DEVICES.iter().zip(threads) {
+        let threads = ASKED.map(|device| scope.spawn(|| Answers::of(device, &shapes)));
+        for (device, thread) in ASKED.iter().zip(threads) {
             let answers = thread.join().expect("cuDNN answers, and every convolution has a plan");
             println!("{device}\n{answers}");
         }
@@ -67,9 +68,9 @@ fn shapes() -> BTreeSet<ConvShape> {
 }
 
 fn target(device: &str) -> Target {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cudnn-device-properties");
-    let json = std::fs::read_to_string(folder.join(format!("{device}.json"))).unwrap();
-    Target::from_properties(&json).unwrap_or_else(|error| panic!("{device}: {error}"))
+    let (_, json) = DEVICES.iter().find(|(name, _)| *name == device).unwrap();
+    let target = Target::from_properties(json, None);
+    target.unwrap_or_else(|error| panic!("{device}: {error}")).0
 }
 
 /// What cuDNN said for one device.

@@ -74,21 +74,23 @@ impl Provenance {
     }
 
     /// The protocol without the number of launches at its end (`, profile standard`, `, 50 samples`,
-    /// `, 50 launches after 10`). A median of more launches estimates the same quantity more precisely.
+    /// `, 50 launches after 10`) and that of passes (`, 5 passes`). A median of more launches estimates the same
+    /// quantity more precisely.
     pub fn method(&self) -> &str {
-        let Some((method, how_many)) = self.protocol.rsplit_once(", ") else {
-            return &self.protocol;
+        let counts = |text: &str, is_counted: fn(&str) -> bool| {
+            let number_of = text.split_once(' ');
+            number_of.is_some_and(|(n, what)| n.parse::<u64>().is_ok() && is_counted(what))
         };
-        let counts = |text: &str| {
-            text.split_once(' ').is_some_and(|(n, what)| {
-                n.parse::<u64>().is_ok()
-                    && (what == "samples" || what.starts_with("launches after "))
-            })
+        let is_passes = |text: &str| counts(text, |what| what == "passes");
+        let is_launches = |text: &str| {
+            let of_launches = |what: &str| what == "samples" || what.starts_with("launches after ");
+            text.starts_with("profile ") || counts(text, of_launches)
         };
-        match how_many.starts_with("profile ") || counts(how_many) {
-            true => method,
-            false => &self.protocol,
-        }
+        let without = |text, is_so: &dyn Fn(&str) -> bool| match str::rsplit_once(text, ", ") {
+            Some((before, last)) if is_so(last) => before,
+            _ => text,
+        };
+        without(without(&self.protocol, &is_passes), &is_launches)
     }
 
     fn texts(&self) -> [&str; 5] {

@@ -84,6 +84,11 @@ pub fn declared(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<Difference> 
         .collect()
 }
 
+/// Whether it is known what state the machine was in during a run.
+pub fn is_machine_known(header: &RunHeader) -> bool {
+    machine::is_known(header)
+}
+
 /// Whether the machine is known to have been in another state.
 pub fn is_in_another_state(before: &RunHeader, after: &RunHeader) -> bool {
     !machine::differences(&[before], &[after]).is_empty()

@@ -17,7 +17,9 @@ use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::dataset::Provenance;
-use crate::differences::{Difference, Unknown, differences, is_in_another_state, unknown};
+use crate::differences::{
+    Difference, Unknown, differences, is_in_another_state, is_machine_known, unknown,
+};
 use crate::in_order::distinct;
 use crate::run::{Run, provenance};
 
@@ -234,7 +236,7 @@ fn environments(archived: &[&Run]) -> Vec<usize> {
     let mut first: Vec<&RunHeader> = Vec::new();
     let kind = |header: &RunHeader| {
         let build = has_unknown_sources(header).then(|| header.plan.program.clone());
-        (header.plan.platform.kind(), build, header.machine.is_some())
+        (header.plan.platform.kind(), build, is_machine_known(header))
     };
     let headers = archived.iter().map(|run| &run.header);
     let number = |header| {

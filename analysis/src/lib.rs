@@ -20,6 +20,7 @@
 //! variance            how launches and runs vary
 //! compare, selftest   which configurations an update made slower; how often that is wrong
 //! history             a target's runs over time
+//! plans               what cuDNN would run: files, and how two of them differ
 //! plot                figures of all of these
 //! report              figures, tables and answers in one folder
 //! replicate           the main job: measure, import, report
@@ -48,6 +49,7 @@ pub mod metrics;
 pub mod model;
 pub mod moderated_variance;
 pub mod objectives;
+pub mod plans;
 pub mod plot;
 pub mod replicate;
 pub mod report;

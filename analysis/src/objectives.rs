@@ -80,6 +80,11 @@ choices! {
     }
 }
 
+/// Whether the passes of a dataset tell how noisy its latencies are.
+pub fn noise_is_known_from_passes(dataset: &Dataset) -> bool {
+    Noise::of_passes(dataset).is_some()
+}
+
 /// Answers all three; RO3 by the given coefficients. `bootstrap` is of other data that they were fitted
 /// to; without it, raw FLOPs' factor is fitted to `dataset`. Noise is known from the dataset's passes or
 /// from archived runs.
@@ -115,6 +120,13 @@ impl<T> ObjectiveAnswer<T> {
         }
         let sentence = format!("{verdict} on {place}: {finding}.");
         Self { verdict, sentence, criterion, undone_by_percent: None, numbers }
+    }
+
+    /// The same with how large unknown noise would have to be to undo it; where there is no answer, there is
+    /// nothing to undo.
+    fn undone_by(self, percent: Option<f64>) -> Self {
+        let undone_by_percent = percent.filter(|_| self.verdict != ClaimVerdict::CannotBeAnswered);
+        Self { undone_by_percent, ..self }
     }
 
     /// That there is no answer, because of what the dataset lacks.
@@ -169,6 +181,11 @@ fn measured<'a>(dataset: &'a Dataset, noise: &Noise, experiment: Experiment) -> 
         Some(Timed { observation, ms, noise: *noise })
     };
     of_experiment.filter_map(timed).collect()
+}
+
+/// The value of an experiment's variable; the original study has half doublings, too.
+fn value(observation: &Observation) -> String {
+    format!("x = {}", (observation.x * 100.0).round() / 100.0)
 }
 
 /// `A, B and C`.

@@ -290,6 +290,7 @@ fn session(run: u64) -> Session {
     Session {
         started: started(run),
         conditions: Conditions {
+            clocksource: None,
             governor: None,
             load_average: None,
             memory_available: None,

@@ -7,6 +7,7 @@
 //! The libraries are opened at run time; a machine without them gets an error that says what is
 //! missing, and nothing here panics for want of one.
 
+use std::cell::OnceCell;
 use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Instant;
@@ -15,7 +16,7 @@ use cudarc::cudnn::sys::cudnnHandle_t;
 use cudarc::driver::sys::CUdevice_attribute as DeviceAttribute;
 
 use super::device::{Device, Gpu, STAND_IN_BACKEND};
-use super::{Backend, BackendError, LaunchTime, PreparedConv};
+use super::{Backend, BackendError, LaunchTime, PreparedConv, Probe};
 use crate::protocol::Cache;
 use crate::shape::ConvShape;
 use crate::statistics::{quantile, sorted};
@@ -24,24 +25,39 @@ use crate::units::Bytes;
 mod buffer_pool;
 mod convolution;
 mod descriptor;
+mod devices;
+mod doctor;
 mod driver;
 mod error;
+mod gate;
 pub mod graph;
 mod library;
+mod memory;
 mod monitor;
 mod options;
+mod replay;
+mod search;
 
 use buffer_pool::{BufferPool, Purpose};
 use convolution::CudnnConvolution;
-use driver::{Context, Event, Memory, Stream};
+pub use devices::DEVICES;
+use driver::{Context, Event, Stream};
 pub use error::{GpuError, Library, Status};
+use gate::Gate;
 use graph::Target;
-use library::{CudnnFunctions, cuda_version, cudnn_version, load_cudnn};
+use library::{Cudnn, CudnnFunctions, Driver, cuda_version, cudnn_version};
+use memory::{HostMemory, Memory};
 use monitor::Monitor;
-pub use options::{CudnnOptions, KIND, Math, PlanChoice};
+pub use options::{CudnnOptions, KIND, LAUNCH_TIMEOUT, Math, PlanChoice};
 
 /// Empty launches whose median is taken; the same number before them is a warm-up.
 const EMPTY_LAUNCHES: usize = 1000;
+
+/// How often the probe copies, so many times back to back, and how much at least: the fastest time counts, of
+/// which submitting the first copy and an event's step are small parts.
+const PROBES: usize = 2;
+const COPIES: NonZeroU32 = NonZeroU32::new(4).unwrap();
+const LEAST_COPIED: Bytes = Bytes(16 << 20);
 
 /// A CUDA device with cuDNN. It stays on the thread that opened it.
 pub struct CudnnBackend {
@@ -49,13 +65,39 @@ pub struct CudnnBackend {
     options: CudnnOptions,
     memory_limit: Option<Bytes>,
     monitor: Option<Monitor>,
-    /// As large as the level-2 cache: filling it flushes the cache, where launches start cold.
-    flush: Option<Memory>,
+    flush: Option<Flush>,
+    /// What the probe copies, once it was asked for; `None` where memory does not suffice.
+    probed: OnceCell<Option<[Memory; 2]>>,
     /// Memory of earlier convolutions, where it is to be reused.
     pool: Option<BufferPool>,
     timer: Timer,
     handle: Handle,
     context: Rc<Context>,
+}
+
+/// Empties the level-2 cache. Memory of twice its size is written: nothing else is in it then. What was written
+/// last is in it alone, and would be written back while the launch after it runs; so as much of other
+/// memory is read, after which the cache holds nothing that has to be written back.
+struct Flush {
+    written: Memory,
+    read: Memory,
+    host: HostMemory,
+}
+
+impl Flush {
+    fn new(context: &Rc<Context>, l2_cache: Bytes) -> Result<Self, GpuError> {
+        let twice = Bytes(2 * l2_cache.0);
+        Ok(Self {
+            written: Memory::new(context, twice)?,
+            read: Memory::new(context, twice)?,
+            host: HostMemory::new(context, twice)?,
+        })
+    }
+
+    fn run(&self, stream: &Stream) -> Result<(), GpuError> {
+        self.written.fill(stream, 0)?;
+        self.read.copy_to_host(stream, &self.host)
+    }
 }
 
 /// A cuDNN handle, whose work goes to one stream.
@@ -68,6 +110,9 @@ struct Handle {
 
 /// Times what goes to a stream by both clocks.
 struct Timer {
+    /// Holds the stream back until a launch is queued; why it cannot, where it cannot. Opened where launches
+    /// are to be queued.
+    gate: OnceCell<Result<Gate, GpuError>>,
     stream: Rc<Stream>,
     before: Event,
     after: Event,
@@ -81,23 +126,37 @@ impl CudnnBackend {
         cache: Cache,
         memory_limit: Option<Bytes>,
     ) -> Result<Self, GpuError> {
-        let context = Context::open(options.device)?;
-        let (functions, cudnn, cudnn_cuda) = load_cudnn(Some(context.cuda_version()))?;
+        let driver = Driver::load()?;
+        let context = Context::open(&driver, options.device)?;
+        let cudnn = Cudnn::load(Some(driver.cuda))?;
         check_variables(options.math)?;
         let pci_bus_id = context.pci_bus_id()?;
         let monitor = Monitor::open(&pci_bus_id);
-        let gpu = describe(&context, pci_bus_id, [cudnn, cudnn_cuda], &monitor)?;
+        let gpu = describe(&context, pci_bus_id, (&driver, &cudnn), &monitor)?;
         let stream = Rc::new(Stream::new(&context, options.launch_timeout)?);
-        let handle = Handle::new(functions, &stream)?;
-        let timer = Timer { stream, before: Event::new(&context)?, after: Event::new(&context)? };
+        let handle = Handle::new(cudnn.functions, &stream)?;
+        let gate = OnceCell::new();
+        let (before, after) = (Event::new(&context)?, Event::new(&context)?);
+        let timer = Timer { gate, stream, before, after };
         let flush = match cache {
             Cache::Warm => None,
             Cache::Cold if gpu.l2_cache == Bytes(0) => return Err(GpuError::NoCacheSize),
-            Cache::Cold => Some(Memory::new(&context, gpu.l2_cache)?),
+            Cache::Cold => Some(Flush::new(&context, gpu.l2_cache)?),
         };
         let monitor = monitor.ok();
-        let pool = None;
-        Ok(Self { gpu, options, memory_limit, monitor, flush, pool, timer, handle, context })
+        let (pool, probed) = (None, OnceCell::new());
+        Ok(Self {
+            gpu,
+            options,
+            memory_limit,
+            monitor,
+            flush,
+            probed,
+            pool,
+            timer,
+            handle,
+            context,
+        })
     }
 
     /// The device's free memory. Memory in the pool counts as free.
@@ -157,10 +216,11 @@ impl CudnnBackend {
 
     /// Overwrites the level-2 cache, where launches shall start cold.
     fn flush_cache_if_cold(&self) -> Result<(), GpuError> {
-        self.flush.as_ref().map_or(Ok(()), |buffer| self.timer.stream.fill(buffer, 0))
+        self.flush.as_ref().map_or(Ok(()), |flush| flush.run(&self.timer.stream))
     }
 
-    fn target(&self) -> Target {
+    /// What its plans are asked for; it may be used as long as the backend lives.
+    pub(crate) fn target(&self) -> Target {
         // SAFETY: whatever is made of it borrows this backend, which owns the handle.
         unsafe { Target::from_handle(self.handle.functions, self.handle.handle) }
     }
@@ -172,6 +232,13 @@ impl Backend for CudnnBackend {
         Device { backend, gpu: Some(self.gpu.clone()), pinned_cores: None }
     }
 
+    fn queues(&self) -> Result<(), BackendError> {
+        match self.timer.gate.get_or_init(|| Gate::open(&self.context)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.clone().into()),
+        }
+    }
+
     /// Only the tensors: the workspace is chosen to fit the memory that is left.
     fn required_memory(&self, shape: ConvShape) -> Bytes {
         shape.min_bytes_moved()
@@ -179,6 +246,25 @@ impl Backend for CudnnBackend {
 
     fn available_memory(&self) -> Option<Bytes> {
         self.free_memory().ok()
+    }
+
+    fn probe(&mut self) -> Result<Probe, BackendError> {
+        let buffers = self.probed.get_or_init(|| {
+            // twice the cache each: what is copied is in it no more when it is copied again
+            let bytes = Bytes((2 * self.gpu.l2_cache.0).max(LEAST_COPIED.0));
+            let allocate = || Memory::new(&self.context, bytes).ok();
+            Some([allocate()?, allocate()?])
+        });
+        let Some([from, to]) = buffers else { return Ok(Probe::default()) };
+        let mut best_ns = f64::INFINITY;
+        for _ in 0..PROBES {
+            let time = self.timer.time(COPIES, || from.copy_to(&self.timer.stream, to))?;
+            best_ns = best_ns.min(time.device_ns.unwrap_or(f64::INFINITY));
+        }
+        // an event's time may be nothing at all
+        let is_time = best_ns.is_finite() && best_ns > 0.0;
+        let copy_gb_s = is_time.then(|| from.bytes().0 as f64 / best_ns);
+        Ok(Probe { copy_gb_s, ..Probe::default() })
     }
 
     fn reuse_buffers(&mut self, reuse: bool) {
@@ -275,6 +361,34 @@ impl Timer {
     }
 }
 
+impl Timer {
+    /// Synchronises, holds the stream back until `launch` is queued between two events, and synchronises
+    /// again. The host's time is that of queueing and computing, one after the other.
+    fn time_queued(
+        &self,
+        launch: impl FnOnce() -> Result<(), GpuError>,
+    ) -> Result<LaunchTime, GpuError> {
+        let gate = match self.gate.get() {
+            Some(gate) => gate.as_ref().map_err(Clone::clone)?,
+            None => return Err(GpuError::NoGate),
+        };
+        self.stream.synchronize()?;
+        let start = Instant::now();
+        let held = gate.hold(&self.stream)?;
+        self.before.record(&self.stream)?;
+        launch()?;
+        self.after.record(&self.stream)?;
+        held.release()?;
+        self.stream.synchronize()?;
+        Ok(LaunchTime {
+            host_ns: start.elapsed().as_nanos() as f64,
+            device_ns: Some(self.before.until(&self.after)?),
+            // the device does not wait for it
+            submission_ns: None,
+        })
+    }
+}
+
 /// Whether an environment variable changes what the driver or cuDNN does.
 fn changes_results(name: &str) -> bool {
     const OF_THE_DRIVER: [&str; 8] = [
@@ -319,7 +433,7 @@ fn check_variables(math: Math) -> Result<(), GpuError> {
 fn describe(
     context: &Context,
     pci_bus_id: String,
-    [cudnn, cudnn_cuda]: [usize; 2],
+    (driver, cudnn): (&Driver, &Cudnn),
     monitor: &Result<Monitor, String>,
 ) -> Result<Gpu, GpuError> {
     use DeviceAttribute::*;
@@ -338,9 +452,9 @@ fn describe(
         l2_cache: Bytes(u64::from(attribute(CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?)),
         memory: context.memory()?,
         driver: facts.as_ref().and_then(|facts| facts.driver.clone()),
-        cuda: cuda_version(context.cuda_version()),
-        cudnn: cudnn_version(cudnn),
-        cudnn_cuda: cuda_version(cudnn_cuda),
+        cuda: cuda_version(driver.cuda),
+        cudnn: cudnn_version(cudnn.version),
+        cudnn_cuda: cuda_version(cudnn.built_with),
         ecc: facts.as_ref().and_then(|facts| facts.ecc),
         persistence: facts.as_ref().and_then(|facts| facts.persistence),
         power_limit_w: facts.as_ref().and_then(|facts| facts.power_limit_w),
@@ -350,5 +464,13 @@ fn describe(
             .map(|[name, value]| (name, value))
             .collect(),
         nvml_missing: monitor.as_ref().err().cloned(),
+        libraries: [
+            ("libcuda", &driver.path),
+            ("libcudnn", &cudnn.path),
+            ("libcublasLt", &cudnn.cublas_lt),
+        ]
+        .into_iter()
+        .filter_map(|(name, path)| Some((name.to_owned(), path.as_ref()?.display().to_string())))
+        .collect(),
     })
 }

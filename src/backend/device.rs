@@ -62,6 +62,10 @@ pub struct Gpu {
     pub variables: BTreeMap<String, String>,
     /// Why NVML, the source of clocks and temperature, could not be used.
     pub nvml_missing: Option<String>,
+    /// Where NVIDIA's libraries were found, by their names; without those of which that cannot be told,
+    /// and empty in older records.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub libraries: BTreeMap<String, String>,
 }
 
 impl Gpu {
@@ -87,6 +91,7 @@ impl Gpu {
             power_limit_w,
             variables,
             nvml_missing: _,
+            libraries: _,
         } = self;
         let variables =
             variables.iter().filter(|(name, _)| !CHOOSE_A_CARD.contains(&name.as_str()));
@@ -126,6 +131,9 @@ impl Gpu {
             ("persistence mode", or_unreadable(self.persistence.map(on_off))),
             ("power limit", or_unreadable(self.power_limit_w.map(|watts| format!("{watts} W")))),
         ];
+        if !self.libraries.is_empty() {
+            facts.push(("libraries", Vec::from_iter(self.libraries.values().cloned()).join(", ")));
+        }
         if !self.variables.is_empty() {
             let set = self.variables.iter().map(|(name, value)| format!("{name}={value}"));
             facts.push(("variables of CUDA and cuDNN", Vec::from_iter(set).join(" ")));
@@ -186,12 +194,15 @@ pub struct DeviceStates {
     pub other_processes: Option<Range>,
 }
 
+const POWER_CAP: u64 = 0x4;
+
 /// NVML's reasons for lower clocks: bit, name, and whether it makes times incomparable. A device
-/// that idles, or whose clocks a person has set, is not throttled.
+/// that idles, or whose clocks a person has set, is not throttled. Nor is one at its power limit, which
+/// belongs to what it is: many cards meet theirs in every long launch.
 const THROTTLE_REASONS: [(u64, &str, bool); 9] = [
     (0x1, "idle", false),
     (0x2, "clocks set by a person", false),
-    (0x4, "power cap", true),
+    (POWER_CAP, "power cap", false),
     (0x8, "hardware slowdown", true),
     (0x10, "sync boost", true),
     (0x20, "thermal slowdown by software", true),
@@ -206,21 +217,16 @@ impl DeviceStates {
 
     /// Adds a reading.
     pub fn add(&mut self, sample: DeviceSample) {
-        self.samples += 1;
-        for (range, read) in [
-            (&mut self.sm_clock_mhz, sample.sm_clock_mhz),
-            (&mut self.memory_clock_mhz, sample.memory_clock_mhz),
-            (&mut self.temperature_c, sample.temperature_c),
-            (&mut self.power_mw, sample.power_mw),
-            (&mut self.other_processes, sample.other_processes),
-        ] {
-            let Some(read) = read else { continue };
-            let seen = range.unwrap_or(Range { min: read, max: read });
-            *range = Some(Range { min: seen.min.min(read), max: seen.max.max(read) });
-        }
-        if let Some(reasons) = sample.throttle_reasons {
-            self.throttle_reasons = Some(self.throttle_reasons.unwrap_or(0) | reasons);
-        }
+        let range = |read: Option<u32>| read.map(|read| Range { min: read, max: read });
+        self.join(&Self {
+            samples: 1,
+            sm_clock_mhz: range(sample.sm_clock_mhz),
+            memory_clock_mhz: range(sample.memory_clock_mhz),
+            temperature_c: range(sample.temperature_c),
+            power_mw: range(sample.power_mw),
+            throttle_reasons: sample.throttle_reasons,
+            other_processes: range(sample.other_processes),
+        });
     }
 
     /// Adds the states of another time.
@@ -248,6 +254,11 @@ impl DeviceStates {
         let slowing = THROTTLE_REASONS.iter().filter(|(_, _, slows)| *slows);
         let slowing = slowing.fold(0, |bits, (bit, _, _)| bits | bit);
         self.throttle_reasons.is_some_and(|reasons| reasons & slowing != 0)
+    }
+
+    /// Whether the device was at its power limit.
+    pub fn is_at_power_limit(&self) -> bool {
+        self.throttle_reasons.is_some_and(|reasons| reasons & POWER_CAP != 0)
     }
 
     /// Whether another process was on the device at any time: it may have computed there, too.

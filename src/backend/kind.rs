@@ -30,6 +30,8 @@ pub struct BackendKind {
     pub device_clock_step_ns: Option<f64>,
     /// Whether a launch can start with cold caches.
     pub flushes_cache: bool,
+    /// Whether a launch can be captured and replayed.
+    pub replays_graphs: bool,
     /// How long the device's clocks take to follow the load.
     pub settle_time: Duration,
     /// What warming up and measuring cost whatever the shape, in multiply–adds.
@@ -72,6 +74,9 @@ pub trait BackendOptions {
         device.to_owned()
     }
 
+    /// What it needs, each by itself, and whether that is there.
+    fn examine(&self) -> Vec<Check>;
+
     /// Opens the device and its libraries, for launches that start with such a cache. A
     /// configuration may take at most `memory_limit`.
     ///
@@ -83,6 +88,25 @@ pub trait BackendOptions {
         cache: Cache,
         memory_limit: Option<Bytes>,
     ) -> Result<Box<dyn Backend>, BackendError>;
+}
+
+/// Something that a backend needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Check {
+    pub what: &'static str,
+    /// Where it was found and what it is or, as an error, why it cannot be used and what to do.
+    pub found: Result<String, String>,
+}
+
+impl Check {
+    pub(super) fn new<F: fmt::Display, E: fmt::Display>(
+        what: &'static str,
+        found: Result<F, E>,
+    ) -> Self {
+        let found = found.map(|found| found.to_string()).map_err(|error| error.to_string());
+        Self { what, found }
+    }
 }
 
 /// What was set, by the names of settings.

@@ -71,6 +71,14 @@ pub struct TimedPlan {
 }
 
 impl PlanRecord {
+    /// Knobs by their names, in the order of their kinds: `split_k=1 tile_size=3`.
+    pub fn knobs_by_name(&self) -> String {
+        let mut knobs = self.knobs.clone();
+        knobs.sort_unstable();
+        let named = knobs.iter().map(|knob| format!("{}={}", knob_name(knob.kind), knob.value));
+        Vec::from_iter(named).join(" ")
+    }
+
     /// Engine and knobs, by kind, in `[a-z0-9-]`: `engine-38-k2-1-k13-0`. Two plans of one cuDNN
     /// with the same name run the same kernels.
     pub fn algorithm(&self) -> String {
@@ -79,6 +87,53 @@ impl PlanRecord {
         let engine = format!("engine-{}", self.engine);
         knobs.iter().fold(engine, |name, knob| format!("{name}-k{}-{}", knob.kind, knob.value))
     }
+}
+
+/// cuDNN's names of the kinds of knobs, by their numbers.
+const KNOBS: [&str; 37] = [
+    "split_k",
+    "swizzle",
+    "tile_size",
+    "use_tex",
+    "edge",
+    "kblock",
+    "ldga",
+    "ldgb",
+    "chunk_k",
+    "split_h",
+    "wino_tile",
+    "multiply",
+    "split_k_buf",
+    "tilek",
+    "stages",
+    "reduction_mode",
+    "cta_split_k_mode",
+    "split_k_slc",
+    "idx_mode",
+    "sliced",
+    "split_rs",
+    "singlebuffer",
+    "ldgc",
+    "specfilt",
+    "kernel_cfg",
+    "workspace",
+    "tile_cga",
+    "tile_cga_m",
+    "tile_cga_n",
+    "block_size",
+    "occupancy",
+    "array_size_per_thread",
+    "num_c_per_block",
+    "split_cols",
+    "tile_rows",
+    "tile_cols",
+    "load_size",
+];
+
+/// What cuDNN calls a kind of knob, or its number where cuDNN is newer than this list.
+fn knob_name(kind: i64) -> Cow<'static, str> {
+    let known = usize::try_from(kind).ok().and_then(|kind| KNOBS.get(kind));
+    known.map_or_else(|| format!("knob_{kind}").into(), |name| (*name).into())
 }
 
 impl TimedPlan {

@@ -78,6 +78,15 @@ pub fn opened(run: &Run, note: Option<&str>) {
     if let Some(note) = note {
         warn(&format!("note: {note}"));
     }
+    let (budget, least) = (header.plan.settings.time_budget, run.least_time());
+    if budget.is_some_and(|budget| least > budget) {
+        warn(&format!(
+            "note: this takes {} at least, whatever the time budget: {} times, the device warms up for \
+             two short windows; for less, set ALPHA_FLOPS_RESOLUTION=original or ALPHA_FLOPS_PASSES=1",
+            format_duration(least),
+            run.visits.len() - run.done_before,
+        ));
+    }
     for damaged in &run.damaged {
         warn(&format!("measured again: {damaged}"));
     }

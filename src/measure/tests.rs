@@ -1,5 +1,8 @@
 use super::*;
+use crate::backend::cudnn;
+use crate::budget::{CostModel, Shares};
 use crate::disturbance::Threads;
+use crate::experiment::{Experiment, Resolution};
 use crate::null_backend::NullConv;
 use crate::protocol::Profile;
 use crate::units::Bytes;
@@ -49,8 +52,10 @@ fn scripted<F: FnMut(usize) -> f64>(latency_ns: F) -> Scripted<F> {
 const WARM_UP: WarmUpRule = WarmUpRule {
     window: 5,
     window_time: Duration::ZERO,
+    from: Duration::ZERO,
     tolerance: 0.02,
     limit: Duration::from_secs(1),
+    at_least: Duration::ZERO,
 };
 
 fn method(
@@ -201,6 +206,85 @@ fn a_warm_up_that_never_settles_ends_at_its_limit_and_says_which() {
     let at_share = WarmUp { launches: 12, ended: WarmUpEnd::BudgetShare };
     assert_eq!(ended(Some(100)), at_share);
     assert!(!at_share.is_steady());
+}
+
+/// A made-up GPU whose clocks rise once, from 0.2 s after the first launch to 1 s: 10 T multiply–adds a second
+/// at full clocks, and 5 µs a launch.
+struct Rising {
+    now_s: f64,
+    begun_s: f64,
+    launch_s: f64,
+}
+
+impl Rising {
+    const FULL_MHZ: f64 = 2520.0;
+
+    fn clock_mhz(&self) -> f64 {
+        300.0 + (Self::FULL_MHZ - 300.0) * ((self.now_s - 0.2) / 0.8).clamp(0.0, 1.0)
+    }
+}
+
+impl Launcher for Rising {
+    fn sample(&mut self) -> Result<LaunchTime, MeasureError> {
+        let took_s = self.launch_s * Self::FULL_MHZ / self.clock_mhz();
+        self.now_s += took_s;
+        Ok(LaunchTime { host_ns: 1e9 * took_s, device_ns: None, submission_ns: None })
+    }
+
+    fn device(&mut self) -> Result<Option<DeviceSample>, MeasureError> {
+        let sm_clock_mhz = Some(self.clock_mhz() as u32);
+        Ok(Some(DeviceSample { sm_clock_mhz, ..DeviceSample::default() }))
+    }
+
+    fn waited_ns(&mut self) -> Option<u64> {
+        None
+    }
+
+    fn machine(&mut self) -> MachineReading {
+        MachineReading::now(&Threads::default())
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_secs_f64(self.now_s - self.begun_s)
+    }
+}
+
+/// With windows of 50 ms for each, in a fifth of its time, none of A, B and C could.
+#[test]
+fn of_a_full_run_in_an_hour_nearly_all_warm_ups_on_a_gpu_end_steady() {
+    /// Preparing a configuration, while the device is idle.
+    const PREPARED_S: f64 = 0.003;
+    let kind = &cudnn::KIND;
+    // every 16th, in as much less time
+    let all = Experiment::all().iter().flat_map(|e| e.configurations(Resolution::Full));
+    let shapes: Vec<_> = all.step_by(16).map(|configuration| configuration.shape).collect();
+    let budget = kind.time_budget.mul_f64(shapes.len() as f64 / 9105.0);
+    let mut shares = Shares::new(Some(budget), 0.1, CostModel::for_run(kind));
+    let passes = kind.passes;
+    let visits = || (1..=passes.get()).flat_map(|pass| shapes.iter().map(move |s| (pass, *s)));
+    shares.expect(visits().map(|(_, shape)| shape));
+    let mut device = Rising { now_s: 0.0, begun_s: 0.0, launch_s: 0.0 };
+    let (mut clocks, mut steady, mut used_s) = (Clocks::Cold, 0, 0.0);
+    for (pass, shape) in visits() {
+        let prepared = Duration::from_secs_f64(PREPARED_S);
+        let allowance = shares.allowance(shape).unwrap().saturating_sub(prepared);
+        let rule = Profile::Standard.warm_up_rule(kind.settle_time, clocks);
+        let stopping = Profile::Standard.stopping_rule().of_pass(pass, passes);
+        let method = method(rule, stopping, Some(allowance), 500.0);
+        device.begun_s = device.now_s;
+        device.launch_s = 5e-6 + shape.macs().0 as f64 / 10e12;
+        let measured = collect(&mut device, &method).unwrap();
+        let took = device.elapsed() + prepared;
+        shares.account(shape, took);
+        used_s += took.as_secs_f64();
+        steady += usize::from(measured.warm_up.is_steady());
+        // what the first is measured at, all others are
+        assert!(clocks == Clocks::Ramped || device.clock_mhz() > 0.97 * Rising::FULL_MHZ);
+        clocks = Clocks::Ramped;
+    }
+    let share = steady as f64 / visits().count() as f64;
+    assert!(share >= 0.95, "{share}");
+    assert!(used_s < 1.1 * budget.as_secs_f64(), "{used_s} s of {budget:?}");
 }
 
 #[test]

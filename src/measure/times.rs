@@ -38,7 +38,7 @@ impl SampleTimes {
     pub fn by(&self, clock: Clock) -> &[f64] {
         match clock {
             Clock::Host => &self.host_ns,
-            Clock::Device => &self.device_ns,
+            Clock::Device | Clock::DeviceQueued => &self.device_ns,
         }
     }
 

@@ -22,6 +22,8 @@ pub struct MachineState {
     pub multiply_add_ns: Option<Quartiles>,
     pub ping_pong_ns: Option<Quartiles>,
     pub read_gb_s: Option<Quartiles>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_gb_s: Option<Quartiles>,
     /// The highest clock of a device's multiprocessors during each visit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sm_clock_mhz: Option<Quartiles>,
@@ -29,7 +31,7 @@ pub struct MachineState {
 }
 
 /// How far apart the computing cores were, and for how long, the nearest first; empty where a single one
-/// computes, and where they ran at once before less than half of the visits.
+/// computes, and where they ran at once before at most half of the visits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Distances(pub Vec<Stay>);
 
@@ -121,6 +123,7 @@ impl MachineState {
             multiply_add_ns: quartiles(|probe| probe.multiply_add_ns),
             ping_pong_ns: quartiles(|probe| probe.ping_pong_ns),
             read_gb_s: quartiles(|probe| probe.read_gb_s),
+            copy_gb_s: quartiles(|probe| probe.copy_gb_s),
             sm_clock_mhz,
             distances: Distances::joined(stays.iter().copied().filter(|_| are_known)),
         })
@@ -166,6 +169,9 @@ impl fmt::Display for MachineState {
         let reads = self.read_gb_s.map(|Quartiles { q1, median, q3 }| {
             format!("a core reads {median:.1} GB/s ({q1:.1}–{q3:.1})")
         });
+        let copies = self.copy_gb_s.map(|Quartiles { q1, median, q3 }| {
+            format!("the device copies {median:.0} GB/s ({q1:.0}–{q3:.0})")
+        });
         let clock = self.sm_clock_mhz.map(|Quartiles { q1, median, q3 }| {
             format!("SM clock {median:.0} MHz ({q1:.0}–{q3:.0})")
         });
@@ -175,6 +181,7 @@ impl fmt::Display for MachineState {
         let said = [
             cores,
             reads,
+            copies,
             clock,
             (!self.distances.0.is_empty()).then(|| format!("cores {}", self.distances)),
         ];

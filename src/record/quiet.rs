@@ -46,14 +46,18 @@ impl Quiet {
             Some((if others.max > 0 { 100.0 } else { 0.0 }, *wall_s))
         };
         let shared_percent = by_time(visits.iter().filter_map(shared));
-        let never_quiet = |outcome: &Outcome| outcome.is_disturbed() || outcome.is_throttled();
+        let tells_throttling = |(visit, _): &(&Measured, f64)| {
+            visit.device.as_ref().is_some_and(|device| device.throttle_reasons.is_some())
+        };
+        let is_known =
+            samples > 0 || shared_percent.is_some() || visits.iter().any(tells_throttling);
         let measured = records.iter().filter(|record| record.outcome.measured().is_some());
-        (samples > 0 || shared_percent.is_some()).then(|| Self {
+        is_known.then(|| Self {
             switched_out_percent: (samples > 0).then(|| 100.0 * lost as f64 / samples as f64),
             steal_percent: taken(|one| one.steal_percent),
             throttled_percent: taken(|one| one.throttled_percent),
             shared_percent,
-            never_quiet: records.iter().filter(|record| never_quiet(&record.outcome)).count(),
+            never_quiet: measured.clone().filter(|record| was_never_quiet(record)).count(),
             configurations: measured.count(),
         })
     }
@@ -85,6 +89,18 @@ impl Quiet {
     /// `3.0% of launches switched out, steal 0.4%, 2 of 591 configurations never quiet`.
     pub fn in_words(&self) -> String {
         self.to_string().trim_start_matches(DISTURBED).to_owned()
+    }
+}
+
+/// Whether each visit that measured it was disturbed or throttled. What all of them give together is a mean, in
+/// which disturbances of different kinds may hide.
+fn was_never_quiet(record: &ConfigurationRecord) -> bool {
+    let disturbed = |outcome: &Outcome| outcome.is_disturbed() || outcome.is_throttled();
+    let mut visits =
+        record.visits.iter().map(|visit| &visit.outcome).filter(|one| one.measured().is_some());
+    match record.visits.is_empty() {
+        true => disturbed(&record.outcome),
+        false => visits.all(disturbed),
     }
 }
 

@@ -193,13 +193,19 @@ impl Sources {
         let clock = self.parse("clock", Clock::from_str)?;
         let cache = self.parse("cache", Cache::from_str)?.unwrap_or(Cache::Warm);
         let batch = self.parse("throughput_launches", whole(BATCH))?;
-        let launches = self.parse("protocol", |text| match text {
-            "latency" => Ok(NonZeroU32::MIN),
-            "throughput" => Ok(batch.unwrap_or(THROUGHPUT_LAUNCHES)),
-            _ => Err(UnknownName::new("protocol", "`latency` or `throughput`")),
+        let batch = batch.unwrap_or(THROUGHPUT_LAUNCHES);
+        let sample = self.parse("protocol", |text| match text {
+            "latency" => Ok((NonZeroU32::MIN, false)),
+            "throughput" => Ok((batch, false)),
+            "graph" => Ok((batch, true)),
+            _ => Err(UnknownName::new("protocol", "`latency`, `throughput` or `graph`")),
         })?;
-        let launches = launches.unwrap_or(NonZeroU32::MIN);
-        if clock == Some(Clock::Device) && kind.clock() == Clock::Host {
+        let (launches, graph) = sample.unwrap_or((NonZeroU32::MIN, false));
+        if graph && !kind.replays_graphs {
+            let reason = format!("the {} backend has no graphs to replay", kind.name);
+            return Err(self.unusable("protocol", &reason));
+        }
+        if clock.is_some_and(|clock| clock != Clock::Host) && kind.clock() == Clock::Host {
             let reason = format!("the {} backend has no clock of its own: set `host`", kind.name);
             return Err(self.unusable("clock", &reason));
         }
@@ -214,7 +220,22 @@ impl Sources {
                           protocol `latency`";
             return Err(self.unusable("cache", reason));
         }
-        Ok(Protocol { clock: clock.unwrap_or(kind.clock()), launches, cache })
+        if clock == Some(Clock::DeviceQueued) && launches > NonZeroU32::MIN {
+            let reason =
+                "launches back to back are queued anyway: set `device`, or protocol `latency`";
+            return Err(self.unusable("clock", reason));
+        }
+        let usual = match kind.clock() {
+            Clock::Device => Clock::DeviceQueued,
+            clock => clock,
+        };
+        let clock = clock.unwrap_or(usual);
+        Ok(Protocol { clock, launches, cache, graph }.with_launches(launches))
+    }
+
+    /// Whether it is said by which clock to tell latencies.
+    pub(super) fn has_clock(&self) -> bool {
+        self.values.contains_key("clock")
     }
 
     /// The error for a value that cannot be used.

@@ -79,7 +79,7 @@ fn a_gpu_measures_everything_by_its_own_clock_unless_told_otherwise() {
     assert_eq!(settings.memory_limit, None);
     assert_eq!(
         settings.protocol_line(),
-        "device-latency-warm, math tf32, plan heuristic, profile standard, 4 passes"
+        "device-queued-latency-warm, math tf32, plan heuristic, profile standard, 4 passes"
     );
     let settings = gpu(&[
         ("ALPHA_FLOPS_CLOCK", "host"),

@@ -13,7 +13,7 @@ use super::{Sweep, SweepError, SweepPlan, WARM_UP_LAUNCHES};
 use crate::backend::{Backend, BackendError};
 use crate::choice::choices;
 use crate::environment::Platform;
-use crate::protocol::{Cache, Protocol};
+use crate::protocol::Cache;
 use crate::record::Session;
 use crate::selection::{Selected, SelectionError, select};
 use crate::settings::{Requested, Settings, SettingsError};
@@ -72,7 +72,7 @@ pub struct PreparedSweep {
 pub fn prepare(
     request: impl FnOnce(&Settings) -> SweepRequest,
 ) -> Result<PreparedSweep, PrepareError> {
-    let Selected { settings, mut backend, why_cpu } = select(&Requested::from_workspace()?)?;
+    let Selected { settings, mut backend, why_cpu, .. } = select(&Requested::from_workspace()?)?;
     let request = request(&settings);
     let launches = match request.protocol {
         SweepProtocol::Throughput => request.launches,
@@ -85,7 +85,7 @@ pub fn prepare(
         grid: request.grid,
         seed: request.seed,
         shard: request.shard,
-        protocol: Protocol { launches, ..settings.protocol },
+        protocol: settings.protocol.with_launches(launches),
         launches: request.launches,
         warm_up_launches: WARM_UP_LAUNCHES,
         budget: request.budget,

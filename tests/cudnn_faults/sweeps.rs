@@ -7,7 +7,6 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use alpha_flops::environment::Platform;
-use alpha_flops::protocol::Protocol;
 use alpha_flops::record::Session;
 use alpha_flops::selection::{Selected, select};
 use alpha_flops::settings::Requested;
@@ -38,7 +37,7 @@ fn the_process_that_sweeps() -> Result<(), Box<dyn Error>> {
         grid: Grid::Published,
         seed: 1,
         shard: Shard::new(1, 300).unwrap(),
-        protocol: Protocol { launches, ..settings.protocol },
+        protocol: settings.protocol.with_launches(launches),
         launches,
         warm_up_launches: 2,
         budget: None,

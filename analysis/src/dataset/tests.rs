@@ -202,6 +202,7 @@ fn a_method_is_the_protocol_without_how_many_launches() {
     for protocol in [
         "host-latency-warm",
         "host-latency-warm, profile standard",
+        "host-latency-warm, profile standard, 5 passes",
         "host-latency-warm, 50 samples",
         "host-latency-warm, 50 launches after 10",
     ] {

@@ -27,7 +27,7 @@ const LEAST_PROBES: usize = 200;
 
 /// What is compared: its name, how, and whether more of it makes latencies longer. Clocks of one machine in one
 /// state differ by less than 5%; its memory is used by neighbours, too, which come and go.
-const QUANTITIES: [(&str, Quantity, bool); 4] = [
+const QUANTITIES: [(&str, Quantity, bool); 5] = [
     (
         "speed of cores (ns per multiply–add)",
         Quantity::Typical { of: |state| state.multiply_add_ns, least: 1.05 },
@@ -37,6 +37,11 @@ const QUANTITIES: [(&str, Quantity, bool); 4] = [
     (
         "speed of memory (GB/s)",
         Quantity::Typical { of: |state| state.read_gb_s, least: 1.25 },
+        false,
+    ),
+    (
+        "speed of the device's memory (GB/s)",
+        Quantity::Typical { of: |state| state.copy_gb_s, least: 1.05 },
         false,
     ),
     ("SM clock (MHz)", Quantity::Typical { of: |state| state.sm_clock_mhz, least: 1.01 }, false),
@@ -65,6 +70,10 @@ pub(super) fn differences(before: &[&RunHeader], after: &[&RunHeader]) -> Vec<Di
 /// The state of the machine during a run that was probed often enough to tell.
 fn known(run: &RunHeader) -> Option<&MachineState> {
     run.machine.as_ref().filter(|state| state.probes >= LEAST_PROBES)
+}
+
+pub(super) fn is_known(run: &RunHeader) -> bool {
+    known(run).is_some()
 }
 
 /// What cannot be told, where a run was not probed, or too rarely.
@@ -103,9 +112,11 @@ impl Quantity {
                 });
                 let [was, is] = sides.each_ref().map(most_of_the_time);
                 let (was, is) = (was?, is?);
-                let ratio = if was.start < is.start { is.start / was.end } else { is.end / was.start };
+                let ratio =
+                    if was.start < is.start { is.start / was.end } else { is.end / was.start };
                 let words = sides.each_ref().map(Distances::to_string);
-                (ratio.max(ratio.recip()) > FARTHER && !overlap(&was, &is)).then_some((ratio, words))
+                (ratio.max(ratio.recip()) > FARTHER && !overlap(&was, &is))
+                    .then_some((ratio, words))
             }
         }
     }
@@ -163,6 +174,7 @@ mod tests {
             multiply_add_ns: Some(Quartiles { q1, median, q3 }),
             ping_pong_ns: None,
             read_gb_s: Some(Quartiles { q1: 8.0, median: 10.0, q3: 11.0 }),
+            copy_gb_s: None,
             sm_clock_mhz: None,
             distances: Distances::joined(stays.iter().map(stay)),
         };
@@ -202,11 +214,10 @@ mod tests {
         assert_eq!(differences(&[&moved], &[&near])[0].slower, Some(false));
         assert!(words(&[&near], &[&run(cores, &[(50.0, 570.0), (900.0, 30.0)])]).is_empty());
         // a host that moves them to and fro, as it did in ten runs of one hour
-        let [one, other] = [[(67.0, 139.0), (114.0, 12.0), (481.0, 282.0)], [
-            (68.0, 348.0),
-            (112.0, 27.0),
-            (465.0, 81.0),
-        ]];
+        let [one, other] = [
+            [(67.0, 139.0), (114.0, 12.0), (481.0, 282.0)],
+            [(68.0, 348.0), (112.0, 27.0), (465.0, 81.0)],
+        ];
         assert!(words(&[&run(cores, &one)], &[&run(cores, &other)]).is_empty());
         // two words, one state
         assert!(words(&[&run(cores, &[(88.0, 1.0)])], &[&run(cores, &[(92.0, 1.0)])]).is_empty());

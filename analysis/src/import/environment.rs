@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use alpha_flops::backend::device::DeviceStates;
 use alpha_flops::environment::Platform;
 use alpha_flops::file_error::FileError;
 use alpha_flops::record::{ConfigurationRecord, Quiet, RunHeader, Session};
@@ -102,17 +103,8 @@ impl Lines {
             self.add("clocks and throttling", format!("not recorded: {reason}"));
             return;
         }
-        let throttled: Vec<&ConfigurationRecord> =
-            header.configurations.iter().filter(|c| c.outcome.is_throttled()).collect();
-        self.add(
-            "throttled",
-            match throttled.first() {
-                None => "no configuration".to_owned(),
-                Some(first) => {
-                    format!("{} configurations, {} the first", throttled.len(), first.id)
-                }
-            },
-        );
+        self.add("throttled", throttling(header, DeviceStates::is_throttled));
+        self.add("at the power limit", throttling(header, DeviceStates::is_at_power_limit));
     }
 
     fn add_host(&mut self, platform: &Platform) {
@@ -150,6 +142,11 @@ impl Lines {
         self.add_of_each("timer resolution", sessions, |session| {
             format!("{} ns", session.conditions.timer_resolution_ns)
         });
+        if sessions.iter().any(|session| session.conditions.clocksource.is_some()) {
+            self.add_of_each("clock source", sessions, |session| {
+                session.conditions.clocksource.clone().unwrap_or_else(unknown)
+            });
+        }
         self.add_of_each("timer overhead", sessions, |session| {
             format!("{} ns", session.conditions.timer_overhead_ns)
         });
@@ -165,5 +162,23 @@ impl Lines {
                 session.why_cpu.clone().unwrap_or_else(|| "the CPU was asked for".to_owned())
             });
         }
+    }
+}
+
+/// How many configurations were in such a state, and the first of them; that it cannot be told, where
+/// NVML did not say of any why its clocks were lower.
+fn throttling(header: &RunHeader, is_so: fn(&DeviceStates) -> bool) -> String {
+    let states = header.configurations.iter().filter_map(|c| {
+        let device = c.outcome.measured()?.device.as_ref()?;
+        device.throttle_reasons.map(|_| (c, device))
+    });
+    let states: Vec<_> = states.collect();
+    if states.is_empty() {
+        return "not readable".to_owned();
+    }
+    let so: Vec<_> = states.iter().filter(|(_, device)| is_so(device)).collect();
+    match so.first() {
+        None => "no configuration".to_owned(),
+        Some((first, _)) => format!("{} configurations, {} the first", so.len(), first.id),
     }
 }

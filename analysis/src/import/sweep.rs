@@ -82,7 +82,7 @@ fn observation(visit: &SweepPoint, clock: Clock) -> Result<Observation, Missing>
     };
     let by_clock = match clock {
         Clock::Host => Some(host_ns),
-        Clock::Device => device_ns,
+        Clock::Device | Clock::DeviceQueued => device_ns,
     };
     let launches = Some(u64::from(launches));
     let latency = match spread {

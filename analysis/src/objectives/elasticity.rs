@@ -6,7 +6,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::noise::{Noise, least_percent};
 use super::random_effects::{Point, RandomEffects, SlopeEstimate};
-use super::{Case, ClaimVerdict, ObjectiveAnswer, Spread, Timed, measured, names};
+use super::{Case, ClaimVerdict, ObjectiveAnswer, Spread, Timed, measured, names, value};
 use crate::dataset::{Dataset, Observation};
 use crate::in_order::grouped;
 
@@ -98,7 +98,7 @@ pub(super) fn answer(dataset: &Dataset, noise: &Noise) -> ObjectiveAnswer<Vec<El
         noise.sentence(undone_by_percent)
     );
     let answer = ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers);
-    ObjectiveAnswer { undone_by_percent, ..answer }
+    answer.undone_by(undone_by_percent)
 }
 
 /// `K^0.43`: the median over lines.
@@ -209,7 +209,9 @@ fn by_variable(experiment: Experiment, series: String, line: &[Timed<'_>]) -> Op
 /// Latency by pixels where FLOPs are equal at each x: regression within the values of x.
 fn by_pixels(timed: &[Timed<'_>]) -> Option<Line> {
     let pixels = |timed: &Timed<'_>| timed.observation.shape.pixels() as f64;
-    let groups = grouped(timed, |timed| timed.observation.x.to_string()).into_iter();
+    let groups = grouped(timed, |timed| value(timed.observation)).into_iter();
+    // one alone says nothing of a slope
+    let groups = groups.filter(|(_, group)| group.len() > 1);
     let groups: Vec<Vec<Point>> =
         groups.map(|(_, group)| points(&group, pixels, |timed| timed.ms)).collect();
     Some(Line {
@@ -217,7 +219,7 @@ fn by_pixels(timed: &[Timed<'_>]) -> Option<Line> {
         of: "latency by pixels H·W at equal FLOPs".to_owned(),
         nominal: slope(&groups)?,
         on_image: None,
-        n: timed.len(),
+        n: groups.iter().map(Vec::len).sum(),
     })
 }
 

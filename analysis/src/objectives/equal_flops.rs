@@ -9,10 +9,10 @@
 use alpha_flops::experiment::{self, Experiment};
 use serde::Serialize;
 
-use super::noise::{Noise, least_percent};
+use super::noise::{Noise, NoiseSource, least_percent};
 use super::random_effects::{Point, RandomEffects};
 use super::{
-    Case, ClaimVerdict, EQUAL_LATENCY_RATIO, ObjectiveAnswer, Spread, Timed, measured, names,
+    Case, ClaimVerdict, EQUAL_LATENCY_RATIO, ObjectiveAnswer, Spread, Timed, measured, names, value,
 };
 use crate::dataset::{Dataset, Observation};
 use crate::in_order::grouped;
@@ -65,14 +65,16 @@ pub(super) fn answer(dataset: &Dataset, noise: &Noise) -> ObjectiveAnswer<Vec<Eq
         "raw FLOPs are not a sufficient proxy in an experiment where, of equal nominal FLOPs, two \
          configurations typically differ in latency per multiply–add by more than \
          {EQUAL_LATENCY_RATIO}× beyond noise, which is shown where the 95% interval of that ratio \
-         is above {EQUAL_LATENCY_RATIO} in the median group, and refuted where it is below \
-         (groups: each x of {}, each line of {})",
+         is above {EQUAL_LATENCY_RATIO} in the median group, and refuted where it is below, noise \
+         between passes included (groups: each x of {}, each line of {})",
         names(&at_each_value),
         names(&along_series)
     );
     let experiments = Experiment::that(|e| e.equal_flops != experiment::EqualFlops::Nowhere);
-    let numbers: Vec<EqualFlopsGroup> =
-        experiments.iter().flat_map(|e| groups(dataset, noise, *e)).collect();
+    let with = |noise: &Noise| -> Vec<EqualFlopsGroup> {
+        experiments.iter().flat_map(|e| groups(dataset, noise, *e)).collect()
+    };
+    let numbers = with(noise);
     if numbers.is_empty() {
         let missing = format!(
             "none of the experiments {} has two configurations of equal FLOPs",
@@ -80,11 +82,20 @@ pub(super) fn answer(dataset: &Dataset, noise: &Noise) -> ObjectiveAnswer<Vec<Eq
         );
         return ObjectiveAnswer::impossible(dataset, &missing, criterion, numbers);
     }
-    let by_experiment = grouped(&numbers, |group| group.experiment.clone());
-    let verdict = verdict(&by_experiment, 0.0);
+    let by_experiment = |numbers: &[EqualFlopsGroup]| grouped(numbers, |g| g.experiment.clone());
+    // what all configurations of a pass share is in the noise that passes tell, though it cancels in ratios:
+    // differences as small as that must not be taken for noise and denied
+    let at_most = match noise.source {
+        NoiseSource::Passes => {
+            by_experiment(&with(&Noise::common(dataset.observations.len(), 0.0)))
+        }
+        NoiseSource::ArchivedRuns | NoiseSource::Unknown => by_experiment(&numbers),
+    };
+    let by_experiment = by_experiment(&numbers);
+    let verdict = verdict(&by_experiment, &at_most, 0.0);
     let holds_somewhere = matches!(verdict, ClaimVerdict::Holds | ClaimVerdict::PartlyHolds);
     let undone_by_percent = (noise.is_unknown() && holds_somewhere)
-        .then(|| least_percent(|sd| self::verdict(&by_experiment, sd) != verdict))
+        .then(|| least_percent(|sd| self::verdict(&by_experiment, &at_most, sd) != verdict))
         .flatten();
     let nominal = |(name, groups): &(String, Vec<EqualFlopsGroup>)| {
         let median = median_group(groups, |g| g.nominal, 0.0);
@@ -104,20 +115,25 @@ pub(super) fn answer(dataset: &Dataset, noise: &Noise) -> ObjectiveAnswer<Vec<Eq
         noise.sentence(undone_by_percent)
     );
     let answer = ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers);
-    ObjectiveAnswer { undone_by_percent, ..answer }
+    answer.undone_by(undone_by_percent)
 }
 
-/// With noise of this standard deviation beside what was allowed for.
-fn verdict(by_experiment: &[(String, Vec<EqualFlopsGroup>)], sd: f64) -> ClaimVerdict {
-    let case = |(_, groups): &(String, Vec<EqualFlopsGroup>)| {
-        let median = median_group(groups, |g| g.nominal, sd);
+/// Groups by experiment.
+type Grouped = [(String, Vec<EqualFlopsGroup>)];
+
+/// With noise of this standard deviation beside what was allowed for; `at_most` has the same groups with their
+/// largest differences.
+fn verdict(by_experiment: &Grouped, at_most: &Grouped, sd: f64) -> ClaimVerdict {
+    let case = |((_, groups), (_, at_most)): (&(String, Vec<_>), &(String, Vec<_>))| {
+        let low = median_group(groups, |g| g.nominal, sd).low;
+        let high = median_group(at_most, |g| g.nominal, sd).high;
         match () {
-            () if median.low > EQUAL_LATENCY_RATIO => Case::Holds,
-            () if median.high < EQUAL_LATENCY_RATIO => Case::DoesNotHold,
+            () if low > EQUAL_LATENCY_RATIO => Case::Holds,
+            () if high < EQUAL_LATENCY_RATIO => Case::DoesNotHold,
             () => Case::NotShown,
         }
     };
-    ClaimVerdict::from_cases(by_experiment.iter().map(case))
+    ClaimVerdict::from_cases(by_experiment.iter().zip(at_most).map(case))
 }
 
 struct MedianGroup {
@@ -171,10 +187,7 @@ fn times(ratio: f64) -> String {
 
 fn groups(dataset: &Dataset, noise: &Noise, experiment: Experiment) -> Vec<EqualFlopsGroup> {
     let key = |timed: &Timed<'_>| match experiment.equal_flops {
-        // the original study has half doublings, too
-        experiment::EqualFlops::AtEachValue => {
-            format!("x = {}", (timed.observation.x * 100.0).round() / 100.0)
-        }
+        experiment::EqualFlops::AtEachValue => value(timed.observation),
         _ => timed.observation.series.clone(),
     };
     let macs = |o: &Observation| o.shape.macs().0 as f64;

@@ -72,7 +72,7 @@ impl Noise {
     }
 
     /// `None` where fewer than half of the configurations, or fewer than two, have several passes.
-    fn of_passes(dataset: &Dataset) -> Option<Self> {
+    pub(super) fn of_passes(dataset: &Dataset) -> Option<Self> {
         let passes = |o: &Observation| o.latency.passes.unwrap_or(1) as f64;
         let between = |o: &Observation| match o.latency.between_pass_sd {
             Some(sd) if passes(o) > 1.0 => {
@@ -86,9 +86,11 @@ impl Noise {
             return None;
         }
         let prior = Prior::estimate(&sample);
+        // no better known than all of them together tell
+        let most = sample.iter().map(|variance| variance.df).sum::<f64>();
         let of_estimate = |(variance, o): (&EstimatedVariance, &Observation)| {
-            let moderated = prior.moderate(*variance);
-            EstimatedVariance { value: moderated.value / passes(o), ..moderated }
+            let EstimatedVariance { value, df } = prior.moderate(*variance);
+            EstimatedVariance { value: value / passes(o), df: df.min(most) }
         };
         let variances = sample.iter().zip(&dataset.observations).map(of_estimate).collect();
         Some(Self::known(NoiseSource::Passes, None, variances))

@@ -21,9 +21,9 @@ use std::f64::consts::FRAC_PI_2;
 
 use alpha_flops::choice::choices;
 use alpha_flops::experiment::Experiment;
+use alpha_flops::statistics::sorted;
 use serde::Serialize;
 
-use super::noise::least_percent;
 use super::{ACCURATE_NRMSE_PERCENT, Case, ClaimVerdict, Noise, ObjectiveAnswer, Spread};
 use crate::dataset::Dataset;
 use crate::fit::refits::Models;
@@ -61,13 +61,13 @@ pub struct AgainstRawFlops {
     pub raw_flops: Errors,
     /// RMSE of α-FLOPs less that of raw FLOPs.
     pub difference_ms: f64,
-    /// 95% interval; `None` of a single line.
+    /// 95% interval; `None` of a single line, or where too few refits can tell.
     pub difference_interval_ms: Option<Interval>,
     pub advantage: Advantage,
     /// RMSE of α-FLOPs in percent of the measured range, line by line as the paper gives it: the
     /// median over the lines whose range is more than noise. `None` where there is none.
     pub alpha_flops_line_nrmse_percent: Option<f64>,
-    /// 95% interval; `None` of a single line.
+    /// 95% interval; `None` of a single line, or where too few refits can tell.
     pub alpha_flops_line_nrmse_interval_percent: Option<Interval>,
     /// The same median of raw FLOPs.
     pub raw_flops_line_nrmse_percent: Option<f64>,
@@ -105,7 +105,7 @@ pub(super) fn answer(
     bootstrap: Option<&Bootstrap>,
 ) -> ObjectiveAnswer<Vec<AgainstRawFlops>> {
     let criterion = format!(
-        "in each of the experiments {}, α-FLOPs is better (worse) than one factor times FLOPs where the \
+        "in each of the experiments {} that was measured, α-FLOPs is better (worse) than one factor times FLOPs where the \
          95% interval of the difference of their RMSE is below (above) 0, and accurate (not accurate) \
          where that of the median line's RMSE is below (above) {ACCURATE_NRMSE_PERCENT}% of the line's \
          measured range; the claim holds where it is better and accurate, and fails where it is worse or not \
@@ -133,25 +133,27 @@ pub(super) fn answer(
         let numbers = compared_with_raw_flops(&estimated, sd);
         !judged_rows(&numbers).is_some_and(|judged| self::verdict(&judged) == verdict)
     };
+    // noise matters where a line's range becomes no more than noise; what one line's undoes, another's may do
+    // again
+    let limits = sorted(&estimated.lines.iter().filter_map(Line::most_noise).collect::<Vec<_>>());
     let undone_by_percent = (noise.is_unknown() && verdict != ClaimVerdict::NotShown)
-        .then(|| least_percent(is_undone))
-        .flatten();
+        .then(|| limits.into_iter().find(|limit| is_undone(limit * (1.0 + 1e-9))))
+        .flatten()
+        .map(|limit| 100.0 * limit);
     let mut finding = finding(dataset, coefficients, bootstrap, overall, &judged);
     if noise.is_unknown() {
         finding = format!("{finding}. {}", noise.sentence(undone_by_percent));
     }
     let answer = ObjectiveAnswer::new(dataset, verdict, &finding, criterion, numbers);
-    ObjectiveAnswer { undone_by_percent, ..answer }
+    answer.undone_by(undone_by_percent)
 }
 
-/// The experiments that decide; `None` where there is none.
+/// The experiments that decide; `None` where none has a line whose latencies differ by more than noise.
 fn judged_rows(numbers: &[AgainstRawFlops]) -> Option<Vec<&AgainstRawFlops>> {
-    // an experiment whose latencies are all equal has no range to measure errors by
-    let is_judged = |row: &&AgainstRawFlops| {
-        row.experiment.parse::<Experiment>().is_ok() && row.alpha_flops_line_nrmse_percent.is_some()
-    };
-    let judged: Vec<&AgainstRawFlops> = numbers.iter().filter(is_judged).collect();
-    (!judged.is_empty()).then_some(judged)
+    let is_of_table = |row: &&AgainstRawFlops| row.experiment.parse::<Experiment>().is_ok();
+    let judged: Vec<&AgainstRawFlops> = numbers.iter().filter(is_of_table).collect();
+    let has_range = |row: &&AgainstRawFlops| row.alpha_flops_line_nrmse_percent.is_some();
+    judged.iter().any(has_range).then_some(judged)
 }
 
 /// The experiments that decide, or why there is no verdict.

@@ -57,6 +57,7 @@ fn figure(comparison: &Comparison, name: &str) -> Figure {
                 .then(|| "95% interval".to_owned()),
             estimates: vec![format!("threshold, ±{threshold:.3}%").replace(".000%", "%")],
             rings: (!rings.is_empty()).then(|| ringed.to_owned()),
+            switches: None,
         },
         caption: caption(comparison),
     }

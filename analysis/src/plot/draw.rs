@@ -237,7 +237,22 @@ fn draw_data<'a>(panel: &Panel, frame: &Frame<'_>, root: &Area<'a>) -> Drawn<'a>
     for (x, y) in &panel.rings {
         draw_ring(frame.at(*x, *y), root)?;
     }
+    for (series, x) in &panel.switches {
+        // a row a line, so that those of one do not cover another's
+        let bottom = frame.top + frame.height - *series as f64 * f64::from(pixel(ROW));
+        let across = frame.at(*x, frame.y.min).0;
+        draw_switch((across, bottom.round() as i32), colour(*series), root)?;
+    }
     Ok(())
+}
+
+/// Height of a row of ticks, the space above it included.
+const ROW: f64 = 7.0;
+
+/// A tick upwards from a place.
+fn draw_switch<'a>((x, y): (i32, i32), colour: RGBColor, root: &Area<'a>) -> Drawn<'a> {
+    let top = y - pixel(ROW - 2.0) as i32;
+    root.draw(&PathElement::new([(x, y), (x, top)], colour.stroke_width(pixel(1.0))))
 }
 
 fn draw_ring<'a>(at: (i32, i32), root: &Area<'a>) -> Drawn<'a> {
@@ -385,6 +400,7 @@ fn draw_symbol<'a>(symbol: &Symbol, (left, y): (i32, i32), root: &Area<'a>) -> D
             root.draw(&dashed(vec![(start, y), (end, y)], estimate, style))
         }
         Symbol::Ring => draw_ring((middle, y), root),
+        Symbol::Switch => draw_switch((middle, y + pixel(2.5) as i32), QUIET, root),
         Symbol::None => Ok(()),
     }
 }

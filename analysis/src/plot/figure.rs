@@ -32,6 +32,8 @@ pub struct Key {
     pub estimates: Vec<String>,
     /// What a ring around a point means, where there is one.
     pub rings: Option<String>,
+    /// What a tick at the bottom means, where there is one.
+    pub switches: Option<String>,
 }
 
 /// The plot of one target.
@@ -46,6 +48,8 @@ pub struct Panel {
     /// A horizontal line at this value.
     pub reference: Option<f64>,
     pub rings: Vec<(f64, f64)>,
+    /// Where something switches along a line: index into [`Figure::series`], and x.
+    pub switches: Vec<(usize, f64)>,
 }
 
 /// Measured points of one series.
@@ -93,6 +97,7 @@ impl Panel {
             curves: Vec::new(),
             reference: None,
             rings: Vec::new(),
+            switches: Vec::new(),
         }
     }
 }

@@ -44,6 +44,7 @@ fn figure(timeline: &Timeline, target: &str) -> Figure {
                 .then(|| "level; upright: a step".to_owned())
                 .into_iter()
                 .collect(),
+            switches: None,
         },
         caption: caption(timeline),
     }

@@ -68,6 +68,7 @@ pub(super) enum Symbol {
     },
     Estimate(usize),
     Ring,
+    Switch,
     /// A further line of the text above.
     None,
 }
@@ -118,8 +119,10 @@ fn legend(figure: &Figure) -> Result<Vec<Entry>, PlotError> {
     let estimates =
         figure.key.estimates.iter().enumerate().map(|(i, name)| (Symbol::Estimate(i), name));
     let rings = figure.key.rings.iter().map(|text| (Symbol::Ring, text));
+    let switches = figure.key.switches.iter().map(|text| (Symbol::Switch, text));
+    let keys = points.chain(spread).chain(estimates).chain(rings).chain(switches);
     let mut entries = Vec::new();
-    for (symbol, text) in series.chain(points).chain(spread).chain(estimates).chain(rings) {
+    for (symbol, text) in series.chain(keys) {
         let mut symbol = Some(symbol);
         for text in wrapped(text, &font(11.5, TEXT), LEGEND_WIDTH - 44)? {
             entries.push(Entry { symbol: symbol.take().unwrap_or(Symbol::None), text });

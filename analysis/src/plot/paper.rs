@@ -105,6 +105,10 @@ impl Subject<'_> {
             figure.panels.push(self.latency_panel(target, rows, &figure, scale));
         }
         figure.key.spread = spread_key(&figure.panels);
+        if figure.panels.iter().any(|panel| !panel.switches.is_empty()) {
+            let key = "cuDNN takes another engine than for the x before; a row a line";
+            figure.key.switches = Some(key.into());
+        }
         if figure.key.spread.is_none() {
             figure.caption.push("Quartiles unknown: no whiskers.".into());
         }
@@ -222,7 +226,9 @@ impl Subject<'_> {
         let lines = lines(rows, &figure.series, point);
         let curves = curves(target, rows, figure, per_ms);
         let y = latency_axis(unit, scale, &lines, &curves);
-        Panel { heading: self.heading(&target.dataset.provenance), lines, curves, ..Panel::new(y) }
+        let heading = self.heading(&target.dataset.provenance);
+        let switches = switches(rows, &figure.series);
+        Panel { heading, lines, curves, switches, ..Panel::new(y) }
     }
 
     fn residual_panel(&self, target: &Target<'_>, rows: &[Row<'_>], series: &[String]) -> Panel {
@@ -284,6 +290,25 @@ fn lines(rows: &[Row<'_>], series: &[String], point: impl Fn(&Row<'_>) -> Point)
     let points: Vec<(&str, Point)> =
         rows.iter().map(|row| (row.observation.series.as_str(), point(row))).collect();
     Line::by_series(series, &points)
+}
+
+/// Where along each series another engine computes than for the x before.
+fn switches(rows: &[Row<'_>], series: &[String]) -> Vec<(usize, f64)> {
+    let mut switches = Vec::new();
+    for (index, name) in series.iter().enumerate() {
+        let of_series = rows.iter().filter(|row| row.observation.series == *name);
+        let engines: Vec<(f64, &str)> = of_series
+            .filter_map(|row| Some((row.observation.x, engine(row.observation)?)))
+            .collect();
+        let switched = engines.windows(2).filter(|pair| pair[0].1 != pair[1].1);
+        switches.extend(switched.map(|pair| (index, pair[1].0)));
+    }
+    switches
+}
+
+/// The engine of a plan's name: `38` of `engine-38-k2-1-k13-0`.
+fn engine(observation: &Observation) -> Option<&str> {
+    observation.algorithm.as_deref()?.strip_prefix("engine-")?.split('-').next()
 }
 
 /// An axis that holds all measurements with their quartiles, and estimates that are near them.

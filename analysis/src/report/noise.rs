@@ -11,24 +11,21 @@ use crate::compare::grouping::LnMedians;
 use crate::compare::run_variances::RunVariances;
 use crate::compare::sides;
 use crate::dataset::{Dataset, Provenance};
-use crate::objectives::ArchivedNoise;
+use crate::objectives::{ArchivedNoise, noise_is_known_from_passes};
 use crate::run::Run;
 
 impl Input<'_> {
-    /// Takes noise from the archived runs of the device, or of a folder. Those of a dataset that was measured
-    /// in passes are not looked for: it needs none.
+    /// Takes noise from the archived runs of the device, or of a folder. Those of a dataset whose passes tell
+    /// how noisy it is are not looked for: it needs none.
     ///
     /// # Errors
     /// [`ArchiveError`] where the folder cannot be read. Single runs that cannot are left out.
     pub fn find_noise(&mut self, folder: Option<PathBuf>) -> Result<(), ArchiveError> {
-        let has_passes = |dataset: &Dataset| {
-            dataset.observations.iter().any(|o| o.latency.between_pass_sd.is_some())
-        };
         let Provenance { backend, device, .. } = &self.dataset.provenance;
         let own =
             || Some(workspace::archive()?.join(archive::slug(&format!("{backend} {device}"))));
         let folder = folder.or_else(|| own().filter(|own| own.is_dir()));
-        if let (Some(folder), false) = (folder, has_passes(self.dataset)) {
+        if let (Some(folder), false) = (folder, noise_is_known_from_passes(self.dataset)) {
             let (runs, _) = archive::read_readable(&folder)?;
             self.archived_noise = of_runs(runs, self.dataset);
         }
@@ -124,7 +121,14 @@ mod tests {
         let nowhere = Some(folder.path().join("missing"));
         assert!(Input::new(&dataset).find_noise(nowhere.clone()).is_err());
         assert!(Input::new(&dataset).find_noise(Some(folder.path().to_owned())).is_ok());
-        dataset.observations[0].latency.between_pass_sd = Some(0.01);
-        assert!(Input::new(&dataset).find_noise(nowhere).is_ok());
+        let mut has_passes = |configurations| {
+            for observation in dataset.observations.iter_mut().take(configurations) {
+                observation.latency.passes = Some(5);
+                observation.latency.between_pass_sd = Some(0.01);
+            }
+            Input::new(&dataset).find_noise(nowhere.clone())
+        };
+        assert!(has_passes(1).is_err(), "one configuration tells nothing of the others");
+        assert!(has_passes(400).is_ok());
     }
 }

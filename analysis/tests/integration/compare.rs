@@ -247,13 +247,17 @@ fn two_archived_runs_are_judged_by_the_other_ones_of_their_kind() {
     let run = |name: &str| target.join(format!("{name}.csv")).display().to_string();
     let runs = Runs::new(0, |_| 1.0);
     let quiet = [run("2026-11-25t15-38-14z-063f"), run("2026-11-25t15-40-18z-b744")];
-    let (status, text) = runs.run(&["compare", &quiet[0], &quiet[1]]);
+    let history = ["--history", target.to_str().unwrap()];
+    let compare = |before: &str, more: &[&str]| {
+        runs.run(&[&["compare", before, &quiet[1]], &history[..], more].concat())
+    };
+    let (status, text) = compare(&quiet[0], &[]);
     assert_eq!(status, 0, "{text}");
     let unwrapped = text.replace('\n', " ");
     assert!(unwrapped.contains("8 archived runs, all from the same"), "{text}");
     // two days and a host apart
     let slower = run("2026-11-23t09-41-37z-a778");
-    let (status, text) = runs.run(&["compare", &slower, &quiet[0], "--format", "json"]);
+    let (status, text) = compare(&slower, &["--format", "json"]);
     assert_eq!(status, 1, "{text}");
     let json: Value = serde_json::from_str(&text).unwrap();
     let slower = json["configurations"].as_array().unwrap().iter();

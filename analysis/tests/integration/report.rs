@@ -70,6 +70,26 @@ fn texts(svg: &str) -> Vec<String> {
 }
 
 #[test]
+fn figures_mark_where_cudnn_takes_another_engine() {
+    let experiment: Experiment = "E".parse().unwrap();
+    let mut dataset = made_up(&[experiment], Resolution::Original, "Test GPU");
+    let plain = report::figures(&[input(&dataset)]);
+    let name = "figure-5a-E-original";
+    assert!(figure(&plain, name).panels[0].switches.is_empty());
+    for observation in &mut dataset.observations {
+        // another knob alone is no other engine
+        let engine = if observation.x < 200.0 { 12 } else { 38 };
+        observation.algorithm = Some(format!("engine-{engine}-k2-{}", observation.x));
+    }
+    let marked = report::figures(&[input(&dataset)]);
+    let switches = &figure(&marked, name).panels[0].switches;
+    let lines = experiment.series.len();
+    assert_eq!(*switches, (0..lines).map(|line| (line, 200.0)).collect::<Vec<_>>());
+    let svg = draw::svg(figure(&marked, name)).unwrap();
+    assert!(texts(&svg).join(" ").contains("cuDNN takes another engine"), "the legend says it");
+}
+
+#[test]
 fn every_figure_names_its_series_its_units_and_where_it_was_measured() {
     let dataset = made_up(Experiment::all(), Resolution::Original, "Test CPU <2 threads>");
     let figures = report::figures(&[input(&dataset)]);

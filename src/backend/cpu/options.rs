@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::CpuBackend;
-use crate::backend::kind::{BackendKind, BackendOptions, InvalidSetting, SettingTexts};
+use crate::backend::kind::{BackendKind, BackendOptions, Check, InvalidSetting, SettingTexts};
 use crate::backend::{Backend, BackendError};
 use crate::choice::choices;
 use crate::experiment::Resolution;
+use crate::host::cpu_name;
 use crate::protocol::Cache;
 use crate::units::{Bytes, MultiplyAdds};
 
@@ -29,6 +30,7 @@ pub static KIND: BackendKind = BackendKind {
     memory_limit: Some(Bytes(7 << 29)),
     device_clock_step_ns: None,
     flushes_cache: false,
+    replays_graphs: false,
     settle_time: Duration::ZERO,
     // enough for the smallest shapes to get launches that say something about noise
     constant_cost: MultiplyAdds(50_000_000),
@@ -103,6 +105,12 @@ impl BackendOptions for CpuOptions {
 
     fn device_line(&self, device: &str) -> String {
         format!("{device}, {}", self.threads_in_words())
+    }
+
+    fn examine(&self) -> Vec<Check> {
+        let opened = CpuBackend::new(self.threads, self.algorithm);
+        let name = cpu_name().unwrap_or_else(|| "unknown".to_owned());
+        vec![Check::new("CPU", opened.map(|_| self.device_line(&name)))]
     }
 
     fn open(&self, _: Cache, _: Option<Bytes>) -> Result<Box<dyn Backend>, BackendError> {

@@ -6,8 +6,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::driver::{Context, Memory};
+use super::driver::Context;
 use super::error::GpuError;
+use super::memory::Memory;
 use crate::units::Bytes;
 
 /// Left free beside a convolution, for what the driver and cuDNN load at a first launch.

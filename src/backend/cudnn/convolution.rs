@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::buffer_pool::{Purpose, RESERVE};
 use super::graph::{Candidate, ExecutionPlan, Graph, Pack, first_plans, first_that};
 use super::options::EVENT_STEP_NS;
+use super::replay::Replay;
 use super::{CudnnBackend, GpuError, Memory, PlanChoice};
 use crate::backend::device::DeviceSample;
 use crate::backend::plan::{PlanRecord, TimedPlan, arithmetic};
@@ -37,6 +38,8 @@ pub(super) struct CudnnConvolution<'a> {
     pack: ManuallyDrop<Pack>,
     tensors: Tensors,
     workspace: Memory,
+    /// A launch that was captured, where replays of it are timed.
+    replay: Option<Replay>,
     /// What the last launch took by the device's clock.
     last_ns: f64,
 }
@@ -71,8 +74,18 @@ impl<'a> CudnnConvolution<'a> {
         };
         let algorithm = plan.record().algorithm();
         let (plan, pack) = (ManuallyDrop::new(plan), ManuallyDrop::new(pack));
-        let last_ns = BUSY_NS;
-        Ok(Self { backend, shape, seed, algorithm, plan, pack, tensors, workspace, last_ns })
+        Ok(Self {
+            backend,
+            shape,
+            seed,
+            algorithm,
+            plan,
+            pack,
+            tensors,
+            workspace,
+            replay: None,
+            last_ns: BUSY_NS,
+        })
     }
 
     /// Poisons output and workspace, and computes the output.
@@ -80,8 +93,8 @@ impl<'a> CudnnConvolution<'a> {
         /// All bits set: not a number.
         const POISON: u8 = 0xff;
         let stream = &self.backend.timer.stream;
-        stream.fill(&self.tensors.output, POISON)?;
-        stream.fill(&self.workspace, POISON)?;
+        self.tensors.output.fill(stream, POISON)?;
+        self.workspace.fill(stream, POISON)?;
         self.plan.launch(&self.pack)?;
         stream.synchronize()
     }
@@ -276,6 +289,29 @@ impl PreparedConv for CudnnConvolution<'_> {
         Ok(time)
     }
 
+    fn time_queued(&mut self) -> Result<LaunchTime, BackendError> {
+        let time = self.backend.timer.time_queued(|| self.plan.launch(&self.pack));
+        let time = time.map_err(self.of_shape())?;
+        self.last_ns = time.device_ns.unwrap_or(BUSY_NS);
+        Ok(time)
+    }
+
+    fn time_replays(&mut self, launches: NonZeroU32) -> Result<LaunchTime, BackendError> {
+        let CudnnBackend { context, timer, .. } = self.backend;
+        let replay = match &mut self.replay {
+            Some(replay) => replay,
+            none => {
+                let launch = || self.plan.launch(&self.pack);
+                let of_shape = |source| BackendError::Gpu { shape: Some(self.shape), source };
+                none.insert(Replay::capture(context, &timer.stream, launch).map_err(of_shape)?)
+            }
+        };
+        let time = timer.time(launches, || replay.launch(&timer.stream));
+        let time = time.map_err(self.of_shape())?;
+        self.last_ns = time.device_ns.unwrap_or(BUSY_NS);
+        Ok(time)
+    }
+
     fn flush_cache(&mut self) -> Result<(), BackendError> {
         self.backend.flush_cache_if_cold().map_err(self.of_shape())
     }
@@ -317,6 +353,7 @@ impl Drop for CudnnConvolution<'_> {
         if self.backend.timer.stream.hangs() {
             return;
         }
+        self.replay = None;
         // SAFETY: neither is used again.
         unsafe {
             ManuallyDrop::drop(&mut self.pack);

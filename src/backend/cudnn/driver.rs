@@ -1,11 +1,11 @@
-//! The driver's objects, each released when it is dropped: the context of a device, its stream,
-//! events and memory.
+//! The driver's objects, each released when it is dropped: the context of a device, its stream and
+//! events. Memory is one, too, with a file of its own.
 //!
 //! All of it stays on the thread that opened the context. After a launch that never ended nothing
 //! is released: the driver would wait for it for ever.
 
 use std::cell::Cell;
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_char, c_int};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -14,25 +14,23 @@ use cudarc::driver::sys::{
 };
 
 use super::error::{GpuError, Status};
-use super::library::{DriverFunctions, load_driver};
-use crate::random::random_value;
+use super::library::{Driver, DriverFunctions};
 use crate::units::Bytes;
 
 const CUDA_ERROR_NOT_READY: Status = 600;
 
 /// The primary context of a device, current on the thread that opened it.
 pub(super) struct Context {
-    functions: DriverFunctions,
+    pub(super) functions: DriverFunctions,
     device: CUdevice,
-    cuda_version: usize,
     /// Whether a launch has timed out.
     hangs: Cell<bool>,
 }
 
 impl Context {
-    /// Loads the driver and makes the primary context of device `index` current.
-    pub(super) fn open(index: u32) -> Result<Rc<Self>, GpuError> {
-        let (functions, cuda_version) = load_driver()?;
+    /// Makes the primary context of device `index` current.
+    pub(super) fn open(driver: &Driver, index: u32) -> Result<Rc<Self>, GpuError> {
+        let functions = driver.functions;
         let check = |call, status| functions.check(call, status);
         // SAFETY: initialisation takes no pointer; its flags must be 0.
         check("cuInit", unsafe { (functions.cuInit)(0) })?;
@@ -51,19 +49,19 @@ impl Context {
             (functions.cuDevicePrimaryCtxRetain)(&raw mut context, device)
         })?;
         // from here on it is released by dropping
-        let opened = Self { functions, device, cuda_version, hangs: Cell::new(false) };
+        let opened = Self { functions, device, hangs: Cell::new(false) };
         // SAFETY: the context was retained just now.
         check("cuCtxSetCurrent", unsafe { (functions.cuCtxSetCurrent)(context) })?;
         Ok(Rc::new(opened))
     }
 
-    /// The newest CUDA version that the driver supports, as `cuDriverGetVersion` encodes it.
-    pub(super) fn cuda_version(&self) -> usize {
-        self.cuda_version
+    pub(super) fn check(&self, call: &'static str, status: Status) -> Result<(), GpuError> {
+        self.functions.check(call, status)
     }
 
-    fn check(&self, call: &'static str, status: Status) -> Result<(), GpuError> {
-        self.functions.check(call, status)
+    /// Whether a launch has timed out.
+    pub(super) fn hangs(&self) -> bool {
+        self.hangs.get()
     }
 
     pub(super) fn name(&self) -> Result<String, GpuError> {
@@ -198,22 +196,33 @@ impl Stream {
         self.context.hangs.get()
     }
 
-    /// Fills memory with a byte, after all work so far.
-    pub(super) fn fill(&self, memory: &Memory, byte: u8) -> Result<(), GpuError> {
-        if memory.bytes == 0 {
-            return Ok(());
+    /// Whether all work so far is done within the timeout; if it is not, the device does not count as hanging.
+    pub(super) fn is_done_in_time(&self) -> Result<bool, GpuError> {
+        let start = Instant::now();
+        loop {
+            // SAFETY: the stream lives.
+            match unsafe { (self.context.functions.cuStreamQuery)(self.stream) } {
+                CUDA_ERROR_NOT_READY if start.elapsed() >= self.timeout => return Ok(false),
+                CUDA_ERROR_NOT_READY => std::thread::sleep(Duration::from_micros(50)),
+                status => return self.context.check("cuStreamQuery", status).map(|()| true),
+            }
         }
-        // SAFETY: the memory is as long as it says and lives until the stream is synchronised,
-        // because freeing it synchronises.
+    }
+
+    /// Waits, after all work so far, until the 32-bit word at `address`, less `value`, is at least 0 as a
+    /// signed number.
+    pub(super) fn wait_for(&self, address: CUdeviceptr, value: u32) -> Result<(), GpuError> {
+        const CU_STREAM_WAIT_VALUE_GEQ: u32 = 0;
+        // SAFETY: the stream lives; an address that is none is refused.
         let status = unsafe {
-            (self.context.functions.cuMemsetD8Async)(
-                memory.pointer,
-                byte,
-                memory.bytes,
+            (self.context.functions.cuStreamWaitValue32_v2)(
                 self.stream,
+                address,
+                value,
+                CU_STREAM_WAIT_VALUE_GEQ,
             )
         };
-        self.context.check("cuMemsetD8Async", status)
+        self.context.check("cuStreamWaitValue32_v2", status)
     }
 }
 
@@ -269,120 +278,6 @@ impl Drop for Event {
         if !self.context.hangs.get() {
             // SAFETY: it was created by `new`, and nobody else destroys it.
             unsafe { (self.context.functions.cuEventDestroy_v2)(self.event) };
-        }
-    }
-}
-
-/// Memory on the device; nothing is allocated for a size of 0.
-pub(super) struct Memory {
-    context: Rc<Context>,
-    pointer: CUdeviceptr,
-    bytes: usize,
-    /// Number of the pseudo-random values at its beginning, and their seed.
-    random: usize,
-    seed: u64,
-}
-
-impl Memory {
-    /// Uninitialised memory of this size.
-    pub(super) fn new(context: &Rc<Context>, bytes: Bytes) -> Result<Self, GpuError> {
-        let size = usize::try_from(bytes.0).unwrap_or(usize::MAX);
-        let mut pointer: CUdeviceptr = 0;
-        if size > 0 {
-            // SAFETY: the pointer is to a live integer; the context is current.
-            let status = unsafe { (context.functions.cuMemAlloc_v2)(&raw mut pointer, size) };
-            context.check("cuMemAlloc_v2", status).map_err(|error| error.with_detail(bytes))?;
-        }
-        Ok(Self { context: Rc::clone(context), pointer, bytes: size, random: 0, seed: 0 })
-    }
-
-    /// Fills the beginning with pseudo-random values of [`random_value`], never zero. A value depends
-    /// on seed and index alone, so values that are already there are not written again.
-    pub(super) fn randomize(
-        &mut self,
-        stream: &Stream,
-        len: usize,
-        seed: u64,
-    ) -> Result<(), GpuError> {
-        /// Elements per copy: the host need not hold a whole tensor.
-        const CHUNK: usize = 1 << 20;
-        let there = if self.seed == seed { self.random } else { 0 };
-        (self.random, self.seed) = (there, seed);
-        let mut values = Vec::with_capacity(CHUNK.min(len.saturating_sub(there)));
-        for start in (there..len).step_by(CHUNK) {
-            values.clear();
-            values.extend((start..len.min(start + CHUNK)).map(|i| random_value(seed, i as u64)));
-            self.write(stream, start, &values)?;
-            self.random = start + values.len();
-        }
-        Ok(())
-    }
-
-    /// Moves the memory out and leaves an empty one.
-    pub(super) fn take(&mut self) -> Self {
-        let context = Rc::clone(&self.context);
-        std::mem::replace(self, Self { context, pointer: 0, bytes: 0, random: 0, seed: 0 })
-    }
-
-    pub(super) fn raw(&self) -> CUdeviceptr {
-        self.pointer
-    }
-
-    pub(super) fn bytes(&self) -> Bytes {
-        Bytes(self.bytes as u64)
-    }
-
-    /// Writes elements from `index` on, in the stream's order, and waits until they are there: a copy
-    /// outside of the stream could still be under way when the stream's next work reads it.
-    fn write(&self, stream: &Stream, index: usize, values: &[f32]) -> Result<(), GpuError> {
-        let (offset, size) = self.range(index, values.len());
-        // SAFETY: `range` has checked that all of it lies within this memory; the values stay as
-        // they are until the stream is synchronised, below.
-        let status = unsafe {
-            (self.context.functions.cuMemcpyHtoDAsync_v2)(
-                self.pointer + offset,
-                values.as_ptr().cast::<c_void>(),
-                size,
-                stream.stream,
-            )
-        };
-        self.context.check("cuMemcpyHtoDAsync_v2", status)?;
-        stream.synchronize()
-    }
-
-    /// The element at `index`, when all work that writes it is done.
-    pub(super) fn read(&self, index: usize) -> Result<f32, GpuError> {
-        let mut value = 0f32;
-        let (offset, size) = self.range(index, 1);
-        // SAFETY: `range` has checked that the element lies within this memory.
-        let status = unsafe {
-            (self.context.functions.cuMemcpyDtoH_v2)(
-                (&raw mut value).cast::<c_void>(),
-                self.pointer + offset,
-                size,
-            )
-        };
-        self.context.check("cuMemcpyDtoH_v2", status)?;
-        Ok(value)
-    }
-
-    /// Offset and size in bytes of elements within this memory.
-    ///
-    /// # Panics
-    /// Where they are not within it.
-    fn range(&self, index: usize, len: usize) -> (u64, usize) {
-        let end = (index + len) * size_of::<f32>();
-        assert!(end <= self.bytes, "elements {index}..{} of {} bytes", index + len, self.bytes);
-        ((index * size_of::<f32>()) as u64, len * size_of::<f32>())
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        if self.bytes > 0 && !self.context.hangs.get() {
-            // SAFETY: it was allocated by `new`, nobody else frees it, and freeing waits for work
-            // that uses it.
-            unsafe { (self.context.functions.cuMemFree_v2)(self.pointer) };
         }
     }
 }

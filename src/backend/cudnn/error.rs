@@ -1,5 +1,6 @@
 //! What can go wrong with a GPU and its libraries, each with what to do about it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -25,17 +26,29 @@ pub enum Library {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the messages explain the fields")]
 pub enum GpuError {
-    #[error("{} cannot be loaded: {}", .library.name(), .library.how_to_get())]
-    Absent { library: Library },
+    #[error("{} cannot be loaded{}: {}", .library.name(), tried_in(.tried), .library.how_to_get())]
+    Absent { library: Library, tried: Vec<String> },
     #[error(
         "{} has no function {symbol}: {}",
         .library.name(),
         .library.how_to_get()
     )]
     Symbol { library: Library, symbol: &'static str },
+    /// cuDNN is not whole, or a part of it lacks what it needs.
+    #[error(
+        "{part}, without which cuDNN ends the process, {}; or set ALPHA_FLOPS_BACKEND=cpu",
+        why_missing(.of.as_deref(), .reason.as_deref())
+    )]
+    Part { part: Box<str>, of: Option<Box<Path>>, reason: Option<Box<str>> },
     /// A library is older than what this program, or another library, needs.
-    #[error("{what} is version {found}, expected {expected} or newer: {remedy}")]
-    TooOld { what: &'static str, found: String, expected: String, remedy: &'static str },
+    #[error("{what} is version {found}{}, expected {expected} or newer: {remedy}", place(.path))]
+    TooOld {
+        what: &'static str,
+        found: Box<str>,
+        expected: Box<str>,
+        path: Option<Box<Path>>,
+        remedy: &'static str,
+    },
     #[error(
         "there is no CUDA device {index}: {count} visible; set ALPHA_FLOPS_DEVICE to an index from \
          0 on, and see CUDA_VISIBLE_DEVICES and `nvidia-smi -L`"
@@ -63,6 +76,17 @@ pub enum GpuError {
         humantime::format_duration(*.after)
     )]
     TimedOut { after: Duration },
+    #[error("whether launches can be queued was not asked")]
+    NoGate,
+    #[error("no thread can be started that would let a stream go that is held back: {reason}")]
+    NoWatchdog { reason: Box<str> },
+    /// A launch did not return while its stream was held back for it.
+    #[error(
+        "a launch did not return for {} while its stream was held back until it is queued: set \
+         ALPHA_FLOPS_CLOCK=device",
+        humantime::format_duration(*.after)
+    )]
+    Stuck { after: Duration },
     /// The library answered with something that its documentation excludes.
     #[error("{call} answered {got}, expected {expected}: please report it with the record")]
     Answer { call: &'static str, got: String, expected: &'static str },
@@ -85,12 +109,14 @@ impl Library {
                  ALPHA_FLOPS_BACKEND=cpu"
             }
             Self::Cudnn => {
-                "install cuDNN 9 and let the loader find it (LD_LIBRARY_PATH on Linux, PATH on \
+                "install cuDNN 9 (`python3 -m pip install nvidia-cudnn-cu12`, or -cu13 where the driver \
+                 supports CUDA 13), or let the loader find it (LD_LIBRARY_PATH on Linux, PATH on \
                  Windows); or set ALPHA_FLOPS_BACKEND=cpu"
             }
             Self::CublasLt => {
-                "install the cuBLAS of the CUDA version that cuDNN is built for, and let the \
-                 loader find it as cuDNN; or set ALPHA_FLOPS_BACKEND=cpu"
+                "install the cuBLAS of the CUDA version that cuDNN is built for (`python3 -m pip install \
+                 nvidia-cublas-cu12`, of CUDA 13 `nvidia-cublas`), or let the loader find it as \
+                 cuDNN; or set ALPHA_FLOPS_BACKEND=cpu"
             }
         }
     }
@@ -101,6 +127,14 @@ impl GpuError {
     pub(super) fn with_detail(mut self, more: impl std::fmt::Display) -> Self {
         if let Self::Call { detail, .. } = &mut self {
             *detail = more.to_string();
+        }
+        self
+    }
+
+    /// The same with something else to do about the call.
+    pub(super) fn with_remedy(mut self, other: &'static str) -> Self {
+        if let Self::Call { remedy, .. } = &mut self {
+            *remedy = other;
         }
         self
     }
@@ -125,18 +159,26 @@ impl GpuError {
         self.is_out_of_memory() || self.is_of_cudnn()
     }
 
-    /// Whether it says that there is no GPU to be used, rather than that one does not work.
+    /// Whether it says that there is no GPU to be used, rather than that one does not work: a GPU
+    /// without a cuDNN for it is one that does not work.
     pub fn is_absence(&self) -> bool {
-        /// The driver's libraries for building programs, and no device.
-        const OF_NO_DEVICE: [Status; 2] = [34, 100];
         match self {
-            Self::Absent { .. } | Self::Symbol { .. } | Self::TooOld { .. } => true,
+            Self::Absent { library, .. } => *library == Library::Driver,
+            // whatever it is that has this name, it is no driver
+            Self::Symbol { symbol: "cuDriverGetVersion", .. } => true,
             Self::NoSuchDevice { count, .. } => *count == 0,
-            Self::Call { call: "cuInit", status, .. } => OF_NO_DEVICE.contains(status),
+            Self::Call { call: "cuInit", status: NO_DEVICE, .. } => true,
+            Self::Call { status: STUB, .. } => !self.is_of_cudnn(),
             _ => false,
         }
     }
 }
+
+/// The driver's status of a machine without a device that it may use.
+pub(super) const NO_DEVICE: Status = 100;
+
+/// What every call of a toolkit's libcuda returns, which is for building programs.
+pub(super) const STUB: Status = 34;
 
 /// The driver's status for want of memory.
 pub(super) const CUDA_ERROR_OUT_OF_MEMORY: Status = 2;
@@ -147,7 +189,7 @@ pub(super) fn remedy(library: Library, status: Status) -> &'static str {
         (Library::Driver, CUDA_ERROR_OUT_OF_MEMORY) => {
             "end other programs on the GPU, or lower ALPHA_FLOPS_MEMORY_LIMIT_GIB"
         }
-        (Library::Driver, 34 | 100) => {
+        (Library::Driver, STUB | NO_DEVICE) => {
             "see `nvidia-smi -L` and CUDA_VISIBLE_DEVICES, or set ALPHA_FLOPS_BACKEND=cpu"
         }
         (Library::Driver, 46 | 101) => {
@@ -174,6 +216,29 @@ pub(super) fn remedy(library: Library, status: Status) -> &'static str {
             "repeat the command to resume; CUDNN_LOGLEVEL_DBG=3 makes cuDNN say more on standard \
              error"
         }
+    }
+}
+
+/// ` (tried libcudnn.so.9; /usr/local/cuda/lib64)`.
+fn tried_in(tried: &[String]) -> String {
+    if tried.is_empty() { String::new() } else { format!(" (tried {})", tried.join("; ")) }
+}
+
+fn place(path: &Option<Box<Path>>) -> String {
+    path.as_ref().map_or_else(String::new, |path| format!(" ({})", path.display()))
+}
+
+fn why_missing(cudnn: Option<&Path>, reason: Option<&str>) -> String {
+    const INSTALL: &str = "install cuDNN whole";
+    match (reason, cudnn) {
+        (Some(reason), _) => format!(
+            "cannot be opened ({reason}): install what it needs; libcuda.so.1 is NVIDIA's driver"
+        ),
+        (None, Some(cudnn)) => {
+            let cudnn = cudnn.display();
+            format!("is neither beside {cudnn} nor found by the loader: {INSTALL}")
+        }
+        (None, None) => format!("is not found by the loader: {INSTALL}"),
     }
 }
 

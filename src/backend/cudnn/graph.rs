@@ -4,6 +4,8 @@
 //! then proposes and finalises all the same, so that everything short of a launch can be checked
 //! against the real library anywhere.
 
+use std::path::Path;
+
 use cudarc::cudnn::sys::{
     cudnnBackendAttributeName_t as Attribute, cudnnBackendAttributeType_t as Type,
     cudnnBackendDescriptorType_t as Kind, cudnnBackendHeurMode_t as HeuristicMode,
@@ -12,7 +14,7 @@ use cudarc::cudnn::sys::{
 
 use super::descriptor::{Descriptor, Draft};
 use super::error::GpuError;
-use super::library::{CudnnFunctions, load_cudnn};
+use super::library::{Cudnn, CudnnFunctions, cuda_version, cudnn_version};
 use crate::shape::{ConvShape, Padding};
 
 mod plan;
@@ -47,14 +49,27 @@ pub struct Graph {
 }
 
 impl Target {
-    /// A device that need not be there, by its properties as cuDNN writes them in JSON. Its plans
-    /// cannot be launched.
+    /// A device that need not be there, by its properties as cuDNN writes them in JSON, and the versions of
+    /// cuDNN and of the CUDA that it was built with. Its plans cannot be launched. `library` is cuDNN's
+    /// file, or its folder; without it, it is searched for.
     ///
     /// # Errors
     /// [`GpuError`] where there is no cuDNN, it is older than 9.8, or it refuses the properties.
-    pub fn from_properties(json: &str) -> Result<Self, GpuError> {
-        let (functions, ..) = load_cudnn(None)?;
-        Self::with_properties(functions, json)
+    pub fn from_properties(
+        json: &str,
+        library: Option<&Path>,
+    ) -> Result<(Self, [String; 2]), GpuError> {
+        let cudnn = Cudnn::load_without_device(library)?;
+        let target = Self::with_properties(cudnn.functions, json)?;
+        Ok((target, [cudnn_version(cudnn.version), cuda_version(cudnn.built_with)]))
+    }
+
+    /// Another device by its properties, for the same library.
+    ///
+    /// # Errors
+    /// [`GpuError`] where cuDNN is older than 9.8, or refuses the properties.
+    pub(crate) fn described(&self, json: &str) -> Result<Self, GpuError> {
+        Self::with_properties(self.functions, json)
     }
 
     fn with_properties(functions: CudnnFunctions, json: &str) -> Result<Self, GpuError> {

@@ -1,23 +1,27 @@
 //! The functions of the two libraries, found at run time.
 //!
-//! cudarc finds and opens the libraries, and owns their types and constants. Its own functions are
-//! not called: they panic where a symbol is missing, and return enumerations, for which a status
-//! that only a newer library knows is undefined behaviour. Here every function is looked up before
-//! the first is called, and every status is an integer.
+//! cudarc owns the libraries' types and constants. Its own functions are not called: they panic where
+//! a symbol is missing, and return enumerations, for which a status that only a newer library knows is
+//! undefined behaviour. Here every function is looked up before the first is called, and every status
+//! is an integer. Nor does it open the libraries: of several it takes the first by name, also if that
+//! is too old or a toolkit's stub.
 
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cudarc::cudnn::sys::{cudnnBackendDescriptor_t, cudnnHandle_t};
-use cudarc::driver::sys::{CUcontext, CUdevice, CUdeviceptr, CUevent, CUstream};
+use cudarc::driver::sys::{
+    CUcontext, CUdevice, CUdeviceptr, CUevent, CUgraph, CUgraphExec, CUstream,
+};
 
-use super::error::{GpuError, Library, Status, remedy};
+use super::error::{GpuError, Library, NO_DEVICE, STUB, Status, remedy};
+use super::search::{self, Opened, Refused, Where, first_usable};
 
 /// Declares a table of functions and how to fill it. A function returns a [`Status`] unless another
 /// type is given.
 macro_rules! functions {
     (
-        $(#[$doc:meta])* $table:ident of $library:expr, in $module:path;
+        $(#[$doc:meta])* $table:ident of $library:expr;
         $($function:ident($($argument:ty),*) -> $result:ty;)*
     ) => {
         $(#[$doc])*
@@ -28,25 +32,17 @@ macro_rules! functions {
         }
 
         impl $table {
-            /// Opens the library and looks every function up.
-            pub(super) fn load() -> Result<Self, GpuError> {
-                use $module as sys;
-                // SAFETY: loading runs the library's own initialisers; it is the vendor's library,
-                // or what the loader's search path puts in its place.
-                if !unsafe { sys::is_culib_present() } {
-                    return Err(GpuError::Absent { library: $library });
-                }
-                // SAFETY: as above; the library was there a moment ago, so this does not panic.
-                let library = unsafe { sys::culib() };
+            /// Looks every function up.
+            fn in_library(opened: &Opened) -> Result<Self, GpuError> {
                 Ok(Self {
                     $($function: {
                         let symbol = concat!(stringify!($function), "\0");
                         // SAFETY: the signature is that of the library's header, with enumerations
                         // as the integers that they are in C.
                         let found = unsafe {
-                            library.get::<unsafe extern "C" fn($($argument),*) -> $result>(symbol.as_bytes())
+                            opened.function::<unsafe extern "C" fn($($argument),*) -> $result>(symbol)
                         };
-                        *found.map_err(|_| GpuError::Symbol {
+                        found.ok_or(GpuError::Symbol {
                             library: $library,
                             symbol: stringify!($function),
                         })?
@@ -59,20 +55,27 @@ macro_rules! functions {
 
 functions! {
     /// What is asked of a driver before anything else: one that is too old lacks functions below.
-    DriverVersion of Library::Driver, in cudarc::driver::sys;
+    DriverVersion of Library::Driver;
     cuDriverGetVersion(*mut c_int) -> Status;
 }
 
 functions! {
+    /// What is asked of a driver that is too old: every one has these.
+    DeviceCount of Library::Driver;
+    cuInit(c_uint) -> Status;
+    cuDeviceGetCount(*mut c_int) -> Status;
+}
+
+functions! {
     /// What is asked of cuDNN before anything else.
-    CudnnVersion of Library::Cudnn, in cudarc::cudnn::sys;
+    CudnnVersion of Library::Cudnn;
     cudnnGetVersion() -> usize;
     cudnnGetCudartVersion() -> usize;
 }
 
 functions! {
     /// The driver's functions that this backend calls: those of CUDA 12 and later.
-    DriverFunctions of Library::Driver, in cudarc::driver::sys;
+    DriverFunctions of Library::Driver;
     cuInit(c_uint) -> Status;
     cuGetErrorName(Status, *mut *const c_char) -> Status;
     cuDeviceGetCount(*mut c_int) -> Status;
@@ -88,6 +91,13 @@ functions! {
     cuStreamCreate(*mut CUstream, c_uint) -> Status;
     cuStreamDestroy_v2(CUstream) -> Status;
     cuStreamQuery(CUstream) -> Status;
+    cuStreamBeginCapture_v2(CUstream, c_uint) -> Status;
+    cuStreamEndCapture(CUstream, *mut CUgraph) -> Status;
+    cuGraphDestroy(CUgraph) -> Status;
+    cuGraphInstantiateWithFlags(*mut CUgraphExec, CUgraph, u64) -> Status;
+    cuGraphExecDestroy(CUgraphExec) -> Status;
+    cuGraphLaunch(CUgraphExec, CUstream) -> Status;
+    cuStreamWaitValue32_v2(CUstream, CUdeviceptr, c_uint, c_uint) -> Status;
     cuEventCreate(*mut CUevent, c_uint) -> Status;
     cuEventDestroy_v2(CUevent) -> Status;
     cuEventRecord(CUevent, CUstream) -> Status;
@@ -97,12 +107,17 @@ functions! {
     cuMemGetInfo_v2(*mut usize, *mut usize) -> Status;
     cuMemcpyHtoDAsync_v2(CUdeviceptr, *const c_void, usize, CUstream) -> Status;
     cuMemcpyDtoH_v2(*mut c_void, CUdeviceptr, usize) -> Status;
+    cuMemHostAlloc(*mut *mut c_void, usize, c_uint) -> Status;
+    cuMemHostGetDevicePointer_v2(*mut CUdeviceptr, *mut c_void, c_uint) -> Status;
+    cuMemFreeHost(*mut c_void) -> Status;
+    cuMemcpyDtoHAsync_v2(*mut c_void, CUdeviceptr, usize, CUstream) -> Status;
+    cuMemcpyDtoDAsync_v2(CUdeviceptr, CUdeviceptr, usize, CUstream) -> Status;
     cuMemsetD8Async(CUdeviceptr, u8, usize, CUstream) -> Status;
 }
 
 functions! {
     /// cuDNN's functions that this backend calls: those of cuDNN 9.
-    CudnnFunctions of Library::Cudnn, in cudarc::cudnn::sys;
+    CudnnFunctions of Library::Cudnn;
     cudnnGetErrorString(Status) -> *const c_char;
     cudnnGetLastErrorString(*mut c_char, usize) -> ();
     cudnnCreate(*mut cudnnHandle_t) -> Status;
@@ -122,58 +137,233 @@ const OLDEST_CUDA: usize = 12_000;
 /// The oldest cuDNN that is supported, as `cudnnGetVersion` encodes it: 9.0.0.
 const OLDEST_CUDNN: usize = 90_000;
 
-/// The driver, and the newest CUDA that it supports, encoded.
-pub(super) fn load_driver() -> Result<(DriverFunctions, usize), GpuError> {
-    let before = DriverVersion::load()?;
-    let mut version: c_int = 0;
-    // SAFETY: the pointer is to a live integer. This call may come before initialisation.
-    let status = unsafe { (before.cuDriverGetVersion)(&raw mut version) };
-    let version = usize::try_from(version).unwrap_or(0);
-    if status == 0 && version < OLDEST_CUDA {
-        return Err(GpuError::TooOld {
-            what: "the CUDA that the NVIDIA driver supports",
-            found: cuda_version(version),
-            expected: cuda_version(OLDEST_CUDA),
-            remedy: "install a newer driver, or set ALPHA_FLOPS_BACKEND=cpu",
-        });
-    }
-    let functions = DriverFunctions::load()?;
-    functions.check("cuDriverGetVersion", status)?;
-    Ok((functions, version))
+/// The oldest cuDNN that knows devices by their properties: 9.8.0.
+const OLDEST_WITHOUT_DEVICE: usize = 90_800;
+
+/// What cuDNN 9 opens when it needs it, for the graphs of this program, each after those that it needs.
+const PARTS: [&str; 5] =
+    ["graph", "ops", "heuristic", "engines_precompiled", "engines_runtime_compiled"];
+
+/// The driver that is used.
+#[derive(Clone)]
+pub(super) struct Driver {
+    pub(super) functions: DriverFunctions,
+    /// The newest CUDA that it supports, encoded.
+    pub(super) cuda: usize,
+    /// Where it is; `None` where that cannot be told, here and below.
+    pub(super) path: Option<PathBuf>,
 }
 
-/// cuDNN, with its version and that of the CUDA runtime it was built with, encoded; where a driver
-/// is to use it, one of that runtime's major version.
-pub(super) fn load_cudnn(
-    driver: Option<usize>,
-) -> Result<(CudnnFunctions, usize, usize), GpuError> {
-    let before = CudnnVersion::load()?;
+/// The cuDNN that is used, with versions as it encodes them.
+#[derive(Clone)]
+pub(super) struct Cudnn {
+    pub(super) functions: CudnnFunctions,
+    pub(super) version: usize,
+    /// Of the CUDA runtime that it was built with.
+    pub(super) built_with: usize,
+    pub(super) path: Option<PathBuf>,
+    pub(super) cublas_lt: Option<PathBuf>,
+}
+
+impl Driver {
+    /// The first driver that works: a toolkit's stub is passed over.
+    pub(super) fn load() -> Result<Self, GpuError> {
+        let ((functions, cuda), path) =
+            first_usable(Library::Driver, 0, Where::Anywhere, |opened| {
+                let before = DriverVersion::in_library(opened)?;
+                let mut version: c_int = 0;
+                // SAFETY: the pointer is to a live integer. This call may come before initialisation.
+                let status = unsafe { (before.cuDriverGetVersion)(&raw mut version) };
+                let version = usize::try_from(version).unwrap_or(0);
+                if status == 0 && version < OLDEST_CUDA {
+                    return Err(Refused::Called(too_old_a_driver(opened, version)));
+                }
+                let functions = DriverFunctions::in_library(opened).map_err(Refused::Called)?;
+                // a stub does nothing
+                let refused = if status == STUB { Refused::Untouched } else { Refused::Called };
+                functions.check("cuDriverGetVersion", status).map_err(refused)?;
+                Ok((functions, version))
+            })?;
+        Ok(Self { functions, cuda, path })
+    }
+}
+
+/// That there is no device, where an old driver has none, and else that it is too old for it.
+fn too_old_a_driver(opened: &Opened, version: usize) -> GpuError {
+    if let Ok(functions) = DeviceCount::in_library(opened) {
+        let mut count: c_int = 0;
+        // SAFETY: initialisation takes no pointer, its flags must be 0; the pointer is to a live integer.
+        let statuses =
+            unsafe { [(functions.cuInit)(0), (functions.cuDeviceGetCount)(&raw mut count)] };
+        if statuses[0] == NO_DEVICE || (statuses == [0, 0] && count == 0) {
+            return GpuError::NoSuchDevice { index: 0, count: 0 };
+        }
+    }
+    GpuError::TooOld {
+        what: "the CUDA that the NVIDIA driver supports",
+        found: cuda_version(version).into(),
+        expected: cuda_version(OLDEST_CUDA).into(),
+        path: opened.path().map(Into::into),
+        remedy: "install a newer driver, or set ALPHA_FLOPS_BACKEND=cpu",
+    }
+}
+
+impl Cudnn {
+    /// The first cuDNN that can be used; where a driver is to use it, by one that supports CUDA up to
+    /// this version.
+    pub(super) fn load(driver: Option<usize>) -> Result<Self, GpuError> {
+        Self::load_from(Where::Anywhere, driver)
+    }
+
+    fn load_from(place: Where<'_>, driver: Option<usize>) -> Result<Self, GpuError> {
+        let (mut cudnn, path) = first_usable(Library::Cudnn, 0, place, |opened| {
+            let (version, built_with) = versions(opened)?;
+            // within a major version, an older driver runs what a newer runtime was built with
+            if let Some(driver) = driver.filter(|driver| driver / 1000 < built_with / 1000) {
+                return Err(Refused::Called(GpuError::TooOld {
+                    what: "the CUDA that the NVIDIA driver supports",
+                    found: cuda_version(driver).into(),
+                    expected: cuda_version(built_with / 1000 * 1000).into(),
+                    path: None,
+                    remedy: "install a newer driver, or the cuDNN that is built for this one's CUDA",
+                }));
+            }
+            let functions = CudnnFunctions::in_library(opened).map_err(Refused::Called)?;
+            let cublas_lt =
+                load_cublas_lt(built_with / 1000, opened.path()).map_err(Refused::Called)?;
+            Ok(Self { functions, version, built_with, path: None, cublas_lt })
+        })?;
+        cudnn.path = path;
+        Ok(cudnn)
+    }
+
+    /// The same, of a version that plans for devices that are not there; in a folder or a file, if that is
+    /// given.
+    pub(super) fn load_without_device(library: Option<&Path>) -> Result<Self, GpuError> {
+        let cudnn = Self::load_from(library.map_or(Where::Anywhere, Where::Only), None)?;
+        match cudnn.version < OLDEST_WITHOUT_DEVICE {
+            true => Err(too_old_a_cudnn(
+                cudnn_version(cudnn.version),
+                OLDEST_WITHOUT_DEVICE,
+                cudnn.path.as_deref(),
+                "install a newer cuDNN: older ones plan only for the GPU at hand",
+            )),
+            false => Ok(cudnn),
+        }
+    }
+}
+
+/// Of cuDNN and of the CUDA runtime that it was built with, as it encodes them.
+fn versions(opened: &Opened) -> Result<(usize, usize), Refused> {
+    const REMEDY: &str = "install cuDNN 9, or set ALPHA_FLOPS_BACKEND=cpu";
+    let too_old = |found| too_old_a_cudnn(found, OLDEST_CUDNN, opened.path(), REMEDY);
+    // each major version has parts of its own, without which asking it for its version is fatal
+    let is_older = |version: &String| {
+        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        major.is_some_and(|major| major < 9)
+    };
+    if let Some(version) = opened.path().and_then(version_in_name).filter(is_older) {
+        return Err(Refused::Untouched(too_old(version)));
+    }
+    let parts = Parts::of(opened.path());
+    parts.are_there()?;
+    let functions = CudnnVersion::in_library(opened)?;
+    parts.open().map_err(Refused::Called)?;
     // SAFETY: neither takes anything.
     let (version, built_with) =
-        unsafe { ((before.cudnnGetVersion)(), (before.cudnnGetCudartVersion)()) };
-    if version < OLDEST_CUDNN {
-        return Err(GpuError::TooOld {
-            what: "cuDNN",
-            found: cudnn_version(version),
-            expected: cudnn_version(OLDEST_CUDNN),
-            remedy: "install cuDNN 9, or set ALPHA_FLOPS_BACKEND=cpu",
-        });
+        unsafe { ((functions.cudnnGetVersion)(), (functions.cudnnGetCudartVersion)()) };
+    match version < OLDEST_CUDNN {
+        true => Err(Refused::Called(too_old(cudnn_version(version)))),
+        false => Ok((version, built_with)),
     }
-    // within a major version, an older driver runs what a newer runtime was built with
-    if let Some(driver) = driver.filter(|driver| driver / 1000 < built_with / 1000) {
-        return Err(GpuError::TooOld {
-            what: "the CUDA that the NVIDIA driver supports",
-            found: cuda_version(driver),
-            expected: cuda_version(built_with / 1000 * 1000),
-            remedy: "install a newer driver, or the cuDNN that is built for this one's CUDA",
-        });
+}
+
+fn too_old_a_cudnn(
+    found: String,
+    oldest: usize,
+    path: Option<&Path>,
+    remedy: &'static str,
+) -> GpuError {
+    let expected = cudnn_version(oldest).into();
+    let path = path.map(Into::into);
+    GpuError::TooOld { what: "cuDNN", found: found.into(), expected, path, remedy }
+}
+
+/// `8.9.7` of `libcudnn.so.8.9.7`, also where a link leads there.
+fn version_in_name(path: &Path) -> Option<String> {
+    let file = path.canonicalize().ok()?;
+    let (_, version) = file.file_name()?.to_str()?.split_once(".so.")?;
+    Some(version.to_owned())
+}
+
+/// The libraries that cuDNN opens when it needs them, by their names alone. Without one of those that it needs,
+/// it ends the process; with one of another version, which may come first on the loader's path, it fails or, worse,
+/// does not.
+struct Parts<'p> {
+    cudnn: Option<&'p Path>,
+    /// Where cuDNN is, and where a link to it leads.
+    folders: Vec<PathBuf>,
+}
+
+impl<'p> Parts<'p> {
+    fn of(cudnn: Option<&'p Path>) -> Self {
+        let files = [cudnn.map(Path::to_owned), cudnn.and_then(|path| path.canonicalize().ok())];
+        let folders = files.iter().flatten().filter_map(|file| file.parent());
+        Self { cudnn, folders: folders.map(Path::to_owned).collect() }
     }
-    let functions = CudnnFunctions::load()?;
-    // cuDNN's heuristics call `abort` when they cannot open it
-    if !cublas_lt_is_present(built_with / 1000) {
-        return Err(GpuError::Absent { library: Library::CublasLt });
+
+    /// Those that are needed, in an order in which they can be opened.
+    fn needed() -> &'static [&'static str] {
+        // what compiles all it runs, and comes without the rest
+        let only_compiles = std::env::var("CUDNN_LIB_CONFIG").is_ok_and(|c| c == "GRAPH_JIT_ONLY");
+        if only_compiles { &["graph", "engines_runtime_compiled"] } else { &PARTS }
     }
-    Ok((functions, version, built_with))
+
+    fn file_name(part: &str) -> String {
+        match std::env::consts::OS {
+            "windows" => format!("cudnn_{part}64_9.dll"),
+            _ => format!("libcudnn_{part}.so.9"),
+        }
+    }
+
+    fn beside(&self, name: &str) -> Option<PathBuf> {
+        self.folders.iter().map(|folder| folder.join(name)).find(|file| file.exists())
+    }
+
+    fn are_there(&self) -> Result<(), GpuError> {
+        let mut names = Self::needed().iter().map(|part| Self::file_name(part));
+        let is_missing =
+            |name: &String| self.beside(name).is_none() && !search::is_found_by_loader(name);
+        match names.find(is_missing) {
+            Some(part) => Err(self.error(part, None)),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens what is beside cuDNN, so that cuDNN gets these by their names.
+    fn open(&self) -> Result<(), GpuError> {
+        for name in Self::needed().iter().map(|part| Self::file_name(part)) {
+            let Some(file) = self.beside(&name) else { continue };
+            search::open_for_good(&file).map_err(|reason| self.error(name, Some(reason.into())))?;
+        }
+        Ok(())
+    }
+
+    fn error(&self, part: String, reason: Option<Box<str>>) -> GpuError {
+        GpuError::Part { part: part.into(), of: self.cudnn.map(Into::into), reason }
+    }
+}
+
+/// Opens the cuBLASLt of this CUDA, which cuDNN's heuristics call `abort` without: where packages have it
+/// beside cuDNN, or elsewhere. Once it is open, cuDNN finds it by its name.
+fn load_cublas_lt(cuda: usize, cudnn: Option<&Path>) -> Result<Option<PathBuf>, GpuError> {
+    let beside = cudnn.and_then(Path::parent).map_or_else(Vec::new, |folder| {
+        let packages = ["../../cublas/lib".to_owned(), format!("../../cu{cuda}/lib")];
+        let packages = packages.map(|package| folder.join(package));
+        std::iter::once(folder.to_owned()).chain(packages).collect()
+    });
+    let ((), path) = first_usable(Library::CublasLt, cuda, Where::Beside(beside), |_| Ok(()))?;
+    Ok(path)
 }
 
 /// 12080 is 12.8.
@@ -195,7 +385,12 @@ impl DriverFunctions {
         let mut name = std::ptr::null();
         // SAFETY: `name` receives a pointer to a string that lives as long as the library.
         let known = unsafe { (self.cuGetErrorName)(status, &raw mut name) } == 0;
-        let name = if known { text(name) } else { "a status unknown to the driver".to_owned() };
+        let name = match known {
+            true => text(name),
+            // it has nothing but this one answer
+            false if status == STUB => "CUDA_ERROR_STUB_LIBRARY".to_owned(),
+            false => "a status unknown to the driver".to_owned(),
+        };
         let remedy = remedy(Library::Driver, status);
         Err(GpuError::Call { call, status, name, detail: String::new(), remedy })
     }
@@ -218,28 +413,6 @@ impl CudnnFunctions {
         let detail = detail.lines().next().unwrap_or_default().trim().to_owned();
         Err(GpuError::Call { call, status, name, detail, remedy: remedy(Library::Cudnn, status) })
     }
-}
-
-/// Whether cuDNN will find the cuBLASLt of its CUDA: by the loader's rules, or where packages put
-/// both.
-fn cublas_lt_is_present(cuda: usize) -> bool {
-    let name = match std::env::consts::OS {
-        "windows" => format!("cublasLt64_{cuda}.dll"),
-        _ => format!("libcublasLt.so.{cuda}"),
-    };
-    // SAFETY: loading runs the library's own initialisers, as cuDNN is about to do.
-    unsafe { libloading::Library::new(&name) }.is_ok() || is_beside_cudnn(&name)
-}
-
-/// cuDNN looks in its own folder, and in its sibling of Python's packages.
-fn is_beside_cudnn(name: &str) -> bool {
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return false };
-    let path = maps.lines().filter_map(|line| line.find('/').map(|start| &line[start..]));
-    let cudnn = path.map(Path::new).find(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libcudnn.so"))
-    });
-    let Some(folder) = cudnn.and_then(Path::parent) else { return false };
-    [folder.join(name), folder.join("../../cublas/lib").join(name)].iter().any(|path| path.exists())
 }
 
 /// A C string as text; nothing for a null pointer.

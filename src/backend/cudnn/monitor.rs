@@ -1,9 +1,12 @@
 //! Clocks, temperature and power of a device, read through NVML. Nothing is ever set.
 
+use std::path::Path;
+
 use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::{Bits, NvmlError};
 use nvml_wrapper::{Device, Nvml};
 
+use super::search::{DRIVERS_OF_CONTAINERS, WSL};
 use crate::backend::device::DeviceSample;
 
 /// NVML, and which of its devices is ours.
@@ -24,7 +27,13 @@ pub(super) struct Facts {
 impl Monitor {
     /// Loads NVML and finds the device.
     pub(super) fn open(pci_bus_id: &str) -> Result<Self, String> {
-        let nvml = Nvml::init().map_err(|error| format!("NVML cannot be used: {error}"))?;
+        let in_folder = |folder| {
+            let file = Path::new(folder).join("libnvidia-ml.so.1");
+            file.is_file().then(|| Nvml::builder().lib_path(file.as_os_str()).init().ok())?
+        };
+        let elsewhere = || DRIVERS_OF_CONTAINERS.into_iter().chain([WSL]).find_map(in_folder);
+        let nvml = Nvml::init().or_else(|error| elsewhere().ok_or(error));
+        let nvml = nvml.map_err(|error| format!("NVML cannot be used: {error}"))?;
         nvml.device_by_pci_bus_id(pci_bus_id)
             .map_err(|error| format!("NVML does not know the device at {pci_bus_id}: {error}"))?;
         Ok(Self { nvml, pci_bus_id: pci_bus_id.to_owned() })

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::CudnnBackend;
-use crate::backend::kind::{BackendKind, BackendOptions, InvalidSetting, SettingTexts};
+use super::{CudnnBackend, doctor};
+use crate::backend::kind::{BackendKind, BackendOptions, Check, InvalidSetting, SettingTexts};
 use crate::backend::{Backend, BackendError};
 use crate::choice::choices;
 use crate::experiment::Resolution;
@@ -19,7 +19,7 @@ use crate::units::{Bytes, MultiplyAdds};
 pub(super) const EVENT_STEP_NS: f64 = 500.0;
 
 /// What a launch, or a sample of several, may take before the device counts as hanging.
-const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
+pub const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Far longer ones overflow the clock.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -35,6 +35,7 @@ pub static KIND: BackendKind = BackendKind {
     memory_limit: None,
     device_clock_step_ns: Some(EVENT_STEP_NS),
     flushes_cache: true,
+    replays_graphs: true,
     settle_time: Duration::from_millis(50),
     // some 0.1 ms of a GPU: warming up and launching take as long for any shape
     constant_cost: MultiplyAdds(2_000_000_000),
@@ -123,6 +124,10 @@ impl BackendOptions for CudnnOptions {
 
     fn method_line(&self, protocol: Protocol) -> String {
         format!("{protocol}, math {}, plan {}", self.math, self.plan)
+    }
+
+    fn examine(&self) -> Vec<Check> {
+        doctor::examine(self.device)
     }
 
     fn open(

@@ -8,7 +8,7 @@ use crate::ffi::{In, Out};
 use crate::finalize::convolution_of;
 use crate::graph::Descriptor;
 use crate::memory::Refused;
-use crate::state::{Api, State, call, complain, lock};
+use crate::state::{Api, State, WHEN_RELEASED, call, complain, lock};
 
 const MISALIGNED_POINTER: i32 = 2003;
 const INTERNAL_ERROR: i32 = 4000;
@@ -179,12 +179,28 @@ extern "C" fn cudnnBackendExecute(handle: u64, plan: u64, pack: u64) -> i32 {
         if state.faults.fail_execution == Some(state.driver.executions) || dead {
             return Err(EXECUTION_FAILED);
         }
+        let addresses = (plan, pack);
         let plan = finished(state, plan, Kind::Plan)?;
         let pack = finished(state, pack, Kind::VariantPack)?;
         state.stream(stream).map_err(|_| EXECUTION_FAILED)?;
         state.has_context().map_err(|_| EXECUTION_FAILED)?;
-        launch(state, &plan, &pack)
+        if let Some((captured, launches)) = &mut state.driver.capture
+            && *captured == stream
+        {
+            launches.push(addresses);
+            return Ok(());
+        }
+        launch(state, &plan, &pack)?;
+        let blocks = state.faults.block_launch == Some(state.driver.executions);
+        if blocks { Err(WHEN_RELEASED) } else { Ok(()) }
     })
+}
+
+/// Launches what was captured.
+pub fn replay(state: &mut State, plan: u64, pack: u64) -> Result<(), i32> {
+    let plan = finished(state, plan, Kind::Plan)?;
+    let pack = finished(state, pack, Kind::VariantPack)?;
+    launch(state, &plan, &pack)
 }
 
 fn finished(state: &mut State, pointer: u64, kind: Kind) -> Result<Descriptor, i32> {

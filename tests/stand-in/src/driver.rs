@@ -3,11 +3,12 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, c_char};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use crate::ffi::{In, Out};
 use crate::memory::{Memory, Refused};
-use crate::state::{Api, NEVER, State, call, lock};
+use crate::state::{Api, NEVER, State, WHEN_RELEASED, call, lock};
 
 /// What the device is called, everywhere.
 pub const DEVICE_NAME: &str = "stand-in (not a GPU)";
@@ -24,10 +25,15 @@ const INVALID_CONTEXT: i32 = 201;
 const INVALID_HANDLE: i32 = 400;
 const NOT_READY: i32 = 600;
 const ILLEGAL_ADDRESS: i32 = 700;
+const LAUNCH_FAILED: i32 = 719;
+const NOT_SUPPORTED: i32 = 801;
 const PRIMARY_CONTEXT_ACTIVE: i32 = 708;
 const CONTEXT_IS_DESTROYED: i32 = 709;
 
-const ERRORS: [(i32, &CStr, &CStr); 13] = [
+/// What a launch takes that was queued before the device began with it.
+const QUEUED_NS: f32 = 1500.0;
+
+const ERRORS: [(i32, &CStr, &CStr); 15] = [
     (0, c"CUDA_SUCCESS", c"no error"),
     (INVALID_VALUE, c"CUDA_ERROR_INVALID_VALUE", c"invalid argument"),
     (OUT_OF_MEMORY, c"CUDA_ERROR_OUT_OF_MEMORY", c"out of memory"),
@@ -44,6 +50,8 @@ const ERRORS: [(i32, &CStr, &CStr); 13] = [
         c"cannot set while device is active in this process",
     ),
     (CONTEXT_IS_DESTROYED, c"CUDA_ERROR_CONTEXT_IS_DESTROYED", c"context is destroyed"),
+    (LAUNCH_FAILED, c"CUDA_ERROR_LAUNCH_FAILED", c"unspecified launch failure"),
+    (NOT_SUPPORTED, c"CUDA_ERROR_NOT_SUPPORTED", c"operation not supported"),
     (999, c"CUDA_ERROR_UNKNOWN", c"unknown error"),
 ];
 
@@ -55,9 +63,24 @@ thread_local! {
     static CURRENT: Cell<u64> = const { Cell::new(0) };
 }
 
+/// Host memory that the device sees, at the same address: words that the client writes while we read.
+struct HostMemory(Box<[AtomicU32]>);
+
+/// A stream that waits for the word at an address to reach a value.
+struct Hold {
+    stream: u64,
+    address: u64,
+    value: u32,
+}
+
+/// A launch that was captured: plan and variant pack of cuDNN's.
+pub type Captured = (u64, u64);
+
 struct Event {
     timed: bool,
     recorded: Option<Instant>,
+    /// Recorded on a stream that was held back.
+    queued: bool,
     /// Recorded on a stream that hangs.
     never: bool,
 }
@@ -70,6 +93,11 @@ pub struct Driver {
     pub retains: u64,
     pub streams: BTreeSet<u64>,
     events: BTreeMap<u64, Event>,
+    host_memory: BTreeMap<u64, HostMemory>,
+    /// The stream that is captured, and what was launched on it so far.
+    pub capture: Option<(u64, Vec<Captured>)>,
+    graphs: BTreeMap<u64, Vec<Captured>>,
+    holds: Vec<Hold>,
     pub memory: Memory,
     pub executions: u64,
     tried_allocations: u64,
@@ -79,6 +107,33 @@ pub struct Driver {
 impl Driver {
     pub fn events(&self) -> usize {
         self.events.len()
+    }
+
+    pub fn graphs(&self) -> usize {
+        self.graphs.len()
+    }
+
+    pub fn host_allocations(&self) -> usize {
+        self.host_memory.len()
+    }
+
+    /// Forgets what is held no more, and tells how many streams still are.
+    pub fn held_streams(&mut self) -> usize {
+        let memory = &self.host_memory;
+        let word = |address: u64| {
+            let (start, words) = memory.range(..=address).next_back()?;
+            let word = words.0.get((address - start) as usize / 4)?;
+            Some(word.load(Ordering::Acquire))
+        };
+        self.holds.retain(|hold| {
+            // as the driver compares: the difference as a signed number
+            word(hold.address).is_some_and(|word| (word.wrapping_sub(hold.value) as i32) < 0)
+        });
+        self.holds.len()
+    }
+
+    fn holds(&mut self, stream: u64) -> bool {
+        self.held_streams() > 0 && self.holds.iter().any(|hold| hold.stream == stream)
     }
 }
 
@@ -210,7 +265,7 @@ extern "C" fn cuDeviceGetAttribute(value: Out<i32>, attribute: i32, device: i32)
         (33, 1),          // PCI bus
         (36, 10_501_000), // memory clock, kHz
         (37, 384),        // memory bus, bits
-        (38, 72 << 20),   // L2 cache, bytes
+        (38, 4 << 20),    // L2 cache, bytes: small, as all of it is flushed and copied
         (39, 1536),       // threads per multiprocessor
         (75, 8),          // compute capability, major
         (76, 9),          // compute capability, minor
@@ -343,7 +398,11 @@ extern "C" fn cuStreamSynchronize(stream: u64) -> i32 {
     driver("cuStreamSynchronize", |state| {
         state.context()?;
         state.stream(stream)?;
-        if state.hangs() { Err(NEVER) } else { Ok(()) }
+        match () {
+            () if state.hangs() => Err(NEVER),
+            () if state.driver.holds(stream) => Err(WHEN_RELEASED),
+            () => Ok(()),
+        }
     })
 }
 
@@ -352,7 +411,143 @@ extern "C" fn cuStreamQuery(stream: u64) -> i32 {
     driver("cuStreamQuery", |state| {
         state.context()?;
         state.stream(stream)?;
-        if state.hangs() { Err(NOT_READY) } else { Ok(()) }
+        if state.hangs() || state.driver.holds(stream) { Err(NOT_READY) } else { Ok(()) }
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuStreamWaitValue32_v2(stream: u64, address: u64, value: u32, flags: u32) -> i32 {
+    driver("cuStreamWaitValue32_v2", |state| {
+        state.context()?;
+        state.stream(stream)?;
+        if state.faults.no_stream_wait {
+            return Err(NOT_SUPPORTED);
+        }
+        let memory = state.driver.host_memory.range(..=address).next_back();
+        let is_inside = |(start, words): (&u64, &HostMemory)| {
+            address.is_multiple_of(4) && address < start + 4 * words.0.len() as u64
+        };
+        if flags != 0 || !memory.is_some_and(is_inside) {
+            return Err(INVALID_VALUE);
+        }
+        state.driver.holds.push(Hold { stream, address, value });
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuMemHostAlloc(address: Out<u64>, size: usize, flags: u32) -> i32 {
+    driver("cuMemHostAlloc", |state| {
+        state.context()?;
+        if size == 0 || flags > 7 || address.is_null() {
+            return Err(INVALID_VALUE);
+        }
+        let words = (0..size.div_ceil(4)).map(|_| AtomicU32::new(0)).collect::<Box<[_]>>();
+        let at = words.as_ptr() as u64;
+        state.driver.host_memory.insert(at, HostMemory(words));
+        address.put(at, INVALID_VALUE)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuMemHostGetDevicePointer_v2(address: Out<u64>, memory: u64, flags: u32) -> i32 {
+    driver("cuMemHostGetDevicePointer_v2", |state| {
+        state.context()?;
+        if flags != 0 || !state.driver.host_memory.contains_key(&memory) {
+            return Err(INVALID_VALUE);
+        }
+        address.put(memory, INVALID_VALUE)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuMemFreeHost(memory: u64) -> i32 {
+    driver("cuMemFreeHost", |state| {
+        state.has_context()?;
+        // a stream that waits for what is there would wait for ever
+        state.driver.held_streams();
+        let waits = |hold: &Hold| {
+            let words = state.driver.host_memory.get(&memory);
+            words.is_some_and(|words| {
+                (memory..memory + 4 * words.0.len() as u64).contains(&hold.address)
+            })
+        };
+        let waiting = state.driver.holds.iter().filter(|hold| waits(hold)).count() as u64;
+        state.misuse.uses_after_release += waiting;
+        if state.driver.host_memory.remove(&memory).is_none() {
+            return Err(state.not_released(memory, INVALID_VALUE));
+        }
+        state.context()
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuStreamBeginCapture_v2(stream: u64, mode: u32) -> i32 {
+    driver("cuStreamBeginCapture_v2", |state| {
+        state.context()?;
+        state.stream(stream)?;
+        if mode > 2 || state.driver.capture.is_some() {
+            return Err(INVALID_VALUE);
+        }
+        state.driver.capture = Some((stream, Vec::new()));
+        Ok(())
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuStreamEndCapture(stream: u64, graph: Out<u64>) -> i32 {
+    driver("cuStreamEndCapture", |state| {
+        state.context()?;
+        let (captured, launches) = state.driver.capture.take().ok_or(INVALID_VALUE)?;
+        if captured != stream {
+            return Err(INVALID_VALUE);
+        }
+        let new = state.opaque();
+        state.driver.graphs.insert(new, launches);
+        graph.put(new, INVALID_VALUE)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuGraphInstantiateWithFlags(executable: Out<u64>, graph: u64, _flags: u64) -> i32 {
+    driver("cuGraphInstantiateWithFlags", |state| {
+        state.context()?;
+        let launches = state.driver.graphs.get(&graph).ok_or(INVALID_HANDLE)?.clone();
+        let new = state.opaque();
+        state.driver.graphs.insert(new, launches);
+        executable.put(new, INVALID_VALUE)
+    })
+}
+
+fn destroy_graph(state: &mut State, graph: u64) -> Result<(), i32> {
+    state.has_context()?;
+    match state.driver.graphs.remove(&graph) {
+        Some(_) => state.context(),
+        None => Err(state.not_released(graph, INVALID_HANDLE)),
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuGraphDestroy(graph: u64) -> i32 {
+    driver("cuGraphDestroy", |state| destroy_graph(state, graph))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuGraphExecDestroy(executable: u64) -> i32 {
+    driver("cuGraphExecDestroy", |state| destroy_graph(state, executable))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuGraphLaunch(executable: u64, stream: u64) -> i32 {
+    driver("cuGraphLaunch", |state| {
+        state.context()?;
+        state.stream(stream)?;
+        let launches = state.driver.graphs.get(&executable).ok_or(INVALID_HANDLE)?.clone();
+        for (plan, pack) in launches {
+            state.driver.executions += 1;
+            crate::cudnn::replay(state, plan, pack).map_err(|_| LAUNCH_FAILED)?;
+        }
+        Ok(())
     })
 }
 
@@ -365,7 +560,10 @@ extern "C" fn cuEventCreate(event: Out<u64>, flags: u32) -> i32 {
         }
         let new = state.opaque();
         let timed = flags & DISABLE_TIMING == 0;
-        state.driver.events.insert(new, Event { timed, recorded: None, never: false });
+        state
+            .driver
+            .events
+            .insert(new, Event { timed, recorded: None, queued: false, never: false });
         event.put(new, INVALID_VALUE)
     })
 }
@@ -386,9 +584,10 @@ extern "C" fn cuEventRecord(event: u64, stream: u64) -> i32 {
     driver("cuEventRecord", |state| {
         state.context()?;
         state.stream(stream)?;
-        let never = state.hangs();
+        let (never, queued) = (state.hangs(), state.driver.holds(stream));
         let event = state.event(event)?;
         event.recorded = Some(Instant::now());
+        event.queued = queued;
         event.never = never;
         Ok(())
     })
@@ -415,8 +614,13 @@ extern "C" fn cuEventElapsedTime(milliseconds: Out<f32>, start: u64, end: u64) -
     driver("cuEventElapsedTime", |state| {
         state.context()?;
         let mut times = [Instant::now(); 2];
+        let mut queued = true;
+        if state.driver.held_streams() > 0 {
+            return Err(NOT_READY);
+        }
         for (time, event) in times.iter_mut().zip([start, end]) {
             let event = state.event(event)?;
+            queued &= event.queued;
             *time = event.recorded.filter(|_| event.timed).ok_or(INVALID_HANDLE)?;
             if event.never {
                 return Err(NOT_READY);
@@ -428,7 +632,12 @@ extern "C" fn cuEventElapsedTime(milliseconds: Out<f32>, start: u64, end: u64) -
         // a clock too coarse for two records must not make a time of zero: that is a fault
         let forwards = end.saturating_duration_since(start).as_nanos().max(1) as f32;
         let backwards = start.saturating_duration_since(end).as_nanos() as f32;
-        let elapsed = if backwards > 0.0 { -backwards } else { forwards } / 1e6;
+        let elapsed = match () {
+            () if backwards > 0.0 => -backwards,
+            // nothing between them waited for the host
+            () if queued => QUEUED_NS,
+            () => forwards,
+        } / 1e6;
         let fault = state.faults.event_time.filter(|_| faulty);
         milliseconds.put(fault.unwrap_or(elapsed), INVALID_VALUE)
     })
@@ -549,6 +758,22 @@ extern "C" fn cuMemsetD8_v2(to: u64, byte: u8, size: usize) -> i32 {
     driver("cuMemsetD8_v2", |state| {
         state.context()?;
         fill(state, to, byte, size)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, size: usize, stream: u64) -> i32 {
+    driver("cuMemcpyDtoDAsync_v2", |state| {
+        state.context()?;
+        state.stream(stream)?;
+        if size == 0 {
+            return Ok(());
+        }
+        let from = state.driver.memory.read(from, size as u64).map_err(|r| state.refused(r))?;
+        let to = state.driver.memory.write(to, size as u64).map_err(|r| state.refused(r))?;
+        // SAFETY: both were found inside allocations, whose bytes are all initialised
+        unsafe { to.copy_from(from, size) };
+        Ok(())
     })
 }
 

@@ -18,11 +18,16 @@ pub struct Faults {
     pub event_time: Option<f32>,
     pub event_time_from: u64,
     pub throttle: u64,
+    pub power_cap: bool,
     pub clock_ramp: bool,
     pub other_processes: u64,
     pub hang: Option<u64>,
     pub wrong_output: bool,
+    pub no_stream_wait: bool,
+    pub block_launch: Option<u64>,
     pub no_nvml: bool,
+    pub nvml_not_supported: bool,
+    pub stub: bool,
     pub fail_calls: Vec<(String, u64)>,
 }
 
@@ -42,11 +47,16 @@ impl Default for Faults {
             event_time: None,
             event_time_from: 1,
             throttle: 0,
+            power_cap: false,
             clock_ramp: false,
             other_processes: 0,
             hang: None,
             wrong_output: false,
+            no_stream_wait: false,
+            block_launch: None,
             no_nvml: false,
+            nvml_not_supported: false,
+            stub: false,
             fail_calls: Vec::new(),
         }
     }
@@ -89,11 +99,16 @@ impl Faults {
             }
             "event-time-from" => self.event_time_from = ordinal(value)?,
             "throttle" => self.throttle = number_or(value, "always")?,
+            "power-cap" => self.power_cap = flag?,
             "clock" => self.clock_ramp = (value == "ramp").then_some(true)?,
             "other-process" => self.other_processes = number_or(value, "always")?,
             "hang" => self.hang = Some(ordinal(value)?),
             "wrong-output" => self.wrong_output = flag?,
+            "no-stream-wait" => self.no_stream_wait = flag?,
+            "block-launch" => self.block_launch = Some(ordinal(value)?),
             "no-nvml" => self.no_nvml = flag?,
+            "nvml-not-supported" => self.nvml_not_supported = flag?,
+            "stub" => self.stub = flag?,
             "fail-call" => {
                 let (function, nth) = value.split_once(':').unwrap_or((value, "1"));
                 self.fail_calls.push((function.to_owned(), ordinal(nth)?));

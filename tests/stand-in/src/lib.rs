@@ -32,11 +32,16 @@
 //! | `event-time=nan`, `zero`, `negative` | what `cuEventElapsedTime` reports |
 //! | `event-time-from=N` | … only from its N-th call on |
 //! | `throttle=N`, `throttle=always` | the first N queries of throttle reasons report software thermal slowdown |
+//! | `power-cap` | every query of throttle reasons reports the power limit beside others |
 //! | `clock=ramp` | the first 20 clock queries rise from 300 MHz to 2520 MHz |
 //! | `other-process=N`, `other-process=always` | the first N queries of compute processes list another one beside this |
 //! | `hang=N` | from the N-th `cudnnBackendExecute` on, streams and events are never ready and synchronisation never returns |
 //! | `wrong-output` | outputs lack the kernel's last tap |
+//! | `no-stream-wait` | streams cannot wait for a value (801) |
+//! | `block-launch=N` | the N-th `cudnnBackendExecute` returns when no stream waits for a value any more |
 //! | `no-nvml` | NVML finds no driver (9) |
+//! | `nvml-not-supported` | what NVML is asked of the device, it does not support (3) |
+//! | `stub` | every call of the driver's returns 34, as of the library that toolkits have for building programs |
 //! | `fail-call=NAME`, `fail-call=NAME:N` | the first or N-th call of that function returns 999, of cuDNN 4000; a version is 0; text is as ever. A release counts as one all the same. May be given several times. |
 //!
 //! # Report

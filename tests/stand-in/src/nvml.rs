@@ -8,6 +8,7 @@ use crate::state::{Api, State, call, lock};
 
 const UNINITIALIZED: i32 = 1;
 const INVALID_ARGUMENT: i32 = 2;
+const NOT_SUPPORTED: i32 = 3;
 const NOT_FOUND: i32 = 6;
 const INSUFFICIENT_SIZE: i32 = 7;
 const DRIVER_NOT_LOADED: i32 = 9;
@@ -16,7 +17,7 @@ const ERRORS: [(i32, &CStr); 8] = [
     (0, c"Success"),
     (UNINITIALIZED, c"Uninitialized"),
     (INVALID_ARGUMENT, c"Invalid Argument"),
-    (3, c"Not Supported"),
+    (NOT_SUPPORTED, c"Not Supported"),
     (NOT_FOUND, c"Not Found"),
     (INSUFFICIENT_SIZE, c"Insufficient Size"),
     (DRIVER_NOT_LOADED, c"Driver Not Loaded"),
@@ -53,7 +54,11 @@ fn on_device(
     device: u64,
     body: impl FnOnce(&mut State) -> Result<(), i32>,
 ) -> i32 {
-    session(name, |state| if device == DEVICE { body(state) } else { Err(INVALID_ARGUMENT) })
+    session(name, |state| match device {
+        DEVICE if state.faults.nvml_not_supported => Err(NOT_SUPPORTED),
+        DEVICE => body(state),
+        _ => Err(INVALID_ARGUMENT),
+    })
 }
 
 fn begin(state: &mut State) -> Result<(), i32> {
@@ -191,11 +196,14 @@ extern "C" fn nvmlDeviceGetClockInfo(device: u64, kind: u32, megahertz: Out<u32>
 #[unsafe(no_mangle)]
 extern "C" fn nvmlDeviceGetCurrentClocksThrottleReasons(device: u64, reasons: Out<u64>) -> i32 {
     const IDLE: u64 = 0x1;
+    const POWER_CAP: u64 = 0x4;
     const SOFTWARE_THERMAL_SLOWDOWN: u64 = 0x20;
     on_device("nvmlDeviceGetCurrentClocksThrottleReasons", device, |state| {
         let throttled = state.nvml.throttle_queries < state.faults.throttle;
         state.nvml.throttle_queries += 1;
-        reasons.put(if throttled { SOFTWARE_THERMAL_SLOWDOWN } else { IDLE }, INVALID_ARGUMENT)
+        let power_cap = if state.faults.power_cap { POWER_CAP } else { 0 };
+        let reason = if throttled { SOFTWARE_THERMAL_SLOWDOWN } else { IDLE };
+        reasons.put(reason | power_cap, INVALID_ARGUMENT)
     })
 }
 

@@ -11,19 +11,23 @@ static AT_EXIT: extern "C" fn() = report;
 
 extern "C" fn report() {
     let Some(path) = std::env::var_os("STAND_IN_REPORT") else { return };
-    let text = json(&lock());
+    let text = json(&mut lock());
     if let Err(error) = std::fs::write(&path, text) {
         complain(&format!("{}: {error}", path.display()));
     }
 }
 
 /// One object; all names are ours, so that nothing needs to be escaped.
-fn json(state: &State) -> String {
+fn json(state: &mut State) -> String {
+    let held_streams = state.driver.held_streams() as u64;
     let driver = &state.driver;
     let live = [
         ("contexts", driver.retains),
         ("streams", driver.streams.len() as u64),
         ("events", driver.events() as u64),
+        ("held_streams", held_streams),
+        ("graphs", driver.graphs() as u64),
+        ("host_allocations", driver.host_allocations() as u64),
         ("allocations", driver.memory.allocations() as u64),
         ("bytes", driver.memory.bytes),
         ("handles", state.graph.handles.len() as u64),

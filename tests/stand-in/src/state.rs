@@ -16,6 +16,8 @@ pub const SUCCESS: i32 = 0;
 
 /// What a function's body returns to make its call never return. No API has it as a status.
 pub const NEVER: i32 = i32::MIN;
+/// A call that returns when no stream is held back any more.
+pub const WHEN_RELEASED: i32 = i32::MIN + 1;
 
 /// Below all opaque pointers: no address that a process can have, so that whoever follows one crashes.
 const NOWHERE: u64 = 0x57a0_0000_0000_0000;
@@ -82,13 +84,20 @@ pub fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "stand-in: {message}");
 }
 
+/// What a library for building programs returns from every call.
+const STUB_LIBRARY: i32 = 34;
+
 /// Counts a call of `name`, then runs `body` on the state, unless a fault says that it fails.
 pub fn call(api: Api, name: &'static str, body: impl FnOnce(&mut State) -> Result<(), i32>) -> i32 {
     let status = {
         let mut state = lock();
         let fails = state.count(name);
-        let releases =
-            ["Free", "Destroy", "Release", "Shutdown"].iter().any(|word| name.contains(word));
+        if state.faults.stub && api == Api::Driver {
+            return STUB_LIBRARY;
+        }
+        let releases = ["Free", "Destroy", "Release", "Shutdown", "EndCapture"]
+            .iter()
+            .any(|word| name.contains(word));
         if fails && !releases {
             return api.unknown_error();
         }
@@ -100,6 +109,13 @@ pub fn call(api: Api, name: &'static str, body: impl FnOnce(&mut State) -> Resul
             Err(status) => status,
         }
     };
+    if status == WHEN_RELEASED {
+        // as above; the host has to write the value that is waited for
+        while lock().driver.held_streams() > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        return SUCCESS;
+    }
     if status == NEVER {
         // the lock is gone: other threads go on, and the process can exit
         loop {

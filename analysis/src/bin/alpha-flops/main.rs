@@ -16,8 +16,8 @@ mod progress;
 mod values;
 
 use commands::{
-    archive, bench, compare, crossvalidate, evaluate, experiments, fit, history, import, replicate,
-    report, selftest, sweep, uncertainty, variance,
+    archive, bench, compare, crossvalidate, doctor, evaluate, experiments, fit, history, import,
+    plans, replicate, report, selftest, sweep, uncertainty, variance,
 };
 
 /// Measure convolutions, fit α-FLOPs to their latencies, and evaluate the fit
@@ -32,6 +32,7 @@ struct Cli {
 enum Command {
     Replicate(replicate::ReplicateArgs),
     Bench(bench::BenchArgs),
+    Doctor(doctor::DoctorArgs),
     Experiments(experiments::ExperimentsArgs),
     Fit(fit::FitArgs),
     Evaluate(evaluate::EvaluateArgs),
@@ -41,6 +42,7 @@ enum Command {
     Import(import::ImportCommand),
     Report(report::ReportArgs),
     Sweep(sweep::SweepArgs),
+    Plans(plans::PlansArgs),
     Compare(compare::CompareArgs),
     Selftest(selftest::SelftestArgs),
     Archive(archive::ArchiveArgs),
@@ -104,6 +106,7 @@ fn run(command: &Command) -> Result<Exit> {
     match command {
         Command::Replicate(args) => replicate::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Experiments(args) => experiments::run(args),
         Command::Fit(args) => fit::run(args),
         Command::Evaluate(args) => evaluate::run(args),
@@ -112,6 +115,7 @@ fn run(command: &Command) -> Result<Exit> {
         Command::Import(command) => import::run(command),
         Command::Report(args) => report::run(args),
         Command::Sweep(args) => sweep::run(args),
+        Command::Plans(args) => plans::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Selftest(args) => selftest::run(args),
         Command::Archive(args) => archive::run(args),

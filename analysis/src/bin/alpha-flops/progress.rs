@@ -51,6 +51,11 @@ fn say_what_is_swept(sweep: &Sweep) {
         comparable.backend,
         plan.platform.versions()
     ));
+    let why_cpu =
+        sweep.header().sessions.last().and_then(|session| session.session.why_cpu.as_ref());
+    if let Some(reason) = why_cpu {
+        say(&format!("on the CPU: {reason}"));
+    }
     let visited = sweep.counts().visited();
     if visited > 0 {
         let (folder, all) = (sweep.folder().display(), plan.configurations());

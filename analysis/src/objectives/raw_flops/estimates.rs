@@ -170,12 +170,29 @@ impl Line<'_> {
     /// that no estimate, however right, could be accurate. `more_noise` is a standard deviation beside what
     /// is known.
     pub(super) fn range(&self, more_noise: f64) -> Option<f64> {
-        let measured = || self.estimates.iter().map(|e| e.measured);
-        let range = measured().fold(0.0, f64::max) - measured().fold(f64::INFINITY, f64::min);
-        let noise_of = |e: &Estimate<'_>| (e.timed.2 + more_noise.powi(2)) * e.measured.powi(2);
-        let variances = self.estimates.iter().map(noise_of);
-        let noise = (variances.sum::<f64>() / self.estimates.len() as f64).sqrt();
+        let (range, mean_square) = (self.whole_range(), self.mean_square());
+        let known = self.estimates.iter().map(|e| e.timed.2 * e.measured.powi(2)).sum::<f64>();
+        let known = known / self.estimates.len() as f64;
+        let noise = (known + more_noise.powi(2) * mean_square).sqrt();
         (range > 0.0 && 100.0 * noise <= ACCURATE_NRMSE_PERCENT * range).then_some(range)
+    }
+
+    /// With more noise than this, of which nothing is known, the range may be noise; `None` where there is
+    /// no range.
+    pub(super) fn most_noise(&self) -> Option<f64> {
+        let most = ACCURATE_NRMSE_PERCENT / 100.0 * self.whole_range() / self.mean_square().sqrt();
+        (most > 0.0).then_some(most)
+    }
+
+    fn whole_range(&self) -> f64 {
+        let measured = || self.estimates.iter().map(|e| e.measured);
+        measured().fold(0.0, f64::max) - measured().fold(f64::INFINITY, f64::min)
+    }
+
+    /// Of the latencies.
+    fn mean_square(&self) -> f64 {
+        let squares = self.estimates.iter().map(|e| e.measured.powi(2));
+        squares.sum::<f64>() / self.estimates.len() as f64
     }
 }
 

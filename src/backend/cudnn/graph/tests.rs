@@ -124,8 +124,9 @@ fn made_up_target() -> Target {
 
 /// A GPU of Ada's generation, by NVIDIA's cuDNN.
 fn real_target() -> Target {
-    let json = include_str!("../../../../tests/cudnn-device-properties/rtx4090.json");
-    Target::with_properties(counting(CudnnFunctions::load().unwrap()), json).unwrap()
+    let json = include_str!("../devices/rtx4090.json");
+    Target::with_properties(counting(Cudnn::load_without_device(None).unwrap().functions), json)
+        .unwrap()
 }
 
 fn shape(kernel: u64) -> ConvShape {
