@@ -14,7 +14,9 @@ from pathlib import Path
 from commands import (BINARY, TARGET, bench_binary, check, header, interrupted_sweep, rows, run,
                       runs_in)
 
-NAMES = ["libcuda.so.1", "libcudnn.so.9", "libcublasLt.so.12", "libnvidia-ml.so.1"]
+NAMES = ["libcuda.so.1", "libcudnn.so.9", "libcublasLt.so.12", "libnvidia-ml.so.1",
+         *(f"libcudnn_{part}.so.9" for part in ["graph", "heuristic", "engines_precompiled",
+                                               "engines_runtime_compiled", "ops"])]
 
 
 def libraries(work):
