@@ -287,6 +287,9 @@ def killed_and_resumed(bench, work):
         process = subprocess.Popen([bench, "--bench"], env={**os.environ, **env},
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                    start_new_session=True)
+        # there is nothing to resume before the first configuration is recorded
+        while not list(killed.glob("*/parts/*")) and process.poll() is None:
+            time.sleep(0.05)
         time.sleep(took * random.uniform(0.04, 0.15))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
