@@ -31,7 +31,7 @@ use crate::statistics::{Summary, quantile, sorted};
 pub struct Run {
     pub folder: RunFolder,
     /// In the order measured: every configuration once in each pass.
-    pub visits: Vec<Visit>,
+    pub visits: Vec<PlannedVisit>,
     /// Number of visits that have an outcome from an earlier process.
     pub done_before: usize,
     /// What is wrong with damaged parts: what was in them is measured again.
@@ -43,7 +43,7 @@ pub struct Run {
 /// One configuration in one pass.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
-pub struct Visit {
+pub struct PlannedVisit {
     /// From 1.
     pub pass: u32,
     pub configuration: Configuration,
@@ -55,7 +55,7 @@ pub struct Visit {
 pub enum RunEvent<'a> {
     /// The outputs of so many configurations agree with direct sums.
     Verified(usize),
-    Started(&'a Visit),
+    Started(&'a PlannedVisit),
     /// A visit has an outcome, its first if [`ConfigurationRecord::attempts`] is 1.
     Done {
         pass: u32,
@@ -125,7 +125,7 @@ impl Run {
             }
         };
         let passes = folder.header().plan.settings.passes.get();
-        let visits: Vec<Visit> = (1..=passes)
+        let visits: Vec<PlannedVisit> = (1..=passes)
             .flat_map(|pass| measuring_order(&selected, folder.header().seed, pass))
             .collect();
         let ids_and_passes = visits.iter().map(|visit| (visit.configuration.id(), visit.pass));
@@ -163,7 +163,7 @@ impl Run {
         let mut shares = Shares::new(settings.time_budget, KEPT_FOR_MORE_ATTEMPTS, model);
         shares.expect(self.visits.iter().map(|visit| visit.configuration.shape));
         let mut records = Vec::with_capacity(self.visits.len());
-        for (position, Visit { pass, configuration }) in self.visits.iter().enumerate() {
+        for (position, PlannedVisit { pass, configuration }) in self.visits.iter().enumerate() {
             let record = match self.folder.part(&configuration.id(), *pass)? {
                 Some(part) => {
                     shares.account(configuration.shape, part.record.took());
@@ -203,7 +203,7 @@ impl Run {
         shares.expect(positions.iter().map(|&place| self.visits[place].configuration.shape));
         let mut still = Vec::new();
         for position in self.most_needed_first(positions)? {
-            let Visit { pass, configuration } = &self.visits[position];
+            let PlannedVisit { pass, configuration } = &self.visits[position];
             let before = self.folder.part(&configuration.id(), *pass)?;
             let took = before.as_ref().map_or(Duration::ZERO, |before| before.record.took());
             let is_sound = before.as_ref().is_some_and(|before| is_sound(&before.record.outcome));
@@ -270,7 +270,7 @@ impl Run {
         experiment: Experiment,
     ) -> Result<Option<usize>, RunError> {
         let settings = &self.folder.header().plan.settings;
-        for (position, Visit { pass, configuration }) in self.visits.iter().enumerate() {
+        for (position, PlannedVisit { pass, configuration }) in self.visits.iter().enumerate() {
             if *pass > 1 || configuration.experiment != experiment {
                 continue;
             }
@@ -400,7 +400,7 @@ fn is_better(before: &Outcome, after: &Outcome) -> bool {
 
 fn try_measure(
     backend: &mut dyn Backend,
-    Visit { pass, configuration }: &Visit,
+    PlannedVisit { pass, configuration }: &PlannedVisit,
     settings: &Settings,
     seed: u64,
     clocks: Clocks,
@@ -451,11 +451,11 @@ fn try_measure(
 
 /// The visits of a pass, in a random order of its own, so that a drift of the machine does not look
 /// like an effect of the independent variable. Leaving some out does not reorder the others.
-pub fn measuring_order(selected: &[Configuration], seed: u64, pass: u32) -> Vec<Visit> {
+pub fn measuring_order(selected: &[Configuration], seed: u64, pass: u32) -> Vec<PlannedVisit> {
     let stream = random_bits(seed, pass.into());
-    let mut visits: Vec<Visit> = selected
+    let mut visits: Vec<PlannedVisit> = selected
         .iter()
-        .map(|configuration| Visit { pass, configuration: configuration.clone() })
+        .map(|configuration| PlannedVisit { pass, configuration: configuration.clone() })
         .collect();
     visits.sort_by_cached_key(|visit| place_by_chance(stream, &visit.configuration.id()));
     visits

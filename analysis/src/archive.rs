@@ -113,7 +113,7 @@ pub enum ArchiveError {
 }
 
 /// The dataset of an archived run that cannot be read, and why.
-pub type Unreadable = (PathBuf, ArchiveError);
+pub type UnreadableRun = (PathBuf, ArchiveError);
 
 /// The folder of a target, by its path or, in a checkout, by its name in `target-data`.
 pub fn target(target: &Path) -> PathBuf {
@@ -245,7 +245,7 @@ pub fn read(target: &Path) -> Result<Vec<Run>, ArchiveError> {
 ///
 /// # Errors
 /// [`ArchiveError`] where the folder cannot be read.
-pub fn read_readable(target: &Path) -> Result<(Vec<Run>, Vec<Unreadable>), ArchiveError> {
+pub fn read_readable(target: &Path) -> Result<(Vec<Run>, Vec<UnreadableRun>), ArchiveError> {
     let error = |error| FileError::read(target, error);
     let (mut archived, mut unreadable) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(target).map_err(error)? {

@@ -29,7 +29,7 @@ pub mod steps;
 pub(crate) mod tables;
 
 use index::{LnLatencies, Mean, chained, change, ln_latencies};
-use noise::RunNoise;
+use noise::PooledNoise;
 use steps::{Chance, Events, Searched};
 
 /// The probability that a timeline of independent runs without any step or outlier run is said to have one,
@@ -96,7 +96,7 @@ pub struct Trend {
     pub ratios: Vec<Option<Ratio>>,
     /// How much runs differ by chance: within equal environments, and where steps were found, within
     /// their levels, without outlier runs. `None` where no two runs are in one environment.
-    pub noise: Option<RunNoise>,
+    pub noise: Option<PooledNoise>,
     /// Correlation of successive runs, within environments and levels; `None` of too few runs.
     pub autocorrelation: Option<Autocorrelation>,
     pub steps: Steps,
@@ -355,16 +355,16 @@ const UNKNOWN_NOISE: &str = "no two runs were measured in one environment, so ru
                              `cargo replicate --runs 5`";
 
 /// Whether there are runs enough to look for steps at all.
-fn enough(values: &[f64], noise: Option<RunNoise>) -> Result<(), String> {
+fn enough(values: &[f64], noise: Option<PooledNoise>) -> Result<(), String> {
     let Some(noise) = noise else { return Err(UNKNOWN_NOISE.to_owned()) };
     match (values.len(), noise) {
         (n @ ..=2, _) => Err(format!("{n} runs, expected at least 3")),
-        (_, RunNoise { degrees_of_freedom: 1, .. }) => Err(
+        (_, PooledNoise { degrees_of_freedom: 1, .. }) => Err(
             "only two runs were measured in one environment, too few to estimate run-to-run noise; \
              measure more runs in one environment"
                 .to_owned(),
         ),
-        (_, RunNoise { sd, .. }) if sd > 0.0 && sd.is_finite() => Ok(()),
+        (_, PooledNoise { sd, .. }) if sd > 0.0 && sd.is_finite() => Ok(()),
         _ => Err("runs in one environment have identical latencies, so they are not \
                   measurements".into()),
     }
@@ -457,7 +457,7 @@ impl Series<'_> {
 }
 
 /// 95% interval of the ratio whose logarithm has `variance` times the noise's variance.
-fn interval(log: f64, noise: RunNoise, variance: f64) -> Option<(f64, f64)> {
+fn interval(log: f64, noise: PooledNoise, variance: f64) -> Option<(f64, f64)> {
     let t = StudentsT::new(0.0, 1.0, noise.degrees_of_freedom as f64).ok()?.inverse_cdf(0.975);
     let half = t * noise.sd * variance.sqrt();
     Some(((log - half).exp(), (log + half).exp()))

@@ -14,7 +14,7 @@ mod compare;
 mod filter;
 mod switches;
 
-pub use compare::{Change, Changed, PlansComparison, compare};
+pub use compare::{Changed, PlanChange, PlansComparison, compare};
 pub use filter::filter_for;
 pub use switches::{
     AtReported, REPORTED, Switch, at_reported, reported_table, switches, switches_table,

@@ -16,7 +16,7 @@ fn suite() -> Vec<Configuration> {
     Experiment::all().iter().flat_map(|e| e.configurations(Resolution::Original)).collect()
 }
 
-fn ids(visits: &[Visit]) -> Vec<String> {
+fn ids(visits: &[PlannedVisit]) -> Vec<String> {
     visits.iter().map(|visit| visit.configuration.id()).collect()
 }
 
@@ -124,7 +124,7 @@ fn visits_on_cores_that_were_slower_than_usual_are_made_again_and_do_not_count()
     run.measure(&mut backend, &mut |_| {}).unwrap();
     assert_eq!(run.folder.header().usual_multiply_add_ns, Some(1.0));
     let passes_and_attempts = |position: usize| {
-        let Visit { pass, configuration } = &run.visits[position];
+        let PlannedVisit { pass, configuration } = &run.visits[position];
         let part = run.folder.part(&configuration.id(), *pass).unwrap().unwrap();
         (part.pass, part.record.attempts, part.record.outcome.is_disturbed())
     };

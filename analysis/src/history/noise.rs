@@ -11,7 +11,7 @@ use alpha_flops::random::random_bits;
 
 /// How much runs in equal environments differ.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct RunNoise {
+pub struct PooledNoise {
     /// Standard deviation of a run, of the logarithm of a latency.
     pub sd: f64,
     /// Runs behind it, less the groups they are in.
@@ -29,15 +29,17 @@ fn grouped(values: &[f64], groups: &[usize]) -> Vec<Vec<f64>> {
 
 /// The pooled standard deviation within groups: `√(Σ(x − x̄_group)² / (n − groups))`; `None` where no
 /// group has two values.
-pub fn pooled(values: &[f64], groups: &[usize]) -> Option<RunNoise> {
+pub fn pooled(values: &[f64], groups: &[usize]) -> Option<PooledNoise> {
     let (mut squares, mut degrees_of_freedom) = (0.0, 0);
     for group in grouped(values, groups).iter().filter(|group| !group.is_empty()) {
         let mean = group.iter().sum::<f64>() / group.len() as f64;
         squares += group.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
         degrees_of_freedom += group.len() - 1;
     }
-    (degrees_of_freedom > 0)
-        .then(|| RunNoise { sd: (squares / degrees_of_freedom as f64).sqrt(), degrees_of_freedom })
+    (degrees_of_freedom > 0).then(|| PooledNoise {
+        sd: (squares / degrees_of_freedom as f64).sqrt(),
+        degrees_of_freedom,
+    })
 }
 
 /// Differences of values `lag` apart within their group.

@@ -11,7 +11,7 @@
 //! The usual penalties (Akaike's, Schwarz's) are for long series with a known variance. Here there are five
 //! or twenty runs and an estimate of it ([`noise`]), so the penalty is simulated.
 
-use super::noise::{self, RunNoise};
+use super::noise::{self, PooledNoise};
 
 /// Simulated series behind a penalty, of up to so many runs; fewer of longer ones, which take longer.
 const SIMULATIONS: usize = 7_999;
@@ -210,7 +210,7 @@ pub struct Searched {
     /// Standard deviation of a run that the penalty was multiplied by.
     pub sd: f64,
     /// Within levels and environments, without outlier runs.
-    pub within: RunNoise,
+    pub within: PooledNoise,
     /// Estimated within levels and environments.
     pub autocorrelation: Option<f64>,
     /// The least step that would be found in the middle of the series, were it the only event.

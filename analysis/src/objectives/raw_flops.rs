@@ -26,6 +26,7 @@ use serde::Serialize;
 
 use super::{ACCURATE_NRMSE_PERCENT, Case, ClaimVerdict, Noise, ObjectiveAnswer, Spread};
 use crate::dataset::Dataset;
+use crate::fit::intervals::Interval;
 use crate::fit::refits::Models;
 use crate::in_order::grouped;
 use crate::metrics::{Errors, errors};
@@ -36,7 +37,7 @@ mod estimates;
 mod interval;
 
 use estimates::{Estimate, Estimated, Line, Squares, estimated};
-use interval::{Interval, moderated, of_root, variance};
+use interval::{moderated, of_root, variance};
 
 /// Fits to data at hand: raw FLOPs' factor, and both models fitted to drawn configurations.
 #[derive(Clone, Debug, PartialEq)]

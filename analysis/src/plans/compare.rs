@@ -13,7 +13,7 @@ choices! {
     /// What differs in a configuration's plan, the most important first.
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
-    pub enum Change {
+    pub enum PlanChange {
         /// Another engine, or one instead of none
         Engine = "engine",
         /// The same engine with other knobs
@@ -32,7 +32,7 @@ pub struct Changed {
     pub experiment: String,
     pub series: String,
     pub id: String,
-    pub change: Change,
+    pub change: PlanChange,
     pub before: String,
     pub after: String,
 }
@@ -79,10 +79,10 @@ fn origins(before: &PlanRow, after: &PlanRow) -> Vec<String> {
 /// What differs between two plans, named as the second.
 pub(super) fn changed(before: &PlanRow, after: &PlanRow) -> Changed {
     let change = match () {
-        () if before.engine != after.engine => Change::Engine,
-        () if before.knobs != after.knobs => Change::Knobs,
-        () if before.workspace_bytes != after.workspace_bytes => Change::Workspace,
-        () => Change::Nothing,
+        () if before.engine != after.engine => PlanChange::Engine,
+        () if before.knobs != after.knobs => PlanChange::Knobs,
+        () if before.workspace_bytes != after.workspace_bytes => PlanChange::Workspace,
+        () => PlanChange::Nothing,
     };
     Changed {
         experiment: after.experiment.clone(),
@@ -115,7 +115,7 @@ struct Count<'a> {
 impl<'a> Count<'a> {
     fn of(experiment: &'a str, series: &'a str, those: &[&Changed]) -> Self {
         let count = |change| those.iter().filter(|one| one.change == change).count();
-        let changes = [Change::Engine, Change::Knobs, Change::Workspace].map(count);
+        let changes = [PlanChange::Engine, PlanChange::Knobs, PlanChange::Workspace].map(count);
         Self { experiment, series, configurations: those.len(), changes }
     }
 }
@@ -123,7 +123,7 @@ impl<'a> Count<'a> {
 impl PlansComparison {
     /// The configurations whose plan is another.
     pub fn changed(&self) -> impl Iterator<Item = &Changed> {
-        self.configurations.iter().filter(|one| one.change != Change::Nothing)
+        self.configurations.iter().filter(|one| one.change != PlanChange::Nothing)
     }
 
     /// How many configurations change what, in all, by experiment and by series.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::PlanRow;
-use super::compare::{Change, Changed, changed};
+use super::compare::{Changed, PlanChange, changed};
 use crate::in_order::grouped;
 use crate::table::Table;
 
@@ -41,7 +41,7 @@ pub struct AtReported {
     pub x: u64,
     pub series: String,
     /// What changes from the value of x before to this one.
-    pub change: Change,
+    pub change: PlanChange,
     /// What is another, in short.
     pub plans: String,
     /// Where another engine is chosen first, after this x.
@@ -60,7 +60,7 @@ fn of_line(mut line: Vec<PlanRow>) -> Vec<Switch> {
         let [before, after] = pair else { return None };
         let changed = changed(before, after);
         let switch = Switch { x: after.x, x_before: before.x, changed };
-        (switch.changed.change != Change::Nothing).then_some(switch)
+        (switch.changed.change != PlanChange::Nothing).then_some(switch)
     };
     line.windows(2).filter_map(switch).collect()
 }
@@ -76,7 +76,7 @@ pub fn at_reported(rows: &[PlanRow]) -> Vec<AtReported> {
             let changed = changed(before, after);
             let later = of_line(line.clone())
                 .into_iter()
-                .find(|switch| switch.x > x && switch.changed.change == Change::Engine);
+                .find(|switch| switch.x > x && switch.changed.change == PlanChange::Engine);
             all.push(AtReported {
                 experiment: experiment.to_owned(),
                 x,
@@ -91,16 +91,16 @@ pub fn at_reported(rows: &[PlanRow]) -> Vec<AtReported> {
 }
 
 /// `engine 12 → 38`, or what else is another of the same engine.
-fn in_short(before: &PlanRow, after: &PlanRow, change: Change) -> String {
+fn in_short(before: &PlanRow, after: &PlanRow, change: PlanChange) -> String {
     let engine = |row: &PlanRow| row.engine.map_or_else(|| "none".to_owned(), |n| n.to_string());
     let bytes = |row: &PlanRow| row.workspace_bytes.unwrap_or(0);
     match change {
-        Change::Engine => format!("engine {} → {}", engine(before), engine(after)),
-        Change::Knobs => format!("engine {} with other knobs", engine(after)),
-        Change::Workspace => {
+        PlanChange::Engine => format!("engine {} → {}", engine(before), engine(after)),
+        PlanChange::Knobs => format!("engine {} with other knobs", engine(after)),
+        PlanChange::Workspace => {
             format!("engine {}, {} → {} B", engine(after), bytes(before), bytes(after))
         }
-        Change::Nothing => format!("engine {}", engine(after)),
+        PlanChange::Nothing => format!("engine {}", engine(after)),
     }
 }
 

@@ -85,8 +85,11 @@ fn each_kind_of_change_is_counted_once_in_its_series_and_experiment() {
     let comparison = compare(&before, &after);
     assert_eq!(comparison.origins, ["cuDNN 9.20.0 → 9.28.0"]);
     assert_eq!((comparison.only_before, comparison.only_after), (1, 0));
-    let changes: Vec<Change> = comparison.changed().map(|one| one.change).collect();
-    assert_eq!(changes, [Change::Engine, Change::Knobs, Change::Workspace, Change::Engine]);
+    let changes: Vec<PlanChange> = comparison.changed().map(|one| one.change).collect();
+    assert_eq!(
+        changes,
+        [PlanChange::Engine, PlanChange::Knobs, PlanChange::Workspace, PlanChange::Engine]
+    );
     let csv = comparison.counts().to_csv();
     assert!(csv.contains(&format!("all,,{},2,1,1", before.len() - 1)), "{csv}");
     let list = comparison.list().to_csv();
@@ -130,16 +133,16 @@ fn a_switch_is_where_the_plan_is_another_than_for_the_value_before() {
     rows.reverse();
     let switches = switches(&rows);
     let lines = experiment.series.len();
-    let of_engine = switches.iter().filter(|switch| switch.changed.change == Change::Engine);
+    let of_engine = switches.iter().filter(|switch| switch.changed.change == PlanChange::Engine);
     let at: Vec<u64> = of_engine.map(|switch| switch.x).collect();
     assert_eq!(at.iter().filter(|x| **x == 101).count(), lines);
     assert_eq!(at.iter().filter(|x| **x == 192).count(), lines);
     assert_eq!(at.len(), 2 * lines);
     let reported = at_reported(&rows);
     let of = |x| reported.iter().filter(move |one| one.x == x);
-    assert!(of(101).all(|one| one.change == Change::Engine && one.next_engine_at == Some(192)));
+    assert!(of(101).all(|one| one.change == PlanChange::Engine && one.next_engine_at == Some(192)));
     // 256 is a multiple of 4, and 257 is not
-    assert!(of(257).all(|one| one.change == Change::Workspace && one.next_engine_at.is_none()));
+    assert!(of(257).all(|one| one.change == PlanChange::Workspace && one.next_engine_at.is_none()));
     assert_eq!(reported.len(), 5 * lines);
 }
 

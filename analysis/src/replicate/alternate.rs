@@ -34,7 +34,7 @@ choices! {
     /// One of two sides.
     #[allow(missing_docs, reason = "the names say it")]
     #[derive(Serialize, Deserialize)]
-    pub enum Side {
+    pub enum RunSide {
         A = "A",
         B = "B",
     }
@@ -88,7 +88,7 @@ pub enum AlternateError {
     OtherSide { run: PathBuf, found: String, expected: String },
 }
 
-impl Side {
+impl RunSide {
     /// That of the run at an index of a series: A B B A and so on.
     pub fn of(index: usize) -> Self {
         match index % 4 {
@@ -179,7 +179,7 @@ impl Builds {
     }
 
     /// `A: program /builds/old/alpha-flops`, as records have it.
-    pub fn label(&self, side: Side) -> String {
+    pub fn label(&self, side: RunSide) -> String {
         format!("{side}: {}", self.0[side as usize])
     }
 
@@ -188,7 +188,7 @@ impl Builds {
     /// # Errors
     /// [`ReplicateError`] where one cannot be started or refuses, or they would not.
     pub fn check(&self, arguments: &[String]) -> Result<(), ReplicateError> {
-        let [a, b] = [self.list(Side::A, arguments)?, self.list(Side::B, arguments)?];
+        let [a, b] = [self.list(RunSide::A, arguments)?, self.list(RunSide::B, arguments)?];
         if a == b {
             return Ok(());
         }
@@ -197,7 +197,7 @@ impl Builds {
         Err(AlternateError::NotComparable { differences }.into())
     }
 
-    fn list(&self, side: Side, arguments: &[String]) -> Result<String, ReplicateError> {
+    fn list(&self, side: RunSide, arguments: &[String]) -> Result<String, ReplicateError> {
         let mut command = self.command(side)?;
         command.args(["bench", "--list"]).args(arguments).stdin(Stdio::null());
         let output = command.output().map_err(ReplicateError::Start)?;
@@ -212,7 +212,7 @@ impl Builds {
     }
 
     /// What starts `alpha-flops` as that side has it, whose shell command has been run if it has one.
-    pub(super) fn command(&self, side: Side) -> Result<Command, ReplicateError> {
+    pub(super) fn command(&self, side: RunSide) -> Result<Command, ReplicateError> {
         let mut command = match &self.0[side as usize] {
             Build::Program { path, .. } => Command::new(path),
             Build::Libraries(folder) => {

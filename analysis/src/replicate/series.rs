@@ -23,7 +23,7 @@ use alpha_flops::units::format_duration;
 use alpha_flops::workspace;
 use serde::{Deserialize, Serialize};
 
-use super::alternate::{AlternateError, Builds, Side};
+use super::alternate::{AlternateError, Builds, RunSide};
 use super::{Finished, Measured, ReplicateError, bench, runs, this_program};
 use crate::dataset::Provenance;
 use crate::table::Table;
@@ -68,7 +68,7 @@ pub struct SeriesRun {
     pub seed: u64,
     /// The build that was measured, where two take turns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub side: Option<Side>,
+    pub side: Option<RunSide>,
     /// How long the run took, in seconds; not known if it was interrupted.
     pub wall_s: Option<f64>,
     /// Configurations measured.
@@ -85,7 +85,7 @@ pub struct Next {
     /// Counts from 1, as `order` does.
     number: usize,
     of: usize,
-    side: Option<Side>,
+    side: Option<RunSide>,
     order: u64,
     orders: u64,
     seed: u64,
@@ -207,7 +207,7 @@ impl Series {
         Some(Next {
             number: index + 1,
             of: seeds.len(),
-            side: self.builds().map(|_| Side::of(index)),
+            side: self.builds().map(|_| RunSide::of(index)),
             order: order(seed),
             orders: seeds.iter().map(|seed| order(*seed)).max()?,
             seed,
@@ -298,7 +298,7 @@ impl Series {
     }
 
     /// The folders of the finished runs of a side, in order of their pairs.
-    pub fn folders(&self, side: Side) -> Vec<PathBuf> {
+    pub fn folders(&self, side: RunSide) -> Vec<PathBuf> {
         let of_side = self.kept.runs.iter().filter(|run| run.side == Some(side));
         of_side.map(|run| run.run.clone()).collect()
     }
@@ -345,7 +345,7 @@ pub fn table(runs: &[SeriesRun], provenance: &Provenance) -> Table {
     let source = format!("{} runs, the first {}", runs.len(), provenance.source);
     let columns = Table::with_rows("Runs of this series", &rows).count("run", |(number, _)| number);
     let columns = match runs.iter().any(|run| run.side.is_some()) {
-        true => columns.text("side", |(_, run)| run.side.map_or("", Side::name)),
+        true => columns.text("side", |(_, run)| run.side.map_or("", RunSide::name)),
         false => columns,
     };
     columns

@@ -29,10 +29,8 @@
 use alpha_flops::statistics::{quantile, sorted};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use crate::fit::intervals::Interval;
 use crate::moderated_variance::{EstimatedVariance, Prior};
-
-/// Low and high end.
-pub type Interval = [f64; 2];
 
 /// Of `√x`, from the error of ln x over lines with its degrees of freedom, and x of each refit; `None`
 /// without a degree of freedom.

@@ -26,11 +26,11 @@ fn refusal(a: &str, b: &str) -> String {
 
 #[test]
 fn pairs_are_mirrored() {
-    let sides: Vec<&str> = (0..8).map(|index| Side::of(index).name()).collect();
+    let sides: Vec<&str> = (0..8).map(|index| RunSide::of(index).name()).collect();
     assert_eq!(sides.concat(), "ABBAABBA");
     // of a drift by one a run, the differences B − A of two pairs cancel
-    let drift = |side| (0..4).filter(|i| Side::of(*i) == side).sum::<usize>();
-    assert_eq!(drift(Side::A), drift(Side::B));
+    let drift = |side| (0..4).filter(|i| RunSide::of(*i) == side).sum::<usize>();
+    assert_eq!(drift(RunSide::A), drift(RunSide::B));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_program_has_to_be_one_that_writes_sides_into_its_records() {
     let words = refusal(&old, &old);
     assert!(words.contains("it has no --alternate") && words.contains("hint: build it"), "{words}");
     let new = stub(folder.path(), "new", "echo A/x: benchmark");
-    assert_eq!(Builds::parse(&new, &new).unwrap().label(Side::B), format!("B: program {new}"));
+    assert_eq!(Builds::parse(&new, &new).unwrap().label(RunSide::B), format!("B: program {new}"));
 }
 
 #[cfg(unix)]
@@ -86,11 +86,11 @@ fn a_command_is_run_first_and_its_failure_says_how_to_go_on() {
     let mark = folder.path().join("mark");
     let builds = Builds::parse(&format!("sh: touch '{}'", mark.display()), "sh:exit 3").unwrap();
     assert!(!mark.exists());
-    let command = builds.command(Side::A).unwrap();
+    let command = builds.command(RunSide::A).unwrap();
     assert!(mark.exists());
     let side = command.get_envs().find(|(name, _)| *name == SIDE).unwrap().1.unwrap();
-    assert_eq!(side.to_str().unwrap(), builds.label(Side::A));
-    let words = builds.command(Side::B).unwrap_err().to_string();
+    assert_eq!(side.to_str().unwrap(), builds.label(RunSide::A));
+    let words = builds.command(RunSide::B).unwrap_err().to_string();
     assert!(
         words.starts_with("B: after `exit 3`: the command ended with exit status: 3"),
         "{words}"
@@ -103,7 +103,7 @@ fn libraries_are_searched_before_those_that_were_there() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("libcudnn.so.9"), "").unwrap();
     let path = folder.path().to_str().unwrap();
-    let command = Builds::parse(path, path).unwrap().command(Side::A).unwrap();
+    let command = Builds::parse(path, path).unwrap().command(RunSide::A).unwrap();
     let searched = command.get_envs().find(|(name, _)| *name == LIBRARY_PATH).unwrap().1.unwrap();
     assert_eq!(env::split_paths(searched).next().unwrap(), folder.path());
 }

@@ -130,8 +130,8 @@ fn of_two_builds_the_runs_of_a_pair_have_one_order_and_a_killed_series_goes_on_w
     );
     let series = alternating(folder.path(), 3);
     assert_eq!((series.done_before, series.number()), (3, 6));
-    assert_eq!(series.folders(Side::A), [runs[0].folder.as_path()]);
-    assert_eq!(series.folders(Side::B), [runs[1].folder.as_path(), runs[2].folder.as_path()]);
+    assert_eq!(series.folders(RunSide::A), [runs[0].folder.as_path()]);
+    assert_eq!(series.folders(RunSide::B), [runs[1].folder.as_path(), runs[2].folder.as_path()]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use alpha_flops::settings::parse_budget;
 use alpha_flops_analysis::compare::{Options, compare, sides};
 use alpha_flops_analysis::import::{Imported, criterion};
 use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
-use alpha_flops_analysis::replicate::alternate::{Builds, Side};
+use alpha_flops_analysis::replicate::alternate::{Builds, RunSide};
 use alpha_flops_analysis::replicate::{self, Measured, series, series::Series};
 use alpha_flops_analysis::report::{self, Input, Report};
 use alpha_flops_analysis::run::provenance;
@@ -110,7 +110,7 @@ fn run_alternating(args: &ReplicateArgs, arguments: &[String], builds: Builds) -
     let mut series = Series::alternating(args.runs as usize, arguments, builds)?;
     say_what_is_done(&series);
     measure_all(&mut series, args.format == Format::Json)?;
-    let [a, b] = Side::ALL.map(|side| series.folders(side));
+    let [a, b] = RunSide::ALL.map(|side| series.folders(side));
     let [before, after] = sides::read(&a, &b)?;
     let comparison = compare(&before, &after, &[], PAIRED)?;
     let runs = series.runs();
