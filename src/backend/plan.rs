@@ -89,6 +89,12 @@ impl PlanRecord {
     }
 }
 
+/// The number of the engine in a name by [`PlanRecord::algorithm`]: `38` in `engine-38-k2-1-k13-0`; `None` where
+/// it is no such name.
+pub fn engine_in(algorithm: &str) -> Option<&str> {
+    algorithm.strip_prefix("engine-")?.split('-').next()
+}
+
 /// cuDNN's names of the kinds of knobs, by their numbers.
 const KNOBS: [&str; 37] = [
     "split_k",
@@ -202,6 +208,7 @@ mod tests {
     #[test]
     fn the_algorithm_is_engine_and_knobs_by_kind() {
         assert_eq!(record().algorithm(), "engine-38-k2-1-k13-0");
+        assert_eq!(engine_in(&record().algorithm()), Some("38"));
         assert_eq!(PlanRecord { knobs: vec![], ..record() }.algorithm(), "engine-38");
         let negative = PlanRecord { knobs: vec![Knob { kind: 2, value: -1 }], ..record() };
         assert_eq!(negative.algorithm(), "engine-38-k2--1");

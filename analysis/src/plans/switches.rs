@@ -68,15 +68,18 @@ fn of_line(mut line: Vec<PlanRow>) -> Vec<Switch> {
 /// What the plans are where the replication reports steps, on the lines that have the value before, too.
 pub fn at_reported(rows: &[PlanRow]) -> Vec<AtReported> {
     let lines = grouped(rows, |row| (row.experiment.clone(), row.series.clone()));
+    let switches = switches(rows);
     let mut all = Vec::new();
     for (experiment, x) in REPORTED {
         for ((_, series), line) in lines.iter().filter(|((name, _), _)| name == experiment) {
             let at = |x: u64| line.iter().find(|row| row.x == x);
             let (Some(before), Some(after)) = (at(x - 1), at(x)) else { continue };
             let changed = changed(before, after);
-            let later = of_line(line.clone())
-                .into_iter()
-                .find(|switch| switch.x > x && switch.changed.change == PlanChange::Engine);
+            let is_later = |Switch { x: at, changed, .. }: &&Switch| {
+                let of_line = changed.experiment == experiment && changed.series == *series;
+                of_line && *at > x && changed.change == PlanChange::Engine
+            };
+            let later = switches.iter().find(is_later);
             all.push(AtReported {
                 experiment: experiment.to_owned(),
                 x,
@@ -104,7 +107,7 @@ fn in_short(before: &PlanRow, after: &PlanRow, change: PlanChange) -> String {
     }
 }
 
-/// How many switches each line has, and of what.
+/// The switches, with both plans.
 pub fn switches_table(switches: &[Switch]) -> Table {
     Table::with_rows("Where the plan is another than for the value before", switches)
         .text("experiment", |row| &row.changed.experiment)

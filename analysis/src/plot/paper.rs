@@ -1,5 +1,6 @@
 //! The paper's figures 1–7 and their residuals, for any data.
 
+use alpha_flops::backend::plan::engine_in;
 use alpha_flops::experiment::{EqualFlops, Experiment, Resolution};
 
 use super::axis::{Axis, Scale, extent};
@@ -298,17 +299,14 @@ fn switches(rows: &[Row<'_>], series: &[String]) -> Vec<(usize, f64)> {
     for (index, name) in series.iter().enumerate() {
         let of_series = rows.iter().filter(|row| row.observation.series == *name);
         let engines: Vec<(f64, &str)> = of_series
-            .filter_map(|row| Some((row.observation.x, engine(row.observation)?)))
+            .filter_map(|row| {
+                Some((row.observation.x, engine_in(row.observation.algorithm.as_deref()?)?))
+            })
             .collect();
         let switched = engines.windows(2).filter(|pair| pair[0].1 != pair[1].1);
         switches.extend(switched.map(|pair| (index, pair[1].0)));
     }
     switches
-}
-
-/// The engine of a plan's name: `38` of `engine-38-k2-1-k13-0`.
-fn engine(observation: &Observation) -> Option<&str> {
-    observation.algorithm.as_deref()?.strip_prefix("engine-")?.split('-').next()
 }
 
 /// An axis that holds all measurements with their quartiles, and estimates that are near them.
