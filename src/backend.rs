@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::disturbance::Threads;
+use crate::protocol::Convolution;
 use crate::reference::{self, Arithmetic};
 use crate::shape::ConvShape;
 use crate::units::Bytes;
@@ -192,10 +193,10 @@ pub trait PreparedConv {
     fn verify(&mut self) -> Result<(), BackendError>;
 }
 
-/// Compares values of an output that was computed from the tensors of `seed` with direct sums; `read`
-/// gets the value at `[channel, row, column]`.
+/// Compares values of an output that was computed from the tensors of `seed` with direct sums, to which the
+/// biases of `seed` are added where a launch adds them; `read` gets the value at `[channel, row, column]`.
 fn compare_with_direct_sums(
-    shape: ConvShape,
+    (shape, convolution): (ConvShape, Convolution),
     seed: u64,
     arithmetic: Arithmetic,
     algorithm: &str,
@@ -203,13 +204,17 @@ fn compare_with_direct_sums(
 ) -> Result<(), BackendError> {
     for position in reference::positions_to_check(shape, seed) {
         let got = read(position)?;
-        let expected = reference::output_value(
+        let sum = reference::output_value(
             shape,
             |index| reference::input_value(seed, index),
             |index| reference::weight_value(seed, index),
             arithmetic,
             position,
         );
+        let expected = match convolution {
+            Convolution::Plain => sum,
+            Convolution::Framework => sum.with_bias(reference::bias_value(seed, position[0])),
+        };
         if !expected.accepts(got) {
             let [channel, row, column] = position;
             return Err(BackendError::Verification {

@@ -11,7 +11,7 @@ use crate::backend::cudnn::{CudnnBackend, CudnnOptions, DEVICES, GpuError, Math,
 use crate::backend::plan::PlanRecord;
 use crate::backend::{Backend, cudnn};
 use crate::experiment::Configuration;
-use crate::protocol::Cache;
+use crate::protocol::Protocol;
 use crate::shape::ConvShape;
 use crate::units::Bytes;
 
@@ -116,7 +116,7 @@ impl Planner {
             plan: PlanChoice::Heuristic,
             launch_timeout: cudnn::LAUNCH_TIMEOUT,
         };
-        let backend = CudnnBackend::open(options, Cache::Warm, None)?;
+        let backend = CudnnBackend::open(options, Protocol::HOST_LATENCY_WARM, None)?;
         let gpu = backend.device().gpu.ok_or_else(|| GpuError::Answer {
             call: "the device",
             got: "no properties".to_owned(),

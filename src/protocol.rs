@@ -17,7 +17,7 @@ pub const LEAST_SAMPLES: usize = 10;
 /// compared only if the user asks for it.
 ///
 /// Its name says all of it: `host-latency-warm`, `device-queued-latency-cold`, `device-throughput-50-warm`,
-/// `device-graph-50-warm`.
+/// `device-graph-50-warm`, `host-latency-warm-framework`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Protocol {
@@ -31,6 +31,8 @@ pub struct Protocol {
     pub cache: Cache,
     /// Whether the launches of a sample are replays of one that was captured in a CUDA graph.
     pub graph: bool,
+    /// What a launch computes.
+    pub convolution: Convolution,
 }
 
 choices! {
@@ -64,6 +66,22 @@ choices! {
         Warm = "warm",
         /// Nothing of the tensors in the device's last-level cache: it is overwritten before.
         Cold = "cold",
+    }
+}
+
+choices! {
+    /// What a launch computes.
+    #[derive(Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Convolution: "convolution" {
+        /// The convolution, and nothing else.
+        Plain = "plain",
+        /// What PyTorch executes for `conv2d(image, weights, bias, padding="same")`: for an even kernel,
+        /// which needs one more row and column of padding behind the image than before it, a copy of the
+        /// image with these ([`ConvShape::padded_image`](crate::shape::ConvShape::padded_image)); the
+        /// convolution; and a bias for each channel, added to its output. Source: ATen's
+        /// `_convolution_same` and `cudnn_convolution`, which the layers of both studies call.
+        Framework = "framework",
     }
 }
 
@@ -150,8 +168,13 @@ impl StoppingRule {
 
 impl Protocol {
     /// The CPU's protocol: launches one by one, timed by the host's clock.
-    pub const HOST_LATENCY_WARM: Self =
-        Self { clock: Clock::Host, launches: NonZeroU32::MIN, cache: Cache::Warm, graph: false };
+    pub const HOST_LATENCY_WARM: Self = Self {
+        clock: Clock::Host,
+        launches: NonZeroU32::MIN,
+        cache: Cache::Warm,
+        graph: false,
+        convolution: Convolution::Plain,
+    };
 
     /// The same for samples of so many launches: those of several need not be queued beforehand.
     #[must_use]
@@ -185,12 +208,16 @@ impl TryFrom<String> for Protocol {
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { clock, launches, cache, graph } = self;
-        f.pad(&match (self.is_latency(), graph) {
+        let Self { clock, launches, cache, graph, convolution } = self;
+        let sample = match (self.is_latency(), graph) {
             (true, _) => format!("{clock}-latency-{cache}"),
             (false, false) => format!("{clock}-throughput-{launches}-{cache}"),
             (false, true) => format!("{clock}-graph-{launches}-{cache}"),
-        })
+        };
+        match convolution {
+            Convolution::Plain => f.pad(&sample),
+            Convolution::Framework => f.pad(&format!("{sample}-{convolution}")),
+        }
     }
 }
 
@@ -200,24 +227,22 @@ impl FromStr for Protocol {
     fn from_str(text: &str) -> Result<Self, UnknownName> {
         const EXPECTED: &str = "e.g. `host-latency-warm` or `device-throughput-50-warm`";
         let unknown = || UnknownName::new("protocol", EXPECTED);
-        let parts: Vec<&str> = text.split('-').collect();
-        let protocol = match parts[..] {
-            ["device", "queued", "latency", cache] => {
-                let (clock, launches) = (Clock::DeviceQueued, NonZeroU32::MIN);
-                Self { clock, launches, cache: cache.parse()?, graph: false }
+        let (sample, convolution) = match text.strip_suffix("-framework") {
+            Some(sample) => (sample, Convolution::Framework),
+            None => (text, Convolution::Plain),
+        };
+        let parts: Vec<&str> = sample.split('-').collect();
+        let one = NonZeroU32::MIN;
+        let (clock, launches, cache, graph) = match parts[..] {
+            ["device", "queued", "latency", cache] => (Clock::DeviceQueued, one, cache, false),
+            [clock, "latency", cache] => (clock.parse()?, one, cache, false),
+            [clock, kind @ ("throughput" | "graph"), launches, cache] => {
+                let launches = launches.parse().map_err(|_| unknown())?;
+                (clock.parse()?, launches, cache, kind == "graph")
             }
-            [clock, "latency", cache] => {
-                let (clock, launches) = (clock.parse()?, NonZeroU32::MIN);
-                Self { clock, launches, cache: cache.parse()?, graph: false }
-            }
-            [clock, kind @ ("throughput" | "graph"), launches, cache] => Self {
-                clock: clock.parse()?,
-                launches: launches.parse().map_err(|_| unknown())?,
-                cache: cache.parse()?,
-                graph: kind == "graph",
-            },
             _ => return Err(unknown()),
         };
+        let protocol = Self { clock, launches, cache: cache.parse()?, graph, convolution };
         // only the spelling that it is written in
         if protocol.to_string() == text { Ok(protocol) } else { Err(unknown()) }
     }
@@ -309,14 +334,24 @@ mod tests {
                 for launches in [1, 2, 50] {
                     let launches = NonZeroU32::new(launches).unwrap();
                     let graph = launches.get() == 50;
-                    let protocol = Protocol { clock, launches, cache, graph };
-                    let protocol = protocol.with_launches(launches);
-                    assert_eq!(protocol.to_string().parse(), Ok(protocol));
+                    for convolution in Convolution::ALL {
+                        let protocol = Protocol { clock, launches, cache, graph, convolution };
+                        let protocol = protocol.with_launches(launches);
+                        assert_eq!(protocol.to_string().parse(), Ok(protocol));
+                    }
                 }
             }
         }
         assert_eq!(Protocol::HOST_LATENCY_WARM.to_string(), "host-latency-warm");
-        for other in ["", "host-latency", "host-throughput-1-warm", "host-throughput-050-warm"] {
+        for other in [
+            "",
+            "host-latency",
+            "host-throughput-1-warm",
+            "host-throughput-050-warm",
+            "host-latency-warm-plain",
+            "host-latency-warm-framework-framework",
+            "-framework",
+        ] {
             assert!(other.parse::<Protocol>().is_err(), "{other}");
         }
     }

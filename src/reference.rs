@@ -3,9 +3,10 @@
 use crate::random::{random_bits, random_value};
 use crate::shape::ConvShape;
 
-/// Streams of the seed's random bits that seed the two tensors.
+/// Streams of the seed's random bits that seed the tensors.
 const INPUT_STREAM: u64 = 0;
 const WEIGHTS_STREAM: u64 = 1;
+const BIAS_STREAM: u64 = 2;
 
 /// Seed of the input's values, for filling it whole.
 pub fn input_seed(seed: u64) -> u64 {
@@ -17,6 +18,11 @@ pub fn weights_seed(seed: u64) -> u64 {
     random_bits(seed, WEIGHTS_STREAM)
 }
 
+/// Seed of the biases' values, one for each output channel.
+pub fn bias_seed(seed: u64) -> u64 {
+    random_bits(seed, BIAS_STREAM)
+}
+
 /// Element `index` of the input, `[in_channels, height, width]`, of a convolution seeded `seed`.
 pub fn input_value(seed: u64, index: usize) -> f32 {
     random_value(input_seed(seed), index as u64)
@@ -25,6 +31,11 @@ pub fn input_value(seed: u64, index: usize) -> f32 {
 /// Element `index` of the weights, `[out_channels, in_channels, kernel, kernel]`.
 pub fn weight_value(seed: u64, index: usize) -> f32 {
     random_value(weights_seed(seed), index as u64)
+}
+
+/// What is added to an output channel where a bias is.
+pub fn bias_value(seed: u64, channel: usize) -> f32 {
+    random_value(bias_seed(seed), channel as u64)
 }
 
 /// The properties of an implementation that decide how it rounds.
@@ -55,6 +66,15 @@ pub struct ReferenceValue {
 }
 
 impl ReferenceValue {
+    /// The value with a bias added to it in `f32`: that rounds once more, by half a unit in the last place at
+    /// most.
+    #[must_use]
+    pub fn with_bias(self, bias: f32) -> Self {
+        let value = self.value + f64::from(bias);
+        let rounding = (value.abs() + self.tolerance) * f64::from(f32::EPSILON) / 2.0;
+        Self { value, tolerance: self.tolerance + rounding }
+    }
+
     /// Whether `got` is within the tolerance; `NaN` never is.
     pub fn accepts(&self, got: f32) -> bool {
         (f64::from(got) - self.value).abs() <= self.tolerance

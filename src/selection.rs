@@ -42,7 +42,7 @@ fn on_the_cpu(error: &BackendError) -> &'static str {
 pub fn select(requested: &Requested) -> Result<Selected, SelectionError> {
     let open = |kind: &BackendKind, why_cpu: Option<String>| {
         let mut settings = requested.settings(kind)?;
-        let backend = settings.backend.open(settings.protocol.cache, settings.memory_limit)?;
+        let backend = settings.backend.open(settings.protocol, settings.memory_limit)?;
         let mut why_not_queued = None;
         if settings.protocol.clock == Clock::DeviceQueued
             && let Err(error) = backend.queues()

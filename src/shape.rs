@@ -142,6 +142,19 @@ impl ConvShape {
         Padding { before: total / 2, after: total - total / 2 }
     }
 
+    /// Height and width of the image with one more row and column of zeros, at the bottom and the right,
+    /// which is what frameworks copy it into for an even kernel: the rest of the padding is then `K/2 − 1`
+    /// on every side. `None` for an odd kernel, whose padding is the same on every side anyway.
+    pub fn padded_image(&self) -> Option<[usize; 2]> {
+        self.kernel().is_multiple_of(2).then(|| [self.height() + 1, self.width() + 1])
+    }
+
+    /// Elements of that copy, `[in_channels, height + 1, width + 1]`; none for an odd kernel.
+    pub fn padded_image_len(&self) -> usize {
+        // at most four times the image, whose multiply–adds with four taps or more can be counted
+        self.padded_image().map_or(0, |[height, width]| self.in_channels() * height * width)
+    }
+
     /// Elements of the input, `[in_channels, height, width]`.
     pub fn input_len(&self) -> usize {
         self.in_channels() * self.pixels()

@@ -61,6 +61,13 @@ impl fmt::Display for Flops {
     }
 }
 
+impl Bytes {
+    /// The size of so many `f32` values.
+    pub(crate) fn of_f32(values: usize) -> Self {
+        Self((values as u64).saturating_mul(size_of::<f32>() as u64))
+    }
+}
+
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&scaled(self.0 as f64, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB"]))

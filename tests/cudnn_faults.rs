@@ -14,6 +14,8 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
+#[path = "cudnn_faults/framework.rs"]
+mod framework;
 #[path = "cudnn_faults/libraries.rs"]
 mod libraries;
 #[path = "cudnn_faults/queued.rs"]

@@ -6,7 +6,8 @@
 Both are timed between CUDA events with the stream kept busy until the launch is queued, so that neither waits
 for the host. PyTorch computes conv2d in TF32 without bias on an image that is padded already (`operation`), and
 with padding="same" and a bias, as the replication's code does (`framework`): for even kernels that pads by a
-copy. The last line is PyTorch's time over ours: median and quartiles over the shapes.
+copy. Ours are measured likewise, by ALPHA_FLOPS_CONVOLUTION. The last two lines are PyTorch's time over ours: median
+and quartiles over the shapes.
 """
 
 import argparse
@@ -82,11 +83,13 @@ def by_pytorch(ids):
     return times
 
 
-def by_alpha_flops(program, work, ids):
+def by_alpha_flops(program, work, ids, convolution):
     """Median latencies in microseconds by id."""
+    work = work / convolution
+    work.mkdir(parents=True, exist_ok=True)
     expression = "^(" + "|".join(re.escape(one) for one in ids) + ")$"
     env = {**os.environ, "ALPHA_FLOPS_RUNS": str(work), "ALPHA_FLOPS_RESOLUTION": "full",
-           "ALPHA_FLOPS_TIME_BUDGET": "60s"}
+           "ALPHA_FLOPS_TIME_BUDGET": "60s", "ALPHA_FLOPS_CONVOLUTION": convolution}
     subprocess.run([program, "bench", expression], env=env, check=True)
     run = max(work.glob("*/run.json"), key=lambda path: path.stat().st_mtime).parent
     dataset = work / "dataset.csv"
@@ -103,17 +106,20 @@ def main():
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    ours = by_alpha_flops(arguments.program, arguments.work, IDS)
-    theirs = by_pytorch([one for one in IDS if one in ours])
+    plain, framework = (by_alpha_flops(arguments.program, arguments.work, IDS, convolution)
+                        for convolution in ["plain", "framework"])
+    theirs = by_pytorch([one for one in IDS if one in plain and one in framework])
     with arguments.out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "alpha_flops_us", "pytorch_operation_us", "pytorch_framework_us"])
-        writer.writerows([one, ours[one], *times] for one, times in theirs.items())
-    ratios = sorted(times[0] / ours[one] for one, times in theirs.items())
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    print(f"PyTorch's time over ours, of {len(ratios)} shapes: median {middle:.3f}, "
-          f"quartiles {low:.3f} to {high:.3f}")
+        writer.writerow(["id", "alpha_flops_plain_us", "pytorch_operation_us", "alpha_flops_framework_us",
+                         "pytorch_framework_us"])
+        writer.writerows([one, plain[one], operation, framework[one], layer]
+                         for one, (operation, layer) in theirs.items())
+    for what, index, ours in [("the operation", 0, plain), ("a layer", 1, framework)]:
+        ratios = [times[index] / ours[one] for one, times in theirs.items()]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        print(f"PyTorch's time over ours, {what}, of {len(ratios)} shapes: median {middle:.3f}, "
+              f"quartiles {low:.3f} to {high:.3f}")
 
 
 main()

@@ -19,6 +19,7 @@ use super::device::Device;
 use super::{Backend, BackendError, LaunchTime, PreparedConv, Probe, compare_with_direct_sums};
 use crate::disturbance::Threads;
 use crate::host::{Timer, available_memory};
+use crate::protocol::Convolution;
 use crate::reference::{self, Arithmetic};
 use crate::shape::ConvShape;
 use crate::units::Bytes;
@@ -26,6 +27,7 @@ use crate::units::Bytes;
 mod buffer;
 mod cores;
 mod explicit;
+mod framework;
 mod gemv;
 mod matrix;
 mod options;
@@ -39,9 +41,11 @@ mod tiled;
 
 use buffer::{AlignedBuffer, BufferPool};
 use cores::PinGuard;
+use framework::Framework;
 pub use options::{AlgorithmChoice, CpuOptions, KIND};
 use plan::Plan;
 use probe::MachineProbe;
+use shift::Image;
 use team::Team;
 
 /// Computes on a fixed number of threads of this machine.
@@ -64,6 +68,7 @@ use team::Team;
 pub struct CpuBackend {
     team: Team,
     algorithm: AlgorithmChoice,
+    convolution: Convolution,
     /// Memory of earlier convolutions, where it is to be reused.
     pools: Option<BufferPools>,
     /// Made when first asked for: it takes memory.
@@ -76,6 +81,8 @@ struct BufferPools {
     weights: BufferPool,
     output: BufferPool,
     workspace: BufferPool,
+    image: BufferPool,
+    bias: BufferPool,
 }
 
 struct CpuConvolution {
@@ -87,13 +94,21 @@ struct CpuConvolution {
     weights: AlignedBuffer,
     output: AlignedBuffer,
     workspace: AlignedBuffer,
+    framework: Option<Framework>,
     _pinned: Option<Rc<PinGuard>>,
 }
 
 impl CpuBackend {
     /// Starts the threads.
     pub fn new(threads: NonZeroUsize, algorithm: AlgorithmChoice) -> Result<Self, BackendError> {
-        Ok(Self { team: Team::new(threads)?, algorithm, pools: None, probe: None })
+        let (team, convolution) = (Team::new(threads)?, Convolution::Plain);
+        Ok(Self { team, algorithm, convolution, pools: None, probe: None })
+    }
+
+    /// The same, with launches that compute this.
+    #[must_use]
+    pub fn with_convolution(self, convolution: Convolution) -> Self {
+        Self { convolution, ..self }
     }
 
     /// How many threads compute, the calling one included.
@@ -112,7 +127,7 @@ impl CpuBackend {
         self.algorithm
     }
 
-    /// Convolves given tensors, `input` being `[in_channels, height, width]` and `weights`
+    /// Convolves given tensors, whatever launches compute, `input` being `[in_channels, height, width]` and `weights`
     /// `[out_channels, in_channels, kernel, kernel]`: for comparing with other implementations.
     ///
     /// # Errors
@@ -140,14 +155,14 @@ impl CpuBackend {
         // every value has to be written: one that is not shows
         output.as_mut_slice().fill(f32::NAN);
         workspace.as_mut_slice().fill(f32::NAN);
-        plan.run(&self.team, [input, weights], workspace.as_mut_slice(), output.as_mut_slice());
+        let tensors = (Image::new(input, shape), weights);
+        plan.run(&self.team, tensors, workspace.as_mut_slice(), output.as_mut_slice());
         Ok(output.as_slice().to_vec())
     }
 
     fn convolution(&self, shape: ConvShape, seed: u64) -> Result<CpuConvolution, BackendError> {
         let plan = Plan::new(self.algorithm, shape, self.team.threads());
         let pools = self.pools.clone().unwrap_or_default();
-        let allocated = |buffer| self.allocated(shape, buffer);
         // before the tensors, so that they are in this core's memory
         let pinned = self.team.pin_caller();
         let (inputs, weights) = (reference::input_seed(seed), reference::weights_seed(seed));
@@ -156,20 +171,22 @@ impl CpuBackend {
             shape,
             seed,
             team: self.team.clone(),
-            input: allocated(pools.input.random(shape.input_len(), inputs))?,
-            weights: allocated(pools.weights.random(shape.weights_len(), weights))?,
-            output: allocated(pools.output.scratch(shape.output_len()))?,
-            workspace: allocated(pools.workspace.scratch(plan.workspace_len()))?,
+            input: self.allocated(shape, pools.input.random(shape.input_len(), inputs))?,
+            weights: self.allocated(shape, pools.weights.random(shape.weights_len(), weights))?,
+            output: self.allocated(shape, pools.output.scratch(shape.output_len()))?,
+            workspace: self.allocated(shape, pools.workspace.scratch(plan.workspace_len()))?,
+            framework: match self.convolution {
+                Convolution::Plain => None,
+                Convolution::Framework => {
+                    Some(self.allocated(shape, Framework::new(shape, seed, &pools))?)
+                }
+            },
             plan,
         })
     }
 
-    fn allocated(
-        &self,
-        shape: ConvShape,
-        buffer: Option<AlignedBuffer>,
-    ) -> Result<AlignedBuffer, BackendError> {
-        buffer.ok_or_else(|| BackendError::OutOfMemory {
+    fn allocated<T>(&self, shape: ConvShape, memory: Option<T>) -> Result<T, BackendError> {
+        memory.ok_or_else(|| BackendError::OutOfMemory {
             shape,
             required: self.required_memory(shape),
         })
@@ -185,8 +202,8 @@ impl Backend for CpuBackend {
     /// Memory in the pools counts as free.
     fn available_memory(&self) -> Option<Bytes> {
         let pooled = self.pools.as_ref().map_or(0, |pools| {
-            let BufferPools { input, weights, output, workspace } = pools;
-            [input, weights, output, workspace].iter().map(|pool| pool.bytes()).sum()
+            let BufferPools { input, weights, output, workspace, image, bias } = pools;
+            [input, weights, output, workspace, image, bias].iter().map(|pool| pool.bytes()).sum()
         });
         available_memory().map(|Bytes(free)| Bytes(free + pooled))
     }
@@ -216,10 +233,14 @@ impl Backend for CpuBackend {
 
     fn required_memory(&self, shape: ConvShape) -> Bytes {
         let plan = Plan::new(self.algorithm, shape, self.team.threads());
-        let elements = [shape.weights_len(), shape.output_len(), plan.workspace_len()]
+        let around = match self.convolution {
+            Convolution::Plain => 0,
+            Convolution::Framework => Framework::required_len(shape),
+        };
+        let elements = [shape.weights_len(), shape.output_len(), plan.workspace_len(), around]
             .into_iter()
             .fold(shape.input_len(), usize::saturating_add);
-        bytes_of(elements)
+        Bytes::of_f32(elements)
     }
 
     fn prepare(
@@ -233,12 +254,16 @@ impl Backend for CpuBackend {
 
 impl PreparedConv for CpuConvolution {
     fn launch(&mut self) -> Result<(), BackendError> {
-        self.plan.run(
-            &self.team,
-            [self.input.as_slice(), self.weights.as_slice()],
-            self.workspace.as_mut_slice(),
-            self.output.as_mut_slice(),
-        );
+        let (input, output) = (self.input.as_slice(), self.output.as_mut_slice());
+        let image = match &mut self.framework {
+            Some(framework) => framework.pad(&self.team, input),
+            None => Image::new(input, self.shape),
+        };
+        let tensors = (image, self.weights.as_slice());
+        self.plan.run(&self.team, tensors, self.workspace.as_mut_slice(), output);
+        if let Some(framework) = &self.framework {
+            framework.add_bias(&self.team, output);
+        }
         Ok(())
     }
 
@@ -256,7 +281,8 @@ impl PreparedConv for CpuConvolution {
     }
 
     fn workspace_bytes(&self) -> Bytes {
-        bytes_of(self.plan.workspace_len())
+        let copied = self.framework.as_ref().map_or(0, |framework| framework.image().len());
+        Bytes::of_f32(self.plan.workspace_len().saturating_add(copied))
     }
 
     fn verify(&mut self) -> Result<(), BackendError> {
@@ -266,12 +292,13 @@ impl PreparedConv for CpuConvolution {
         let read = |[channel, row, column]: [usize; 3]| {
             Ok(output[(channel * shape.height() + row) * shape.width() + column])
         };
-        compare_with_direct_sums(shape, self.seed, Arithmetic::F32, self.algorithm(), read)
+        let convolution = match self.framework {
+            Some(_) => Convolution::Framework,
+            None => Convolution::Plain,
+        };
+        let computed = (shape, convolution);
+        compare_with_direct_sums(computed, self.seed, Arithmetic::F32, self.algorithm(), read)
     }
-}
-
-fn bytes_of(elements: usize) -> Bytes {
-    Bytes((elements as u64).saturating_mul(size_of::<f32>() as u64))
 }
 
 #[cfg(test)]
@@ -305,6 +332,38 @@ mod tests {
     }
 
     #[test]
+    fn every_algorithm_pads_and_adds_the_bias_as_a_framework_does() {
+        for (id, choice) in
+            ["h=10_w=7_in=30_out=20_k=4", "h=9_w=8_in=5_out=7_k=2", "h=3_w=2_in=9_out=4_k=8"]
+                .into_iter()
+                .chain([
+                    "h=9_w=9_in=30_out=20_k=3",
+                    "h=2_w=3_in=20_out=9_k=1",
+                    "h=1_w=1_in=3_out=2_k=2",
+                ])
+                .flat_map(|id| AlgorithmChoice::ALL.map(|choice| (id, choice)))
+        {
+            for threads in [1, 3] {
+                let threads = NonZeroUsize::new(threads).unwrap();
+                let backend = CpuBackend::new(threads, choice).unwrap();
+                let backend = backend.with_convolution(Convolution::Framework);
+                let mut convolution = backend.convolution(id.parse().unwrap(), 5).unwrap();
+                convolution.verify().unwrap_or_else(|error| panic!("{choice}: {error}"));
+            }
+        }
+    }
+
+    #[test]
+    fn verification_notices_other_biases() {
+        let shape: ConvShape = "h=6_w=6_in=9_out=5_k=4".parse().unwrap();
+        let backend = CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap();
+        let backend = backend.with_convolution(Convolution::Framework);
+        let mut other_bias = backend.convolution(shape, 1).unwrap();
+        other_bias.framework = Framework::new(shape, 2, &BufferPools::default());
+        assert!(matches!(other_bias.verify(), Err(BackendError::Verification { .. })));
+    }
+
+    #[test]
     fn convolutions_in_memory_used_before_compute_the_same() {
         let mut backend = CpuBackend::new(NonZeroUsize::MIN, AlgorithmChoice::Auto).unwrap();
         backend.reuse_buffers(true);
@@ -325,14 +384,19 @@ mod tests {
             ["h=1_w=3_in=20_out=9_k=1", "h=40_w=41_in=3_out=20_k=4", "h=5_w=6_in=9_out=8_k=9"]
         {
             let shape: ConvShape = shape.parse().unwrap();
-            for (choice, threads) in AlgorithmChoice::ALL.into_iter().flat_map(|c| [(c, 1), (c, 3)])
+            let choices = AlgorithmChoice::ALL.into_iter().flat_map(|c| [(c, 1), (c, 3)]);
+            for ((choice, threads), what) in
+                choices.flat_map(|choice| Convolution::ALL.map(|what| (choice, what)))
             {
                 let backend = CpuBackend::new(NonZeroUsize::new(threads).unwrap(), choice).unwrap();
-                let CpuConvolution { input, weights, output, workspace, .. } =
+                let backend = backend.with_convolution(what);
+                let CpuConvolution { input, weights, output, workspace, framework, .. } =
                     backend.convolution(shape, 1).unwrap();
                 let held = [input, weights, output, workspace].map(|b| size_of_val(b.as_slice()));
-                let required = backend.required_memory(shape).0;
-                assert_eq!(required, held.iter().sum::<usize>() as u64, "{shape} {choice}");
+                let around =
+                    framework.map_or(0, |f| size_of_val(f.image()) + 4 * shape.out_channels());
+                let held = held.iter().sum::<usize>() + around;
+                assert_eq!(backend.required_memory(shape).0, held as u64, "{shape} {choice}");
             }
         }
     }

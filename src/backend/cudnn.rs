@@ -17,7 +17,7 @@ use cudarc::driver::sys::CUdevice_attribute as DeviceAttribute;
 
 use super::device::{Device, Gpu, STAND_IN_BACKEND};
 use super::{Backend, BackendError, LaunchTime, PreparedConv, Probe};
-use crate::protocol::Cache;
+use crate::protocol::{Cache, Convolution, Protocol};
 use crate::shape::ConvShape;
 use crate::statistics::{quantile, sorted};
 use crate::units::Bytes;
@@ -29,6 +29,7 @@ mod devices;
 mod doctor;
 mod driver;
 mod error;
+mod framework;
 mod gate;
 pub mod graph;
 mod library;
@@ -43,9 +44,10 @@ use convolution::CudnnConvolution;
 pub use devices::DEVICES;
 use driver::{Context, Event, Stream};
 pub use error::{GpuError, Library, Status};
+use framework::Framework;
 use gate::Gate;
 use graph::Target;
-use library::{Cudnn, CudnnFunctions, Driver, cuda_version, cudnn_version};
+use library::{Cudnn, CudnnFunctions, Driver, TensorFunctions, cuda_version, cudnn_version};
 use memory::{HostMemory, Memory};
 use monitor::Monitor;
 pub use options::{CudnnOptions, KIND, LAUNCH_TIMEOUT, Math, PlanChoice};
@@ -63,6 +65,8 @@ const LEAST_COPIED: Bytes = Bytes(16 << 20);
 pub struct CudnnBackend {
     gpu: Gpu,
     options: CudnnOptions,
+    /// What launches of [`Convolution::Framework`] need; `None` where they are plain.
+    framework: Option<TensorFunctions>,
     memory_limit: Option<Bytes>,
     monitor: Option<Monitor>,
     flush: Option<Flush>,
@@ -119,16 +123,20 @@ struct Timer {
 }
 
 impl CudnnBackend {
-    /// Opens the driver, the device and cuDNN. A configuration may take at most `memory_limit` of
-    /// the device's memory, workspace included.
+    /// Opens the driver, the device and cuDNN, for launches by this protocol. A configuration may take at most
+    /// `memory_limit` of the device's memory, workspace included.
     pub fn open(
         options: CudnnOptions,
-        cache: Cache,
+        protocol: Protocol,
         memory_limit: Option<Bytes>,
     ) -> Result<Self, GpuError> {
         let driver = Driver::load()?;
         let context = Context::open(&driver, options.device)?;
         let cudnn = Cudnn::load(Some(driver.cuda))?;
+        let framework = match protocol.convolution {
+            Convolution::Plain => None,
+            Convolution::Framework => Some(cudnn.tensors.clone()?),
+        };
         check_variables(options.math)?;
         let pci_bus_id = context.pci_bus_id()?;
         let monitor = Monitor::open(&pci_bus_id);
@@ -138,7 +146,7 @@ impl CudnnBackend {
         let gate = OnceCell::new();
         let (before, after) = (Event::new(&context)?, Event::new(&context)?);
         let timer = Timer { gate, stream, before, after };
-        let flush = match cache {
+        let flush = match protocol.cache {
             Cache::Warm => None,
             Cache::Cold if gpu.l2_cache == Bytes(0) => return Err(GpuError::NoCacheSize),
             Cache::Cold => Some(Flush::new(&context, gpu.l2_cache)?),
@@ -148,6 +156,7 @@ impl CudnnBackend {
         Ok(Self {
             gpu,
             options,
+            framework,
             memory_limit,
             monitor,
             flush,
@@ -241,7 +250,11 @@ impl Backend for CudnnBackend {
 
     /// Only the tensors: the workspace is chosen to fit the memory that is left.
     fn required_memory(&self, shape: ConvShape) -> Bytes {
-        shape.min_bytes_moved()
+        let tensors = shape.min_bytes_moved();
+        match self.framework {
+            None => tensors,
+            Some(_) => Bytes(tensors.0.saturating_add(Framework::required_memory(shape).0)),
+        }
     }
 
     fn available_memory(&self) -> Option<Bytes> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Backend, BackendError};
 use crate::experiment::Resolution;
-use crate::protocol::{Cache, Clock, Protocol};
+use crate::protocol::{Clock, Protocol};
 use crate::shape::ConvShape;
 use crate::units::{Bytes, MultiplyAdds};
 
@@ -77,15 +77,15 @@ pub trait BackendOptions {
     /// What it needs, each by itself, and whether that is there.
     fn examine(&self) -> Vec<Check>;
 
-    /// Opens the device and its libraries, for launches that start with such a cache. A
-    /// configuration may take at most `memory_limit`.
+    /// Opens the device and its libraries, for launches of what the protocol says, with caches as it says.
+    /// A configuration may take at most `memory_limit`.
     ///
     /// # Errors
     /// [`BackendError`] where there is no such device or it does not work;
     /// [`BackendError::is_absence`] tells which.
     fn open(
         &self,
-        cache: Cache,
+        protocol: Protocol,
         memory_limit: Option<Bytes>,
     ) -> Result<Box<dyn Backend>, BackendError>;
 }

@@ -16,17 +16,18 @@ use crate::backend::{BACKENDS, BackendKind, BackendSettings, SettingTexts};
 use crate::choice::UnknownName;
 use crate::experiment::{Experiment, Resolution};
 use crate::file_error::FileError;
-use crate::protocol::{Cache, Clock, LEAST_SAMPLES, Profile, Protocol};
+use crate::protocol::{Cache, Clock, Convolution, LEAST_SAMPLES, Profile, Protocol};
 use crate::units::Bytes;
 
 /// An environment variable is this prefix and a setting's name in capitals.
 const PREFIX: &str = "ALPHA_FLOPS_";
 
 /// The settings of every backend; those of one alone are in [`BackendKind::settings`].
-const COMMON: [&str; 15] = [
+const COMMON: [&str; 16] = [
     "backend",
     "cache",
     "clock",
+    "convolution",
     "experiments",
     "launches",
     "memory_limit_gib",
@@ -230,7 +231,9 @@ impl Sources {
             clock => clock,
         };
         let clock = clock.unwrap_or(usual);
-        Ok(Protocol { clock, launches, cache, graph }.with_launches(launches))
+        let convolution = self.parse("convolution", Convolution::from_str)?;
+        let convolution = convolution.unwrap_or(Convolution::Plain);
+        Ok(Protocol { clock, launches, cache, graph, convolution }.with_launches(launches))
     }
 
     /// Whether it is said by which clock to tell latencies.

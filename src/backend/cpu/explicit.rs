@@ -2,6 +2,7 @@
 
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::partition::{PIXEL_GROUP, columns_of, split_evenly};
+use super::shift::Image;
 use super::team::Team;
 use super::tiled::fill_im2col;
 use crate::shape::ConvShape;
@@ -29,7 +30,7 @@ impl Explicit {
     pub(super) fn run(
         &self,
         team: &Team,
-        [input, weights]: [&[f32]; 2],
+        (input, weights): (Image<'_>, &[f32]),
         workspace: &mut [f32],
         output: &mut [f32],
     ) {

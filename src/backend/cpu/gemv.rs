@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::partition::{rows_of, split_evenly};
+use super::shift::Image;
 use super::team::Team;
 use crate::shape::ConvShape;
 
@@ -33,13 +34,13 @@ impl Gemv {
     pub(super) fn run(
         &self,
         team: &Team,
-        [input, weights]: [&[f32]; 2],
+        (input, weights): (Image<'_>, &[f32]),
         workspace: &mut [f32],
         output: &mut [f32],
     ) {
         let (pixels, depth) = (self.shape.pixels(), self.shape.in_channels());
         for (pixel, row) in workspace.chunks_exact_mut(depth).enumerate() {
-            for (value, channel) in row.iter_mut().zip(input.chunks_exact(pixels)) {
+            for (value, channel) in row.iter_mut().zip(input.values.chunks_exact(pixels)) {
                 *value = channel[pixel];
             }
         }

@@ -12,7 +12,7 @@ use crate::backend::{Backend, BackendError};
 use crate::choice::choices;
 use crate::experiment::Resolution;
 use crate::host::cpu_name;
-use crate::protocol::Cache;
+use crate::protocol::Protocol;
 use crate::units::{Bytes, MultiplyAdds};
 
 /// More threads than any machine this is for has; the system refuses to start many more.
@@ -113,7 +113,8 @@ impl BackendOptions for CpuOptions {
         vec![Check::new("CPU", opened.map(|_| self.device_line(&name)))]
     }
 
-    fn open(&self, _: Cache, _: Option<Bytes>) -> Result<Box<dyn Backend>, BackendError> {
-        Ok(Box::new(CpuBackend::new(self.threads, self.algorithm)?))
+    fn open(&self, protocol: Protocol, _: Option<Bytes>) -> Result<Box<dyn Backend>, BackendError> {
+        let backend = CpuBackend::new(self.threads, self.algorithm)?;
+        Ok(Box::new(backend.with_convolution(protocol.convolution)))
     }
 }

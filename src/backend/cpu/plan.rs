@@ -3,6 +3,7 @@
 use super::AlgorithmChoice;
 use super::explicit::Explicit;
 use super::gemv::Gemv;
+use super::shift::Image;
 use super::slab::Slab;
 use super::team::Team;
 use super::tiled::Tiled;
@@ -63,11 +64,11 @@ impl Plan {
         }
     }
 
-    /// One forward pass: `[input, weights]` to `output`.
+    /// One forward pass: `(input, weights)` to `output`.
     pub(super) fn run(
         &self,
         team: &Team,
-        tensors: [&[f32]; 2],
+        tensors: (Image<'_>, &[f32]),
         workspace: &mut [f32],
         output: &mut [f32],
     ) {

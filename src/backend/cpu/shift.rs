@@ -2,6 +2,45 @@
 
 use std::ops::Range;
 
+use crate::shape::ConvShape;
+
+/// What a convolution reads, `[in_channels, rows, columns]`; it may have rows and columns more than the output,
+/// all of zeros, behind the others.
+#[derive(Clone, Copy)]
+pub(super) struct Image<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) width: usize,
+    /// Values of a channel.
+    pub(super) pixels: usize,
+}
+
+impl<'a> Image<'a> {
+    /// An input as it is.
+    pub(super) fn new(values: &'a [f32], shape: ConvShape) -> Self {
+        Self { values, width: shape.width(), pixels: shape.pixels() }
+    }
+
+    /// `destination[i] = image[channel, row + row_shift, column + column_shift]` with zeros outside the image,
+    /// where `(row, column)` is pixel `first + i` of an output of this width in row-major order.
+    ///
+    /// `first` may lie before the output and the destination may reach behind it.
+    pub(super) fn copy_shifted(
+        &self,
+        channel: usize,
+        destination: &mut [f32],
+        first: isize,
+        width: usize,
+        shifts: [isize; 2],
+    ) {
+        let channel = &self.values[channel * self.pixels..][..self.pixels];
+        if self.width == width {
+            copy_shifted(destination, first, channel, width, shifts);
+        } else {
+            copy_row_by_row(destination, first, (channel, self.width), width, shifts);
+        }
+    }
+}
+
 /// The kernel's taps along one axis that touch the image at all.
 ///
 /// Tap `t` reads the pixel `t − before` positions further on. If that is `len` or more in an image of
@@ -27,11 +66,8 @@ impl Taps {
     }
 }
 
-/// `destination[i] = channel[row + row_shift, column + column_shift]` with zeros outside the image,
-/// where `(row, column)` is pixel `first + i` of the image in row-major order.
-///
-/// `first` may lie before the image and the destination may reach behind it.
-pub(super) fn copy_shifted(
+/// [`Image::copy_shifted`] where the image is as wide as the output.
+fn copy_shifted(
     destination: &mut [f32],
     first: isize,
     channel: &[f32],
@@ -57,6 +93,39 @@ pub(super) fn copy_shifted(
         _ => 0..column_shift.unsigned_abs().min(width),
     };
     clear_columns(destination, first, width, cleared);
+}
+
+/// [`Image::copy_shifted`] where the image's rows are of another length.
+fn copy_row_by_row(
+    destination: &mut [f32],
+    first: isize,
+    (channel, row_len): (&[f32], usize),
+    width: usize,
+    [row_shift, column_shift]: [isize; 2],
+) {
+    let (width, mut pixel, mut rest) = (width as isize, first, destination);
+    while !rest.is_empty() {
+        let (row, column) = (pixel.div_euclid(width), pixel.rem_euclid(width));
+        let (piece, others) = rest.split_at_mut(rest.len().min((width - column) as usize));
+        let row = usize::try_from(row + row_shift).ok();
+        let row = row.and_then(|row| channel.get(row * row_len..(row + 1) * row_len));
+        copy_from_row(piece, row.unwrap_or_default(), column + column_shift);
+        pixel += piece.len() as isize;
+        rest = others;
+    }
+}
+
+/// `piece[i] = row[first + i]`, with zeros outside the row.
+fn copy_from_row(piece: &mut [f32], row: &[f32], first: isize) {
+    let len = piece.len() as isize;
+    let start = (-first).clamp(0, len) as usize;
+    let end = (row.len() as isize - first).clamp(start as isize, len) as usize;
+    piece[..start].fill(0.0);
+    piece[end..].fill(0.0);
+    if start < end {
+        let from = (first + start as isize) as usize;
+        piece[start..end].copy_from_slice(&row[from..from + (end - start)]);
+    }
 }
 
 /// Zeroes the given columns of every row that the destination holds a part of.
@@ -96,19 +165,22 @@ mod tests {
         #[test]
         fn shifted_copies_hold_what_indexing_pixel_by_pixel_gives(
             height in 1usize..6, width in 1usize..7, first in -10isize..40, len in 0usize..60,
-            row_shift in -4isize..5, column_shift in -8isize..9,
+            row_shift in -4isize..5, column_shift in -8isize..9, wider in 0usize..2,
         ) {
-            let channel: Vec<f32> = (1..=height * width).map(|v| v as f32).collect();
+            let row_len = width + wider;
+            let pixels = height * row_len;
+            let values: Vec<f32> = (1..=2 * pixels).map(|v| v as f32).collect();
+            let (image, channel) = (Image { values: &values, width: row_len, pixels }, &values[pixels..]);
             let mut copied = vec![f32::NAN; len];
-            copy_shifted(&mut copied, first, &channel, width, [row_shift, column_shift]);
+            image.copy_shifted(1, &mut copied, first, width, [row_shift, column_shift]);
             for (i, got) in copied.into_iter().enumerate() {
                 let pixel = first + i as isize;
                 let row = pixel.div_euclid(width as isize) + row_shift;
                 let column = pixel.rem_euclid(width as isize) + column_shift;
                 let inside = (0..height as isize).contains(&row)
-                    && (0..width as isize).contains(&column);
+                    && (0..row_len as isize).contains(&column);
                 let expected =
-                    if inside { channel[row as usize * width + column as usize] } else { 0.0 };
+                    if inside { channel[row as usize * row_len + column as usize] } else { 0.0 };
                 prop_assert_eq!(got, expected, "at {}", i);
             }
         }

@@ -6,7 +6,7 @@ use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::partition::{
     CHANNEL_GROUP, Division, FewestPerThread, PIXEL_GROUP, Share, add_sums, columns_of, tiles,
 };
-use super::shift::{Taps, copy_shifted};
+use super::shift::{Image, Taps};
 use super::team::Team;
 use crate::shape::ConvShape;
 
@@ -123,7 +123,7 @@ impl Slab {
     pub(super) fn run(
         &self,
         team: &Team,
-        tensors: [&[f32]; 2],
+        tensors: (Image<'_>, &[f32]),
         workspace: &mut [f32],
         output: &mut [f32],
     ) {
@@ -143,7 +143,7 @@ impl Slab {
         &self,
         team: &Team,
         ranges: &[Range<usize>],
-        [input, weights]: [&[f32]; 2],
+        (input, weights): (Image<'_>, &[f32]),
         workspace: &mut [f32],
         output: MatrixMut<'_>,
     ) {
@@ -179,7 +179,7 @@ impl Slab {
     fn by_shares(
         &self,
         team: &Team,
-        tensors: [&[f32]; 2],
+        tensors: (Image<'_>, &[f32]),
         workspace: &mut [f32],
         output: &mut [f32],
     ) {
@@ -199,7 +199,7 @@ impl Slab {
         &self,
         share: &mut Share<'_>,
         scratch: &mut [f32],
-        [input, weights]: [&[f32]; 2],
+        (input, weights): (Image<'_>, &[f32]),
     ) {
         let Share { out, out_channels, depth: in_channels } = share;
         let pixels = self.shape.pixels();
@@ -235,13 +235,18 @@ impl Slab {
     }
 
     /// Slab rows of some input channels, columns `pixels`.
-    fn fill(&self, slab: &mut [f32], input: &[f32], channels: Range<usize>, pixels: Range<usize>) {
-        let (width, image) = (self.shape.width(), self.shape.pixels());
+    fn fill(
+        &self,
+        slab: &mut [f32],
+        input: Image<'_>,
+        channels: Range<usize>,
+        pixels: Range<usize>,
+    ) {
+        let width = self.shape.width();
         let per_channel = self.columns.count * pixels.len();
         for (channel, rows) in channels.zip(slab.chunks_exact_mut(per_channel)) {
-            let channel = &input[channel * image..][..image];
             for (shift, row) in self.columns.shifts().zip(rows.chunks_exact_mut(pixels.len())) {
-                copy_shifted(row, pixels.start as isize, channel, width, [0, shift]);
+                input.copy_shifted(channel, row, pixels.start as isize, width, [0, shift]);
             }
         }
     }

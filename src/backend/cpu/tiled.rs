@@ -6,7 +6,7 @@ use super::matrix::{Matrix, MatrixMut, Update, multiply};
 use super::partition::{
     Division, FewestPerThread, PIXEL_GROUP, Share, add_sums, columns_of, rows_of, tiles,
 };
-use super::shift::copy_shifted;
+use super::shift::Image;
 use super::team::Team;
 use crate::shape::ConvShape;
 
@@ -63,7 +63,7 @@ impl Tiled {
     pub(super) fn run(
         &self,
         team: &Team,
-        [input, weights]: [&[f32]; 2],
+        (input, weights): (Image<'_>, &[f32]),
         workspace: &mut [f32],
         output: &mut [f32],
     ) {
@@ -72,11 +72,11 @@ impl Tiled {
         match (&self.division, self.shape.kernel()) {
             (Division::Pixels(ranges), 1) => {
                 let output = MatrixMut::contiguous(output, channels, pixels);
-                self.direct_by_pixels(team, ranges, input, weights, output);
+                self.direct_by_pixels(team, ranges, input.values, weights, output);
             }
             (Division::Channels(ranges), 1) => {
                 let output = MatrixMut::contiguous(output, channels, pixels);
-                self.direct_by_channels(team, ranges, input, weights, output);
+                self.direct_by_channels(team, ranges, input.values, weights, output);
             }
             (Division::Pixels(ranges), _) => {
                 let output = MatrixMut::contiguous(output, channels, pixels);
@@ -130,7 +130,7 @@ impl Tiled {
         &self,
         team: &Team,
         ranges: &[Range<usize>],
-        input: &[f32],
+        input: Image<'_>,
         weights: Matrix<'_>,
         workspace: &mut [f32],
         output: MatrixMut<'_>,
@@ -161,7 +161,7 @@ impl Tiled {
     fn by_shares(
         &self,
         team: &Team,
-        input: &[f32],
+        input: Image<'_>,
         weights: Matrix<'_>,
         workspace: &mut [f32],
         output: &mut [f32],
@@ -203,7 +203,7 @@ fn first_overwrites(depth: &Range<usize>, first: usize) -> Update {
 pub(super) fn fill_im2col(
     block: &mut [f32],
     shape: ConvShape,
-    input: &[f32],
+    input: Image<'_>,
     depth: Range<usize>,
     pixels: Range<usize>,
 ) {
@@ -211,8 +211,7 @@ pub(super) fn fill_im2col(
     let before = shape.padding().before as isize;
     for (row, tap) in block.chunks_exact_mut(pixels.len()).zip(depth) {
         let [channel, y, x] = [tap / (kernel * kernel), tap / kernel % kernel, tap % kernel];
-        let channel = &input[channel * shape.pixels()..][..shape.pixels()];
         let shifts = [y as isize - before, x as isize - before];
-        copy_shifted(row, pixels.start as isize, channel, shape.width(), shifts);
+        input.copy_shifted(channel, row, pixels.start as isize, shape.width(), shifts);
     }
 }

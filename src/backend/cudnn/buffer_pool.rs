@@ -21,12 +21,14 @@ pub(super) enum Purpose {
     Weights,
     Output,
     Workspace,
+    Image,
+    Bias,
 }
 
 /// Memory between convolutions: for each purpose, the largest so far.
 #[derive(Default)]
 pub(super) struct BufferPool {
-    memories: RefCell<[Option<Memory>; 4]>,
+    memories: RefCell<[Option<Memory>; 6]>,
     scarce: Cell<bool>,
 }
 

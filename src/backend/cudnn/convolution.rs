@@ -5,13 +5,15 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use super::buffer_pool::{Purpose, RESERVE};
+use super::framework::Framework;
 use super::graph::{Candidate, ExecutionPlan, Graph, Pack, first_plans, first_that};
 use super::options::EVENT_STEP_NS;
 use super::replay::Replay;
 use super::{CudnnBackend, GpuError, Memory, PlanChoice};
 use crate::backend::device::DeviceSample;
 use crate::backend::plan::{PlanRecord, TimedPlan, arithmetic};
-use crate::backend::{BackendError, LaunchTime, PreparedConv, compare_with_direct_sums};
+use crate::backend::{Backend, BackendError, LaunchTime, PreparedConv, compare_with_direct_sums};
+use crate::protocol::Convolution;
 use crate::reference;
 use crate::shape::ConvShape;
 use crate::statistics::{quantile, sorted};
@@ -48,6 +50,8 @@ struct Tensors {
     input: Memory,
     weights: Memory,
     output: Memory,
+    /// What is executed before and after the convolution, if anything is.
+    framework: Option<Framework>,
 }
 
 /// A plan with what it runs on.
@@ -65,9 +69,15 @@ impl<'a> CudnnConvolution<'a> {
     ) -> Result<Self, GpuError> {
         let allowed = backend.memory_allowed()?;
         let tensors = Tensors::new(backend, shape, seed)?;
-        let taken = shape.min_bytes_moved().0.saturating_add(RESERVE.0);
+        let taken = backend.required_memory(shape).0.saturating_add(RESERVE.0);
         let for_workspace = Bytes(allowed.0.saturating_sub(taken));
-        let candidates = Graph::new(&backend.target(), shape)?.candidates()?;
+        // what a plan reads is never left to chance, also where it is only tried
+        tensors.before(backend)?;
+        let graph = match backend.framework {
+            None => Graph::new(&backend.target(), shape)?,
+            Some(_) => Graph::of_framework(&backend.target(), shape)?,
+        };
+        let candidates = graph.candidates()?;
         let Chosen { plan, pack, workspace } = match backend.options.plan {
             PlanChoice::Heuristic => first(backend, &tensors, &candidates, for_workspace)?,
             PlanChoice::Measured => fastest(backend, &tensors, &candidates, for_workspace)?,
@@ -88,6 +98,13 @@ impl<'a> CudnnConvolution<'a> {
         })
     }
 
+    /// Enqueues one forward pass.
+    fn enqueue(&self) -> Result<(), GpuError> {
+        self.tensors.before(self.backend)?;
+        self.plan.launch(&self.pack)?;
+        self.tensors.after(self.backend)
+    }
+
     /// Poisons output and workspace, and computes the output.
     fn compute_anew(&mut self) -> Result<(), GpuError> {
         /// All bits set: not a number.
@@ -95,7 +112,7 @@ impl<'a> CudnnConvolution<'a> {
         let stream = &self.backend.timer.stream;
         self.tensors.output.fill(stream, POISON)?;
         self.workspace.fill(stream, POISON)?;
-        self.plan.launch(&self.pack)?;
+        self.enqueue()?;
         stream.synchronize()
     }
 
@@ -108,11 +125,11 @@ impl<'a> CudnnConvolution<'a> {
         let launches = (BUSY_NS / self.last_ns).clamp(1.0, MOST_LAUNCHES) as u32;
         let stream = &self.backend.timer.stream;
         for _ in 0..launches {
-            self.plan.launch(&self.pack)?;
+            self.enqueue()?;
         }
         let sample = monitor.sample();
         stream.synchronize_launches(launches)?;
-        self.plan.launch(&self.pack)?;
+        self.enqueue()?;
         stream.synchronize()?;
         Ok(sample)
     }
@@ -127,9 +144,7 @@ impl<'a> CudnnConvolution<'a> {
 impl Tensors {
     /// Input and weights from the seed, and room for the output.
     fn new(backend: &CudnnBackend, shape: ConvShape, seed: u64) -> Result<Self, GpuError> {
-        let memory = |purpose, len: usize| {
-            backend.memory(purpose, Bytes((len as u64).saturating_mul(size_of::<f32>() as u64)))
-        };
+        let memory = |purpose, len: usize| backend.memory(purpose, Bytes::of_f32(len));
         let random = |purpose, len, seed| {
             let mut memory = memory(purpose, len)?;
             memory.randomize(&backend.timer.stream, len, seed).map(|()| memory)
@@ -139,12 +154,30 @@ impl Tensors {
             input: random(Purpose::Input, shape.input_len(), inputs)?,
             weights: random(Purpose::Weights, shape.weights_len(), weights)?,
             output: memory(Purpose::Output, shape.output_len())?,
+            framework: match backend.framework {
+                None => None,
+                Some(functions) => Some(Framework::new(backend, functions, shape, seed)?),
+            },
         })
+    }
+
+    /// What is executed before the convolution.
+    fn before(&self, backend: &CudnnBackend) -> Result<(), GpuError> {
+        let framework = self.framework.as_ref();
+        framework.map_or(Ok(()), |framework| framework.before(backend, &self.input))
+    }
+
+    /// What is executed after it.
+    fn after(&self, backend: &CudnnBackend) -> Result<(), GpuError> {
+        let framework = self.framework.as_ref();
+        framework.map_or(Ok(()), |framework| framework.after(backend, &self.output))
     }
 
     /// These tensors and a workspace, for plans that need no more than that.
     fn pack(&self, backend: &CudnnBackend, workspace: &Memory) -> Result<Pack, GpuError> {
-        let tensors = [self.input.raw(), self.weights.raw(), self.output.raw()];
+        let image = self.framework.as_ref().and_then(Framework::image);
+        let image = image.unwrap_or_else(|| self.input.raw());
+        let tensors = [image, self.weights.raw(), self.output.raw()];
         // SAFETY: the tensors are of the shape that every graph here is made of, on the device of
         // the backend's handle, aligned to 256 bytes by the driver. Whoever owns the pack owns them
         // and the workspace too, and frees them after it, when its launches have finished.
@@ -274,7 +307,7 @@ fn place_of_best(timed: &[TimedPlan]) -> Option<usize> {
 
 impl PreparedConv for CudnnConvolution<'_> {
     fn launch(&mut self) -> Result<(), BackendError> {
-        self.plan.launch(&self.pack).map_err(self.of_shape())
+        self.enqueue().map_err(self.of_shape())
     }
 
     fn synchronize(&mut self) -> Result<(), BackendError> {
@@ -283,14 +316,14 @@ impl PreparedConv for CudnnConvolution<'_> {
 
     fn time(&mut self, launches: NonZeroU32) -> Result<LaunchTime, BackendError> {
         let timer = &self.backend.timer;
-        let time = timer.time(launches, || self.plan.launch(&self.pack));
+        let time = timer.time(launches, || self.enqueue());
         let time = time.map_err(self.of_shape())?;
         self.last_ns = time.device_ns.unwrap_or(BUSY_NS);
         Ok(time)
     }
 
     fn time_queued(&mut self) -> Result<LaunchTime, BackendError> {
-        let time = self.backend.timer.time_queued(|| self.plan.launch(&self.pack));
+        let time = self.backend.timer.time_queued(|| self.enqueue());
         let time = time.map_err(self.of_shape())?;
         self.last_ns = time.device_ns.unwrap_or(BUSY_NS);
         Ok(time)
@@ -298,14 +331,12 @@ impl PreparedConv for CudnnConvolution<'_> {
 
     fn time_replays(&mut self, launches: NonZeroU32) -> Result<LaunchTime, BackendError> {
         let CudnnBackend { context, timer, .. } = self.backend;
-        let replay = match &mut self.replay {
+        let replay = match self.replay.take() {
             Some(replay) => replay,
-            none => {
-                let launch = || self.plan.launch(&self.pack);
-                let of_shape = |source| BackendError::Gpu { shape: Some(self.shape), source };
-                none.insert(Replay::capture(context, &timer.stream, launch).map_err(of_shape)?)
-            }
+            None => Replay::capture(context, &timer.stream, || self.enqueue())
+                .map_err(self.of_shape())?,
         };
+        let replay = self.replay.insert(replay);
         let time = timer.time(launches, || replay.launch(&timer.stream));
         let time = time.map_err(self.of_shape())?;
         self.last_ns = time.device_ns.unwrap_or(BUSY_NS);
@@ -329,7 +360,8 @@ impl PreparedConv for CudnnConvolution<'_> {
     }
 
     fn workspace_bytes(&self) -> Bytes {
-        self.plan.record().workspace_bytes
+        let copied = self.tensors.framework.as_ref().map_or(Bytes(0), Framework::workspace_bytes);
+        Bytes(self.plan.record().workspace_bytes.0.saturating_add(copied.0))
     }
 
     fn verify(&mut self) -> Result<(), BackendError> {
@@ -340,7 +372,12 @@ impl PreparedConv for CudnnConvolution<'_> {
             output.read(index).map_err(self.of_shape())
         };
         let arithmetic = arithmetic(&self.plan.record().numerical_notes);
-        compare_with_direct_sums(shape, self.seed, arithmetic, &self.algorithm, read)
+        let convolution = match self.backend.framework {
+            None => Convolution::Plain,
+            Some(_) => Convolution::Framework,
+        };
+        let computed = (shape, convolution);
+        compare_with_direct_sums(computed, self.seed, arithmetic, &self.algorithm, read)
     }
 }
 
@@ -361,7 +398,10 @@ impl Drop for CudnnConvolution<'_> {
         }
         // of a device that is lost nothing is kept
         if finished.is_ok() {
-            let Tensors { input, weights, output } = &mut self.tensors;
+            let Tensors { input, weights, output, framework } = &mut self.tensors;
+            if let Some(framework) = framework {
+                framework.put_back(self.backend);
+            }
             self.backend.put_back(Purpose::Input, input.take());
             self.backend.put_back(Purpose::Weights, weights.take());
             self.backend.put_back(Purpose::Output, output.take());

@@ -106,21 +106,48 @@ impl Target {
     }
 }
 
+/// What of a graph is not as in every convolution with these channels and this kernel.
+struct Sizes {
+    /// Rows and columns of the image.
+    image: [usize; 2],
+    /// Channels, rows and columns.
+    output: [usize; 3],
+    padding: Padding,
+}
+
+impl Sizes {
+    fn of_shape(shape: ConvShape) -> Self {
+        let image = [shape.height(), shape.width()];
+        let output = [shape.out_channels(), shape.height(), shape.width()];
+        Self { image, output, padding: shape.padding() }
+    }
+}
+
 impl Graph {
     /// The graph of a forward convolution of `shape`.
     pub fn new(target: &Target, shape: ConvShape) -> Result<Self, GpuError> {
-        let output = [shape.out_channels(), shape.height(), shape.width()];
-        Self::with_output(target, shape, output)
+        Self::with_sizes(target, shape, Sizes::of_shape(shape))
     }
 
-    fn with_output(
+    /// The graph that a framework makes for it: for an even kernel, that of the image with a row and a column
+    /// of padding already there.
+    pub fn of_framework(target: &Target, shape: ConvShape) -> Result<Self, GpuError> {
+        let mut sizes = Sizes::of_shape(shape);
+        if let Some(image) = shape.padded_image() {
+            let before = sizes.padding.before;
+            sizes = Sizes { image, padding: Padding { before, after: before }, ..sizes };
+        }
+        Self::with_sizes(target, shape, sizes)
+    }
+
+    fn with_sizes(
         target: &Target,
         shape: ConvShape,
-        [channels, height, width]: [usize; 3],
+        Sizes { image, output: [channels, height, width], padding }: Sizes,
     ) -> Result<Self, GpuError> {
         let functions = target.functions;
         let [x, w, y] = [
-            [1, shape.in_channels(), shape.height(), shape.width()],
+            [1, shape.in_channels(), image[0], image[1]],
             [shape.out_channels(), shape.in_channels(), shape.kernel(), shape.kernel()],
             [1, channels, height, width],
         ];
@@ -133,7 +160,7 @@ impl Graph {
             (Attribute::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, tensor(functions, y_id, y)?),
             (
                 Attribute::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
-                convolution(functions, shape.padding())?,
+                convolution(functions, padding)?,
             ),
         ] {
             operation.set_descriptor(name, &value)?;

@@ -9,7 +9,7 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::path::{Path, PathBuf};
 
-use cudarc::cudnn::sys::{cudnnBackendDescriptor_t, cudnnHandle_t};
+use cudarc::cudnn::sys::{cudnnBackendDescriptor_t, cudnnHandle_t, cudnnTensorDescriptor_t};
 use cudarc::driver::sys::{
     CUcontext, CUdevice, CUdeviceptr, CUevent, CUgraph, CUgraphExec, CUstream,
 };
@@ -131,6 +131,16 @@ functions! {
     cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t, cudnnBackendDescriptor_t) -> Status;
 }
 
+functions! {
+    /// cuDNN's functions on tensors, of its older interface: only what frameworks do around a convolution needs them.
+    TensorFunctions of Library::Cudnn;
+    cudnnCreateTensorDescriptor(*mut cudnnTensorDescriptor_t) -> Status;
+    cudnnSetTensor4dDescriptorEx(cudnnTensorDescriptor_t, c_uint, c_int, c_int, c_int, c_int, c_int, c_int, c_int, c_int) -> Status;
+    cudnnDestroyTensorDescriptor(cudnnTensorDescriptor_t) -> Status;
+    cudnnTransformTensor(cudnnHandle_t, *const c_void, cudnnTensorDescriptor_t, *const c_void, *const c_void, cudnnTensorDescriptor_t, *mut c_void) -> Status;
+    cudnnAddTensor(cudnnHandle_t, *const c_void, cudnnTensorDescriptor_t, *const c_void, *const c_void, cudnnTensorDescriptor_t, *mut c_void) -> Status;
+}
+
 /// The oldest driver that cuDNN 9 runs on: CUDA 12.0.
 const OLDEST_CUDA: usize = 12_000;
 
@@ -158,6 +168,7 @@ pub(super) struct Driver {
 #[derive(Clone)]
 pub(super) struct Cudnn {
     pub(super) functions: CudnnFunctions,
+    pub(super) tensors: Result<TensorFunctions, GpuError>,
     pub(super) version: usize,
     /// Of the CUDA runtime that it was built with.
     pub(super) built_with: usize,
@@ -229,9 +240,10 @@ impl Cudnn {
                 }));
             }
             let functions = CudnnFunctions::in_library(opened).map_err(Refused::Called)?;
+            let tensors = TensorFunctions::in_library(opened);
             let cublas_lt =
                 load_cublas_lt(built_with / 1000, opened.path()).map_err(Refused::Called)?;
-            Ok(Self { functions, version, built_with, path: None, cublas_lt })
+            Ok(Self { functions, tensors, version, built_with, path: None, cublas_lt })
         })?;
         cudnn.path = path;
         Ok(cudnn)

@@ -116,13 +116,28 @@ impl Memory {
 
     /// Fills it with a byte, after all work so far.
     pub(super) fn fill(&self, stream: &Stream, byte: u8) -> Result<(), GpuError> {
-        if self.bytes == 0 {
+        self.fill_first(Bytes(self.bytes as u64), stream, byte)
+    }
+
+    /// Fills its first bytes with a byte, after all work so far.
+    ///
+    /// # Panics
+    /// Where it has fewer.
+    pub(super) fn fill_first(
+        &self,
+        bytes: Bytes,
+        stream: &Stream,
+        byte: u8,
+    ) -> Result<(), GpuError> {
+        assert!(bytes <= self.bytes(), "{bytes} of {}", self.bytes());
+        let size = bytes.0 as usize;
+        if size == 0 {
             return Ok(());
         }
         // SAFETY: the memory is as long as it says and lives until the stream is synchronised,
         // because freeing it synchronises.
         let status = unsafe {
-            (self.context.functions.cuMemsetD8Async)(self.pointer, byte, self.bytes, stream.raw())
+            (self.context.functions.cuMemsetD8Async)(self.pointer, byte, size, stream.raw())
         };
         self.context.check("cuMemsetD8Async", status)
     }

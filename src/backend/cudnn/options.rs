@@ -11,7 +11,7 @@ use crate::backend::kind::{BackendKind, BackendOptions, Check, InvalidSetting, S
 use crate::backend::{Backend, BackendError};
 use crate::choice::choices;
 use crate::experiment::Resolution;
-use crate::protocol::{Cache, Protocol};
+use crate::protocol::Protocol;
 use crate::units::{Bytes, MultiplyAdds};
 
 /// The step of a device's clock, in nanoseconds: events of CUDA have "a resolution of around 0.5
@@ -132,9 +132,9 @@ impl BackendOptions for CudnnOptions {
 
     fn open(
         &self,
-        cache: Cache,
+        protocol: Protocol,
         memory_limit: Option<Bytes>,
     ) -> Result<Box<dyn Backend>, BackendError> {
-        Ok(Box::new(CudnnBackend::open(self.clone(), cache, memory_limit)?))
+        Ok(Box::new(CudnnBackend::open(self.clone(), protocol, memory_limit)?))
     }
 }

@@ -39,7 +39,8 @@ impl Layout {
         (rest == 0).then_some(position)
     }
 
-    fn offset(&self, position: [usize; 4]) -> usize {
+    /// How many elements behind the first an element lies.
+    pub fn offset(&self, position: [usize; 4]) -> usize {
         position.iter().zip(self.strides).map(|(i, stride)| i * stride).sum()
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_char, c_void};
 
 use crate::attributes::{BAD_PARAM, Kind, NOT_FINALIZED, NOT_INITIALIZED, NULL_POINTER, name};
+use crate::capture::Captured;
 use crate::engines::Engine;
 use crate::ffi::{In, Out};
 use crate::finalize::convolution_of;
@@ -12,7 +13,7 @@ use crate::state::{Api, State, WHEN_RELEASED, call, complain, lock};
 
 const MISALIGNED_POINTER: i32 = 2003;
 const INTERNAL_ERROR: i32 = 4000;
-const EXECUTION_FAILED: i32 = 5000;
+pub const EXECUTION_FAILED: i32 = 5000;
 
 const STATUSES: [(i32, &CStr); 20] = [
     (0, c"CUDNN_STATUS_SUCCESS"),
@@ -37,7 +38,7 @@ const STATUSES: [(i32, &CStr); 20] = [
     (5001, c"CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER"),
 ];
 
-fn cudnn(name: &'static str, body: impl FnOnce(&mut State) -> Result<(), i32>) -> i32 {
+pub fn cudnn(name: &'static str, body: impl FnOnce(&mut State) -> Result<(), i32>) -> i32 {
     call(Api::Cudnn, name, |state| {
         let result = body(state);
         if let Err(status) = result {
@@ -116,7 +117,7 @@ extern "C" fn cudnnSetStream(handle: u64, stream: u64) -> i32 {
     })
 }
 
-fn handle_stream(state: &mut State, handle: u64) -> Result<u64, i32> {
+pub fn handle_stream(state: &mut State, handle: u64) -> Result<u64, i32> {
     match state.graph.handles.get(&handle) {
         Some(stream) => Ok(*stream),
         None => Err(state.not_live(handle, BAD_PARAM)),
@@ -179,25 +180,18 @@ extern "C" fn cudnnBackendExecute(handle: u64, plan: u64, pack: u64) -> i32 {
         if state.faults.fail_execution == Some(state.driver.executions) || dead {
             return Err(EXECUTION_FAILED);
         }
-        let addresses = (plan, pack);
-        let plan = finished(state, plan, Kind::Plan)?;
-        let pack = finished(state, pack, Kind::VariantPack)?;
+        finished(state, plan, Kind::Plan)?;
+        finished(state, pack, Kind::VariantPack)?;
         state.stream(stream).map_err(|_| EXECUTION_FAILED)?;
         state.has_context().map_err(|_| EXECUTION_FAILED)?;
-        if let Some((captured, launches)) = &mut state.driver.capture
-            && *captured == stream
-        {
-            launches.push(addresses);
-            return Ok(());
-        }
-        launch(state, &plan, &pack)?;
+        state.launch(stream, Captured::Execute { plan, pack })?;
         let blocks = state.faults.block_launch == Some(state.driver.executions);
         if blocks { Err(WHEN_RELEASED) } else { Ok(()) }
     })
 }
 
-/// Launches what was captured.
-pub fn replay(state: &mut State, plan: u64, pack: u64) -> Result<(), i32> {
+/// Launches a plan.
+pub fn execute(state: &mut State, plan: u64, pack: u64) -> Result<(), i32> {
     let plan = finished(state, plan, Kind::Plan)?;
     let pack = finished(state, pack, Kind::VariantPack)?;
     launch(state, &plan, &pack)
@@ -271,7 +265,7 @@ fn tensor_address(graph: &Descriptor, pack: &Descriptor, tensor: i32) -> Result<
 }
 
 /// A GPU would fail later, if at all; a test should say so at once.
-fn illegal_access(state: &mut State, refused: Refused, address: u64, size: u64) -> i32 {
+pub fn illegal_access(state: &mut State, refused: Refused, address: u64, size: u64) -> i32 {
     state.misuse.uses_after_release += u64::from(refused == Refused::Freed);
     complain(&format!(
         "an execution would use {size} bytes at {:?}, which are {}",

@@ -6,6 +6,7 @@ use std::ffi::{CStr, c_char};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
+use crate::capture::Captured;
 use crate::ffi::{In, Out};
 use crate::memory::{Memory, Refused};
 use crate::state::{Api, NEVER, State, WHEN_RELEASED, call, lock};
@@ -16,16 +17,16 @@ pub const DEVICE_NAME: &str = "stand-in (not a GPU)";
 pub const DEVICE_UUID: [u8; 16] = *b"stand-in\x00\x00\x00\x00\x00\x00\x00\x01";
 pub const DEVICE_PCI_BUS_ID: &str = "0000:01:00.0";
 
-const INVALID_VALUE: i32 = 1;
+pub const INVALID_VALUE: i32 = 1;
 const OUT_OF_MEMORY: i32 = 2;
 const NOT_INITIALIZED: i32 = 3;
 const NO_DEVICE: i32 = 100;
 const INVALID_DEVICE: i32 = 101;
 const INVALID_CONTEXT: i32 = 201;
-const INVALID_HANDLE: i32 = 400;
+pub const INVALID_HANDLE: i32 = 400;
 const NOT_READY: i32 = 600;
 const ILLEGAL_ADDRESS: i32 = 700;
-const LAUNCH_FAILED: i32 = 719;
+pub const LAUNCH_FAILED: i32 = 719;
 const NOT_SUPPORTED: i32 = 801;
 const PRIMARY_CONTEXT_ACTIVE: i32 = 708;
 const CONTEXT_IS_DESTROYED: i32 = 709;
@@ -73,9 +74,6 @@ struct Hold {
     value: u32,
 }
 
-/// A launch that was captured: plan and variant pack of cuDNN's.
-pub type Captured = (u64, u64);
-
 struct Event {
     timed: bool,
     recorded: Option<Instant>,
@@ -96,7 +94,7 @@ pub struct Driver {
     host_memory: BTreeMap<u64, HostMemory>,
     /// The stream that is captured, and what was launched on it so far.
     pub capture: Option<(u64, Vec<Captured>)>,
-    graphs: BTreeMap<u64, Vec<Captured>>,
+    pub graphs: BTreeMap<u64, Vec<Captured>>,
     holds: Vec<Hold>,
     pub memory: Memory,
     pub executions: u64,
@@ -167,7 +165,7 @@ impl State {
         }
     }
 
-    fn context(&self) -> Result<(), i32> {
+    pub fn context(&self) -> Result<(), i32> {
         self.has_context()?;
         if self.dead() { Err(ILLEGAL_ADDRESS) } else { Ok(()) }
     }
@@ -193,7 +191,7 @@ impl State {
     }
 }
 
-fn driver(name: &'static str, body: impl FnOnce(&mut State) -> Result<(), i32>) -> i32 {
+pub fn driver(name: &'static str, body: impl FnOnce(&mut State) -> Result<(), i32>) -> i32 {
     call(Api::Driver, name, body)
 }
 
@@ -482,76 +480,6 @@ extern "C" fn cuMemFreeHost(memory: u64) -> i32 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn cuStreamBeginCapture_v2(stream: u64, mode: u32) -> i32 {
-    driver("cuStreamBeginCapture_v2", |state| {
-        state.context()?;
-        state.stream(stream)?;
-        if mode > 2 || state.driver.capture.is_some() {
-            return Err(INVALID_VALUE);
-        }
-        state.driver.capture = Some((stream, Vec::new()));
-        Ok(())
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuStreamEndCapture(stream: u64, graph: Out<u64>) -> i32 {
-    driver("cuStreamEndCapture", |state| {
-        state.context()?;
-        let (captured, launches) = state.driver.capture.take().ok_or(INVALID_VALUE)?;
-        if captured != stream {
-            return Err(INVALID_VALUE);
-        }
-        let new = state.opaque();
-        state.driver.graphs.insert(new, launches);
-        graph.put(new, INVALID_VALUE)
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuGraphInstantiateWithFlags(executable: Out<u64>, graph: u64, _flags: u64) -> i32 {
-    driver("cuGraphInstantiateWithFlags", |state| {
-        state.context()?;
-        let launches = state.driver.graphs.get(&graph).ok_or(INVALID_HANDLE)?.clone();
-        let new = state.opaque();
-        state.driver.graphs.insert(new, launches);
-        executable.put(new, INVALID_VALUE)
-    })
-}
-
-fn destroy_graph(state: &mut State, graph: u64) -> Result<(), i32> {
-    state.has_context()?;
-    match state.driver.graphs.remove(&graph) {
-        Some(_) => state.context(),
-        None => Err(state.not_released(graph, INVALID_HANDLE)),
-    }
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuGraphDestroy(graph: u64) -> i32 {
-    driver("cuGraphDestroy", |state| destroy_graph(state, graph))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuGraphExecDestroy(executable: u64) -> i32 {
-    driver("cuGraphExecDestroy", |state| destroy_graph(state, executable))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuGraphLaunch(executable: u64, stream: u64) -> i32 {
-    driver("cuGraphLaunch", |state| {
-        state.context()?;
-        state.stream(stream)?;
-        let launches = state.driver.graphs.get(&executable).ok_or(INVALID_HANDLE)?.clone();
-        for (plan, pack) in launches {
-            state.driver.executions += 1;
-            crate::cudnn::replay(state, plan, pack).map_err(|_| LAUNCH_FAILED)?;
-        }
-        Ok(())
-    })
-}
-
-#[unsafe(no_mangle)]
 extern "C" fn cuEventCreate(event: Out<u64>, flags: u32) -> i32 {
     driver("cuEventCreate", |state| {
         state.context()?;
@@ -709,7 +637,7 @@ fn copy_to_host(state: &mut State, to: &Out<u8>, from: u64, size: usize) -> Resu
     Ok(())
 }
 
-fn fill(state: &mut State, to: u64, byte: u8, size: usize) -> Result<(), i32> {
+pub fn fill(state: &mut State, to: u64, byte: u8, size: usize) -> Result<(), i32> {
     if size == 0 {
         return Ok(());
     }
@@ -782,7 +710,7 @@ extern "C" fn cuMemsetD8Async(to: u64, byte: u8, size: usize, stream: u64) -> i3
     driver("cuMemsetD8Async", |state| {
         state.context()?;
         state.stream(stream)?;
-        fill(state, to, byte, size)
+        state.launch(stream, Captured::Fill { to, byte, size })
     })
 }
 

@@ -7,6 +7,7 @@ use crate::attributes::{
     ATTRIBUTE_TYPE, BAD_PARAM, Count, Kind, NOT_FINALIZED, NOT_INITIALIZED, NOT_SUPPORTED,
     NULL_POINTER, element_size, name, settable_as, type_,
 };
+use crate::convolution::Layout;
 use crate::engines::{Engine, GLOBAL_COUNT, OVERCOUNT};
 use crate::ffi::{In, Out};
 use crate::state::State;
@@ -80,6 +81,8 @@ impl Descriptor {
 pub struct Store {
     pub descriptors: BTreeMap<u64, Descriptor>,
     pub handles: BTreeMap<u64, u64>,
+    /// Tensor descriptors of the older interface; `None` before they are set.
+    pub layouts: BTreeMap<u64, Option<Layout>>,
     /// How many graphs have been finalised.
     pub graphs: u64,
     /// How many plans of each graph have been refused, by its number.

@@ -50,6 +50,7 @@
 //! often something was released or used that was not live. A clean client leaves zeros.
 
 mod attributes;
+mod capture;
 mod convolution;
 mod cudnn;
 mod driver;
@@ -62,3 +63,4 @@ mod memory;
 mod nvml;
 mod report;
 mod state;
+mod tensors;

@@ -1,11 +1,11 @@
 //! Device memory, which is the host's, and the convolutions whose output nobody has read yet.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::alloc::{Layout as BlockLayout, alloc_zeroed, dealloc};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::convolution::Convolution;
+use crate::convolution::{Convolution, Layout};
 
 /// The driver aligns allocations so.
 const ALIGNMENT: usize = 256;
@@ -17,7 +17,7 @@ const POISONED: usize = 16 << 20;
 /// Bytes from the host's allocator, so that valgrind and AddressSanitizer watch them too.
 struct Block {
     start: *mut u8,
-    layout: Layout,
+    layout: BlockLayout,
 }
 
 // SAFETY: a block owns its bytes, and all access to them is behind the one lock of the state
@@ -27,7 +27,7 @@ unsafe impl Sync for Block {}
 
 impl Block {
     fn new(size: usize) -> Option<Self> {
-        let layout = Layout::from_size_align(size, ALIGNMENT).ok()?;
+        let layout = BlockLayout::from_size_align(size, ALIGNMENT).ok()?;
         // SAFETY: the layout's size is not zero: `Memory::allocate` refuses that
         let start = unsafe { alloc_zeroed(layout) };
         if start.is_null() {
@@ -98,6 +98,8 @@ struct Pending {
     convolution: Convolution,
     input: Source,
     weights: Source,
+    /// Added to each channel, one after the other.
+    biases: Vec<Vec<f32>>,
     output: Range<u64>,
     /// What of the output is not overwritten: whole elements.
     left: Range<u64>,
@@ -114,7 +116,8 @@ impl Pending {
         for offset in first..last {
             if let Some(position) = self.convolution.output.position(offset as usize) {
                 let (input, weights) = (self.input.values(), self.weights.values());
-                let value = self.convolution.value(input, weights, position);
+                let sum = self.convolution.value(input, weights, position);
+                let value = self.biases.iter().fold(sum, |value, bias| value + bias[position[1]]);
                 self.block.write(self.output.start + offset * size, &value.to_ne_bytes());
             }
         }
@@ -243,7 +246,42 @@ impl Memory {
         let dense = convolution.output.sizes.iter().product::<usize>() == output_len;
         self.overwrites(&range, dense);
         let (output, left) = (range.clone(), range);
-        self.pending.push(Pending { convolution, input, weights, output, left, block });
+        let biases = Vec::new();
+        self.pending.push(Pending { convolution, input, weights, biases, output, left, block });
+        Ok(())
+    }
+
+    /// Adds biases to the channels of an output that was just launched; whether there is one.
+    pub fn add_bias(&mut self, address: u64, layout: &Layout, bias: Vec<f32>) -> bool {
+        let is_whole = |pending: &&mut Pending| {
+            pending.output.start == address
+                && pending.left == pending.output
+                && pending.convolution.output == *layout
+        };
+        let pending = self.pending.iter_mut().rev().find(is_whole);
+        pending.map(|pending| pending.biases.push(bias)).is_some()
+    }
+
+    /// The values there, of which pending convolutions are computed.
+    pub fn values(&self, address: u64, count: usize) -> Result<Vec<f32>, Refused> {
+        let range = bytes(address, count);
+        self.read(address, range.end - range.start)?;
+        Ok(self.find(address, range.end - range.start)?.values(address, count).to_vec())
+    }
+
+    /// Writes values, each so many elements behind the first.
+    pub fn scatter(
+        &mut self,
+        address: u64,
+        span: usize,
+        values: impl Iterator<Item = (usize, f32)>,
+    ) -> Result<(), Refused> {
+        let range = bytes(address, span);
+        self.write(address, range.end - range.start)?;
+        let block = self.find(address, range.end - range.start)?;
+        for (offset, value) in values {
+            block.write(address + (offset * size_of::<f32>()) as u64, &value.to_ne_bytes());
+        }
         Ok(())
     }
 

@@ -31,7 +31,7 @@ fn json(state: &mut State) -> String {
         ("allocations", driver.memory.allocations() as u64),
         ("bytes", driver.memory.bytes),
         ("handles", state.graph.handles.len() as u64),
-        ("descriptors", state.graph.descriptors.len() as u64),
+        ("descriptors", (state.graph.descriptors.len() + state.graph.layouts.len()) as u64),
         ("nvml_sessions", state.nvml.sessions),
     ];
     let misuse = &state.misuse;

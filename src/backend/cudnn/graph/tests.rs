@@ -276,9 +276,13 @@ fn real_cudnn_takes_the_padding_that_was_meant() {
         assert_eq!(read(Attribute::CUDNN_ATTR_CONVOLUTION_POST_PADDINGS), expected(padding.after));
         // an output of any other size does not fit the padding
         let output = [shape.out_channels(), shape.height(), shape.width()];
-        assert!(Graph::with_output(&target, shape, output).is_ok());
+        let with_output =
+            |output| Graph::with_sizes(&target, shape, Sizes { output, ..Sizes::of_shape(shape) });
+        assert!(with_output(output).is_ok());
+        // an even kernel's on an image that has a row and a column of it already
+        assert!(Graph::of_framework(&target, shape).is_ok());
         for wrong in [[16, 11, 12], [16, 9, 12], [16, 10, 13], [16, 10, 11], [15, 10, 12]] {
-            let error = Graph::with_output(&target, shape, wrong).err();
+            let error = with_output(wrong).err();
             assert!(
                 matches!(error, Some(GpuError::Call { status: 2000..=2999, .. })),
                 "K = {kernel}, {wrong:?}: {error:?}"
