@@ -76,16 +76,7 @@ fn copy_shifted(
 ) {
     // In row-major order a shift is one offset: copy in one piece…
     let source = first + row_shift * width as isize + column_shift;
-    let len = destination.len() as isize;
-    let start = (-source).clamp(0, len) as usize;
-    let end = (channel.len() as isize - source).clamp(start as isize, len) as usize;
-    destination[..start].fill(0.0);
-    destination[end..].fill(0.0);
-    if start < end {
-        let source_start = (source + start as isize) as usize;
-        let piece = &channel[source_start..source_start + (end - start)];
-        destination[start..end].copy_from_slice(piece);
-    }
+    copy_piece(destination, channel, source);
     // …then clear what came from the neighbouring row: the columns shifted over the image's edge.
     let cleared = match column_shift {
         0 => return,
@@ -109,22 +100,22 @@ fn copy_row_by_row(
         let (piece, others) = rest.split_at_mut(rest.len().min((width - column) as usize));
         let row = usize::try_from(row + row_shift).ok();
         let row = row.and_then(|row| channel.get(row * row_len..(row + 1) * row_len));
-        copy_from_row(piece, row.unwrap_or_default(), column + column_shift);
+        copy_piece(piece, row.unwrap_or_default(), column + column_shift);
         pixel += piece.len() as isize;
         rest = others;
     }
 }
 
-/// `piece[i] = row[first + i]`, with zeros outside the row.
-fn copy_from_row(piece: &mut [f32], row: &[f32], first: isize) {
+/// `piece[i] = values[first + i]`, with zeros outside the values.
+fn copy_piece(piece: &mut [f32], values: &[f32], first: isize) {
     let len = piece.len() as isize;
     let start = (-first).clamp(0, len) as usize;
-    let end = (row.len() as isize - first).clamp(start as isize, len) as usize;
+    let end = (values.len() as isize - first).clamp(start as isize, len) as usize;
     piece[..start].fill(0.0);
     piece[end..].fill(0.0);
     if start < end {
         let from = (first + start as isize) as usize;
-        piece[start..end].copy_from_slice(&row[from..from + (end - start)]);
+        piece[start..end].copy_from_slice(&values[from..from + (end - start)]);
     }
 }
 
