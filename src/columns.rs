@@ -10,14 +10,15 @@ use parquet::basic::{Compression, ConvertedType, Type as PhysicalType};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::record::Field;
-use parquet::record::reader::RowIter;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnDescriptor, TypePtr};
+
+mod guard;
+mod thrift;
 
 /// Where a file goes.
 pub type Output<'a> = &'a mut (dyn io::Write + Send);
@@ -64,8 +65,8 @@ pub trait Value: Sized {
     /// What is to be stored, if it is not absent.
     fn stored(&self) -> Option<<Self::Stored as DataType>::T>;
 
-    /// The cells, if values of this kind can be made of them.
-    fn cells(values: Values) -> Option<Vec<Self::Cell>>;
+    /// The cells, or the values again if none of this kind can be made of them.
+    fn cells(values: Values) -> Result<Vec<Self::Cell>, Values>;
 
     /// The value of a cell; `None` is an empty one.
     fn from_cell(cell: Option<Self::Cell>) -> Result<Self, Unread<Refused>>;
@@ -79,6 +80,8 @@ pub enum Values {
     Wholes(Vec<i64>),
     /// Floating-point numbers.
     Reals(Vec<f64>),
+    /// Values of a type that is not accepted, for messages.
+    Others(Vec<String>),
 }
 
 /// What a refused cell holds and what was expected; nothing where it is empty.
@@ -174,28 +177,40 @@ impl<R> Table<R> {
     }
 }
 
-/// Opens a file whose columns can be read without a panic of the library, as far as their places go.
-pub fn open(file: File) -> Result<SerializedFileReader<File>, ParquetError> {
-    let reader = SerializedFileReader::new(file)?;
-    for group in reader.metadata().row_groups() {
-        for (column, chunk) in group.columns().iter().enumerate() {
-            let begins = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
-            // the library does not check these, and panics
-            if begins < 0 || chunk.compressed_size() < 0 {
-                return Err(ParquetError::General(format!(
-                    "column {column} has no valid place in the file"
-                )));
-            }
-        }
+/// A Parquet file whose metadata is sound.
+pub struct ParquetFile {
+    reader: SerializedFileReader<File>,
+    file: File,
+    /// Where its footer begins: everything else is before it.
+    end: u64,
+}
+
+impl ParquetFile {
+    /// Opens a file. Before the library gets it, it is checked that no more is said to be in it than can
+    /// be; pages are checked when they are [read].
+    pub fn open(file: File) -> Result<Self, ParquetError> {
+        let end = guard::footer(&file)?;
+        let reader = guard::caught(|| SerializedFileReader::new(file.try_clone()?))?;
+        guard::rows(reader.metadata(), file.metadata()?.len())?;
+        Ok(Self { reader, file, end })
     }
-    Ok(reader)
+
+    /// What the file says of itself.
+    pub fn metadata(&self) -> &ParquetMetaData {
+        self.reader.metadata()
+    }
+
+    /// Number of row groups.
+    pub fn groups(&self) -> usize {
+        self.reader.num_row_groups()
+    }
 }
 
 /// Reads `columns` of some row groups into rows, a batch at a time. `take` gets each batch, and counts
 /// rows from its first; rows that it leaves are overwritten by the next batch. `refuse` says what is
 /// wrong with a cell of a column.
 pub fn read<R: Default + 'static, E>(
-    file: &SerializedFileReader<File>,
+    file: &ParquetFile,
     groups: Range<usize>,
     columns: &[Column<R>],
     refuse: impl Fn(&'static str, Refused) -> E,
@@ -206,7 +221,8 @@ pub fn read<R: Default + 'static, E>(
     let mut rows = Vec::new();
     for group in groups {
         let mut left = rows_of(group);
-        let group = file.get_row_group(group)?;
+        guard::row_group(&file.file, file.end, file.metadata().row_group(group))?;
+        let group = guard::caught(|| file.reader.get_row_group(group))?;
         let cells = columns.iter().map(|column| Cells::new(&*group, column.name));
         let mut cells = cells.collect::<Result<Vec<_>, _>>()?;
         while left > 0 {
@@ -238,17 +254,10 @@ pub fn read<R: Default + 'static, E>(
 
 /// What is left to read of a column in a row group.
 struct Cells<'a> {
-    group: &'a dyn RowGroupReader,
-    name: &'static str,
-    source: Source<'a>,
+    /// `None` where there is no column of the name with one value in each row.
+    source: Option<(ColumnReader, &'a ColumnDescriptor)>,
     /// For each row of a batch, whether it has a value; empty where all must have one.
     levels: Vec<i16>,
-}
-
-enum Source<'a> {
-    Column(Box<ColumnReader>, &'a ColumnDescriptor),
-    /// Whole rows: the column is a structure, or of a type that is not accepted, but may be empty.
-    Rows(RowIter<'a>),
 }
 
 impl<'a> Cells<'a> {
@@ -257,10 +266,10 @@ impl<'a> Cells<'a> {
         let single =
             |leaf: &&ColumnDescriptor| leaf.path().parts() == [name] && leaf.max_rep_level() == 0;
         let source = match columns.enumerate().find(|(_, leaf)| single(leaf)) {
-            Some((at, leaf)) => Source::Column(Box::new(group.get_column_reader(at)?), leaf),
-            None => Source::Rows(group.get_row_iter(None)?),
+            Some((at, leaf)) => Some((guard::caught(|| group.get_column_reader(at))?, leaf)),
+            None => None,
         };
-        Ok(Self { group, name, source, levels: Vec::new() })
+        Ok(Self { source, levels: Vec::new() })
     }
 
     /// Calls `set` with the index and the cell of each of the next `count` rows, up to the first that
@@ -270,31 +279,32 @@ impl<'a> Cells<'a> {
         count: usize,
         mut set: impl FnMut(usize, V),
     ) -> Result<(), Unread<Refused>> {
-        if let Source::Column(reader, leaf) = &mut self.source {
-            let (kind, levels) = (leaf.converted_type(), &mut self.levels);
-            let values = Values::decode(reader, kind, count, levels)?;
-            if let Some(cells) = values.and_then(V::cells) {
-                let most = leaf.max_def_level();
+        let Some((reader, leaf)) = &mut self.source else {
+            return Err(refused("no column of single values", V::EXPECTED));
+        };
+        let (kind, levels) = (leaf.converted_type(), &mut self.levels);
+        let values = guard::caught(|| Values::decode(reader, kind, count, levels))?;
+        let most = leaf.max_def_level();
+        let is_present = |row: usize| most == 0 || levels[row] == most;
+        match V::cells(values) {
+            Ok(cells) => {
                 let mut cells = cells.into_iter();
-                return (0..count).try_for_each(|row| {
-                    let present = most == 0 || levels[row] == most;
-                    let cell = if present { cells.next() } else { None };
+                (0..count).try_for_each(|row| {
+                    let cell = if is_present(row) { cells.next() } else { None };
                     V::from_cell(cell)
                         .map(|value| set(row, value))
                         .map_err(|unread| unread.after(row))
-                });
+                })
             }
-            self.source = Source::Rows(self.group.get_row_iter(None)?);
+            // of another type, all must be absent
+            Err(values) => (0..count).try_for_each(|row| {
+                let cell = match is_present(row) {
+                    true => Err(refused(values.first(), V::EXPECTED)),
+                    false => V::from_cell(None),
+                };
+                cell.map(|value| set(row, value)).map_err(|unread| unread.after(row))
+            }),
         }
-        let Source::Rows(records) = &mut self.source else { return Ok(()) };
-        records.take(count).enumerate().try_for_each(|(row, record)| {
-            let record = record?;
-            let cell = match record.get_column_iter().find(|(name, _)| *name == self.name) {
-                None | Some((_, Field::Null)) => V::from_cell(None),
-                Some((_, field)) => Err(refused(field, V::EXPECTED)),
-            };
-            cell.map(|value| set(row, value)).map_err(|unread| unread.after(row))
-        })
     }
 }
 
@@ -303,16 +313,16 @@ fn refused(got: impl ToString, expected: &'static str) -> Unread<Refused> {
 }
 
 impl Values {
-    /// The values of the next `count` rows; `None` where the column has a type that is not accepted.
+    /// The values of the next `count` rows.
     fn decode(
         reader: &mut ColumnReader,
         kind: ConvertedType,
         count: usize,
         levels: &mut Vec<i16>,
-    ) -> Result<Option<Self>, ParquetError> {
+    ) -> Result<Self, ParquetError> {
         use ColumnReader as Reader;
         use ConvertedType as Kind;
-        Ok(Some(match (reader, kind) {
+        Ok(match (reader, kind) {
             (
                 Reader::ByteArrayColumnReader(reader),
                 Kind::NONE | Kind::UTF8 | Kind::ENUM | Kind::JSON,
@@ -333,9 +343,35 @@ impl Values {
             (Reader::DoubleColumnReader(reader), _) => {
                 Self::Reals(fill(reader, count, levels, |value| value)?)
             }
-            _ => return Ok(None),
-        }))
+            (Reader::BoolColumnReader(reader), _) => others(reader, count, levels)?,
+            (Reader::Int32ColumnReader(reader), _) => others(reader, count, levels)?,
+            (Reader::Int64ColumnReader(reader), _) => others(reader, count, levels)?,
+            (Reader::Int96ColumnReader(reader), _) => others(reader, count, levels)?,
+            (Reader::ByteArrayColumnReader(reader), _) => others(reader, count, levels)?,
+            (Reader::FixedLenByteArrayColumnReader(reader), _) => others(reader, count, levels)?,
+        })
     }
+
+    /// The first of them, as a text for messages.
+    fn first(&self) -> String {
+        let text = match self {
+            Self::Texts(texts) => {
+                texts.first().map(|text| format!("{:?}", String::from_utf8_lossy(text.data())))
+            }
+            Self::Wholes(numbers) => numbers.first().map(i64::to_string),
+            Self::Reals(numbers) => numbers.first().map(f64::to_string),
+            Self::Others(texts) => texts.first().cloned(),
+        };
+        text.unwrap_or_default()
+    }
+}
+
+fn others<T: DataType>(
+    reader: &mut ColumnReaderImpl<T>,
+    count: usize,
+    levels: &mut Vec<i16>,
+) -> Result<Values, ParquetError> {
+    fill(reader, count, levels, |value| format!("`{value}`")).map(Values::Others)
 }
 
 /// Reads the next `count` rows of a column.
@@ -365,10 +401,10 @@ macro_rules! values {
                 Some($store(self))
             }
 
-            fn cells(values: Values) -> Option<Vec<$cell>> {
+            fn cells(values: Values) -> Result<Vec<$cell>, Values> {
                 match values {
-                    Values::$values(cells) => Some(cells),
-                    _ => None,
+                    Values::$values(cells) => Ok(cells),
+                    others => Err(others),
                 }
             }
 
@@ -414,7 +450,7 @@ impl<V: Value> Value for Option<V> {
         self.as_ref().and_then(V::stored)
     }
 
-    fn cells(values: Values) -> Option<Vec<V::Cell>> {
+    fn cells(values: Values) -> Result<Vec<V::Cell>, Values> {
         V::cells(values)
     }
 

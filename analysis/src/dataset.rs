@@ -18,7 +18,6 @@ use alpha_flops::units::Nanoseconds;
 use thiserror::Error;
 
 mod csv_file;
-pub(crate) mod parquet_columns;
 mod parquet_file;
 mod row;
 
@@ -193,12 +192,25 @@ impl Format {
 impl Dataset {
     /// Reads a dataset from `.csv` or `.parquet`, and validates every row.
     pub fn read(path: &Path) -> Result<Self, DatasetError> {
+        let mut observations = Vec::new();
+        let provenance = Self::for_each(path, |observation| observations.push(observation))?;
+        Ok(Self { provenance, observations })
+    }
+
+    /// Calls `take` with every observation of a dataset in a file, which is validated as by
+    /// [`read`](Self::read), but need not be in memory.
+    pub(crate) fn for_each(
+        path: &Path,
+        mut take: impl FnMut(Observation),
+    ) -> Result<Provenance, DatasetError> {
         let format = Format::from_path(path)?;
-        let rows = match format {
-            Format::Csv => csv_file::read(path)?,
-            Format::Parquet => parquet_file::read(path)?,
-        };
-        Self::from_rows(path, format, rows)
+        let mut rows = Rows::new(path, format);
+        let mut each = |position, row| rows.accept(position, row).map(&mut take);
+        match format {
+            Format::Csv => csv_file::read(path, &mut each)?,
+            Format::Parquet => parquet_file::read(path, &mut each)?,
+        }
+        rows.provenance.ok_or_else(|| DatasetError::Empty { path: path.to_owned() })
     }
 
     /// Writes the dataset to `.csv` or `.parquet`, whole or not at all.
@@ -217,37 +229,69 @@ impl Dataset {
             Format::Csv => 2,
             Format::Parquet => 1,
         };
-        Self::from_rows(path, format, (first..).zip(rows.iter().cloned()).collect())?;
+        let mut accepted = Rows::new(path, format);
+        for (position, row) in (first..).zip(&rows) {
+            accepted.accept(position, row.clone()).map_err(|problem| DatasetError::Row {
+                location: format.location(path, position),
+                problem,
+            })?;
+        }
+        if rows.is_empty() {
+            return Err(DatasetError::Empty { path: path.to_owned() });
+        }
         write_atomically(path, |out: &mut (dyn Write + Send)| match format {
             Format::Csv => csv_file::write(&mut rows, out),
             Format::Parquet => parquet_file::write(rows, out),
         })?;
         Ok(())
     }
+}
 
-    /// Validates rows, each with its position in the file.
-    fn from_rows(path: &Path, format: Format, rows: Vec<(u64, Row)>) -> Result<Self, DatasetError> {
-        let Some((_, first)) = rows.first() else {
-            return Err(DatasetError::Empty { path: path.to_owned() });
-        };
-        let provenance = first.provenance.clone();
-        let mut observations = Vec::with_capacity(rows.len());
-        let mut seen = HashMap::with_capacity(rows.len());
-        for (position, row) in rows {
-            let at =
-                |problem| DatasetError::Row { location: format.location(path, position), problem };
-            row.check_provenance(&provenance).map_err(at)?;
-            let observation = row.into_observation().map_err(at)?;
-            let key =
-                (observation.experiment.clone(), observation.series.clone(), observation.shape);
-            if let Some(earlier) = seen.insert(key, position) {
-                let earlier = format.location(path, earlier);
-                let id = observation.shape.to_string();
-                return Err(at(Problem::Repeated { id, series: observation.series, earlier }));
-            }
-            observations.push(observation);
+/// Takes a row and its position in the file: a line of a text, or a number from 1.
+type Take<'a> = dyn FnMut(u64, Row) -> Result<(), Problem> + 'a;
+
+/// What the rows before must be remembered for.
+struct Rows<'a> {
+    path: &'a Path,
+    format: Format,
+    /// That of the first row, and of all.
+    provenance: Option<Provenance>,
+    /// Numbers of experiments and series, which repeat.
+    names: HashMap<String, u32>,
+    /// Positions of configurations, by experiment, series and shape.
+    seen: HashMap<(u32, u32, ConvShape), u64>,
+}
+
+impl<'a> Rows<'a> {
+    fn new(path: &'a Path, format: Format) -> Self {
+        let (names, seen) = Default::default();
+        Self { path, format, provenance: None, names, seen }
+    }
+
+    /// The observation in a row, if the row may follow those before.
+    fn accept(&mut self, position: u64, row: Row) -> Result<Observation, Problem> {
+        let first = self.provenance.get_or_insert_with(|| row.provenance.clone());
+        row.check_provenance(first)?;
+        let observation = row.into_observation()?;
+        let [experiment, series] =
+            [&observation.experiment, &observation.series].map(|name| self.number(name));
+        let key = (experiment, series, observation.shape);
+        match self.seen.insert(key, position) {
+            None => Ok(observation),
+            Some(earlier) => Err(Problem::Repeated {
+                id: observation.shape.to_string(),
+                series: observation.series,
+                earlier: self.format.location(self.path, earlier),
+            }),
         }
-        Ok(Self { provenance, observations })
+    }
+
+    fn number(&mut self, name: &str) -> u32 {
+        let next = self.names.len() as u32;
+        match self.names.get(name) {
+            Some(number) => *number,
+            None => *self.names.entry(name.to_owned()).or_insert(next),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::backend::plan::numerical_note;
-use alpha_flops::columns::{self, Column, Refused, Unread};
+use alpha_flops::columns::{self, Column, ParquetFile, Refused, Unread};
 use alpha_flops::file_error::FileError;
 use alpha_flops::plans::{Asked, PlanOrigin, Planned};
 use serde::{Deserialize, Serialize};
@@ -188,14 +188,13 @@ fn read_csv(path: &Path) -> Result<Vec<PlanRow>, FileError> {
 fn read_parquet(path: &Path) -> Result<Vec<PlanRow>, FileError> {
     let file = File::open(path).map_err(|error| FileError::read(path, error))?;
     let damaged = |error| FileError::read(path, format!("{error}"));
-    let file = columns::open(file).map_err(damaged)?;
+    let file = ParquetFile::open(file).map_err(damaged)?;
     let refuse = |column, refused: Refused| match refused {
         Some((got, expected)) => format!("{column} is {got}, expected {expected}"),
         None => format!("{column} is empty"),
     };
-    let groups = 0..parquet::file::reader::FileReader::num_row_groups(&file);
     let mut rows = Vec::new();
-    let read = columns::read(&file, groups, &table().columns, refuse, |batch| {
+    let read = columns::read(&file, 0..file.groups(), &table().columns, refuse, |batch| {
         rows.append(batch);
         Ok(())
     });

@@ -2,14 +2,12 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use parquet::data_type::ByteArray;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::RunHeader;
-use crate::columns::{Column, Table, Unread};
+use crate::columns::{Column, ParquetFile, Table, Unread};
 use crate::file_error::FileError;
 use crate::measure::{DroppedSample, SampleTimes};
 use crate::protocol::Clock;
@@ -49,7 +47,7 @@ fn table_without_passes() -> Table<Row> {
 }
 
 /// Opens a file of either table.
-fn open(path: &Path) -> Result<(SerializedFileReader<File>, Table<Row>), FileError> {
+fn open(path: &Path) -> Result<(ParquetFile, Table<Row>), FileError> {
     let old = table_without_passes();
     match open_parquet(path, &old) {
         Ok(reader) => Ok((reader, old)),
@@ -118,7 +116,7 @@ pub struct LaunchesFile {
 impl LaunchesFile {
     /// Opens the `launches.parquet` of a finished run.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let groups = open(path)?.0.num_row_groups();
+        let groups = open(path)?.0.groups();
         Ok(Self { path: path.to_owned(), groups })
     }
 

@@ -7,10 +7,9 @@ use std::path::Path;
 
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::{Header, write};
-use crate::columns::{self, Table, Unread};
+use crate::columns::{self, ParquetFile, Table, Unread};
 use crate::file_error::FileError;
 
 /// Writes row groups, with `metadata`, whole or not at all.
@@ -27,10 +26,10 @@ pub(crate) fn write_parquet<H: Header, R: 'static>(
 pub(crate) fn open_parquet<R: 'static>(
     path: &Path,
     table: &Table<R>,
-) -> Result<SerializedFileReader<File>, FileError> {
+) -> Result<ParquetFile, FileError> {
     let damaged = |error| damaged(path, &error);
     let file = File::open(path).map_err(|error| FileError::read(path, error))?;
-    let reader = columns::open(file).map_err(damaged)?;
+    let reader = ParquetFile::open(file).map_err(damaged)?;
     let expected = table.schema().map_err(damaged)?;
     let found = reader.metadata().file_metadata().schema_descr().root_schema();
     if found.get_fields() != expected.get_fields() {
@@ -44,7 +43,7 @@ pub(crate) fn open_parquet<R: 'static>(
 /// Reads row groups a batch at a time; `take` returns what is wrong with its first wrong row.
 pub(crate) fn read_parquet<R: Default + 'static>(
     path: &Path,
-    reader: &SerializedFileReader<File>,
+    reader: &ParquetFile,
     groups: Range<usize>,
     table: &Table<R>,
     take: impl FnMut(&mut Vec<R>) -> Result<(), Unread<String>>,

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::header::SweepHeader;
 use super::order::Order;
-use super::point::SweepPoint;
+use super::plan::SweepPlan;
+use super::point::{PointOutcome, SweepPoint};
 use super::rows;
 use crate::file_error::FileError;
 use crate::store;
@@ -37,16 +38,8 @@ impl SweepFolder {
     pub fn read(&self, mut take: impl FnMut(SweepPoint)) -> Result<(), FileError> {
         let plan = &self.header.plan;
         let order = Order::new(plan.grid, plan.seed);
-        for (range, path) in part_files(&self.path)? {
-            for point in read_part(&path, &self.header, &range)? {
-                let expected = plan.grid.shape(order.index(point.position));
-                if point.shape != expected {
-                    let SweepPoint { position, shape, .. } = point;
-                    let cause = format!("position {position} is {shape}, expected {expected}");
-                    return Err(FileError::read(&path, cause));
-                }
-                take(point);
-            }
+        for (range, path) in part_files(&self.path, plan)? {
+            read_part(&path, &self.header, &order, &range)?.into_iter().for_each(&mut take);
         }
         Ok(())
     }
@@ -56,29 +49,60 @@ impl SweepFolder {
 pub(super) fn read_part(
     path: &Path,
     header: &SweepHeader,
+    order: &Order,
     range: &Range<u32>,
 ) -> Result<Vec<SweepPoint>, FileError> {
     let points = rows::read(path, &header.sweep_id)?;
-    let wrong = |cause: String| Err(FileError::read(path, cause));
     if points.len() != range.len() {
-        return wrong(format!("{} rows, expected {}", points.len(), range.len()));
+        let cause = format!("{} rows, expected {}", points.len(), range.len());
+        return Err(FileError::read(path, cause));
     }
     for (ordinal, point) in range.clone().zip(&points) {
-        // of a merged sweep, ordinals say nothing about positions
-        let expected = header.plan.shard.position(ordinal);
-        if header.shards.is_empty() && point.position != expected {
-            return wrong(format!("position {}, expected {expected}", point.position));
-        }
-        let sessions = header.sessions.len();
-        if point.session as usize >= sessions {
-            return wrong(format!("session {}, expected one below {sessions}", point.session));
-        }
+        check(header, order, ordinal, point).map_err(|cause| FileError::read(path, cause))?;
     }
     Ok(points)
 }
 
-/// The parts with the ordinals that their names say, in order.
-pub(super) fn part_files(folder: &Path) -> Result<Vec<(Range<u32>, PathBuf)>, FileError> {
+/// Checks that a point can be what became of a sweep's configuration `ordinal`.
+fn check(
+    header: &SweepHeader,
+    order: &Order,
+    ordinal: u32,
+    point: &SweepPoint,
+) -> Result<(), String> {
+    let SweepPoint { position, shape, outcome, session, .. } = point;
+    // of a merged sweep, ordinals say nothing about positions
+    let expected = header.plan.shard.position(ordinal);
+    if header.shards.is_empty() && *position != expected {
+        return Err(format!("position {position}, expected {expected}"));
+    }
+    let configurations = order.grid().configurations();
+    if *position >= configurations {
+        return Err(format!("position {position}, expected one below {configurations}"));
+    }
+    let expected = order.grid().shape(order.index(*position));
+    if *shape != expected {
+        return Err(format!("position {position} is {shape}, expected {expected}"));
+    }
+    let sessions = header.sessions.len();
+    if *session as usize >= sessions {
+        return Err(format!("session {session}, expected one below {sessions}"));
+    }
+    match outcome {
+        PointOutcome::Measured { launches, .. } if *launches != header.plan.launches.get() => {
+            let expected = header.plan.launches;
+            Err(format!("position {position} has {launches} launches, expected {expected}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The parts with the ordinals that their names say, which the plan must have, in order.
+pub(super) fn part_files(
+    folder: &Path,
+    plan: &SweepPlan,
+) -> Result<Vec<(Range<u32>, PathBuf)>, FileError> {
+    let configurations = plan.configurations();
     let mut parts = Vec::new();
     for path in store::entries(&folder.join("parts"))? {
         if path.extension().is_none_or(|extension| extension != "parquet") {
@@ -87,10 +111,13 @@ pub(super) fn part_files(folder: &Path) -> Result<Vec<(Range<u32>, PathBuf)>, Fi
         let range = path.file_stem().and_then(|stem| {
             let (first, last) = stem.to_str()?.split_once('-')?;
             let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-            (first <= last).then_some(first..last.checked_add(1)?)
+            (first <= last && last < configurations).then_some(first..last + 1)
         });
         let Some(range) = range else {
-            let error = FileError::read(&path, "it is not named as parts of a sweep are");
+            let cause = format!(
+                "it is not named as parts of a sweep of {configurations} configurations are"
+            );
+            let error = FileError::read(&path, cause);
             return Err(error.with_hint("move it elsewhere"));
         };
         parts.push((range, path));

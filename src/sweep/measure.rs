@@ -62,7 +62,7 @@ impl Sweep {
         let mut store = Store::open(folder, plan)?;
         let last_begun = LastBegun::open(folder)?;
         let mut counts = Counts::default();
-        let (covered, damaged) = store.read_parts(|point| {
+        let (covered, damaged) = store.read_parts(&order, |point| {
             counts.add(point);
             let took = Duration::try_from_secs_f64(point.wall_s).unwrap_or_default();
             budget.spend(took);

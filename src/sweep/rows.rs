@@ -3,8 +3,6 @@
 use std::path::Path;
 
 use parquet::file::metadata::KeyValue;
-use parquet::file::reader::FileReader;
-use parquet::record::Field;
 
 use super::header::SweepHeader;
 use super::point::{PointOutcome, Skip, Spread, SweepPoint};
@@ -62,6 +60,9 @@ fn table() -> Table<Row> {
     Table { name: "sweep", text: "UTF8", columns }
 }
 
+/// More than 30 years, so that sums of such times are durations, too.
+const MOST_WALL_S: f64 = 1e9;
+
 /// The key of the file's metadata that says which sweep it is of.
 const SWEEP_ID: &str = "sweep_id";
 
@@ -117,7 +118,7 @@ pub(super) fn read(path: &Path, sweep_id: &str) -> Result<Vec<SweepPoint>, FileE
         return Err(FileError::read(path, cause));
     }
     let mut points = Vec::new();
-    read_parquet(path, &reader, 0..reader.num_row_groups(), &table, |rows| {
+    read_parquet(path, &reader, 0..reader.groups(), &table, |rows| {
         for (index, row) in rows.drain(..).enumerate() {
             points.push(row.understood().map_err(|reason| Unread::Row(index, reason))?);
         }
@@ -129,7 +130,7 @@ pub(super) fn read(path: &Path, sweep_id: &str) -> Result<Vec<SweepPoint>, FileE
 impl Row {
     /// The point in the row, which must hold what its status says.
     fn understood(self) -> Result<SweepPoint, String> {
-        let spread = self.spread();
+        let spread = self.spread()?;
         let position = u32::try_from(self.position).map_err(|_| "position is out of range")?;
         let side = |index: usize| {
             u64::try_from(self.dimensions[index]).map_err(|_| "a dimension is missing")
@@ -141,8 +142,8 @@ impl Row {
             ("measured", None) => PointOutcome::Measured {
                 algorithm: self.algorithm.ok_or("algorithm is missing")?,
                 launches: self.launches.and_then(whole).ok_or("launches is missing")?,
-                host_ns: self.host_ns.and_then(time).ok_or("host_ns is not finite and > 0")?,
-                device_ns: self.device_ns.and_then(time),
+                host_ns: time("host_ns", self.host_ns.unwrap_or_default())?,
+                device_ns: self.device_ns.map(|ns| time("device_ns", ns)).transpose()?,
                 spread,
             },
             ("skipped", Some("memory")) => PointOutcome::Skipped { reason: Skip::Memory, detail },
@@ -153,22 +154,35 @@ impl Row {
             }
         };
         let wall_s = self.wall_s;
-        if !(wall_s.is_finite() && wall_s >= 0.0) {
-            let got = Field::Double(wall_s);
-            return Err(format!("wall_s is {got}, expected finite and ≥ 0"));
+        if !(0.0..=MOST_WALL_S).contains(&wall_s) {
+            return Err(format!("wall_s is {wall_s}, expected 0 to {MOST_WALL_S}"));
         }
         let session = whole(self.session).ok_or("session is out of range")?;
         Ok(SweepPoint { position, shape, outcome, wall_s, session })
     }
 
-    fn spread(&self) -> Option<Spread> {
-        Some(Spread {
-            mean_ns: self.mean_ns.and_then(time)?,
-            q1_ns: self.q1_ns.and_then(time)?,
-            q3_ns: self.q3_ns.and_then(time)?,
-            outliers_mild: self.outliers_mild?,
-            outliers_severe: self.outliers_severe?,
-        })
+    /// How single launches scatter: all of it is there, or nothing.
+    fn spread(&self) -> Result<Option<Spread>, String> {
+        let times = [self.mean_ns, self.q1_ns, self.q3_ns];
+        let outliers = [self.outliers_mild, self.outliers_severe];
+        let spread = match (times, outliers) {
+            ([None, None, None], [None, None]) => return Ok(None),
+            ([Some(mean), Some(q1), Some(q3)], [Some(outliers_mild), Some(outliers_severe)]) => {
+                let (mean_ns, q1_ns) = (time("mean_ns", mean)?, time("q1_ns", q1)?);
+                let q3_ns = time("q3_ns", q3)?;
+                Spread { mean_ns, q1_ns, q3_ns, outliers_mild, outliers_severe }
+            }
+            _ => return Err("of mean, quartiles and outliers, some are missing".to_owned()),
+        };
+        let outliers = spread.outliers_mild.saturating_add(spread.outliers_severe);
+        let launches = self.launches.and_then(whole).unwrap_or_default();
+        if spread.q1_ns > spread.q3_ns || outliers > launches.into() {
+            return Err(format!(
+                "quartiles {} and {} ns and {outliers} outliers of {launches} launches",
+                spread.q1_ns, spread.q3_ns
+            ));
+        }
+        Ok(Some(spread))
     }
 }
 
@@ -176,8 +190,11 @@ fn whole(value: i32) -> Option<u32> {
     u32::try_from(value).ok()
 }
 
-fn time(ns: f64) -> Option<f64> {
-    (ns.is_finite() && ns > 0.0).then_some(ns)
+fn time(name: &str, ns: f64) -> Result<f64, String> {
+    match ns.is_finite() && ns > 0.0 {
+        true => Ok(ns),
+        false => Err(format!("{name} is {ns}, expected finite and > 0")),
+    }
 }
 
 #[cfg(test)]
@@ -229,5 +246,28 @@ mod tests {
             let error = read(&path, "this").unwrap_err().to_string();
             assert!(error.contains("part.parquet: damaged"), "{error}");
         }
+    }
+
+    #[test]
+    fn rows_that_no_measurement_leaves_are_refused_with_what_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part.parquet");
+        let refused = |change: fn(&mut Row), expected: &str| {
+            let mut rows: Vec<Row> = points().iter().map(Row::from).collect();
+            change(&mut rows[1]);
+            let id = KeyValue::new(SWEEP_ID.to_owned(), "this".to_owned());
+            write_parquet::<SweepHeader, _>(&path, &table(), Some(vec![id]), [rows]).unwrap();
+            let error = read(&path, "this").unwrap_err().to_string();
+            assert!(error.contains(&format!("row 1: {expected}")), "{error}");
+        };
+        refused(|row| row.wall_s = 1.2e19, "wall_s is 12000000000000000000, expected 0 to");
+        refused(|row| row.wall_s = f64::NAN, "wall_s is NaN");
+        refused(|row| row.host_ns = Some(-1.0), "host_ns is -1, expected finite and > 0");
+        refused(|row| row.host_ns = None, "host_ns is 0");
+        refused(|row| row.device_ns = Some(f64::INFINITY), "device_ns is inf");
+        refused(|row| row.q1_ns = Some(4.0), "quartiles 4 and 3 ns");
+        refused(|row| row.q1_ns = None, "of mean, quartiles and outliers, some are missing");
+        refused(|row| row.outliers_mild = Some(51), "quartiles 1 and 3 ns and 51 outliers of 50");
+        refused(|row| row.launches = Some(-1), "quartiles 1 and 3 ns and 1 outliers of 0");
     }
 }

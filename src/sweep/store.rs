@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use super::error::SweepError;
 use super::folder::{part_files, read_part};
 use super::header::{HEADER, SCHEMA_VERSION, SweepHeader, SweepSession, SweepStatus};
+use super::order::Order;
 use super::plan::SweepPlan;
 use super::point::SweepPoint;
 use super::rows;
@@ -67,12 +68,13 @@ impl Store<SweepHeader> {
     /// and what is wrong with damaged ones.
     pub(super) fn read_parts(
         &self,
+        order: &Order,
         mut take: impl FnMut(&SweepPoint),
     ) -> Result<(Vec<Range<u32>>, Vec<String>), FileError> {
         let mut covered: Vec<Range<u32>> = Vec::new();
         let mut damaged = Vec::new();
-        for (range, path) in part_files(&self.path)? {
-            match read_part(&path, &self.header, &range) {
+        for (range, path) in part_files(&self.path, &self.header.plan)? {
+            match read_part(&path, &self.header, order, &range) {
                 Ok(points) => points.iter().for_each(&mut take),
                 Err(error) if store::is_damage(&error) => {
                     store::set_aside(&path)?;
@@ -110,7 +112,7 @@ pub(super) fn write_part(
 }
 
 fn begun(path: &Path, plan: SweepPlan) -> Result<SweepHeader, FileError> {
-    if let Some((_, part)) = part_files(path)?.into_iter().next() {
+    if let Some((_, part)) = part_files(path, &plan)?.into_iter().next() {
         let error = FileError::read(&part, "it is of a sweep whose sweep.json is missing");
         return Err(error.with_hint("choose another folder with --out"));
     }

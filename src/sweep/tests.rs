@@ -181,6 +181,46 @@ fn a_damaged_part_is_set_aside_and_measured_again() {
 }
 
 #[test]
+fn parts_of_other_contents_are_set_aside_and_names_beyond_the_grid_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = plan();
+    plan.memory_limit = None;
+    let mut sweep = Sweep::open(folder.path(), plan.clone(), session(), Duration::ZERO).unwrap();
+    sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
+    let sweep_id = sweep.header().sweep_id.clone();
+    drop(sweep);
+    let sound = points(folder.path()).swap_remove(10);
+    let damaged_by = |change: &dyn Fn(&mut SweepPoint)| {
+        let mut point = sound.clone();
+        change(&mut point);
+        store::write_part(folder.path(), &sweep_id, 10, &[point]).unwrap();
+        let mut sweep = open(folder.path(), plan.clone()).unwrap();
+        let damaged = sweep.damaged.concat();
+        sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
+        damaged
+    };
+    assert_eq!(damaged_by(&|_| {}), "");
+    let foreign = damaged_by(&|point| point.shape = "h=3_w=5_in=7_out=9_k=64".parse().unwrap());
+    assert!(foreign.contains("is h=3_w=5_in=7_out=9_k=64, expected h="), "{foreign}");
+    let ages = damaged_by(&|point| point.wall_s = 1.2e19);
+    assert!(ages.contains("wall_s is 12000000000000000000, expected 0 to"), "{ages}");
+    let few = damaged_by(&|point| match &mut point.outcome {
+        PointOutcome::Measured { launches, .. } => *launches /= 2,
+        other => panic!("{other:?}"),
+    });
+    assert!(few.contains("launches, expected"), "{few}");
+    assert_eq!(points(folder.path()).len() as u32, plan.configurations());
+
+    std::fs::write(folder.path().join("parts/0000045-4294967294.parquet"), "").unwrap();
+    let Err(continued) = open(folder.path(), plan.clone()) else { panic!("continued") };
+    let read = SweepFolder::open(folder.path()).unwrap().read(|_| {}).unwrap_err();
+    for error in [continued.to_string(), read.to_string()] {
+        let expected = format!("not named as parts of a sweep of {}", plan.configurations());
+        assert!(error.contains("4294967294.parquet") && error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
 fn the_longest_configurations_do_not_eat_the_budget() {
     let folder = tempfile::tempdir().unwrap();
     let mut plan = plan();

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use alpha_flops::file_error::FileError;
 
-use super::DatasetError;
 use super::row::{Column, Row, check_names, columns};
+use super::{DatasetError, Take};
 
-/// Rows with their line numbers.
-pub(super) fn read(path: &Path) -> Result<Vec<(u64, Row)>, DatasetError> {
+/// Calls `take` with each row and the number of its line.
+pub(super) fn read(path: &Path, take: &mut Take<'_>) -> Result<(), DatasetError> {
     let unreadable = |error: csv::Error| DatasetError::Format {
         path: path.to_owned(),
         format: "CSV",
@@ -21,7 +21,6 @@ pub(super) fn read(path: &Path) -> Result<Vec<(u64, Row)>, DatasetError> {
     check_names(path, header.iter())?;
     let place = |column: &Column| header.iter().position(|name| name == column.name());
     let columns: Vec<_> = columns().into_iter().filter_map(|c| Some((place(&c)?, c))).collect();
-    let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(unreadable)?;
         let line = record.position().map_or(0, csv::Position::line);
@@ -29,13 +28,13 @@ pub(super) fn read(path: &Path) -> Result<Vec<(u64, Row)>, DatasetError> {
         let mut cells = columns.iter().map(|(at, column)| (record.get(*at), column));
         cells
             .try_for_each(|(text, column)| (column.parse)(&mut row, text.unwrap_or_default()))
+            .and_then(|()| take(line, row))
             .map_err(|problem| DatasetError::Row {
                 location: format!("{}:{line}", path.display()),
                 problem,
             })?;
-        rows.push((line, row));
     }
-    Ok(rows)
+    Ok(())
 }
 
 pub(super) fn write(rows: &mut [Row], out: &mut dyn Write) -> io::Result<()> {

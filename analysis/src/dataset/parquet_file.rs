@@ -4,49 +4,39 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use alpha_flops::columns::{self, Column, Output, Table, Unread};
+use alpha_flops::columns::{self, Output, ParquetFile, Table, Unread};
 use alpha_flops::file_error::FileError;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::DatasetError;
 use super::row::{self, Problem, Row};
+use super::{DatasetError, Take};
 
 fn table() -> Table<Row> {
     let columns = row::columns().into_iter().map(|column| column.parquet).collect();
     Table { name: "dataset", text: "STRING", columns }
 }
 
-/// A Parquet file with the columns of a dataset.
-pub(super) struct ParquetFile<'a> {
-    path: &'a Path,
-    pub reader: SerializedFileReader<File>,
-}
-
-impl<'a> ParquetFile<'a> {
-    /// Opens a file with every column once and no others, as in CSV.
-    pub(super) fn open(path: &'a Path) -> Result<Self, DatasetError> {
-        let file = File::open(path).map_err(|error| FileError::read(path, error))?;
-        let reader = columns::open(file).map_err(|error| refused(path, error.into()))?;
-        let schema = reader.metadata().file_metadata().schema();
-        row::check_names(path, schema.get_fields().iter().map(|field| field.name()))?;
-        Ok(Self { path, reader })
-    }
-
-    /// Reads columns of all row groups, or of one, a batch of rows at a time.
-    pub(super) fn read<R: Default + 'static>(
-        &self,
-        group: Option<usize>,
-        columns: &[Column<R>],
-        take: impl FnMut(&mut Vec<R>) -> Result<(), Unread<Problem>>,
-    ) -> Result<(), DatasetError> {
-        let groups = group.map_or(0..self.reader.num_row_groups(), |group| group..group + 1);
-        columns::read(&self.reader, groups, columns, row::refuse, take)
-            .map_err(|unread| refused(self.path, unread))
-    }
+/// Calls `take` with each row and its number, from 1, a batch in memory at a time.
+pub(super) fn read(path: &Path, take: &mut Take<'_>) -> Result<(), DatasetError> {
+    let file = File::open(path).map_err(|error| FileError::read(path, error))?;
+    let file = ParquetFile::open(file).map_err(|error| refused(path, error.into()))?;
+    // every column once and no others, as in CSV
+    let schema = file.metadata().file_metadata().schema();
+    row::check_names(path, schema.get_fields().iter().map(|field| field.name()))?;
+    let mut columns = table().columns;
+    columns.retain(|column| schema.get_fields().iter().any(|field| field.name() == column.name));
+    let mut before = 0;
+    columns::read(&file, 0..file.groups(), &columns, row::refuse, |batch| {
+        for (index, row) in batch.iter_mut().enumerate() {
+            before += 1;
+            take(before, std::mem::take(row)).map_err(|problem| Unread::Row(index, problem))?;
+        }
+        Ok(())
+    })
+    .map_err(|unread| refused(path, unread))
 }
 
 /// What is wrong with a file, or with one of its rows.
-pub(super) fn refused(path: &Path, unread: Unread<Problem>) -> DatasetError {
+fn refused(path: &Path, unread: Unread<Problem>) -> DatasetError {
     match unread {
         Unread::File(error) => DatasetError::Format {
             path: path.to_owned(),
@@ -58,20 +48,6 @@ pub(super) fn refused(path: &Path, unread: Unread<Problem>) -> DatasetError {
             problem,
         },
     }
-}
-
-/// Rows with their numbers, from 1.
-pub(super) fn read(path: &Path) -> Result<Vec<(u64, Row)>, DatasetError> {
-    let mut rows = Vec::new();
-    let file = ParquetFile::open(path)?;
-    let schema = file.reader.metadata().file_metadata().schema();
-    let mut columns = table().columns;
-    columns.retain(|column| schema.get_fields().iter().any(|field| field.name() == column.name));
-    file.read(None, &columns, |batch| {
-        rows.append(batch);
-        Ok(())
-    })?;
-    Ok((1..).zip(rows).collect())
 }
 
 pub(super) fn write(rows: Vec<Row>, out: Output<'_>) -> io::Result<()> {

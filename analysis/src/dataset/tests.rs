@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::fit::Sample;
+use crate::model::{FlopConvention, KernelTerm};
 
 const GOOD: &str = "\
 source,backend,device,versions,protocol,experiment,series,x,id,height,width,in_channels,\
@@ -115,6 +117,33 @@ fn a_damaged_parquet_file_is_an_error_and_never_a_panic() {
         // some damage is to unused metadata and some to values that stay valid
         let _ = read_text("d.parquet", &damaged);
     }
+}
+
+#[test]
+fn a_fit_refuses_what_every_other_command_refuses() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("d.parquet");
+    let good = read_text("d.csv", GOOD.as_bytes()).unwrap();
+    let changes: [&dyn Fn(&mut Dataset); 6] = [
+        &|d| d.observations.push(d.observations[0].clone()),
+        &|d| d.observations[0].latency.q1_ns = Some(1e9),
+        &|d| d.observations[1].latency.mean_ns = Some(-2.0),
+        &|d| d.observations[1].series = "two\nlines".to_owned(),
+        &|d| d.observations[0].x = f64::NAN,
+        &|d| d.provenance.device.clear(),
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let mut bad = good.clone();
+        change(&mut bad);
+        parquet_file::write_unchecked(&bad, &path);
+        let whole = Dataset::read(&path).unwrap_err().to_string();
+        let fit = Sample::read(&path, KernelTerm::Side, FlopConvention::Macs).unwrap_err();
+        assert_eq!(fit.to_string(), whole, "change {index}");
+        assert!(whole.contains("d.parquet, row "), "{whole}");
+    }
+    good.write(&path).unwrap();
+    let sample = Sample::read(&path, KernelTerm::Side, FlopConvention::Macs).unwrap();
+    assert_eq!(sample.len(), good.observations.len());
 }
 
 /// Any latency that validation accepts.

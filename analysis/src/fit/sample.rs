@@ -9,7 +9,6 @@ use alpha_flops::shape::ConvShape;
 use super::FitError;
 use super::problem::{alpha, bracket};
 use super::reduction::Reduction;
-use crate::dataset::parquet_columns::for_each_latency;
 use crate::dataset::{Dataset, DatasetError, Provenance};
 use crate::metrics::{Errors, errors};
 use crate::model::{FlopConvention, GroupCoefficients, KernelGroup, KernelTerm};
@@ -85,17 +84,16 @@ impl Sample {
         Ok(sample)
     }
 
-    /// Reads a Parquet dataset in one pass over the columns that a fit needs, so that millions of rows
-    /// take 24 bytes each.
-    ///
-    /// Provenance, dimensions, medians and means are validated as by [`Dataset::read`]; that
-    /// function also validates the other columns, and finds configurations that come twice.
-    pub fn read_parquet(
-        path: &Path,
-        s_k: KernelTerm,
-        flops: FlopConvention,
-    ) -> Result<Self, DatasetError> {
-        for_each_latency(path, |provenance| Self::new(provenance, s_k, flops), Self::push)
+    /// Reads a dataset from a file, validated as by [`Dataset::read`], and keeps 24 bytes of each
+    /// configuration.
+    pub fn read(path: &Path, s_k: KernelTerm, flops: FlopConvention) -> Result<Self, DatasetError> {
+        let mut sample = Self::new(Provenance::default(), s_k, flops);
+        sample.provenance = Dataset::for_each(path, |observation| {
+            if let Some(latency) = observation.typical() {
+                sample.push(&observation.shape, latency.0);
+            }
+        })?;
+        Ok(sample)
     }
 
     /// Adds a configuration whose latency is finite and above 0.

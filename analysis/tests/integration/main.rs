@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a test says that it is skipped")]
 
 mod compare;
+mod damaged;
 mod fit_evaluate_import;
 mod fixtures;
 mod frozen;

@@ -38,11 +38,11 @@ pub struct VariantArgs {
 }
 
 impl DataArgs {
-    /// Reads what a fit needs: of a Parquet file, which may have millions of rows, only some columns.
+    /// Reads what a fit needs. A file may have millions of rows: they are not kept.
     pub fn sample(&self) -> Result<Sample> {
         let Self { dataset: path, s_k, flops } = self;
-        if path.extension().is_some_and(|extension| extension == "parquet") && path.is_file() {
-            return Ok(Sample::read_parquet(path, *s_k, *flops)?);
+        if path.is_file() {
+            return Ok(Sample::read(path, *s_k, *flops)?);
         }
         let Imported { dataset, .. } = load(path)?;
         Sample::from_dataset(&dataset, *s_k, *flops)

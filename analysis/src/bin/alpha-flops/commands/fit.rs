@@ -14,8 +14,7 @@ use crate::{Exit, Result};
 ///
 /// The fit is by least squares, in milliseconds unless --objective says otherwise, with β, γ and final
 /// between 0 and 2. Coefficients mean nothing without their conventions (--s-k and --flops), so both are
-/// required, and are stored with the coefficients. Only the columns that the fit needs are read from a
-/// Parquet file and checked.
+/// required, and are stored with the coefficients.
 #[derive(Args)]
 pub struct FitArgs {
     #[command(flatten)]
