@@ -33,6 +33,7 @@ mod framework;
 mod gate;
 pub mod graph;
 mod library;
+mod loader;
 mod memory;
 mod monitor;
 mod options;

@@ -218,6 +218,107 @@ fn a_library_that_cannot_be_used_is_passed_over_for_the_next() {
     machine.measure_with("", &nowhere(&[]), &[]).failed(&words);
 }
 
+/// A file that is no library of this machine, or not a whole one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Broken {
+    Empty,
+    Folder,
+    Text,
+    Of32Bits,
+    OfOtherMachine,
+    /// By its second half.
+    Cut,
+}
+
+impl Broken {
+    const ALL: [Self; 6] =
+        [Self::Empty, Self::Folder, Self::Text, Self::Of32Bits, Self::OfOtherMachine, Self::Cut];
+
+    /// The loader passes over it.
+    fn is_foreign(self) -> bool {
+        matches!(self, Self::Of32Bits | Self::OfOtherMachine)
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Empty => " (is empty)",
+            Self::Folder => " (is not a file)",
+            Self::Text => " (is no library)",
+            Self::Of32Bits | Self::OfOtherMachine => " (is for another kind of machine)",
+            Self::Cut => " (ends after ",
+        }
+    }
+
+    /// Puts it in the place of a library.
+    fn put(self, folder: &Path, name: &str) {
+        let file = folder.join(name);
+        let _ = std::fs::remove_file(&file);
+        let mut bytes = std::fs::read(stand_in()).unwrap();
+        match self {
+            Self::Folder => return std::fs::create_dir(file).unwrap(),
+            Self::Empty => bytes.clear(),
+            Self::Text => bytes = b"no library\n".repeat(100),
+            Self::Of32Bits => bytes[4] = 1,
+            Self::OfOtherMachine => bytes[18] ^= 1,
+            Self::Cut => bytes.truncate(bytes.len() / 2),
+        }
+        std::fs::write(file, bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_library_that_is_not_whole_is_an_error_that_says_so() {
+    if this_machine_has_a_library() {
+        return;
+    }
+    let libraries = [
+        ("libcuda.so.1", "the NVIDIA driver's libcuda cannot be loaded (tried "),
+        ("libcudnn.so.9", "cuDNN's libcudnn cannot be loaded (tried "),
+        ("libcudnn_ops.so.9", "libcudnn_ops.so.9, without which cuDNN ends the process, cannot be"),
+        ("libcublasLt.so.12", "cuBLAS's libcublasLt, without which cuDNN ends the process, cannot"),
+    ];
+    for (name, words) in libraries {
+        for broken in Broken::ALL {
+            let machine = Machine::whole();
+            let folder = machine.folder.path().join("libraries");
+            broken.put(&folder, name);
+            let why = format!("{}{}", folder.join(name).display(), broken.reason());
+            let outcome = machine.measure_with("", &nowhere(&AUTO), &[]);
+            // of another machine's driver the loader says that there is none
+            if name == "libcuda.so.1" && broken.is_foreign() {
+                outcome.succeeded(&[&format!("on the CPU: {words}"), &why]);
+            } else {
+                outcome.failed(&[words, &why, "ALPHA_FLOPS_BACKEND=cpu"]);
+                assert!(!machine.runs().exists());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_library_that_is_not_whole_is_passed_over_for_the_next() {
+    if this_machine_has_a_library() {
+        return;
+    }
+    // a cuDNN of which one library is cut off, before a whole one on the loader's path
+    for name in ["libcudnn.so.9", "libcudnn_engines_precompiled.so.9", "libcuda.so.1"] {
+        let machine = Machine::whole();
+        let whole = machine.folder.path().join("libraries");
+        let before = machine.folder.path().join("before");
+        let beside = if name == "libcuda.so.1" { &[] } else { cudnn() };
+        put(&before, beside);
+        Broken::Cut.put(&before, name);
+        let path = format!("{}:{}", before.display(), whole.display());
+        let variables = nowhere(&[("LD_LIBRARY_PATH", &path)]);
+        let outcome = machine.measure_with("", &variables, &[]);
+        outcome.succeeded(&["NOT A GPU", "measured 3 of 3"]).leaked_nothing();
+    }
+    // nor is anything lost but what NVML would say
+    let machine = Machine::whole();
+    Broken::Cut.put(&machine.folder.path().join("libraries"), "libnvidia-ml.so.1");
+    machine.measure("").succeeded(&["NVML cannot be used: ", " (ends after ", "measured 3 of 3"]);
+}
+
 fn script(folder: &Path, name: &str, commands: &str) {
     std::fs::create_dir_all(folder).unwrap();
     let file = folder.join(name);
@@ -237,17 +338,18 @@ fn a_python_that_does_not_answer_is_given_up() {
     machine.measure_with("", &variables, &[]).failed(&["cuDNN's libcudnn cannot be loaded"]);
 }
 
+fn doctor(machine: &Machine, faults: &str, variables: &[(&str, &str)]) -> Outcome {
+    let mut command = machine.command(&std::env::current_exe().unwrap(), faults);
+    command
+        .args(["libraries::the_process_that_examines", "--exact", "--nocapture"])
+        .env(EXAMINE, "1")
+        .envs(nowhere(variables));
+    machine.outcome(command, faults)
+}
+
 /// Settings that a run on the CPU would refuse say nothing about what is there.
 #[test]
 fn doctor_says_where_everything_is_and_what_is_missing() {
-    let doctor = |machine: &Machine, faults: &str, variables: &[(&str, &str)]| {
-        let mut command = machine.command(&std::env::current_exe().unwrap(), faults);
-        command
-            .args(["libraries::the_process_that_examines", "--exact", "--nocapture"])
-            .env(EXAMINE, "1")
-            .envs(nowhere(variables));
-        machine.outcome(command, faults)
-    };
     let clock = [("ALPHA_FLOPS_CLOCK", "device"), ("ALPHA_FLOPS_CACHE", "cold")];
     let machine = Machine::whole();
     doctor(&machine, "", &clock).succeeded(&[
@@ -274,6 +376,19 @@ fn doctor_says_where_everything_is_and_what_is_missing() {
     doctor(&machine, "no-nvml", &AUTO).succeeded(&[
         "NVML: Err(\"NVML cannot be used",
         "cuDNN: Err(\"cuDNN's libcudnn cannot be loaded",
+        "would measure on Err(",
+    ]);
+    // nor does what is not whole
+    let machine = Machine::whole();
+    let folder = machine.folder.path().join("libraries");
+    Broken::Cut.put(&folder, "libcudnn.so.9");
+    Broken::Empty.put(&folder, "libnvidia-ml.so.1");
+    doctor(&machine, "", &AUTO).succeeded(&[
+        "driver: Ok(",
+        "NVML: Err(\"NVML cannot be used: ",
+        "libnvidia-ml.so.1 (is empty)",
+        "cuDNN: Err(\"cuDNN's libcudnn cannot be loaded (tried ",
+        "libcudnn.so.9 (ends after ",
         "would measure on Err(",
     ]);
 }

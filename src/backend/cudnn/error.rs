@@ -27,7 +27,7 @@ pub enum Library {
 #[allow(missing_docs, reason = "the messages explain the fields")]
 pub enum GpuError {
     #[error("{} cannot be loaded{}: {}", .library.name(), tried_in(.tried), .library.how_to_get())]
-    Absent { library: Library, tried: Vec<String> },
+    Absent { library: Library, tried: Vec<String>, damaged: bool },
     #[error(
         "{} has no function {symbol}: {}",
         .library.name(),
@@ -163,7 +163,8 @@ impl GpuError {
     /// without a cuDNN for it is one that does not work.
     pub fn is_absence(&self) -> bool {
         match self {
-            Self::Absent { library, .. } => *library == Library::Driver,
+            // a driver that is damaged was installed for a GPU
+            Self::Absent { library, damaged, .. } => *library == Library::Driver && !damaged,
             // whatever it is that has this name, it is no driver
             Self::Symbol { symbol: "cuDriverGetVersion", .. } => true,
             Self::NoSuchDevice { count, .. } => *count == 0,
@@ -232,7 +233,7 @@ fn why_missing(cudnn: Option<&Path>, reason: Option<&str>) -> String {
     const INSTALL: &str = "install cuDNN whole";
     match (reason, cudnn) {
         (Some(reason), _) => format!(
-            "cannot be opened ({reason}): install what it needs; libcuda.so.1 is NVIDIA's driver"
+            "cannot be opened: {reason}: {INSTALL}, and what it needs; libcuda.so.1 is NVIDIA's driver"
         ),
         (None, Some(cudnn)) => {
             let cudnn = cudnn.display();

@@ -15,7 +15,7 @@ use cudarc::driver::sys::{
 };
 
 use super::error::{GpuError, Library, NO_DEVICE, STUB, Status, remedy};
-use super::search::{self, Opened, Refused, Where, first_usable};
+use super::search::{self, NotOpened, Opened, Refused, Where, first_usable};
 
 /// Declares a table of functions and how to fill it. A function returns a [`Status`] unless another
 /// type is given.
@@ -342,26 +342,34 @@ impl<'p> Parts<'p> {
         self.folders.iter().map(|folder| folder.join(name)).find(|file| file.exists())
     }
 
+    /// And whole.
     fn are_there(&self) -> Result<(), GpuError> {
-        let mut names = Self::needed().iter().map(|part| Self::file_name(part));
-        let is_missing =
-            |name: &String| self.beside(name).is_none() && !search::is_found_by_loader(name);
-        match names.find(is_missing) {
-            Some(part) => Err(self.error(part, None)),
-            None => Ok(()),
+        for name in Self::needed().iter().map(|part| Self::file_name(part)) {
+            let found = match self.beside(&name) {
+                Some(file) => search::may_open(&file).map(|()| true),
+                None => search::is_found_by_loader(&name),
+            };
+            match found {
+                Ok(true) => {}
+                Ok(false) => return Err(self.error(name, None)),
+                Err(not_opened) => return Err(self.error(name, Some(not_opened))),
+            }
         }
+        Ok(())
     }
 
     /// Opens what is beside cuDNN, so that cuDNN gets these by their names.
     fn open(&self) -> Result<(), GpuError> {
         for name in Self::needed().iter().map(|part| Self::file_name(part)) {
             let Some(file) = self.beside(&name) else { continue };
-            search::open_for_good(&file).map_err(|reason| self.error(name, Some(reason.into())))?;
+            search::open_for_good(&file)
+                .map_err(|not_opened| self.error(name, Some(not_opened)))?;
         }
         Ok(())
     }
 
-    fn error(&self, part: String, reason: Option<Box<str>>) -> GpuError {
+    fn error(&self, part: String, not_opened: Option<NotOpened>) -> GpuError {
+        let reason = not_opened.map(|not_opened| not_opened.tried.into());
         GpuError::Part { part: part.into(), of: self.cudnn.map(Into::into), reason }
     }
 }

@@ -6,7 +6,7 @@ use nvml_wrapper::enum_wrappers::device::{Clock, TemperatureSensor};
 use nvml_wrapper::error::{Bits, NvmlError};
 use nvml_wrapper::{Device, Nvml};
 
-use super::search::{DRIVERS_OF_CONTAINERS, WSL};
+use super::search::{DRIVERS_OF_CONTAINERS, WSL, may_open};
 use crate::backend::device::DeviceSample;
 
 /// NVML, and which of its devices is ours.
@@ -27,12 +27,16 @@ pub(super) struct Facts {
 impl Monitor {
     /// Loads NVML and finds the device.
     pub(super) fn open(pci_bus_id: &str) -> Result<Self, String> {
+        const NAME: &str = "libnvidia-ml.so.1";
         let in_folder = |folder| {
-            let file = Path::new(folder).join("libnvidia-ml.so.1");
-            file.is_file().then(|| Nvml::builder().lib_path(file.as_os_str()).init().ok())?
+            let file = Path::new(folder).join(NAME);
+            let usable = file.is_file() && may_open(&file).is_ok();
+            usable.then(|| Nvml::builder().lib_path(file.as_os_str()).init().ok())?
         };
         let elsewhere = || DRIVERS_OF_CONTAINERS.into_iter().chain([WSL]).find_map(in_folder);
-        let nvml = Nvml::init().or_else(|error| elsewhere().ok_or(error));
+        let by_name = may_open(Path::new(NAME)).map_err(|not_opened| not_opened.tried);
+        let by_name = by_name.and_then(|()| Nvml::init().map_err(|error| error.to_string()));
+        let nvml = by_name.or_else(|error| elsewhere().ok_or(error));
         let nvml = nvml.map_err(|error| format!("NVML cannot be used: {error}"))?;
         nvml.device_by_pci_bus_id(pci_bus_id)
             .map_err(|error| format!("NVML does not know the device at {pci_bus_id}: {error}"))?;

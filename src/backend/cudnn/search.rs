@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::error::{GpuError, Library};
+use super::loader::{self, Fault};
 
 /// What `python3` gets to say where its packages are.
 const PYTHON_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,6 +33,14 @@ pub(super) struct Opened {
     library: libloading::Library,
     /// Where it is; `None` where that cannot be told.
     path: Option<PathBuf>,
+}
+
+/// Why a file is not open.
+pub(super) struct NotOpened {
+    /// The file and, unless it is simply not there, the reason in brackets.
+    pub(super) tried: String,
+    /// It is there, but not whole.
+    is_damaged: bool,
 }
 
 /// Where a library is looked for.
@@ -161,9 +170,9 @@ pub(super) fn first_usable<T>(
     mut accept: impl FnMut(&Opened) -> Result<T, Refused>,
 ) -> Result<(T, Option<PathBuf>), GpuError> {
     let names = library.file_names(cuda);
-    let (mut tried, mut unusable) = (Vec::new(), None);
+    let (mut tried, mut unusable, mut damaged) = (Vec::new(), None, false);
     for place in place.places(library, cuda) {
-        let mut files: Vec<PathBuf> = names.iter().filter_map(|name| place.file(name)).collect();
+        let mut files: Vec<PathBuf> = names.iter().flat_map(|name| place.files(name)).collect();
         files.dedup();
         if files.is_empty() {
             tried.push(place.to_string());
@@ -181,24 +190,28 @@ pub(super) fn first_usable<T>(
                         unusable.get_or_insert(error);
                     }
                 },
-                Err(why) => tried.push(why),
+                Err(not_opened) => {
+                    damaged |= not_opened.is_damaged;
+                    tried.push(not_opened.tried);
+                }
             }
         }
     }
-    Err(unusable.unwrap_or(GpuError::Absent { library, tried }))
+    Err(unusable.unwrap_or(GpuError::Absent { library, tried, damaged }))
 }
 
 impl Opened {
-    /// Opens a file, or what the loader finds by a name; in an error, why not.
-    fn open(file: &Path) -> Result<Self, String> {
-        let is_name = file.parent() == Some(Path::new(""));
+    /// Opens a file, or what the loader finds by a name.
+    fn open(file: &Path) -> Result<Self, NotOpened> {
+        may_open(file)?;
+        let is_name = loader::is_name(file);
         let before = if is_name { mapped_files() } else { Vec::new() };
         // SAFETY: loading runs the library's own initialisers; it is the vendor's library, or what
         // the loader's search path or the user's environment has in its place.
         let library = unsafe { libloading::Library::new(file) };
         let library = library.map_err(|error| {
             let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-            why_not(file, &reason)
+            NotOpened { tried: why_not(file, &reason), is_damaged: false }
         })?;
         let path = match is_name {
             true => newly_mapped(file, &before),
@@ -227,23 +240,45 @@ impl Opened {
     }
 }
 
-/// Opens a file for good, so that whoever asks for its name gets it; in an error, why not.
-pub(super) fn open_for_good(file: &Path) -> Result<(), String> {
+/// Opens a file for good, so that whoever asks for its name gets it.
+pub(super) fn open_for_good(file: &Path) -> Result<(), NotOpened> {
     Opened::open(file).map(|opened| drop(opened.keep()))
 }
 
-/// Whether the loader finds a library by this name.
-pub(super) fn is_found_by_loader(name: &str) -> bool {
-    Opened::open(Path::new(name)).is_ok()
+/// Whether the loader finds a library by this name; an error where what has the name is not to be opened.
+pub(super) fn is_found_by_loader(name: &str) -> Result<bool, NotOpened> {
+    let name = Path::new(name);
+    match Opened::open(name) {
+        Ok(_) => Ok(true),
+        Err(not_opened) if not_opened.is_damaged => Err(not_opened),
+        Err(_) => {
+            loader::others(name).first().map_or(Ok(false), |file| may_open(file).map(|()| false))
+        }
+    }
+}
+
+/// Whether the loader may open a file, or what it finds by a name, without harm.
+pub(super) fn may_open(file: &Path) -> Result<(), NotOpened> {
+    loader::may_open(file).map_err(|(file, fault)| NotOpened {
+        tried: format!("{} ({})", file.display(), fault.reason()),
+        is_damaged: fault != Fault::Foreign,
+    })
 }
 
 impl Place {
-    /// The file of this name here, if it may be there.
-    fn file(&self, name: &str) -> Option<PathBuf> {
+    /// The files of this name that may be here: of the loader's, its own choice first.
+    fn files(&self, name: &str) -> Vec<PathBuf> {
         match self {
-            Self::Loader => Some(PathBuf::from(name)),
-            Self::Folder(folder) => Some(folder.join(name)).filter(|file| file.exists()),
-            Self::File(file) => Some(file.clone()),
+            Self::Loader => {
+                let name = PathBuf::from(name);
+                let others = loader::others(&name);
+                [vec![name], others].concat()
+            }
+            Self::Folder(folder) => {
+                let file = Some(folder.join(name)).filter(|file| file.exists());
+                file.into_iter().collect()
+            }
+            Self::File(file) => vec![file.clone()],
         }
     }
 }
