@@ -118,13 +118,8 @@ fn measure(
     let verify = settings.verify || criterion.arguments.verify;
     let settings = Settings { verify, ..settings };
     console::backend(&settings, why_cpu.as_deref());
-    if let Some(reason) = why_not_queued {
-        console::warn(&format!(
-            "note: short launches take as long as submitting them, as they cannot be queued: {reason}"
-        ));
-    }
     let platform = Platform::new(backend.as_ref());
-    let session = Session::now(backend.empty_launch()?, why_cpu);
+    let session = Session { why_not_queued, ..Session::now(backend.empty_launch()?, why_cpu) };
     console::platform(&platform, &session);
 
     let selected = criterion.filter(configurations(&settings))?;

@@ -62,6 +62,10 @@ pub struct Session {
     pub empty_launch: LaunchTime,
     /// Why it ran on the CPU, where a GPU would have been used.
     pub why_cpu: Option<String>,
+    /// Why launches were not queued before the device began with them, where they might have been; `None` in
+    /// older records, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not_queued: Option<String>,
 }
 
 /// `run.json`.
@@ -259,7 +263,16 @@ pub struct Part {
 impl Session {
     /// A session that begins now.
     pub fn now(empty_launch: LaunchTime, why_cpu: Option<String>) -> Self {
-        Self { started: now(), conditions: Conditions::now(), empty_launch, why_cpu }
+        let (started, conditions) = (now(), Conditions::now());
+        Self { started, conditions, empty_launch, why_cpu, why_not_queued: None }
+    }
+
+    /// What is to be known of times of launches that were not queued, in one line.
+    pub fn note(&self) -> Option<String> {
+        let reason = self.why_not_queued.as_ref()?;
+        Some(format!(
+            "short launches take as long as submitting them, as they cannot be queued: {reason}"
+        ))
     }
 }
 

@@ -77,6 +77,7 @@ fn measure(folder: &Path) {
         conditions,
         empty_launch: time(1.0),
         why_cpu: None,
+        why_not_queued: None,
     };
     let mut sweep = Sweep::open(folder, plan(), session, Duration::from_millis(4)).unwrap();
     sweep.measure(&mut Null(launch_ns), &mut |_| {}).unwrap();

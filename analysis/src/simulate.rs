@@ -299,6 +299,7 @@ fn session(run: u64) -> Session {
         },
         empty_launch: LaunchTime { host_ns: 0.0, device_ns: None, submission_ns: None },
         why_cpu: None,
+        why_not_queued: None,
     }
 }
 

@@ -38,6 +38,9 @@ pub fn backend(settings: &Settings, why_cpu: Option<&str>) {
 
 /// Says on which device, and what an empty launch takes there.
 pub fn platform(platform: &Platform, session: &Session) {
+    if let Some(note) = session.note() {
+        warn(&format!("note: {note}"));
+    }
     let Platform { backend, device, .. } = platform;
     say(&format!("device: {device} ({backend}), {}", platform.versions()));
     let Some(gpu) = &platform.gpu else { return };

@@ -72,7 +72,8 @@ pub struct PreparedSweep {
 pub fn prepare(
     request: impl FnOnce(&Settings) -> SweepRequest,
 ) -> Result<PreparedSweep, PrepareError> {
-    let Selected { settings, mut backend, why_cpu, .. } = select(&Requested::from_workspace()?)?;
+    let selected = select(&Requested::from_workspace()?)?;
+    let Selected { settings, mut backend, why_cpu, why_not_queued } = selected;
     let request = request(&settings);
     let launches = match request.protocol {
         SweepProtocol::Throughput => request.launches,
@@ -93,7 +94,9 @@ pub fn prepare(
         backend: settings.backend.clone(),
         platform: Platform::new(backend.as_ref()),
     };
-    let session = Session::now(backend.empty_launch()?, why_cpu);
+    // launches back to back are not queued anyway
+    let why_not_queued = why_not_queued.filter(|_| plan.protocol.is_latency());
+    let session = Session { why_not_queued, ..Session::now(backend.empty_launch()?, why_cpu) };
     Ok(PreparedSweep { plan, backend, session, part_interval: request.part_interval })
 }
 

@@ -43,7 +43,9 @@ fn where_streams_cannot_wait_launches_are_timed_as_they_are_submitted_and_that_i
     let machine = Machine::whole();
     let words = [note, "cuStreamWaitValue32_v2 returned CUDA_ERROR_NOT_SUPPORTED (801)"];
     machine.measure("no-stream-wait").succeeded(&words).leaked_nothing();
-    assert_eq!(protocol(&machine.run()), "device-latency-warm");
+    let run = machine.run();
+    assert_eq!(protocol(&run), "device-latency-warm");
+    assert!(run["sessions"][0]["why_not_queued"].as_str().unwrap().starts_with(words[1]));
     // asked for, it is an error
     let queued = [("ALPHA_FLOPS_CLOCK", "device-queued")];
     let machine = Machine::whole();

@@ -12,6 +12,7 @@ use alpha_flops::selection::{Selected, select};
 use alpha_flops::settings::Requested;
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::Shard;
+use alpha_flops::sweep::request::{SweepProtocol, SweepRequest, prepare};
 use alpha_flops::sweep::{
     PointOutcome, Skip, Sweep, SweepFolder, SweepPlan, SweepPoint, SweepStatus,
 };
@@ -21,6 +22,8 @@ use super::{Machine, Outcome};
 
 /// Set, to its folder, for a process that sweeps.
 const FOLDER: &str = "SWEEP_OF_THE_TEST";
+/// Set, too, for one that sweeps as the command does: its protocol.
+const PROTOCOL: &str = "PROTOCOL_OF_THE_TEST";
 /// Set for a process that verifies.
 const VERIFY: &str = "VERIFY_IN_USED_MEMORY";
 
@@ -48,6 +51,58 @@ fn the_process_that_sweeps() -> Result<(), Box<dyn Error>> {
     let session = Session::now(backend.empty_launch()?, None);
     let mut sweep = Sweep::open(Path::new(&folder), plan, session, Duration::from_millis(5))?;
     Ok(sweep.measure(backend.as_mut(), &mut |_| {}).map(drop)?)
+}
+
+/// As `sweep` does it; that it says what is to be known of its times.
+#[test]
+fn the_process_that_sweeps_as_the_command() -> Result<(), Box<dyn Error>> {
+    let (Some(folder), Ok(protocol)) = (std::env::var_os(FOLDER), std::env::var(PROTOCOL)) else {
+        return Ok(());
+    };
+    let protocol = match protocol.as_str() {
+        "latency" => SweepProtocol::Latency,
+        _ => SweepProtocol::Throughput,
+    };
+    let prepared = prepare(|_| SweepRequest {
+        grid: Grid::Published,
+        seed: 1,
+        shard: Shard::new(1, 10_000).unwrap(),
+        protocol,
+        launches: NonZeroU32::new(5).unwrap(),
+        budget: None,
+        part_interval: Duration::from_secs(1),
+    })?;
+    let (mut sweep, mut backend) = prepared.open(Path::new(&folder))?;
+    println!("{:?}", sweep.header().sessions[0].session.note());
+    Ok(sweep.measure(backend.as_mut(), &mut |_| {}).map(drop)?)
+}
+
+#[test]
+fn where_streams_cannot_wait_a_sweep_of_single_launches_keeps_the_reason() {
+    let why = "cuStreamWaitValue32_v2 returned CUDA_ERROR_NOT_SUPPORTED (801)";
+    let note =
+        format!("short launches take as long as submitting them, as they cannot be queued: {why}");
+    for (faults, protocol, name, kept) in [
+        ("no-stream-wait", "latency", "device-latency-warm", true),
+        ("no-stream-wait", "throughput", "device-throughput-5-warm", false),
+        ("", "latency", "device-queued-latency-warm", false),
+    ] {
+        let machine = Machine::whole();
+        let mut command =
+            process(&machine, faults, "sweeps::the_process_that_sweeps_as_the_command");
+        // what is larger is skipped
+        command
+            .env(FOLDER, folder(&machine))
+            .env(PROTOCOL, protocol)
+            .env("ALPHA_FLOPS_MEMORY_LIMIT_GIB", "0.001");
+        let shown = if kept { note.as_str() } else { "None" };
+        machine.outcome(command, faults).succeeded(&[shown]).leaked_nothing();
+        let header = SweepFolder::open(&folder(&machine)).unwrap().header;
+        assert_eq!(header.plan.protocol.to_string(), name);
+        let session = &header.sessions[0].session;
+        assert_eq!(session.why_not_queued.is_some(), kept, "{name}");
+        assert!(!kept || session.why_not_queued.as_ref().unwrap().starts_with(why));
+    }
 }
 
 #[test]

@@ -162,6 +162,11 @@ impl Lines {
                 session.why_cpu.clone().unwrap_or_else(|| "the CPU was asked for".to_owned())
             });
         }
+        if sessions.iter().any(|session| session.why_not_queued.is_some()) {
+            self.add_of_each("why launches were not queued", sessions, |session| {
+                session.why_not_queued.clone().unwrap_or_else(|| "this was asked for".to_owned())
+            });
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
 use alpha_flops::backend::Backend;
+use alpha_flops::record::Session;
 use alpha_flops::sweep::{Progress, Sweep, SweepError, SweepStatus};
 use alpha_flops::units::format_duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -51,10 +52,12 @@ fn say_what_is_swept(sweep: &Sweep) {
         comparable.backend,
         plan.platform.versions()
     ));
-    let why_cpu =
-        sweep.header().sessions.last().and_then(|session| session.session.why_cpu.as_ref());
-    if let Some(reason) = why_cpu {
+    let session = sweep.header().sessions.last().map(|session| &session.session);
+    if let Some(reason) = session.and_then(|session| session.why_cpu.as_ref()) {
         say(&format!("on the CPU: {reason}"));
+    }
+    if let Some(note) = session.and_then(Session::note) {
+        say(&format!("note: {note}"));
     }
     let visited = sweep.counts().visited();
     if visited > 0 {
