@@ -11,6 +11,7 @@ mod frozen;
 mod help;
 mod history;
 mod objectives;
+mod plans;
 mod quiet;
 mod raw_flops;
 mod report;
