@@ -23,10 +23,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::atomic_file::write_atomically;
 use crate::environment::Platform;
 use crate::experiment::Configuration;
-use crate::file_error::FileError;
+use crate::files;
 use crate::host::leave_without_waiting;
 use crate::measure::does_not_fit;
 use crate::record::{RunFolder, RunPlan, Session};
@@ -139,7 +138,7 @@ fn measure(
     if let Some(file) = std::env::var_os(FINISHED_RUN) {
         let folder = std::path::absolute(run.folder.path())?;
         let bytes = folder.as_os_str().as_encoded_bytes();
-        write_atomically(Path::new(&file), |out| out.write_all(bytes))?;
+        files::write_atomically(Path::new(&file), |out| out.write_all(bytes))?;
     }
     Ok(console::finished(&run))
 }
@@ -148,9 +147,7 @@ fn measure(
 fn replay(criterion: &Criterion<'_>, folder: &mut RunFolder) -> Result<(), AnyError> {
     let home = folder.path().join("criterion");
     // an interrupted criterion leaves partial files behind: begin again
-    if home.exists() {
-        std::fs::remove_dir_all(&home).map_err(|error| FileError::new("remove", &home, error))?;
-    }
+    files::remove_folder(&home)?;
     folder.set_criterion("criterion".into(), criterion.arguments.baseline())?;
     baselines::bring_in(criterion, folder, &home)?;
     criterion.replay(folder, &home)?;

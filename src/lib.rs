@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! file_error          which file could not be used, why, and what to do
-//! atomic_file         files that are wholly there or not
+//! files               all that is written, moved or removed
 //! choice              names of the values of an enum, in settings, records and tables
 //! columns             tables in Parquet files, whose columns are declared once
 //! units, shape        what a convolution is, and how much of it
@@ -31,11 +31,12 @@
 //! The analysis crate takes it from there. `bench` is a default feature: without it, the library
 //! needs neither criterion nor clap.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 // what tests and benches include names the library as they do
 #[cfg(test)]
 extern crate self as alpha_flops;
 
-pub mod atomic_file;
 pub mod backend;
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -47,6 +48,7 @@ pub mod doctor;
 pub mod environment;
 pub mod experiment;
 pub mod file_error;
+pub mod files;
 pub mod host;
 pub mod measure;
 #[cfg(test)]

@@ -10,8 +10,8 @@
 //!   lock       locked by the process that works on the folder, until that ends, however it ends
 //! ```
 //!
-//! Every file is [written to a temporary name, synced and renamed](crate::atomic_file): a killed process
-//! leaves behind at most a `.tmp` file, which the next one with the lock removes.
+//! Every file is [written to a temporary name, synced and renamed](crate::files): a killed process
+//! leaves behind at most a temporary file, which the next one with the lock removes.
 
 use std::collections::hash_map::RandomState;
 use std::fs::{self, File, TryLockError};
@@ -23,8 +23,8 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic_file::write_atomically;
 use crate::file_error::FileError;
+use crate::files::{self, write_atomically};
 
 pub(crate) mod parquet;
 
@@ -62,7 +62,7 @@ impl<H: Header> Store<H> {
 /// Locks a folder; `None` while another process has it.
 pub(crate) fn lock<H: Header>(folder: &Path) -> Result<Option<File>, FileError> {
     let path = folder.join("lock");
-    let file = File::create(&path).map_err(|error| hinted::<H>(FileError::write(&path, error)))?;
+    let file = files::open_in_place(&path).map_err(hinted::<H>)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -117,7 +117,7 @@ fn from_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, FileEr
 
 /// Creates a folder and those above it, as far as they are missing.
 pub(crate) fn create_folder<H: Header>(path: &Path) -> Result<(), FileError> {
-    fs::create_dir_all(path).map_err(|error| hinted::<H>(FileError::create(path, error)))
+    files::create_folder(path).map_err(hinted::<H>)
 }
 
 /// An id of what was started then: the time in UTC and four random digits.
@@ -125,6 +125,11 @@ pub(crate) fn new_id(started: Timestamp) -> String {
     // std's hasher is seeded from the system's randomness
     let random = RandomState::new().hash_one(std::process::id()) as u16;
     format!("{}-{random:04x}", started.strftime("%Y-%m-%dt%H-%M-%Sz"))
+}
+
+/// Creates `parts/` in a folder, unless it is there.
+pub(crate) fn create_parts<H: Header>(folder: &Path) -> Result<PathBuf, FileError> {
+    files::create_folder_in(folder, "parts").map_err(hinted::<H>)
 }
 
 /// A file under `parts/`.
@@ -138,27 +143,20 @@ pub(crate) fn is_damage(error: &FileError) -> bool {
     error.kind().is_none()
 }
 
-/// Puts a damaged part out of the way.
+/// Puts a damaged part out of the way, and leaves those alone that are there already.
 pub(crate) fn set_aside(part: &Path) -> Result<(), FileError> {
-    let mut aside = part.as_os_str().to_owned();
-    aside.push(".damaged");
-    fs::rename(part, aside).map_err(|error| FileError::new("rename", part, error))
+    let name = |count: u32| match count {
+        1 => part.with_added_extension("damaged"),
+        _ => part.with_added_extension(format!("damaged-{count}")),
+    };
+    let free = (1..).map(name).find(|aside| fs::symlink_metadata(aside).is_err());
+    free.map_or(Ok(()), |aside| files::rename(part, &aside))
 }
 
 pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     let unread = |error| FileError::read(folder, error);
     let entries = fs::read_dir(folder).map_err(unread)?;
     entries.map(|entry| Ok(entry.map_err(unread)?.path())).collect()
-}
-
-/// Removes from a folder what killed processes were writing. Only who has the lock may call it.
-pub(crate) fn remove_temporary_files(folder: &Path) -> Result<(), FileError> {
-    for path in entries(folder)? {
-        if path.extension().is_some_and(|extension| extension == "tmp") {
-            fs::remove_file(&path).map_err(|error| FileError::new("remove", &path, error))?;
-        }
-    }
-    Ok(())
 }
 
 /// The error with what to do where a folder cannot be written.

@@ -16,8 +16,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::file_error::FileError;
+use alpha_flops::files;
 use alpha_flops::record::{Comparable, RunHeader};
 use alpha_flops::workspace;
 use serde::Serialize;
@@ -165,13 +165,13 @@ pub fn add(
     }
     let target = root.join(name);
     check_place(&run, &target)?;
-    fs::create_dir_all(&target).map_err(|error| FileError::create(&target, error))?;
+    files::create_folder(&target)?;
     let path = target.join(format!("{}.csv", run.header.run_id));
     let raw = run.path.join("launches.parquet");
     let launches_bytes = fs::metadata(&raw).map_err(|error| FileError::read(&raw, error))?.len();
     let launches_kept = launches.keeps(launches_bytes);
     if launches_kept {
-        write_run(&run, &path.with_extension(""))?;
+        write_run(&run, &files::create_folder_in(&target, &run.header.run_id)?)?;
     }
     write_environment(&run.header, &environment_of(&path))?;
     dataset.write(&path)?;
@@ -188,10 +188,9 @@ pub fn add(
 /// Copies a run into `folder`, as every analysis reads it. Single visits stay out: they are most of
 /// `run.json`, and all that analyses need of them is summed up there.
 fn write_run(run: &Run, folder: &Path) -> Result<(), FileError> {
-    fs::create_dir_all(folder).map_err(|error| FileError::create(folder, error))?;
     let (from, to) = (run.path.join("launches.parquet"), folder.join("launches.parquet"));
     let mut source = File::open(&from).map_err(|error| FileError::read(&from, error))?;
-    write_atomically(&to, |out| io::copy(&mut source, out).map(drop))?;
+    files::write_atomically(&to, |out| io::copy(&mut source, out).map(drop))?;
     let mut header = run.header.clone();
     header.configurations.iter_mut().for_each(|record| record.visits.clear());
     environment::write_header(&header, &folder.join("run.json"))

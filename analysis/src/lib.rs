@@ -28,6 +28,8 @@
 //!
 //! What is computed is data first; tables and figures are made of it, and the binary prints and draws.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 // what tests include names the library as they do
 #[cfg(test)]
 extern crate self as alpha_flops_analysis;

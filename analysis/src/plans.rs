@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::files::write_atomically;
 use alpha_flops::backend::plan::numerical_note;
 use alpha_flops::columns::{self, Column, ParquetFile, Refused, Unread};
 use alpha_flops::file_error::FileError;

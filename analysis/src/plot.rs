@@ -7,8 +7,8 @@
 
 use std::path::Path;
 
-use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::file_error::FileError;
+use alpha_flops::files::{create_folder, write_atomically};
 use rayon::prelude::*;
 use thiserror::Error;
 
@@ -41,7 +41,7 @@ const PNG_SCALE: f32 = 2.0;
 /// Writes `NAME.svg` and `NAME.png` of each figure into a directory, which is created; each file
 /// wholly or not at all.
 pub fn write(figures: &[Figure], directory: &Path) -> Result<(), PlotError> {
-    std::fs::create_dir_all(directory).map_err(|error| FileError::create(directory, error))?;
+    create_folder(directory)?;
     figures.par_iter().try_for_each(|figure| {
         let svg = draw::svg(figure)?;
         let png = draw::png(&svg, PNG_SCALE)?;

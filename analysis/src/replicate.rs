@@ -8,6 +8,7 @@ use std::time::Duration;
 use alpha_flops::backend::Backend;
 use alpha_flops::bench::FINISHED_RUN;
 use alpha_flops::file_error::FileError;
+use alpha_flops::files;
 use alpha_flops::settings::{Requested, Settings, SettingsError};
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::Shard;
@@ -112,8 +113,7 @@ fn request(settings: &Settings, budget: Option<Duration>) -> SweepRequest {
 
 /// Moves the sweep into the folder of the run that it was measured for.
 pub fn keep_sweep(swept: &Path, run: &Path) -> Result<(), ReplicateError> {
-    let folder = sweep_of(run);
-    std::fs::rename(swept, &folder).map_err(|error| FileError::write(&folder, error).into())
+    Ok(files::rename(swept, &sweep_of(run))?)
 }
 
 /// Reads the sweep that was measured for a run, if there is one.
@@ -130,7 +130,7 @@ fn sweep_of(run: &Path) -> PathBuf {
 fn runs() -> Result<PathBuf, ReplicateError> {
     let runs = Requested::from_workspace()?.runs();
     let runs = std::path::absolute(&runs).unwrap_or(runs);
-    std::fs::create_dir_all(&runs).map_err(|error| FileError::create(&runs, error))?;
+    files::create_folder(&runs)?;
     Ok(runs)
 }
 
@@ -185,7 +185,7 @@ impl Finished {
     fn new(runs: &Path) -> Self {
         let file = runs.join(format!(".finished-{}", std::process::id()));
         // left by a process that had this number before
-        let _ = std::fs::remove_file(&file);
+        let _ = files::remove_file(&file);
         Self { file, temporary: true }
     }
 
@@ -213,7 +213,7 @@ fn path_from_bytes(path: Vec<u8>) -> Option<PathBuf> {
 impl Drop for Finished {
     fn drop(&mut self) {
         if self.temporary {
-            let _ = std::fs::remove_file(&self.file);
+            let _ = files::remove_file(&self.file);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use alpha_flops::atomic_file::write_texts;
+use alpha_flops::files::{create_folder, create_folder_in, write_texts};
 use alpha_flops::file_error::FileError;
 use alpha_flops::record::Quiet;
 use serde::Serialize;
@@ -236,9 +236,9 @@ pub fn write(inputs: &[Input<'_>], directory: &Path) -> Result<Report, ReportErr
     }
     check_not_mixed(inputs)?;
     let sets = figure_sets(inputs);
+    create_folder(directory)?;
     for set in &sets {
-        let path = directory.join(&set.directory);
-        plot::write(&set.figures, &path)?;
+        plot::write(&set.figures, &create_folder_in(directory, &set.directory)?)?;
     }
     let report = report(inputs, &sets);
     let json = serde_json::to_string_pretty(&report)? + "\n";

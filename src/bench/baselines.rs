@@ -7,10 +7,10 @@
 use std::fs;
 use std::path::Path;
 
-use crate::atomic_file::write_atomically;
 use crate::backend::Backend;
 use crate::experiment::Configuration;
 use crate::file_error::FileError;
+use crate::files::{self, write_atomically};
 use crate::measure::does_not_fit;
 use crate::record::{Comparable, RunFolder, RunPlan};
 
@@ -139,9 +139,7 @@ fn copy_of_each(run: &RunFolder, from: &Path, to: &Path, name: &str) -> Result<(
     for id in &run.header().plan.ids {
         let source = from.join(id).join(name);
         if source.is_dir() {
-            let target = to.join(id).join(name);
-            copy_files(&source, &target).map_err(|error| {
-                let error = FileError::new("copy a baseline to", &target, error);
+            copy_files(&source, to, &format!("{id}/{name}")).map_err(|error| {
                 error.with_hint("what was measured is safe: repeat the command to resume")
             })?;
         }
@@ -149,12 +147,14 @@ fn copy_of_each(run: &RunFolder, from: &Path, to: &Path, name: &str) -> Result<(
     Ok(())
 }
 
-fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), to.join(entry.file_name()))?;
+fn copy_files(from: &Path, home: &Path, within: &str) -> Result<(), FileError> {
+    let unread = |error| FileError::read(from, error);
+    files::create_folder(home)?;
+    let to = files::create_folder_in(home, within)?;
+    for entry in fs::read_dir(from).map_err(unread)? {
+        let entry = entry.map_err(unread)?;
+        if entry.file_type().map_err(unread)?.is_file() {
+            files::copy(&entry.path(), &to.join(entry.file_name()))?;
         }
     }
     Ok(())

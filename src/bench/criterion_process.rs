@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
@@ -11,6 +10,7 @@ use std::time::Instant;
 use crate::backend::BackendKind;
 use crate::experiment::Configuration;
 use crate::file_error::FileError;
+use crate::files;
 use crate::record::{RunFolder, hinted};
 use crate::workspace;
 
@@ -139,7 +139,7 @@ impl<'a> Criterion<'a> {
         let progress = console::criterion_progress(measured as u64);
         let log_path = folder.path().join("criterion.log");
         let log_error = |error| hinted(FileError::write(&log_path, error));
-        let mut log = File::create(&log_path).map_err(log_error)?;
+        let mut log = files::open_log(&log_path).map_err(hinted)?;
         let begun = Instant::now();
         let mut command = self.child(folder.path().as_os_str(), &std::path::absolute(home)?)?;
         command.args(&self.arguments.for_criterion).stdout(Stdio::piped()).stderr(Stdio::piped());

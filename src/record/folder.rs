@@ -1,7 +1,7 @@
 //! A run being written: taken up or begun, kept part by part, and finished.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use super::{
     Session, launches, now, passes,
 };
 use crate::file_error::FileError;
+use crate::files;
 use crate::measure::SampleTimes;
 use crate::store::{self, Header, Store, read_header, read_json};
 
@@ -216,7 +217,7 @@ pub fn write_finished(
     if let Some(runs) = folder.parent() {
         store::create_folder::<RunHeader>(runs)?;
     }
-    fs::create_dir(folder).map_err(|error| FileError::create(folder, error))?;
+    files::create_new_folder(folder)?;
     let mut records = Vec::new();
     let launches = configurations.map(|(record, times)| {
         let id = record.id.clone();
@@ -297,15 +298,9 @@ fn run_folders(runs: &Path) -> Vec<PathBuf> {
 /// Removes what a finished run no longer needs: its parts, whose launches `launches.parquet` has, and
 /// temporary files. Only the process with the lock may call it.
 fn remove_leftovers(folder: &Path) -> Result<(), FileError> {
-    store::remove_temporary_files(folder)?;
+    files::remove_temporary_files(folder)?;
     // last: while it is there, `tidy_up` knows that there is something left
-    let parts = folder.join("parts");
-    match fs::remove_dir_all(&parts) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(FileError::new("remove", &parts, error))
-        }
-        _ => Ok(()),
-    }
+    files::remove_folder(&folder.join("parts"))
 }
 
 /// Removes what is left over in finished runs whose process was killed before it could do so.
@@ -328,13 +323,13 @@ fn new_folder(runs: &Path, started: Timestamp) -> Result<(String, PathBuf, File)
     loop {
         let run_id = store::new_id(started);
         let path = runs.join(&run_id);
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            created => created.map_err(|error| hinted(FileError::create(&path, error)))?,
+        match files::create_new_folder(&path) {
+            Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => continue,
+            created => created.map_err(hinted)?,
         }
         // nobody else takes a folder without a header
         if let Some(lock) = store::lock::<RunHeader>(&path)? {
-            store::create_folder::<RunHeader>(&path.join("parts"))?;
+            store::create_parts::<RunHeader>(&path)?;
             return Ok((run_id, path, lock));
         }
     }

@@ -60,7 +60,7 @@ impl Sweep {
         let mut rates = MeasuredRates::new(CostModel::for_sweep(plan.backend.kind()));
         let platform = plan.platform.clone();
         let mut store = Store::open(folder, plan)?;
-        let last_begun = LastBegun::open(folder)?;
+        let last_begun = LastBegun::open(folder, store.header.sessions.is_empty())?;
         let mut counts = Counts::default();
         let (covered, damaged) = store.read_parts(&order, |point| {
             counts.add(point);

@@ -1,6 +1,5 @@
 //! Joining the shards of one sweep.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::order::Shard;
@@ -8,6 +7,7 @@ use super::point::SweepPoint;
 use super::store::write_part;
 use super::{Counts, PART_ROWS, SweepError, SweepFolder, SweepHeader, SweepStatus};
 use crate::file_error::FileError;
+use crate::files;
 use crate::store;
 
 /// Opens the shards in `folders`, in their order, and checks that they are all shards of one sweep: of
@@ -82,22 +82,14 @@ fn differences(one: &SweepHeader, other: &SweepHeader) -> Vec<String> {
 /// As [`shards`], and [`SweepError`] where `out` is there already or cannot be written.
 pub fn merge(folders: &[PathBuf], out: &Path) -> Result<SweepHeader, SweepError> {
     let shards = shards(folders)?;
-    if out.exists() {
+    if out.symlink_metadata().is_ok() {
         return Err(SweepError::Merge(format!("{} is there already", out.display())));
     }
     let mut header = joined(&shards)?;
-    let name = out.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.unwrap_or_default();
-    let temporary = out.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    // of a killed process of the same number
-    let _ = fs::remove_dir_all(&temporary);
-    let written = write_parts(&shards, &mut header, &temporary)
-        .and_then(|()| store::write_header(&temporary, &header))
-        .and_then(|()| fs::rename(&temporary, out).map_err(|error| FileError::write(out, error)));
-    if let Err(error) = written {
-        let _ = fs::remove_dir_all(&temporary);
-        return Err(error.into());
-    }
+    files::write_folder(out, |folder| {
+        write_parts(&shards, &mut header, folder)?;
+        store::write_header(folder, &header)
+    })?;
     Ok(header)
 }
 
@@ -130,7 +122,7 @@ fn write_parts(
     header: &mut SweepHeader,
     folder: &Path,
 ) -> Result<(), FileError> {
-    store::create_folder::<SweepHeader>(&folder.join("parts"))?;
+    store::create_parts::<SweepHeader>(folder)?;
     let (mut counts, mut first) = (Counts::default(), 0);
     let mut collected: Vec<SweepPoint> = Vec::new();
     let mut failed = None;

@@ -27,6 +27,7 @@ use super::plan::SweepPlan;
 use super::point::SweepPoint;
 use super::rows;
 use crate::file_error::FileError;
+use crate::files;
 use crate::record::now;
 use crate::store::{self, Store};
 
@@ -34,7 +35,8 @@ impl Store<SweepHeader> {
     /// Continues the sweep in `path`, or begins it. Nothing is written before
     /// [`Self::begin_session`].
     pub(super) fn open(path: &Path, plan: SweepPlan) -> Result<Self, SweepError> {
-        store::create_folder::<SweepHeader>(&path.join("parts"))?;
+        store::create_folder::<SweepHeader>(path)?;
+        let parts = store::create_parts::<SweepHeader>(path)?;
         let Some(lock) = store::lock::<SweepHeader>(path)? else {
             return Err(SweepError::Locked { path: path.to_owned() });
         };
@@ -42,8 +44,8 @@ impl Store<SweepHeader> {
             true => continued(path, &plan)?,
             false => begun(path, plan)?,
         };
-        for folder in [path, &path.join("parts")] {
-            store::remove_temporary_files(folder)?;
+        for folder in [path, &parts] {
+            files::remove_temporary_files(folder)?;
         }
         Ok(Self::new(path.to_owned(), lock, header))
     }
@@ -153,14 +155,16 @@ pub(super) struct LastBegun {
 }
 
 impl LastBegun {
-    pub(super) fn open(folder: &Path) -> Result<Self, FileError> {
+    /// Opens the mark in the folder of a sweep; there is none yet if the sweep `is_new`.
+    pub(super) fn open(folder: &Path, is_new: bool) -> Result<Self, FileError> {
         let path = folder.join("at");
-        let mut options = File::options();
-        let file = options.create(true).truncate(false).read(true).write(true).open(&path);
-        match file {
-            Ok(file) => Ok(Self { file, path }),
-            Err(error) => Err(FileError::write(&path, error)),
+        let file = files::open_in_place(&path)?;
+        let length = file.metadata().map_err(|error| FileError::read(&path, error))?.len();
+        if is_new && length > 0 {
+            let error = FileError::write(&path, "it is not of a sweep, expected no file");
+            return Err(error.with_hint("choose another folder with --out"));
         }
+        Ok(Self { file, path })
     }
 
     /// Records that the configuration is begun. The file is not synced, which would take longer than

@@ -221,6 +221,57 @@ fn parts_of_other_contents_are_set_aside_and_names_beyond_the_grid_refused() {
 }
 
 #[test]
+fn what_others_keep_in_the_folder_of_a_sweep_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("parts")).unwrap();
+    let others = ["thesis.tmp", ".thesis.csv.tmp", "parts/draft.tmp"].map(|n| folder.path().join(n));
+    let left_by_us = ["parts/.0000000-0000411.parquet.4711-0.tmp", ".sweep.json.4711-3.tmp"];
+    for path in others.iter().cloned().chain(left_by_us.map(|name| folder.path().join(name))) {
+        std::fs::write(path, "the only copy").unwrap();
+    }
+    drop(open(folder.path(), plan()).unwrap());
+    for path in &others {
+        assert_eq!(std::fs::read(path).unwrap(), b"the only copy", "{}", path.display());
+    }
+    for name in left_by_us {
+        assert!(!folder.path().join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn a_mark_that_no_sweep_has_written_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("at");
+    std::fs::write(&mark, "3 o'clock").unwrap();
+    let Err(error) = open(folder.path(), plan()) else { panic!("begun over another file") };
+    assert!(error.to_string().contains("at: it is not of a sweep"), "{error}");
+    assert_eq!(std::fs::read(&mark).unwrap(), b"3 o'clock");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_in_the_folder_of_a_sweep_are_refused_and_what_they_point_to_stays() {
+    use std::os::unix::fs::symlink;
+    for name in ["lock", "at", "parts", "sweep.json"] {
+        let directory = tempfile::tempdir().unwrap();
+        let (folder, victim) = (directory.path().join("sweep"), directory.path().join("victim"));
+        std::fs::create_dir(&folder).unwrap();
+        match name {
+            "parts" => std::fs::create_dir(&victim).unwrap(),
+            "sweep.json" => {}
+            _ => std::fs::write(&victim, "do not lose me").unwrap(),
+        }
+        let before = std::fs::read(&victim).ok();
+        symlink("../victim", folder.join(name)).unwrap();
+        let Err(error) = open(&folder, plan()) else { panic!("{name} was followed") };
+        let error = error.to_string();
+        assert!(error.contains(name) && error.contains("a link"), "{error}");
+        assert_eq!(std::fs::read(&victim).ok(), before, "{name}");
+        assert!(folder.join(name).is_symlink(), "{name}");
+    }
+}
+
+#[test]
 fn the_longest_configurations_do_not_eat_the_budget() {
     let folder = tempfile::tempdir().unwrap();
     let mut plan = plan();

@@ -11,10 +11,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use alpha_flops::atomic_file::write_atomically;
 use alpha_flops::backend::BACKENDS;
 use alpha_flops::environment::Platform;
 use alpha_flops::file_error::FileError;
+use alpha_flops::files::{self, write_atomically};
 use alpha_flops::record::{FinishedRun, Outcome, RunPlan};
 use alpha_flops::selection::{Selected, select};
 use alpha_flops::settings::{BackendRequest, Requested};
@@ -262,7 +262,7 @@ impl Series {
             serde_json::to_writer_pretty(out, &self.kept).map_err(std::io::Error::from)
         })?;
         // only now: until the file is written, only the announcement says that the run is done
-        let _ = fs::remove_file(announcement);
+        let _ = files::remove_file(&announcement);
         Ok(())
     }
 
@@ -310,8 +310,7 @@ impl Series {
 
     /// Removes the file of a series whose results have been shown: the same command begins another.
     pub fn finish(self) -> Result<(), ReplicateError> {
-        fs::remove_file(&self.file)
-            .map_err(|error| FileError::new("remove", &self.file, error).into())
+        Ok(files::remove_file(&self.file)?)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The `alpha-flops` binary: dispatches to a command and turns its result into an exit status. Nothing
 //! is computed here.
 
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 use std::process::ExitCode;
 
 use alpha_flops::bench::run_as_criterion;

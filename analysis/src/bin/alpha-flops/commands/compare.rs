@@ -1,7 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use alpha_flops::atomic_file::write_texts;
-use alpha_flops::file_error::FileError;
+use alpha_flops::files::{create_folder, write_texts};
 use alpha_flops::workspace;
 use alpha_flops_analysis::compare::hypothesis_tests::Levels;
 use alpha_flops_analysis::compare::{self, CompareError, Comparison, Options, sides};
@@ -120,7 +119,7 @@ fn archived(
 
 /// Writes the comparison as CSV, JSON and Markdown, and its figures, into a folder, which is created.
 pub(super) fn write(comparison: &Comparison, out: &Path) -> Result<()> {
-    std::fs::create_dir_all(out).map_err(|error| FileError::create(out, error))?;
+    create_folder(out)?;
     let texts = [
         ("comparison.csv", comparison.to_csv()),
         ("comparison.json", json(comparison)?),

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use alpha_flops::atomic_file::write_atomically;
+use alpha_flops::files::write_atomically;
 use alpha_flops_analysis::fit::PUBLISHED_START;
 use alpha_flops_analysis::model::GroupCoefficients;
 use clap::Args;

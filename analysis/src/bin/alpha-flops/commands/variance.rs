@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 
-use alpha_flops::atomic_file::write_texts;
-use alpha_flops::file_error::FileError;
+use alpha_flops::files::{create_folder, write_texts};
 use alpha_flops_analysis::plot;
 use alpha_flops_analysis::variance::Variance;
 use clap::Args;
@@ -31,7 +30,7 @@ pub struct VarianceArgs {
 pub fn run(args: &VarianceArgs) -> Result<Exit> {
     let variance = Variance::read(&args.records)?;
     if let Some(out) = &args.out {
-        std::fs::create_dir_all(out).map_err(|error| FileError::create(out, error))?;
+        create_folder(out)?;
         let texts =
             [("variance.csv", variance.csv_table().to_csv()), ("variance.json", json(&variance)?)];
         write_texts(out, &texts)?;
