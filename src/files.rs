@@ -210,6 +210,12 @@ pub fn create_folder_in(folder: &Path, within: &str) -> Result<PathBuf, FileErro
     Ok(path)
 }
 
+/// Whether a name, which a file or a user says, names something within a folder. `/` and `\` are refused
+/// whatever the system, so that a name that works here works everywhere.
+pub fn is_plain_name(name: &str) -> bool {
+    !name.trim().is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0'])
+}
+
 /// Creates a folder at a path where nothing may be yet.
 pub fn create_new_folder(path: &Path) -> Result<(), FileError> {
     fs::create_dir(path).map_err(|error| FileError::create(path, error))

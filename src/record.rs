@@ -28,7 +28,8 @@ use crate::experiment::{Configuration, Experiment};
 use crate::measure::{SampleTimes, Stopped, WarmUp};
 use crate::shape::ConvShape;
 use crate::statistics::Summary;
-use crate::store::Header;
+use crate::files::is_plain_name;
+use crate::store::{self, Header};
 use crate::units::Bytes;
 
 mod finished;
@@ -110,6 +111,39 @@ impl Header for RunHeader {
     const SCHEMA_VERSION: u32 = SCHEMA_VERSION;
     const OLDEST_READ: u32 = OLDEST_READ;
     const ELSEWHERE: &'static str = "set ALPHA_FLOPS_RUNS to a folder that can be written";
+
+    fn check_names(&self) -> Result<(), String> {
+        self.check_names()
+    }
+}
+
+impl RunHeader {
+    /// Checks what becomes a part of paths: a record that was read may say anything.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check_names(&self) -> Result<(), String> {
+        let Self { run_id, criterion_home, criterion_baseline, .. } = self;
+        if !is_run_id(run_id) {
+            return Err(format!(
+                "run_id is {run_id:?}, expected one such as 2026-01-31t12-00-00z-5eed"
+            ));
+        }
+        let home = criterion_home.to_str().unwrap_or_default();
+        for (what, name) in [("criterion_home", home), ("criterion_baseline", criterion_baseline)] {
+            if !is_plain_name(name) {
+                return Err(format!("{what} is {name:?}, expected the name of a folder"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an id is a run's, `2026-01-31t12-00-00z-5eed`, or a simulated run's, `simulated-1-2`.
+pub fn is_run_id(id: &str) -> bool {
+    let is_number = |text: &str| text.parse::<u64>().is_ok_and(|number| number.to_string() == text);
+    let simulated = id.strip_prefix("simulated-").and_then(|numbers| numbers.split_once('-'));
+    store::is_id(id) || simulated.is_some_and(|(seed, run)| is_number(seed) && is_number(run))
 }
 
 /// Whether every planned configuration has an outcome.

@@ -37,6 +37,11 @@ pub(crate) trait Header: Serialize + DeserializeOwned {
     const OLDEST_READ: u32 = Self::SCHEMA_VERSION;
     /// What to do where the folder cannot be written.
     const ELSEWHERE: &'static str;
+
+    /// What is wrong with the names in it, if anything is: they become parts of paths.
+    fn check_names(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// A folder for as long as this process works on it.
@@ -91,7 +96,9 @@ pub(crate) fn read_header<H: Header>(folder: &Path) -> Result<H, FileError> {
         );
         return Err(FileError::read(&path, cause));
     }
-    from_json(&path, &bytes)
+    let header: H = from_json(&path, &bytes)?;
+    header.check_names().map_err(|cause| FileError::read(&path, cause))?;
+    Ok(header)
 }
 
 pub(crate) fn write_header<H: Header>(folder: &Path, header: &H) -> Result<(), FileError> {
@@ -125,6 +132,17 @@ pub(crate) fn new_id(started: Timestamp) -> String {
     // std's hasher is seeded from the system's randomness
     let random = RandomState::new().hash_one(std::process::id()) as u16;
     format!("{}-{random:04x}", started.strftime("%Y-%m-%dt%H-%M-%Sz"))
+}
+
+/// Whether an id is one as [`new_id`] makes them: `2026-01-31t12-00-00z-5eed`.
+pub(crate) fn is_id(id: &str) -> bool {
+    const FORM: &str = "0000-00-00t00-00-00z-xxxx";
+    id.len() == FORM.len()
+        && id.chars().zip(FORM.chars()).all(|(c, form)| match form {
+            '0' => c.is_ascii_digit(),
+            'x' => c.is_ascii_hexdigit(),
+            form => c == form,
+        })
 }
 
 /// Creates `parts/` in a folder, unless it is there.

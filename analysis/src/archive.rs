@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use alpha_flops::file_error::FileError;
 use alpha_flops::files;
-use alpha_flops::record::{Comparable, RunHeader};
+use alpha_flops::record::{Comparable, RunHeader, is_run_id};
 use alpha_flops::workspace;
 use serde::Serialize;
 use thiserror::Error;
@@ -149,10 +149,7 @@ pub fn add(
     launches: KeepLaunches,
 ) -> Result<Added, ArchiveError> {
     let run = Run::open(folder)?;
-    let name = match target {
-        Some(name) => checked(name)?,
-        None => target_name(&run.header),
-    };
+    let name = checked(target.unwrap_or(&target_name(&run.header)))?;
     let says_so = name.contains("stand-in") || name.contains("simulated");
     let Provenance { device, .. } = &run.dataset.provenance;
     if run.dataset.provenance.is_stand_in() && !says_so {
@@ -307,17 +304,6 @@ fn environment_of(csv: &Path) -> PathBuf {
 
 fn run_id_of(csv: &Path) -> Option<&str> {
     csv.file_stem()?.to_str()
-}
-
-/// Whether a name is a run's: `2026-01-31t12-00-00z-5eed`.
-fn is_run_id(name: &str) -> bool {
-    const FORM: &str = "0000-00-00t00-00-00z-xxxx";
-    name.len() == FORM.len()
-        && name.chars().zip(FORM.chars()).all(|(c, form)| match form {
-            '0' => c.is_ascii_digit(),
-            'x' => c.is_ascii_hexdigit(),
-            form => c == form,
-        })
 }
 
 impl fmt::Display for Added {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::files::is_plain_name;
+
 #[derive(Debug)]
 pub struct Arguments {
     pub mode: Mode,
@@ -193,9 +195,7 @@ fn check_baseline_names(matches: &ArgMatches) -> Result<(), ArgumentError> {
     let loads = matches.get_one::<String>("load-baseline").is_some();
     for flag in ["save-baseline", "baseline", "baseline-lenient", "load-baseline"] {
         let Some(name) = matches.get_one::<String>(flag) else { continue };
-        // `/` and `\` whatever the system, so that a name that works here works everywhere
-        let plain = !name.trim().is_empty() && name != "." && name != "..";
-        if !plain || name.contains(['/', '\\', '\0']) {
+        if !is_plain_name(name) {
             let reason = "expected a name that can be a folder's: not empty, `.` or `..`, and \
                           without `/` and `\\`";
             return Err(refused(format!("--{flag} `{name}`"), reason));

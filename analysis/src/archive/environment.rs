@@ -41,6 +41,7 @@ pub fn read(path: &Path) -> Result<RunHeader, FileError> {
         None => return Err(error("no schema_version: not a run's environment".to_owned())),
     }
     let header: RunHeader = serde_json::from_value(value).map_err(|e| error(e.to_string()))?;
+    header.check_names().map_err(error)?;
     match header.status {
         RunStatus::Finished => Ok(header),
         RunStatus::Unfinished => {

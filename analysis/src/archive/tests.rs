@@ -149,6 +149,59 @@ fn runs_that_are_not_sound_and_names_that_are_no_folders_are_refused() {
 }
 
 #[test]
+fn a_record_whose_names_lead_elsewhere_is_refused_and_nothing_is_written() {
+    let (run, root) = (SmallRun::write(), tempfile::tempdir().unwrap());
+    let (path, victim) = (run.folder.join("run.json"), root.path().join("victim"));
+    let targets = root.path().join("targets");
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("data.csv"), "do not lose me").unwrap();
+    let sound: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let absolute = victim.join("data").display().to_string();
+    for (name, value) in [
+        ("run_id", "../../victim/data"),
+        ("run_id", absolute.as_str()),
+        ("run_id", "2026-01-31t12-00-00z-5eed/../../../victim/data"),
+        ("run_id", "data"),
+        ("run_id", "simulated-1"),
+        ("run_id", "simulated-../../victim/data"),
+        ("run_id", ""),
+        ("criterion_home", "../criterion"),
+        ("criterion_home", absolute.as_str()),
+        ("criterion_baseline", "../new"),
+    ] {
+        let mut header = sound.clone();
+        header[name] = value.into();
+        fs::write(&path, header.to_string()).unwrap();
+        let archived = add(&run.folder, &targets, Some("small"), KeepLaunches::Always);
+        let error = archived.unwrap_err().to_string();
+        assert!(error.contains(&format!("{name} is {value:?}")), "{error}");
+        assert!(!targets.exists(), "{name} {value}");
+    }
+    assert_eq!(fs::read(victim.join("data.csv")).unwrap(), b"do not lose me");
+    assert_eq!(fs::read_dir(&victim).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_in_the_folder_of_a_target_are_not_followed() {
+    use std::os::unix::fs::symlink;
+    let (run, root) = (SmallRun::write(), tempfile::tempdir().unwrap());
+    let (victim, target) = (root.path().join("victim"), root.path().join("small"));
+    let id = run.folder.file_name().unwrap().to_str().unwrap();
+    for name in [id.to_owned(), format!("{id}.environment.json"), format!("{id}.csv")] {
+        fs::create_dir(&target).unwrap();
+        fs::create_dir(&victim).unwrap();
+        symlink(&victim, target.join(&name)).unwrap();
+        let archived = add(&run.folder, root.path(), Some("small"), KeepLaunches::Always);
+        let error = archived.unwrap_err().to_string();
+        assert!(error.contains(&name), "{error}");
+        assert_eq!(fs::read_dir(&victim).unwrap().count(), 0, "{name}");
+        fs::remove_dir_all(&target).unwrap();
+        fs::remove_dir_all(&victim).unwrap();
+    }
+}
+
+#[test]
 fn what_no_device_measured_does_not_stand_among_measurements() {
     let (run, root) = (SmallRun::write(), tempfile::tempdir().unwrap());
     let path = run.folder.join("run.json");
@@ -184,6 +237,7 @@ fn what_is_damaged_in_an_archive_is_named() {
             text.replace(&archived.header.run_id, "2026-01-31t12-00-00z-5eed"),
             "expected `2026-01-31t12-00-00z-5eed`",
         ),
+        (text.replace(&archived.header.run_id, "../data"), "run_id is \"../data\""),
     ] {
         fs::write(&environment, damaged).unwrap();
         let error = read(&target).unwrap_err().to_string();

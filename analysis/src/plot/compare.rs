@@ -5,6 +5,7 @@ use alpha_flops::experiment::Experiment;
 use super::axis::{Axis, extent};
 use super::caption::origin;
 use super::figure::{Curve, Figure, Key, Line, Panel, Point};
+use super::paper::file_name;
 use crate::compare::{Change, Comparison};
 use crate::in_order::distinct;
 
@@ -37,7 +38,7 @@ fn figure(comparison: &Comparison, name: &str) -> Figure {
     let rings: Vec<(f64, f64)> = changed.map(|c| (c.x, percent(c.effect.ratio))).collect();
     let ringed = if candidates { "candidate for a change" } else { "shown to be slower or faster" };
     Figure {
-        name: format!("comparison-{name}"),
+        name: format!("comparison-{}", file_name(name)),
         title: format!("Experiment {name}: change of latency against {variable}"),
         subtitle: format!("{}; above 0 is slower", comparison.headline()),
         panels: vec![Panel {

@@ -392,6 +392,6 @@ fn distinct_values(values: impl Iterator<Item = f64>) -> Vec<f64> {
 }
 
 /// Only what every file system and every URL takes as it is.
-fn file_name(name: &str) -> String {
+pub(super) fn file_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }

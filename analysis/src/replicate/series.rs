@@ -177,17 +177,22 @@ impl Series {
             |kept: &SeriesFile| SeriesFile { runs: Vec::new(), ..kept.clone() } == self.kept;
         if let Some(kept) = kept.filter(is_of_this) {
             // a run whose folder is gone is measured again, and so are those after it
-            let there = |run: &&SeriesRun| FinishedRun::open(&run.run).is_ok();
+            let there = |run: &&SeriesRun| self.has_finished(&run.run);
             self.kept.runs = kept.runs.iter().take_while(there).cloned().collect();
         }
         // a run may have finished after the process that waited for it was killed
         let announced = Finished::at(self.announcement()).run();
-        let announced = announced.filter(|run| FinishedRun::open(run).is_ok());
+        let announced = announced.filter(|run| self.has_finished(run));
         if let (Some(next), Some(run)) = (self.next(), announced) {
             self.keep(&next, &run, None)?;
         }
         self.done_before = self.kept.runs.len();
         Ok(())
+    }
+
+    /// Whether a run is one of this folder of runs, and finished.
+    fn has_finished(&self, run: &Path) -> bool {
+        run.parent() == Some(&self.runs) && FinishedRun::open(run).is_ok()
     }
 
     /// The file that says that the next run has finished.

@@ -35,7 +35,7 @@ fn orders_take_turns_and_each_is_measured_twice_where_possible() {
 #[test]
 fn an_interrupted_series_goes_on_and_a_finished_one_is_forgotten() {
     let folder = tempfile::tempdir().unwrap();
-    let run = SmallRun::write();
+    let run = SmallRun::write_in(folder.path());
     let mut first = series(folder.path(), 5);
     let next = first.next().unwrap();
     assert_eq!(next.to_string(), "run 1 of 5 (order 1 of 3, seed 1)");
@@ -57,7 +57,7 @@ fn an_interrupted_series_goes_on_and_a_finished_one_is_forgotten() {
 #[test]
 fn a_run_that_finished_after_its_series_was_killed_is_not_measured_again() {
     let folder = tempfile::tempdir().unwrap();
-    let run = SmallRun::write();
+    let run = SmallRun::write_in(folder.path());
     let first = series(folder.path(), 2);
     fs::write(first.announcement(), run.folder.as_os_str().as_encoded_bytes()).unwrap();
     let again = series(folder.path(), 2);
@@ -68,7 +68,7 @@ fn a_run_that_finished_after_its_series_was_killed_is_not_measured_again() {
 #[test]
 fn what_is_gone_or_damaged_is_measured_again() {
     let folder = tempfile::tempdir().unwrap();
-    let run = SmallRun::write();
+    let run = SmallRun::write_in(folder.path());
     let mut first = series(folder.path(), 2);
     let next = first.next().unwrap();
     first.keep(&next, &run.folder, None).unwrap();
@@ -77,6 +77,13 @@ fn what_is_gone_or_damaged_is_measured_again() {
     assert_eq!(series(folder.path(), 2).done_before, 0);
     fs::write(&first.file, text).unwrap();
     assert_eq!(series(folder.path(), 2).done_before, 1);
+    // a run elsewhere is none of this series, whatever its file says
+    let elsewhere = SmallRun::write();
+    let [here, there] = [&run, &elsewhere].map(|run| run.folder.to_str().unwrap());
+    let text = fs::read_to_string(&first.file).unwrap();
+    fs::write(&first.file, text.replace(here, there)).unwrap();
+    assert_eq!(series(folder.path(), 2).done_before, 0);
+    fs::write(&first.file, text).unwrap();
     fs::remove_dir_all(&run.folder).unwrap();
     assert_eq!(series(folder.path(), 2).done_before, 0);
 }
@@ -97,8 +104,8 @@ fn alternating(runs: &Path, pairs: usize) -> Series {
 }
 
 /// A finished run whose record says that it is of `side`.
-fn run_of(side: Option<&str>) -> SmallRun {
-    let run = SmallRun::write();
+fn run_of(runs: &Path, side: Option<&str>) -> SmallRun {
+    let run = SmallRun::write_in(runs);
     let file = run.folder.join("run.json");
     let mut header: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     header["plan"]["side"] = side.into();
@@ -111,7 +118,7 @@ fn of_two_builds_the_runs_of_a_pair_have_one_order_and_a_killed_series_goes_on_w
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(of_pairs(3, 7), [7, 7, 8, 8, 7, 7]);
     let labels = ["A: after `true`", "B: after `true || false`"];
-    let runs = [labels[0], labels[1], labels[1]].map(|label| run_of(Some(label)));
+    let runs = [labels[0], labels[1], labels[1]].map(|label| run_of(folder.path(), Some(label)));
     let mut words = Vec::new();
     for run in &runs {
         let mut series = alternating(folder.path(), 3);
@@ -138,7 +145,7 @@ fn of_two_builds_the_runs_of_a_pair_have_one_order_and_a_killed_series_goes_on_w
 fn a_record_that_does_not_say_its_side_ends_the_series() {
     let folder = tempfile::tempdir().unwrap();
     for (side, found) in [(None, "none"), (Some("B: after `true`"), "B: after `true`")] {
-        let run = run_of(side);
+        let run = run_of(folder.path(), side);
         let mut series = alternating(folder.path(), 2);
         let next = series.next().unwrap();
         let words = series.keep(&next, &run.folder, None).unwrap_err().to_string();
@@ -152,7 +159,7 @@ fn a_record_that_does_not_say_its_side_ends_the_series() {
 fn sides_that_were_measured_otherwise_are_refused_after_one_run_of_each() {
     let folder = tempfile::tempdir().unwrap();
     let mut series = alternating(folder.path(), 2);
-    let runs = ["A: after `true`", "B: after `true || false`"].map(|label| run_of(Some(label)));
+    let runs = ["A: after `true`", "B: after `true || false`"].map(|label| run_of(folder.path(), Some(label)));
     let file = runs[1].folder.join("run.json");
     let text = fs::read_to_string(&file).unwrap();
     let other = text.replace(r#""profile":"smoke""#, r#""profile":"paper""#);
