@@ -128,8 +128,12 @@ fn measure(
     let mut run = Run::open(runs, plan, selected, session)?;
     console::opened(&run, backend.note());
     let mut progress = console::progress(&run);
-    run.measure(backend.as_mut(), &mut |event| progress.show(&event))?;
+    let measured = run.measure(backend.as_mut(), &mut |event| progress.show(&event));
     progress.finish();
+    if let Err(error) = measured {
+        run.folder.discard_if_empty()?;
+        return Err(error.into());
+    }
     // its memory is free while criterion computes
     drop(backend);
 

@@ -11,12 +11,12 @@
 #![allow(clippy::disallowed_methods, reason = "the one place that may")]
 
 use std::ffi::OsStr;
-use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Component, Path, PathBuf};
-use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::{process, thread};
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
@@ -167,6 +167,18 @@ pub fn remove_temporary_files(folder: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// The folders in a folder that [`write_folder`] of a process which is gone has left.
+pub fn temporary_folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_left = |entry: &fs::DirEntry| {
+        let writer = writer_of(&entry.file_name());
+        writer.zip(entry.metadata().ok()).is_some_and(|(writer, metadata)| {
+            metadata.is_dir() && !may_be_writing(writer, &metadata)
+        })
+    };
+    entries.filter(is_left).map(|entry| entry.path()).collect()
+}
+
 /// Whether the process of this number may be the one that wrote a temporary file: it is another one of this
 /// program, and began before the file was last written.
 fn may_be_writing(writer: u32, file: &Metadata) -> bool {
@@ -281,6 +293,74 @@ pub fn open_in_place(path: &Path) -> Result<File, FileError> {
         options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     }
     options.open(path).map_err(|error| FileError::write(path, error))
+}
+
+/// A lock on a file of ours, until this is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    path: PathBuf,
+    /// Whether it keeps others away: some network file systems have no locks.
+    pub is_held: bool,
+}
+
+/// What to say where [`Lock::is_held`] is false.
+pub const NO_LOCKS: &str = "this file system has no locks: nothing keeps other processes from working on \
+                            the same run or sweep";
+
+/// Locks a file, which is created if need be. `None` if another process has it, and still had it after two
+/// seconds: one that was killed may take a moment to end.
+pub fn lock(path: &Path) -> Result<Option<Lock>, FileError> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let begun = Instant::now();
+    loop {
+        match try_lock(path)? {
+            None if begun.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(20)),
+            locked => return Ok(locked),
+        }
+    }
+}
+
+/// As [`lock`], without waiting.
+pub fn try_lock(path: &Path) -> Result<Option<Lock>, FileError> {
+    let file = open_in_place(path)?;
+    let is_held = match file.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) if is_without_locks(&error) => false,
+        Err(TryLockError::Error(error)) => return Err(FileError::new("lock", path, error)),
+    };
+    // whoever had it may have removed it meanwhile
+    Ok(is_still_there(path, &file).then(|| Lock { file, path: path.to_owned(), is_held }))
+}
+
+/// Whether a file could not be locked because its file system has no locks: ENOSYS, EOPNOTSUPP, or ENOLCK
+/// of NFS without the service for it.
+fn is_without_locks(error: &io::Error) -> bool {
+    const ENOLCK: i32 = if cfg!(target_os = "macos") { 77 } else { 37 };
+    error.kind() == ErrorKind::Unsupported || error.raw_os_error() == Some(ENOLCK)
+}
+
+#[cfg(unix)]
+fn is_still_there(path: &Path, file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let ids = [fs::symlink_metadata(path), file.metadata()]
+        .map(|found| found.ok().map(|found| (found.dev(), found.ino())));
+    ids[0].is_some() && ids[0] == ids[1]
+}
+
+#[cfg(not(unix))]
+fn is_still_there(path: &Path, _: &File) -> bool {
+    path.exists()
+}
+
+impl Lock {
+    /// Removes the file with the lock.
+    pub fn remove(self) -> Result<(), FileError> {
+        remove_file(&self.path)?;
+        drop(self.file);
+        Ok(())
+    }
 }
 
 /// Opens a file of ours that is written from its beginning, line by line.

@@ -25,10 +25,10 @@ use crate::backend::{LaunchTime, Probe};
 use crate::disturbance::Disturbance;
 use crate::environment::Conditions;
 use crate::experiment::{Configuration, Experiment};
+use crate::files::is_plain_name;
 use crate::measure::{SampleTimes, Stopped, WarmUp};
 use crate::shape::ConvShape;
 use crate::statistics::Summary;
-use crate::files::is_plain_name;
 use crate::store::{self, Header};
 use crate::units::Bytes;
 

@@ -14,7 +14,7 @@
 //! leaves behind at most a temporary file, which the next one with the lock removes.
 
 use std::collections::hash_map::RandomState;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::hash::BuildHasher;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::file_error::FileError;
-use crate::files::{self, write_atomically};
+use crate::files::{self, Lock, write_atomically};
 
 pub(crate) mod parquet;
 
@@ -50,13 +50,24 @@ pub(crate) struct Store<H> {
     pub(crate) path: PathBuf,
     pub(crate) header: H,
     /// Held until the process ends, however it ends.
-    _lock: File,
+    lock: Lock,
 }
 
 impl<H: Header> Store<H> {
     /// A folder that [`lock`] gave `lock` for. Its header is written by [`Self::write_header`] alone.
-    pub(crate) fn new(path: PathBuf, lock: File, header: H) -> Self {
-        Self { path, header, _lock: lock }
+    pub(crate) fn new(path: PathBuf, lock: Lock, header: H) -> Self {
+        Self { path, header, lock }
+    }
+
+    /// What there is to say where nothing keeps other processes away.
+    pub(crate) fn without_lock(&self) -> Option<&'static str> {
+        (!self.lock.is_held).then_some(files::NO_LOCKS)
+    }
+
+    /// Removes what killed processes were writing.
+    pub(crate) fn remove_temporary_files(&self) -> Result<(), FileError> {
+        files::remove_temporary_files(&self.path)?;
+        files::remove_temporary_files(&self.path.join("parts"))
     }
 
     pub(crate) fn write_header(&self) -> Result<(), FileError> {
@@ -64,15 +75,14 @@ impl<H: Header> Store<H> {
     }
 }
 
-/// Locks a folder; `None` while another process has it.
-pub(crate) fn lock<H: Header>(folder: &Path) -> Result<Option<File>, FileError> {
-    let path = folder.join("lock");
-    let file = files::open_in_place(&path).map_err(hinted::<H>)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(FileError::new("lock", &path, error)),
-    }
+/// Locks a folder; `None` where another process has it. One that is about to end is waited for.
+pub(crate) fn lock<H: Header>(folder: &Path) -> Result<Option<Lock>, FileError> {
+    files::lock(&folder.join("lock")).map_err(hinted::<H>)
+}
+
+/// The same without waiting.
+pub(crate) fn try_lock<H: Header>(folder: &Path) -> Result<Option<Lock>, FileError> {
+    files::try_lock(&folder.join("lock")).map_err(hinted::<H>)
 }
 
 /// The header of a folder, if it is of this code's schema.

@@ -36,13 +36,17 @@ fn main() -> ExitCode {
 }
 
 fn tests() -> ExitCode {
-    let tests: [(&str, fn()); 7] = [
+    let tests: [(&str, fn()); 8] = [
         ("a_run_killed_many_times_ends_as_an_uninterrupted_one", killed_many_times),
         ("a_finished_run_is_never_taken_up_again", finished_runs_stay_finished),
         ("other_settings_begin_a_new_run", other_settings_begin_anew),
         ("a_run_in_use_is_not_shared", a_run_in_use_is_not_shared),
         ("a_damaged_part_is_measured_again", damaged_part),
         ("leftovers_of_a_finished_run_are_removed_by_the_next", leftovers),
+        (
+            "what_a_killed_process_was_writing_does_not_outlive_its_run",
+            leftovers_of_an_unfinished_run,
+        ),
         ("an_unwritable_folder_is_an_error_with_its_path", unwritable_folder),
     ];
     let mut arguments = Arguments::from_args();
@@ -166,9 +170,7 @@ fn kill(killed: &Path, whole_run: Duration) -> usize {
 fn check_killed(killed: &Path, reference: &record::FinishedRun) {
     // a kill after the run's end leaves what the next run removes
     record::tidy_up(killed).unwrap();
-    // a kill before the first `run.json` leaves a folder that is no run
-    let mut runs = folders(killed);
-    runs.retain(|run| run.join("run.json").exists());
+    let runs = folders(killed);
     let [run] = &runs[..] else { panic!("one run, not {runs:?}") };
     let run = record::FinishedRun::open(run).unwrap();
     assert!(run.header.sessions.len() > 1);
@@ -314,6 +316,28 @@ fn leftovers() {
     drop(open(directory.path()).unwrap());
     assert!(!finished.join("parts").exists() && !finished.join(".run.json.1-0.tmp").exists());
     assert!(record::FinishedRun::open(finished).is_ok());
+}
+
+fn leftovers_of_an_unfinished_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = open(directory.path()).unwrap();
+    let path = run.folder.path().to_owned();
+    drop(run);
+    let (ours, others) =
+        ([".run.json.4-0.tmp", "parts/.A-x.1.json.4-1.tmp"], ["a.tmp", "parts/b.tmp"]);
+    for name in ours.iter().chain(&others) {
+        std::fs::write(path.join(name), "half").unwrap();
+    }
+    let run = open(directory.path()).unwrap();
+    assert_eq!(run.folder.path(), path);
+    assert!(ours.iter().all(|name| !path.join(name).exists()));
+    assert!(others.iter().all(|name| path.join(name).exists()));
+    drop(run);
+    // as if killed when all but its name was there
+    std::fs::rename(&path, directory.path().join(".2026-01-31t12-00-00z-5eed.4-0.tmp")).unwrap();
+    let run = open(directory.path()).unwrap();
+    assert_eq!(run.folder.header().sessions.len(), 1);
+    assert_eq!(folders(directory.path()), [run.folder.path()]);
 }
 
 fn unwritable_folder() {

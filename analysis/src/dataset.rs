@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use alpha_flops::files::write_atomically;
 use alpha_flops::backend::device::{SIMULATED, SIMULATED_BACKEND, STAND_IN, STAND_IN_BACKEND};
 use alpha_flops::experiment::configuration_id;
 use alpha_flops::file_error::FileError;
+use alpha_flops::files::write_atomically;
 use alpha_flops::shape::ConvShape;
 use alpha_flops::statistics::Summary;
 use alpha_flops::units::Nanoseconds;

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::path::Path;
 
-use alpha_flops::files::write_atomically;
 use alpha_flops::backend::plan::numerical_note;
 use alpha_flops::columns::{self, Column, ParquetFile, Refused, Unread};
 use alpha_flops::file_error::FileError;
+use alpha_flops::files::write_atomically;
 use alpha_flops::plans::{Asked, PlanOrigin, Planned};
 use serde::{Deserialize, Serialize};
 

@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use alpha_flops::files::{create_folder, create_folder_in, write_texts};
 use alpha_flops::file_error::FileError;
+use alpha_flops::files::{create_folder, create_folder_in, remove_temporary_files, write_texts};
 use alpha_flops::record::Quiet;
 use serde::Serialize;
 use thiserror::Error;
@@ -237,8 +237,11 @@ pub fn write(inputs: &[Input<'_>], directory: &Path) -> Result<Report, ReportErr
     check_not_mixed(inputs)?;
     let sets = figure_sets(inputs);
     create_folder(directory)?;
+    remove_temporary_files(directory)?;
     for set in &sets {
-        plot::write(&set.figures, &create_folder_in(directory, &set.directory)?)?;
+        let figures = create_folder_in(directory, &set.directory)?;
+        remove_temporary_files(&figures)?;
+        plot::write(&set.figures, &figures)?;
     }
     let report = report(inputs, &sets);
     let json = serde_json::to_string_pretty(&report)? + "\n";

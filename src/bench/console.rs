@@ -90,6 +90,9 @@ pub fn opened(run: &Run, note: Option<&str>) {
             run.visits.len() - run.done_before,
         ));
     }
+    if let Some(warning) = run.folder.without_lock() {
+        warn(&format!("warning: {warning}"));
+    }
     for damaged in &run.damaged {
         warn(&format!("measured again: {damaged}"));
     }

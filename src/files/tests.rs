@@ -208,3 +208,46 @@ fn a_folder_appears_whole_or_not_at_all_and_replaces_nothing() {
     assert!(names_in(&path).is_empty());
     assert_eq!(names_in(&directory.path().join("above")), ["a"]);
 }
+
+#[test]
+fn a_lock_that_is_about_to_be_free_is_waited_for_and_another_is_not_had() {
+    let directory = directory();
+    let path = directory.path().join("lock");
+    let first = lock(&path).unwrap().unwrap();
+    assert!(first.is_held);
+    assert!(try_lock(&path).unwrap().is_none());
+    let ends = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(100));
+        drop(first);
+    });
+    let second = lock(&path).unwrap().unwrap();
+    ends.join().unwrap();
+    assert!(lock(&path).unwrap().is_none());
+    // who waits for a file that is removed with its lock gets the next one of its name
+    let removed = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    second.remove().unwrap();
+    assert!(!is_still_there(&path, &removed));
+    assert!(lock(&path).unwrap().is_some_and(|lock| is_still_there(&path, &lock.file)));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_system_without_locks_is_none_that_fails() {
+    // of Linux and macOS: ENOSYS, EOPNOTSUPP, ENOLCK; then EIO, EBADF, EACCES
+    let without = if cfg!(target_os = "macos") { [78, 102, 77] } else { [38, 95, 37] };
+    let classified = |number| is_without_locks(&io::Error::from_raw_os_error(number));
+    assert!(without.into_iter().all(classified));
+    assert!(![5, 9, 13].into_iter().any(classified));
+}
+
+#[test]
+fn folders_of_processes_that_are_gone_are_told_from_others() {
+    let directory = directory();
+    for name in [".run.4294967295-0.tmp", ".run.tmp", "run.4294967295-0.tmp", "run"] {
+        fs::create_dir(directory.path().join(name)).unwrap();
+    }
+    fs::write(directory.path().join(".file.4294967295-0.tmp"), "").unwrap();
+    let expected = [directory.path().join(".run.4294967295-0.tmp")];
+    assert_eq!(temporary_folders(directory.path()), expected);
+    assert!(temporary_folders(&directory.path().join("absent")).is_empty());
+}

@@ -1,7 +1,5 @@
 //! A run being written: taken up or begun, kept part by part, and finished.
 
-use std::fs::File;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -27,7 +25,8 @@ impl RunFolder {
         seed: u64,
         session: Session,
     ) -> Result<Self, FileError> {
-        let (run_id, path, lock) = new_folder(runs, session.started)?;
+        store::create_folder::<RunHeader>(runs)?;
+        let (run_id, path) = new_place(runs, session.started);
         let header = RunHeader {
             schema_version: SCHEMA_VERSION,
             run_id,
@@ -44,9 +43,16 @@ impl RunFolder {
             machine: None,
             configurations: Vec::new(),
         };
-        let store = Store::new(path, lock, header);
-        store.write_header()?;
-        Ok(Self(store))
+        let mut lock = None;
+        // a start that fails, at whatever moment, leaves no folder without a header behind
+        files::write_folder(&path, |folder| {
+            lock = store::try_lock::<RunHeader>(folder)?;
+            store::create_parts::<RunHeader>(folder)?;
+            store::write_header(folder, &header)
+        })
+        .map_err(hinted)?;
+        let lock = lock.ok_or_else(|| FileError::new("lock", &path, "another process has it"))?;
+        Ok(Self(Store::new(path, lock, header)))
     }
 
     /// Takes up the latest unfinished run under `runs` that has an equal plan and that no process works
@@ -74,6 +80,7 @@ impl RunFolder {
                 continue;
             }
             let mut store = Store::new(path, lock, header);
+            store.remove_temporary_files()?;
             store.header.sessions.push(session.clone());
             store.write_header()?;
             return Ok(Some(Self(store)));
@@ -84,6 +91,19 @@ impl RunFolder {
     /// The run's folder.
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// What there is to say where nothing keeps other processes from working on it, too.
+    pub fn without_lock(&self) -> Option<&'static str> {
+        self.0.without_lock()
+    }
+
+    /// Removes the run if nothing was kept of it: there is nothing to resume.
+    pub(crate) fn discard_if_empty(self) -> Result<(), FileError> {
+        match store::entries(&self.path().join("parts"))?.is_empty() {
+            true => files::remove_folder(self.path()),
+            false => Ok(()),
+        }
     }
 
     /// What `run.json` says.
@@ -287,10 +307,13 @@ fn part_path(folder: &Path, id: &str, pass: u32) -> PathBuf {
     store::part_path(folder, &format!("{}.{pass}.json", id.replace('/', "-")))
 }
 
-/// Folders with a `run.json`, oldest first (their names begin with the time).
+/// Folders with a `run.json`, oldest first (their names begin with the time), without those being created.
 fn run_folders(runs: &Path) -> Vec<PathBuf> {
     let mut folders = store::entries(runs).unwrap_or_default();
-    folders.retain(|path| path.join(RunHeader::FILE).is_file());
+    let is_hidden = |path: &Path| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    };
+    folders.retain(|path| !is_hidden(path) && path.join(RunHeader::FILE).is_file());
     folders.sort();
     folders
 }
@@ -303,34 +326,34 @@ fn remove_leftovers(folder: &Path) -> Result<(), FileError> {
     files::remove_folder(&folder.join("parts"))
 }
 
-/// Removes what is left over in finished runs whose process was killed before it could do so.
+/// Removes what is left over in finished runs whose process was killed before it could do so, and what is
+/// left of runs whose start was killed.
 pub fn tidy_up(runs: &Path) -> Result<(), FileError> {
     let is_finished = |header: RunHeader| header.status == RunStatus::Finished;
     for path in run_folders(runs) {
         if path.join("parts").exists()
             && read_header(&path).is_ok_and(is_finished)
-            && let Some(_lock) = store::lock::<RunHeader>(&path)?
+            && let Some(_lock) = store::try_lock::<RunHeader>(&path)?
         {
             remove_leftovers(&path)?;
+        }
+    }
+    for path in files::temporary_folders(runs) {
+        // its process may be one of another machine
+        if store::try_lock::<RunHeader>(&path)?.is_some_and(|lock| lock.is_held) {
+            files::remove_folder(&path)?;
         }
     }
     Ok(())
 }
 
-/// A new folder, locked; no two runs get the same, even if they begin in the same second.
-fn new_folder(runs: &Path, started: Timestamp) -> Result<(String, PathBuf, File), FileError> {
-    store::create_folder::<RunHeader>(runs)?;
+/// An id that no run has yet, even of those that begin in the same second, and the place for its folder.
+fn new_place(runs: &Path, started: Timestamp) -> (String, PathBuf) {
     loop {
         let run_id = store::new_id(started);
         let path = runs.join(&run_id);
-        match files::create_new_folder(&path) {
-            Err(error) if error.kind() == Some(ErrorKind::AlreadyExists) => continue,
-            created => created.map_err(hinted)?,
-        }
-        // nobody else takes a folder without a header
-        if let Some(lock) = store::lock::<RunHeader>(&path)? {
-            store::create_parts::<RunHeader>(&path)?;
-            return Ok((run_id, path, lock));
+        if path.symlink_metadata().is_err() {
+            return (run_id, path);
         }
     }
 }

@@ -106,6 +106,11 @@ impl Sweep {
         &self.store.header
     }
 
+    /// What there is to say where nothing keeps other processes from working on it, too.
+    pub fn without_lock(&self) -> Option<&'static str> {
+        self.store.without_lock()
+    }
+
     /// What became of configurations so far.
     pub fn counts(&self) -> &Counts {
         &self.counts

@@ -36,7 +36,7 @@ impl Store<SweepHeader> {
     /// [`Self::begin_session`].
     pub(super) fn open(path: &Path, plan: SweepPlan) -> Result<Self, SweepError> {
         store::create_folder::<SweepHeader>(path)?;
-        let parts = store::create_parts::<SweepHeader>(path)?;
+        store::create_parts::<SweepHeader>(path)?;
         let Some(lock) = store::lock::<SweepHeader>(path)? else {
             return Err(SweepError::Locked { path: path.to_owned() });
         };
@@ -44,10 +44,9 @@ impl Store<SweepHeader> {
             true => continued(path, &plan)?,
             false => begun(path, plan)?,
         };
-        for folder in [path, &parts] {
-            files::remove_temporary_files(folder)?;
-        }
-        Ok(Self::new(path.to_owned(), lock, header))
+        let store = Self::new(path.to_owned(), lock, header);
+        store.remove_temporary_files()?;
+        Ok(store)
     }
 
     /// Records that this process works on the sweep.

@@ -224,7 +224,8 @@ fn parts_of_other_contents_are_set_aside_and_names_beyond_the_grid_refused() {
 fn what_others_keep_in_the_folder_of_a_sweep_stays() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("parts")).unwrap();
-    let others = ["thesis.tmp", ".thesis.csv.tmp", "parts/draft.tmp"].map(|n| folder.path().join(n));
+    let others =
+        ["thesis.tmp", ".thesis.csv.tmp", "parts/draft.tmp"].map(|n| folder.path().join(n));
     let left_by_us = ["parts/.0000000-0000411.parquet.4711-0.tmp", ".sweep.json.4711-3.tmp"];
     for path in others.iter().cloned().chain(left_by_us.map(|name| folder.path().join(name))) {
         std::fs::write(path, "the only copy").unwrap();

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use alpha_flops::files::write_atomically;
 use alpha_flops::file_error::FileError;
+use alpha_flops::files::write_atomically;
 use alpha_flops::record::{OLDEST_READ, RunHeader, RunStatus, SCHEMA_VERSION};
 use serde_json::{Value, json};
 

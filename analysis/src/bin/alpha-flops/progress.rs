@@ -64,6 +64,9 @@ fn say_what_is_swept(sweep: &Sweep) {
         let (folder, all) = (sweep.folder().display(), plan.configurations());
         say(&format!("continuing {folder}: {visited} of {all} configurations are already visited"));
     }
+    if let Some(warning) = sweep.without_lock() {
+        say(&format!("warning: {warning}"));
+    }
     for damaged in &sweep.damaged {
         say(&format!("measured again: {damaged}"));
     }

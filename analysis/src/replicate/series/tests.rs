@@ -159,7 +159,8 @@ fn a_record_that_does_not_say_its_side_ends_the_series() {
 fn sides_that_were_measured_otherwise_are_refused_after_one_run_of_each() {
     let folder = tempfile::tempdir().unwrap();
     let mut series = alternating(folder.path(), 2);
-    let runs = ["A: after `true`", "B: after `true || false`"].map(|label| run_of(folder.path(), Some(label)));
+    let runs = ["A: after `true`", "B: after `true || false`"]
+        .map(|label| run_of(folder.path(), Some(label)));
     let file = runs[1].folder.join("run.json");
     let text = fs::read_to_string(&file).unwrap();
     let other = text.replace(r#""profile":"smoke""#, r#""profile":"paper""#);
