@@ -131,7 +131,7 @@ fn measure(
     let measured = run.measure(backend.as_mut(), &mut |event| progress.show(&event));
     progress.finish();
     if let Err(error) = measured {
-        run.folder.discard_if_empty()?;
+        let _ = run.folder.discard_if_empty();
         return Err(error.into());
     }
     // its memory is free while criterion computes

@@ -222,10 +222,15 @@ pub fn create_folder_in(folder: &Path, within: &str) -> Result<PathBuf, FileErro
     Ok(path)
 }
 
-/// Whether a name, which a file or a user says, names something within a folder. `/` and `\` are refused
-/// whatever the system, so that a name that works here works everywhere.
+/// Bytes that the name of a file or folder may have: systems take 255, or somewhat less.
+pub const LONGEST_NAME: usize = 200;
+
+/// Whether a name, which a file or a user says, names something within a folder, and is not too long for one.
+/// `/` and `\` are refused whatever the system, so that a name that works here works everywhere.
 pub fn is_plain_name(name: &str) -> bool {
-    !name.trim().is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0'])
+    let is_short = name.len() <= LONGEST_NAME;
+    let is_way = name == "." || name == ".." || name.contains(['/', '\\', '\0']);
+    is_short && !name.trim().is_empty() && !is_way
 }
 
 /// Creates a folder at a path where nothing may be yet.
@@ -377,10 +382,13 @@ fn sync_directory(path: &Path) -> io::Result<()> {
         Ok(directory) if cfg!(unix) => directory.sync_all(),
         _ => return Ok(()),
     };
-    match synced.as_ref().map_err(io::Error::kind) {
-        // EINVAL, ENOSYS and EOPNOTSUPP: network file systems that make entries durable by themselves
-        Err(ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
-        _ => synced,
+    // EINVAL, ENOSYS and EOPNOTSUPP: file systems that cannot, or make entries durable by themselves
+    let cannot = |error: &io::Error| {
+        matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported)
+    };
+    match synced {
+        Err(error) if cannot(&error) => Ok(()),
+        synced => synced,
     }
 }
 

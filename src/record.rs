@@ -130,7 +130,9 @@ impl RunHeader {
             ));
         }
         let home = criterion_home.to_str().unwrap_or_default();
-        for (what, name) in [("criterion_home", home), ("criterion_baseline", criterion_baseline)] {
+        for (what, name) in
+            [("criterion_home", home), ("criterion_baseline", criterion_baseline.as_str())]
+        {
             if !is_plain_name(name) {
                 return Err(format!("{what} is {name:?}, expected the name of a folder"));
             }

@@ -196,8 +196,8 @@ fn check_baseline_names(matches: &ArgMatches) -> Result<(), ArgumentError> {
     for flag in ["save-baseline", "baseline", "baseline-lenient", "load-baseline"] {
         let Some(name) = matches.get_one::<String>(flag) else { continue };
         if !is_plain_name(name) {
-            let reason = "expected a name that can be a folder's: not empty, `.` or `..`, and \
-                          without `/` and `\\`";
+            let reason = "expected a name that can be a folder's: not empty, `.` or `..`, of at most \
+                          200 bytes, and without `/` and `\\`";
             return Err(refused(format!("--{flag} `{name}`"), reason));
         }
         // comparing what is on disk may well be about the latest, `new`

@@ -192,7 +192,7 @@ impl Series {
 
     /// Whether a run is one of this folder of runs, and finished.
     fn has_finished(&self, run: &Path) -> bool {
-        run.parent() == Some(&self.runs) && FinishedRun::open(run).is_ok()
+        run.parent() == Some(self.runs.as_path()) && FinishedRun::open(run).is_ok()
     }
 
     /// The file that says that the next run has finished.
