@@ -267,3 +267,33 @@ fn command(program: &'static str) -> Command {
         .arg(option("noplot", false).short('n').hide(true))
         .args(REFUSED.map(|(name, takes_value, _)| option(name, takes_value).hide(true)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(arguments: &[&str]) -> Option<String> {
+        let given = arguments.iter().map(OsString::from);
+        Arguments::parse("bench", given).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_of_baselines_that_are_no_folders_are_refused_whatever_takes_them() {
+        let longest = "ä".repeat(100);
+        for flag in ["--save-baseline", "--baseline", "--baseline-lenient", "--load-baseline"] {
+            for name in ["main", "2026-01 before", longest.as_str()] {
+                assert_eq!(refusal(&[flag, name]), None, "{flag} {name}");
+            }
+            let longer = format!("{longest}b");
+            for name in ["", " ", ".", "..", "a/b", "/tmp", "a\\b", longer.as_str()] {
+                let refused = refusal(&[flag, name]);
+                let named = format!("{flag} `{name}` is refused: expected a name");
+                assert!(
+                    refused.as_ref().is_some_and(|refused| refused.contains(&named)),
+                    "{refused:?}"
+                );
+            }
+        }
+        assert!(refusal(&["--save-baseline", "new"]).is_some());
+    }
+}
