@@ -3,7 +3,7 @@
 //! Data flows one way, and a module uses only what stands above it here:
 //!
 //! ```text
-//! in_order            names, and items by name, in the order of their first appearance
+//! in_order            names, items by name and errors, in the order of their first appearance
 //! dataset             configurations with their latencies, and where these come from
 //! table               a table as data: text, Markdown, CSV
 //! experiments         the experiments as a table

@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::dataset::{Dataset, Observation, Provenance};
+use crate::in_order::try_map;
 
 /// A finished run.
 #[derive(Clone, Debug, PartialEq)]
@@ -172,9 +173,9 @@ impl Run {
         }
         let position: HashMap<&str, usize> =
             records.iter().enumerate().map(|(index, record)| (record.id.as_str(), index)).collect();
-        let of_one = |(id, times): (String, SampleTimes)| {
+        let of_one = |(id, times): &(String, SampleTimes)| {
             let Some(&index) = position.get(id.as_str()) else {
-                return Err(self.contradiction(&id, "is in launches.parquet, but not in run.json"));
+                return Err(self.contradiction(id, "is in launches.parquet, but not in run.json"));
             };
             let latencies = Latencies { ns: times.by(clock), passes: times.by_pass(clock) };
             Ok((index, of(records[index], &latencies)?))
@@ -182,7 +183,7 @@ impl Run {
         let file = LaunchesFile::open(&self.launches_path())?;
         let groups: Vec<Result<Vec<(usize, T)>, FileError>> = (0..file.groups())
             .into_par_iter()
-            .map(|group| file.read(group)?.into_par_iter().map(of_one).collect())
+            .map(|group| try_map(&file.read(group)?, of_one))
             .collect();
         for group in groups {
             for (index, result) in group? {

@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use alpha_flops::record::RunHeader;
-use rayon::prelude::*;
 
 use super::CompareError;
 use crate::archive;
 use crate::differences::{self, Difference};
+use crate::in_order::try_map;
 use crate::run::Run;
 
 /// A name for each side in messages.
@@ -25,8 +25,7 @@ pub fn read(before: &[PathBuf], after: &[PathBuf]) -> Result<[Vec<Run>; 2], Comp
         }
     }
     let paths: Vec<&PathBuf> = before.iter().chain(after).collect();
-    let mut runs: Vec<Run> =
-        paths.par_iter().map(|path| read_run(path)).collect::<Result<_, _>>()?;
+    let mut runs = try_map(&paths, |path| read_run(path))?;
     let after = runs.split_off(before.len());
     Ok([runs, after])
 }

@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 use alpha_flops::statistics::{Fences, Summary, quantile, sorted};
-use rayon::prelude::*;
 
 use super::CompareError;
+use crate::in_order::try_map;
 use crate::run::{Run, clock_step_ns};
 use crate::variance::dependence::Dependence;
 use crate::variance::interval::log_median_error;
@@ -104,7 +104,7 @@ pub(super) fn of_launches(
         let located = found.into_iter().filter_map(|(id, _, location)| Some((id, location?)));
         Ok((of_errors, located.collect()))
     };
-    let found = runs.par_iter().map(of_run).collect::<Result<Vec<_>, CompareError>>()?;
+    let found = try_map(runs, of_run)?;
     let (of_errors, located) = found.into_iter().unzip();
     Ok((errors.then_some(of_errors), located))
 }

@@ -12,6 +12,7 @@ use crate::compare::aligned::{Aligned, Row, rows};
 use crate::compare::hypothesis_tests::Levels;
 use crate::compare::{CompareError, sides};
 use crate::dataset::Provenance;
+use crate::in_order::try_map;
 use crate::run::{Run, provenance_of_all};
 
 /// Version of the fields of a self-test as JSON.
@@ -89,7 +90,7 @@ impl SelfTest {
         let steps = 2 + pairs as u64;
         on_step(0, steps);
         // criterion is asked first: it needs launches, and reading them checks them
-        all[2 * pairs..].par_iter().try_for_each(|run| run.map_launches(|_, _| ()).map(drop))?;
+        try_map(&all[2 * pairs..], |run| run.map_launches(|_, _| ()).map(drop))?;
         let mut asked = Vec::new();
         for (seed, pair) in (1..).zip(all[..2 * pairs].chunks_exact(2)) {
             let [before, after] = [launches(pair[0], &complete)?, launches(pair[1], &complete)?];
