@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use alpha_flops::record::{Comparable, RunHeader};
 use jiff::Timestamp;
 use serde::Serialize;
-use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::dataset::Provenance;
 use crate::differences::{
@@ -23,14 +22,17 @@ use crate::differences::{
 use crate::in_order::distinct;
 use crate::run::{Run, provenance};
 
+pub mod check;
 pub mod index;
 pub mod noise;
+mod series;
 pub mod steps;
 pub(crate) mod tables;
 
-use index::{LnLatencies, Mean, chained, change, ln_latencies};
+use index::{LnLatencies, Mean, chained, ln_latencies};
 use noise::PooledNoise;
-use steps::{Chance, Events, Searched};
+use series::{Series, interval};
+use steps::{Chance, Searched};
 
 /// The probability that a timeline of independent runs without any step or outlier run is said to have one,
 /// over all its experiments.
@@ -43,6 +45,12 @@ pub const ALL: &str = "all";
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct History {
     pub target: String,
+    /// The regular expression that configurations were chosen by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// How many of the oldest runs were left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<usize>,
     /// Archived runs that could not be read.
     pub skipped: Vec<Unreadable>,
     /// One a protocol (and backend and device, should there be several).
@@ -136,6 +144,10 @@ pub enum Steps {
         found: Vec<Step>,
         /// Single runs, sometimes two in a row, that belong to no level. Oldest first.
         outliers: Vec<OutlierRun>,
+        /// From the fastest of the other levels to the last, over all steps between them; `None` where there
+        /// is one level.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from_fastest: Option<Step>,
         /// The least step, in percent, that would be found in the middle, were it the only event.
         least_percent: f64,
     },
@@ -172,7 +184,6 @@ pub struct OutlierRun {
 impl History {
     /// Of archived runs, oldest first; `None` where there are none.
     pub fn from_archived(target: &str, archived: &[Run]) -> Option<Self> {
-        let skipped = Vec::new();
         let mut groups: Vec<(Comparable, Vec<&Run>)> = Vec::new();
         for run in archived {
             let comparable = run.header.plan.comparable();
@@ -183,7 +194,13 @@ impl History {
         }
         let timelines =
             groups.iter().map(|(_, runs)| Timeline::from_archived(runs)).collect::<Option<_>>()?;
-        (!groups.is_empty()).then(|| Self { target: target.to_owned(), skipped, timelines })
+        (!groups.is_empty()).then(|| Self {
+            target: target.to_owned(),
+            filter: None,
+            left_out: None,
+            skipped: Vec::new(),
+            timelines,
+        })
     }
 }
 
@@ -343,7 +360,7 @@ fn trend(
     let ratio = |index: usize| {
         let Mean { log, configurations } = numbers[index]?;
         let is_first = present.first() == Some(&index);
-        let interval = noise.filter(|_| !is_first).and_then(|n| interval(log, n, 2.0));
+        let interval = noise.filter(|_| !is_first).and_then(|n| interval(log, n, 2.0, 1));
         Some(Ratio { ratio: log.exp(), interval, configurations })
     };
     let ratios = (0..numbers.len()).map(ratio).collect();
@@ -368,99 +385,6 @@ fn enough(values: &[f64], noise: Option<PooledNoise>) -> Result<(), String> {
         _ => Err("runs in one environment have identical latencies, so they are not \
                   measurements".into()),
     }
-}
-
-/// The runs of a trend, and what is known of them.
-struct Series<'a> {
-    values: &'a [f64],
-    groups: &'a [usize],
-    present: &'a [usize],
-    latencies: &'a [LnLatencies<'a>],
-    runs: &'a [HistoryRun],
-}
-
-impl Series<'_> {
-    /// The steps and outlier runs, and the noise within environments and levels.
-    fn search(&self, chance: &Chance) -> Option<(Steps, Searched)> {
-        let n = self.values.len();
-        let (mut events, searched) = steps::search(self.values, self.groups, chance)?;
-        let penalty = chance.penalty * searched.sd.powi(2);
-        while let Some(at) = self.not_in_common(&events, penalty) {
-            events.begins.remove(at);
-        }
-        let levels = events.levels(n);
-        let found = events
-            .begins
-            .iter()
-            .zip(levels.windows(2))
-            .filter_map(|(&begin, levels)| self.step(begin, &levels[0], &levels[1], &searched));
-        let outlier = |&at: &usize| {
-            let level = &levels[events.begins.iter().filter(|begin| **begin <= at).count()];
-            let HistoryRun { number: run, started, .. } = self.runs[self.present[at]];
-            let ratio = (self.values[at] - steps::mean_at(self.values, level)).exp();
-            OutlierRun { run, started, ratio, changes: self.changes_until(at.max(1)) }
-        };
-        let steps = Steps::Searched {
-            found: found.collect(),
-            outliers: events.outliers.iter().map(outlier).collect(),
-            least_percent: 100.0 * searched.least_step.exp_m1(),
-        };
-        Some((steps, searched))
-    }
-
-    /// How much two adjacent levels differ over the configurations that both have.
-    fn change(&self, before: &[usize], after: &[usize]) -> Option<Mean> {
-        let of = |level: &[usize]| -> Vec<&LnLatencies<'_>> {
-            level.iter().map(|at| &self.latencies[self.present[*at]]).collect()
-        };
-        change(&of(before), &of(after))
-    }
-
-    /// The first step that the configurations common to its two levels do not show.
-    fn not_in_common(&self, events: &Events, penalty: f64) -> Option<usize> {
-        events.levels(self.values.len()).windows(2).position(|levels| {
-            let [before, after] = levels else { return false };
-            let (n, m) = (before.len() as f64, after.len() as f64);
-            let gain = |log: f64| log.powi(2) * n * m / (n + m);
-            let mean = |level: &[usize]| steps::mean_at(self.values, level);
-            let needed = penalty.min(gain(mean(after) - mean(before))) * (1.0 - 1e-6);
-            self.change(before, after).is_none_or(|change| gain(change.log) < needed)
-        })
-    }
-
-    /// The step at `begin` from the runs of one level to those of the next.
-    fn step(
-        &self,
-        begin: usize,
-        before: &[usize],
-        after: &[usize],
-        searched: &Searched,
-    ) -> Option<Step> {
-        let Mean { log, configurations } = self.change(before, after)?;
-        let HistoryRun { number: run, started, .. } = self.runs[self.present[begin]];
-        let variance = 1.0 / before.len() as f64 + 1.0 / after.len() as f64;
-        Some(Step {
-            run,
-            started,
-            ratio: log.exp(),
-            interval: interval(log, searched.within, variance * searched.inflation),
-            configurations,
-            changes: self.changes_until(begin),
-        })
-    }
-
-    /// What changed since the run before, those that this trend passes over included.
-    fn changes_until(&self, begin: usize) -> Vec<Difference> {
-        let between = self.present[begin - 1] + 1..=self.present[begin];
-        self.runs[between].iter().flat_map(|run| run.changes.clone()).collect()
-    }
-}
-
-/// 95% interval of the ratio whose logarithm has `variance` times the noise's variance.
-fn interval(log: f64, noise: PooledNoise, variance: f64) -> Option<(f64, f64)> {
-    let t = StudentsT::new(0.0, 1.0, noise.degrees_of_freedom as f64).ok()?.inverse_cdf(0.975);
-    let half = t * noise.sd * variance.sqrt();
-    Some(((log - half).exp(), (log + half).exp()))
 }
 
 /// What may have disturbed a run, or is to be known of it.

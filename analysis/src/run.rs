@@ -17,6 +17,7 @@ use alpha_flops::record::{
 use alpha_flops::statistics::Summary;
 use alpha_flops::units::Bytes;
 use rayon::prelude::*;
+use regex::Regex;
 use serde::Serialize;
 
 use crate::dataset::{Dataset, Observation, Provenance};
@@ -118,6 +119,13 @@ impl Run {
         }
         let dataset = Dataset { provenance: provenance(&header), observations };
         Ok(Self { path, header, dataset, missing })
+    }
+
+    /// Leaves out the configurations whose ids do not match. Their launches are still checked.
+    pub fn keep_only(&mut self, filter: &Regex) {
+        self.header.plan.ids.retain(|id| filter.is_match(id));
+        self.missing.retain(|missing| filter.is_match(&missing.id));
+        self.dataset.observations.retain(|observation| filter.is_match(&observation.id()));
     }
 
     /// Every configuration with a median, by id.

@@ -443,7 +443,7 @@ fn runs(n: usize) -> String {
 }
 
 /// `2%`, `0.5%`.
-fn percent_of(part: f64) -> String {
+pub(crate) fn percent_of(part: f64) -> String {
     format!("{}%", crate::table::rounded(part * 100.0, 2))
 }
 

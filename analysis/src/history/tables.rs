@@ -12,9 +12,17 @@ use crate::in_order::distinct;
 use crate::table::{Columns, Digits, Table};
 
 impl History {
+    /// The target, and what was chosen of it.
+    pub fn title(&self) -> String {
+        let filter =
+            self.filter.iter().map(|filter| format!(", configurations that match {filter}"));
+        let older = self.left_out.iter().map(|n| format!(", without the {n} oldest runs"));
+        [self.target.clone()].into_iter().chain(filter).chain(older).collect()
+    }
+
     /// Tables of every timeline, each with what it was measured by.
     pub fn to_text(&self) -> String {
-        let tables = self.timelines.iter().flat_map(|timeline| timeline.tables(&self.target));
+        let tables = self.timelines.iter().flat_map(|timeline| timeline.tables(&self.title()));
         tables.map(|table| table.to_text()).collect::<Vec<_>>().join("\n")
     }
 
@@ -281,6 +289,6 @@ pub(crate) fn date(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d").to_string()
 }
 
-fn list(items: &[impl Display]) -> String {
+pub(super) fn list(items: &[impl Display]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }

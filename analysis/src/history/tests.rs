@@ -50,7 +50,7 @@ fn run(made: &Made) -> Run {
 }
 
 /// Runs a day, so many of them by each commit and so much slower.
-fn history(levels: &[(&'static str, usize, f64)], sd: f64, seed: u64) -> Vec<Run> {
+pub(super) fn history(levels: &[(&'static str, usize, f64)], sd: f64, seed: u64) -> Vec<Run> {
     let each = levels.iter().flat_map(|&(commit, runs, factor)| vec![(commit, factor); runs]);
     each.enumerate()
         .map(|(day, (commit, factor))| {
@@ -145,8 +145,8 @@ fn trends_of(runs: &[Run], chances: &mut Chances) -> Vec<Trend> {
 #[test]
 fn a_step_names_its_date_its_size_and_what_changed_and_one_there_and_back_is_two() {
     let levels = [("aaa", 4, 1.0), ("bbb", 4, 1.06), ("ccc", 4, 1.0)];
-    let timeline = timeline(&history(&levels, 0.003, 7));
-    let all = &timeline.trends[0];
+    let history = History::from_archived("a-target", &history(&levels, 0.003, 7)).unwrap();
+    let all = &history.timelines[0].trends[0];
     assert_eq!(found(all), [5, 9]);
     let step = all.step_at(5).unwrap();
     assert_eq!(step.started.to_string(), "2026-01-05T12:00:00Z");
@@ -154,10 +154,7 @@ fn a_step_names_its_date_its_size_and_what_changed_and_one_there_and_back_is_two
     assert!(low < 1.06 && 1.06 < high && high - low < 0.02, "{step:?}");
     let changed: Vec<String> = step.changes.iter().map(ToString::to_string).collect();
     assert_eq!(changed, ["commit aaa → bbb"]);
-    insta::assert_snapshot!(
-        History { target: "a-target".into(), skipped: Vec::new(), timelines: vec![timeline] }
-            .to_text()
-    );
+    insta::assert_snapshot!(history.to_text());
 }
 
 #[test]

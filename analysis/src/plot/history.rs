@@ -10,7 +10,7 @@ use crate::history::{ALL, History, Steps, Timeline, Trend};
 
 /// A figure for each timeline.
 pub fn figures(history: &History) -> Vec<Figure> {
-    history.timelines.iter().map(|timeline| figure(timeline, &history.target)).collect()
+    history.timelines.iter().map(|timeline| figure(timeline, &history.title())).collect()
 }
 
 fn figure(timeline: &Timeline, target: &str) -> Figure {

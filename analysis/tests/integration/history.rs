@@ -68,3 +68,68 @@ fn one_unreadable_run_is_left_out_with_a_warning_and_listed() {
     assert_eq!(json["skipped"][0]["path"], text(&damaged));
     assert_eq!(json["timelines"][0]["runs"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn a_check_of_few_runs_gives_no_verdict_and_newest_runs_and_configurations_can_be_chosen() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = target(directory.path());
+    let Said { status, stdout, .. } = said(alpha_flops(["history", text(&target), "--check"]));
+    assert_eq!(status, 2, "{stdout}");
+    assert!(stdout.contains("no verdict: too few runs of all, A, B, C, D, E, F, G"), "{stdout}");
+    // errors of a check are not mistaken for something that got slower
+    assert_eq!(said(alpha_flops(["history", "no-such-target", "--check"])).status, 2);
+    assert_eq!(said(alpha_flops(["history", text(&target), "--threshold", "5%"])).status, 2);
+    let options = ["--filter", "^[DG]/", "--last", "1", "--format", "json"];
+    let json = json(alpha_flops([&["history", text(&target)][..], &options].concat()));
+    assert_eq!((&json["filter"], &json["left_out"]), (&"^[DG]/".into(), &1.into()));
+    let timeline = &json["timelines"][0];
+    let [run] = &timeline["runs"].as_array().unwrap()[..] else { panic!("{timeline}") };
+    assert_eq!(run["run_id"], "2026-11-25t13-02-46z-46de");
+    assert_eq!(run["configurations"], 99 + 27);
+    let experiments = timeline["trends"].as_array().unwrap().iter().map(|t| &t["experiment"]);
+    assert_eq!(experiments.collect::<Vec<_>>(), ["all", "D", "G"]);
+    let error = stderr_of_failure(alpha_flops(["history", text(&target), "--filter", "^X/"]));
+    assert!(error.contains("no configuration passes the filter `^X/`"), "{error}");
+}
+
+/// Makes all latencies of an archived run longer.
+fn slow_down(csv: &Path, factor: f64) {
+    let mut reader = csv::Reader::from_path(csv).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(&header).unwrap();
+    for record in reader.records().map(Result::unwrap) {
+        let slower = header.iter().zip(&record).map(|(name, value)| match value.parse::<f64>() {
+            Ok(ns) if name.ends_with("_ns") => (ns * factor).to_string(),
+            _ => value.to_owned(),
+        });
+        writer.write_record(slower).unwrap();
+    }
+    std::fs::write(csv, writer.into_inner().unwrap()).unwrap();
+}
+
+#[test]
+fn a_check_ends_with_1_where_a_level_is_slower_and_0_where_nothing_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, target) = (archived_target(), directory.path());
+    for file in std::fs::read_dir(&from).unwrap().map(|file| file.unwrap().path()) {
+        let to = target.join(file.file_name().unwrap());
+        std::fs::copy(&file, &to).unwrap();
+        let name = text(Path::new(file.file_name().unwrap())).to_owned();
+        if name.ends_with(".csv") && *name > *"2026-11-25t15-50" {
+            slow_down(&to, 1.5);
+        }
+    }
+    let check = |target: &Path, threshold: &str| {
+        let options = ["--check", "--filter", "^D/", "--last", "10", "--threshold", threshold];
+        said(alpha_flops([&["history", text(target)][..], &options].concat()))
+    };
+    let Said { status, stdout, stderr } = check(target, "2%");
+    assert_eq!(status, 1, "{stdout}{stderr}");
+    assert!(stdout.ends_with("slower by more than 2%: all, D\n"), "{stdout}");
+    let Said { status, stdout, .. } = check(target, "90%");
+    assert_eq!(status, 0, "{stdout}");
+    let Said { status, stdout, .. } = check(&from, "2%");
+    assert_eq!(status, 0, "{stdout}");
+    assert!(stdout.contains("nothing is shown to be slower by more than 2%; steps of less than"));
+}

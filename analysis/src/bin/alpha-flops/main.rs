@@ -56,8 +56,10 @@ enum Command {
 const EXIT_STATUS: &str = "\
 Exit status:
    0  Success
-   1  Error, or a part of the work failed; from `compare`: something got slower
-   2  Unusable arguments; from `compare` and `selftest`: any error
+   1  Error, or a part of the work failed; from `compare` and `history --check`:
+      something got slower
+   2  Unusable arguments; from `compare`, `selftest` and `history --check`: any
+      error; from `history --check`: too few runs to tell
    3  From `sweep`: the sweep has ended, and some configurations failed
   75  From `sweep`: the device was lost; repeat the command to continue";
 
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         let exit = match command {
             Command::Sweep(_) if lost.is_some() => Exit::DeviceLost,
             Command::Compare(_) | Command::Selftest(_) => Exit::NotComparable,
+            Command::History(args) if args.check => Exit::NotComparable,
             _ => Exit::Failure,
         };
         if lost == Some(true) {

@@ -1,10 +1,16 @@
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use alpha_flops_analysis::history::check::Check;
 use alpha_flops_analysis::history::{History, Unreadable};
 use alpha_flops_analysis::{archive, plot};
+use anyhow::bail;
 use clap::Args;
+use regex::Regex;
+use serde::Serialize;
 
 use crate::output::{Format, formats, json, print, say};
+use crate::values::parse_percent;
 use crate::{Context, Exit, Result};
 
 /// Show a target's archived runs over time, and the steps between them
@@ -14,11 +20,27 @@ use crate::{Context, Exit, Result};
 /// same environment (device, driver, compiler and commit). The output says so if there are too few of
 /// them to tell a step from noise. Single odd runs are named as outlier runs. An archived run that cannot
 /// be read is left out with a warning.
+///
+/// With --check, the exit status is 0 if nothing is shown to have got slower, 1 if something has, and 2 if
+/// there are too few runs to tell, or on any error.
 #[derive(Args)]
 pub struct HistoryArgs {
     /// Target's name in target-data, or its folder
     target: PathBuf,
-    /// Output format
+    /// Only configurations whose id matches this regular expression, such as '^D/'
+    #[arg(long, value_name = "REGEX")]
+    filter: Option<Regex>,
+    /// Only the N newest runs
+    #[arg(long, value_name = "N")]
+    last: Option<NonZeroUsize>,
+    /// Also list what got slower and still is: experiments whose last level is slower than the fastest
+    /// before it, with the whole 95% interval beyond the threshold
+    #[arg(long)]
+    pub check: bool,
+    /// Largest slowdown that does not matter to --check
+    #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = parse_percent, requires = "check")]
+    threshold: f64,
+    /// Output format; --check adds nothing to `csv`
     #[arg(long, value_parser = formats(Format::TABULAR), default_value = "table")]
     format: Format,
     /// Also write figures (SVG and PNG) to this folder; created if it is missing
@@ -35,26 +57,59 @@ pub fn run(args: &HistoryArgs) -> Result<Exit> {
             folder.display()
         )
     })?;
-    let (archived, mut unreadable) = archive::read_readable(folder)?;
+    let (mut archived, mut unreadable) = archive::read_readable(folder)?;
     if archived.is_empty() && !unreadable.is_empty() {
         return Err(unreadable.swap_remove(0).1.into());
     }
     for (_, error) in &unreadable {
         say(&format!("warning: a run is left out: {error}"));
     }
+    let left_out = args.last.map(|last| archived.len().saturating_sub(last.get()));
+    archived.drain(..left_out.unwrap_or(0));
+    if let Some(filter) = &args.filter {
+        archived.iter_mut().for_each(|run| run.keep_only(filter));
+        archived.retain(|run| !run.dataset.observations.is_empty());
+        if archived.is_empty() {
+            bail!("no configuration passes the filter `{filter}`");
+        }
+    }
     let name = folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy();
     let mut history = History::from_archived(&name, &archived).with_context(|| {
         format!("no runs in {}\nhint: add some with `alpha-flops archive`", folder.display())
     })?;
+    history.filter = args.filter.as_ref().map(Regex::to_string);
+    history.left_out = left_out.filter(|runs| *runs > 0);
     let skipped = unreadable.into_iter();
     history.skipped =
         skipped.map(|(path, error)| Unreadable { path, reason: error.to_string() }).collect();
     if let Some(out) = &args.out {
         plot::write(&plot::history::figures(&history), out)?;
     }
+    let check = args.check.then(|| history.check(args.threshold));
     print(&match args.format {
         Format::Csv => history.to_csv(),
-        Format::Json => json(&history)?,
-        Format::Table | Format::Markdown => history.to_text(),
-    })
+        Format::Json => json(&Checked { history: &history, check: check.as_ref() })?,
+        Format::Table | Format::Markdown => match &check {
+            Some(check) => format!("{}\n{check}", history.to_text()),
+            None => history.to_text(),
+        },
+    })?;
+    Ok(check.as_ref().map_or(Exit::Success, exit))
+}
+
+/// 0 says that nothing was found although it would have been.
+fn exit(check: &Check) -> Exit {
+    match (check.has_regression(), check.is_incomplete()) {
+        (true, _) => Exit::Failure,
+        (false, true) => Exit::NotComparable,
+        (false, false) => Exit::Success,
+    }
+}
+
+#[derive(Serialize)]
+struct Checked<'a> {
+    #[serde(flatten)]
+    history: &'a History,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<&'a Check>,
 }
