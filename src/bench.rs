@@ -42,6 +42,10 @@ type AnyError = Box<dyn std::error::Error>;
 /// folder, as the system's bytes: a program that starts the benchmarks learns which run was theirs.
 pub const FINISHED_RUN: &str = "FINISHED_RUN_OF_ALPHA_FLOPS";
 
+/// Environment variable, set to anything, of a process that ends when its parent does, however that ends:
+/// the parent holds the other end of its standard input, and never writes to it.
+pub const ENDS_WITH_PARENT: &str = "ENDS_WITH_PARENT_OF_ALPHA_FLOPS";
+
 /// Environment variable that says which of two sides a run is of, where two take turns: [`RunPlan::side`].
 pub const SIDE: &str = "SIDE_OF_ALPHA_FLOPS";
 
@@ -74,6 +78,9 @@ fn try_run(
     program: &'static str,
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<ExitCode, AnyError> {
+    if std::env::var_os(ENDS_WITH_PARENT).is_some() {
+        criterion_process::end_with_parent();
+    }
     let arguments = Arguments::parse(program, arguments)?;
     let requested = Requested::from_workspace()?;
     let selected = select(&requested)?;

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use alpha_flops::backend::Backend;
-use alpha_flops::bench::FINISHED_RUN;
+use alpha_flops::bench::{ENDS_WITH_PARENT, FINISHED_RUN};
 use alpha_flops::file_error::FileError;
 use alpha_flops::files;
 use alpha_flops::settings::{Requested, Settings, SettingsError};
@@ -37,15 +37,6 @@ const SWEEP_SEED: u64 = 1;
 /// How often the sweep's results are written.
 const PART_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A run just measured.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Measured {
-    /// The run's folder.
-    pub run: PathBuf,
-    /// Whether no configuration failed: each was measured, or skipped for a reason.
-    pub complete: bool,
-}
-
 /// Why there is no new run.
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 #[derive(Debug, Error)]
@@ -63,6 +54,12 @@ pub enum ReplicateError {
     /// The folder of runs cannot be used.
     #[error(transparent)]
     Runs(FileError),
+    /// What is measured would be mixed up.
+    #[error(
+        "another `alpha-flops replicate` works on the same in {runs}\nhint: wait for it, or set \
+         ALPHA_FLOPS_RUNS to another folder"
+    )]
+    Busy { runs: PathBuf },
     #[error("cannot start `alpha-flops bench`: {0}")]
     Start(std::io::Error),
     #[error(transparent)]
@@ -90,7 +87,10 @@ pub fn open_sweep(budget: Option<Duration>) -> Result<(Sweep, Box<dyn Backend>),
     let runs = runs()?;
     let sweep = prepare(|settings| request(settings, budget))?;
     let folder = runs.join(format!("sweep-{:016x}", sweep.digest()));
-    Ok(sweep.open(&folder)?)
+    sweep.open(&folder).map_err(|error| match error {
+        SweepError::Locked { .. } => ReplicateError::Busy { runs },
+        error => error.into(),
+    })
 }
 
 fn request(settings: &Settings, budget: Option<Duration>) -> SweepRequest {
@@ -111,9 +111,9 @@ fn request(settings: &Settings, budget: Option<Duration>) -> SweepRequest {
     }
 }
 
-/// Moves the sweep into the folder of the run that it was measured for.
-pub fn keep_sweep(swept: &Path, run: &Path) -> Result<(), ReplicateError> {
-    Ok(files::rename(swept, &sweep_of(run))?)
+/// Moves the sweep into the folder of the run that it was measured for. Until then nobody else may take it.
+pub fn keep_sweep(swept: &Sweep, run: &Path) -> Result<(), ReplicateError> {
+    Ok(files::rename(swept.folder(), &sweep_of(run))?)
 }
 
 /// Reads the sweep that was measured for a run, if there is one.
@@ -134,69 +134,42 @@ fn runs() -> Result<PathBuf, ReplicateError> {
     Ok(runs)
 }
 
-/// Runs `alpha-flops bench` with these arguments in a process of its own, and finds the run that it
-/// has finished. The program of this process has to be `alpha-flops`. With `to_stderr`, what the
-/// measurement prints leaves standard output alone.
-///
-/// # Errors
-/// [`ReplicateError`] where the process cannot be started or finishes no run.
-pub fn measure(arguments: &[String], to_stderr: bool) -> Result<Measured, ReplicateError> {
-    let runs = runs()?;
-    let finished = Finished::new(&runs);
-    bench(this_program()?, &runs, &finished, arguments, None, to_stderr)
-}
-
 fn this_program() -> Result<Command, ReplicateError> {
     std::env::current_exe().map(Command::new).map_err(ReplicateError::Start)
 }
 
-/// Runs `alpha-flops bench`, with `seed` instead of what the settings say.
+/// Runs `alpha-flops bench` in a process of its own, with `seed` instead of what the settings say, and finds
+/// the run that it has finished: the file `finished` gets its folder. Other runs may be written beside it
+/// meanwhile, so nothing less tells which one it is. With `to_stderr`, what the measurement prints leaves
+/// standard output alone.
 fn bench(
     mut program: Command,
     runs: &Path,
-    finished: &Finished,
+    finished: &Path,
     arguments: &[String],
     seed: Option<u64>,
     to_stderr: bool,
-) -> Result<Measured, ReplicateError> {
+) -> Result<PathBuf, ReplicateError> {
     program
         .arg("bench")
         .args(arguments)
         .env("ALPHA_FLOPS_RUNS", runs)
-        .env(FINISHED_RUN, &finished.file)
+        .env(FINISHED_RUN, finished)
+        .env(ENDS_WITH_PARENT, "yes")
+        .stdin(Stdio::piped())
         .envs(seed.map(|seed| ("ALPHA_FLOPS_SEED", seed.to_string())))
         .stdout(if to_stderr { Stdio::from(std::io::stderr()) } else { Stdio::inherit() });
-    let status = program.status().map_err(ReplicateError::Start)?;
-    match finished.run() {
-        Some(run) => Ok(Measured { run, complete: status.success() }),
-        None => Err(ReplicateError::Unfinished { status, runs: runs.to_owned() }),
-    }
+    let mut process = program.spawn().map_err(ReplicateError::Start)?;
+    // ends with this process, and the child with it; waiting would drop it
+    let alive = process.stdin.take();
+    let status = process.wait().map_err(ReplicateError::Start)?;
+    drop(alive);
+    announced(finished).ok_or_else(|| ReplicateError::Unfinished { status, runs: runs.to_owned() })
 }
 
-/// The file in which `alpha-flops bench` leaves the folder of the run that it has finished. Other
-/// runs may be written beside it meanwhile, so nothing less tells which one it is.
-struct Finished {
-    file: PathBuf,
-    /// Whether the file belongs to this process alone.
-    temporary: bool,
-}
-
-impl Finished {
-    fn new(runs: &Path) -> Self {
-        let file = runs.join(format!(".finished-{}", std::process::id()));
-        // left by a process that had this number before
-        let _ = files::remove_file(&file);
-        Self { file, temporary: true }
-    }
-
-    /// A file that outlives this process.
-    fn at(file: PathBuf) -> Self {
-        Self { file, temporary: false }
-    }
-
-    fn run(&self) -> Option<PathBuf> {
-        path_from_bytes(std::fs::read(&self.file).ok()?)
-    }
+/// The folder of a run that `alpha-flops bench` has finished, as it says in this file.
+fn announced(file: &Path) -> Option<PathBuf> {
+    path_from_bytes(std::fs::read(file).ok()?)
 }
 
 #[cfg(unix)]
@@ -208,12 +181,4 @@ fn path_from_bytes(path: Vec<u8>) -> Option<PathBuf> {
 #[cfg(not(unix))]
 fn path_from_bytes(path: Vec<u8>) -> Option<PathBuf> {
     String::from_utf8(path).ok().map(PathBuf::from)
-}
-
-impl Drop for Finished {
-    fn drop(&mut self) {
-        if self.temporary {
-            let _ = files::remove_file(&self.file);
-        }
-    }
 }

@@ -11,6 +11,7 @@ use crate::backend::BackendKind;
 use crate::experiment::Configuration;
 use crate::file_error::FileError;
 use crate::files;
+use crate::host::leave_without_waiting;
 use crate::record::{RunFolder, hinted};
 use crate::workspace;
 
@@ -39,12 +40,14 @@ pub fn role() -> Option<Role> {
     })
 }
 
-/// Ends this child when its parent ends: an orphan would go on writing into a folder that the resumed
-/// run works in. The parent holds the other end of standard input and never writes to it, so reading
+/// Ends this child when its parent ends: an orphan would go on measuring beside the resumed run, or writing
+/// into its folder. The parent holds the other end of standard input and never writes to it, so reading
 /// ends when the parent does, however it ends.
 pub fn end_with_parent() {
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        // at once: what a device still has to do may take long
+        leave_without_waiting(1);
         std::process::exit(1);
     });
 }

@@ -78,7 +78,7 @@ impl SweepPlan {
     }
 
     /// Everything that must be equal for a sweep to be continued, by its name.
-    fn facts(&self) -> BTreeMap<&'static str, String> {
+    pub(super) fn facts(&self) -> BTreeMap<&'static str, String> {
         let Self {
             grid,
             seed,

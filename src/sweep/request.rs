@@ -101,10 +101,10 @@ pub fn prepare(
 }
 
 impl PreparedSweep {
-    /// A number that only sweeps with an equal plan share, which may continue each other.
+    /// A number that only sweeps share which may continue each other.
     pub fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        format!("{:?}", self.plan).hash(&mut hasher);
+        self.plan.facts().hash(&mut hasher);
         hasher.finish()
     }
 

@@ -1,4 +1,4 @@
-//! Several runs of the experiments, one after the other, each in processes of its own.
+//! One or several runs of the experiments, one after the other, each in processes of its own.
 //!
 //! The seed decides the order in which a run measures. A series of n runs cycles through ⌈n/2⌉ seeds.
 //! So each order is measured twice where possible, which separates the effect of the order from that of
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use alpha_flops::backend::BACKENDS;
 use alpha_flops::environment::Platform;
 use alpha_flops::file_error::FileError;
-use alpha_flops::files::{self, write_atomically};
+use alpha_flops::files::{self, Lock, write_atomically};
 use alpha_flops::record::{FinishedRun, Outcome, RunPlan};
 use alpha_flops::selection::{Selected, select};
 use alpha_flops::settings::{BackendRequest, Requested};
@@ -24,7 +24,7 @@ use alpha_flops::workspace;
 use serde::{Deserialize, Serialize};
 
 use super::alternate::{AlternateError, Builds, RunSide};
-use super::{Finished, Measured, ReplicateError, bench, runs, this_program};
+use super::{ReplicateError, announced, bench, runs, this_program};
 use crate::dataset::Provenance;
 use crate::table::Table;
 
@@ -40,6 +40,8 @@ pub struct Series {
     /// The path of `kept`, which is on disk until the series is done.
     file: PathBuf,
     kept: SeriesFile,
+    /// No other process measures the same series; it is there from [`Self::take_up`] on.
+    lock: Option<Lock>,
     /// Runs that were measured before this process began.
     pub done_before: usize,
 }
@@ -115,8 +117,11 @@ impl Series {
         let requested = Requested::from_workspace()?;
         let Selected { settings, backend, .. } = select(&requested).map_err(PrepareError::from)?;
         let first = settings.seed.unwrap_or(FIRST_SEED);
+        let mut plan = RunPlan::new(&settings, Platform::new(backend.as_ref()), &[]);
+        // a run is continued on others, too
+        plan.platform.pinned_cores = None;
         let kept = SeriesFile {
-            plan: Some(RunPlan::new(&settings, Platform::new(backend.as_ref()), &[])),
+            plan: Some(plan),
             turns: None,
             arguments: arguments.to_vec(),
             seeds: seeds(number, first),
@@ -165,11 +170,15 @@ impl Series {
         let mut hasher = DefaultHasher::new();
         format!("{kept:?}").hash(&mut hasher);
         let file = runs.join(format!("series-{:016x}.json", hasher.finish()));
-        Self { runs, file, kept, done_before: 0 }
+        Self { runs, file, kept, lock: None, done_before: 0 }
     }
 
-    /// Reads the file that an interrupted process has left.
+    /// Locks the series, and reads the file that an interrupted process has left.
     fn take_up(&mut self) -> Result<(), ReplicateError> {
+        self.lock = files::lock(&self.file.with_extension("lock"))?;
+        if self.lock.is_none() {
+            return Err(ReplicateError::Busy { runs: self.runs.clone() });
+        }
         // a damaged file, or that of another series, has nothing to continue
         let kept = fs::read(&self.file).ok();
         let kept = kept.and_then(|bytes| serde_json::from_slice::<SeriesFile>(&bytes).ok());
@@ -181,7 +190,7 @@ impl Series {
             self.kept.runs = kept.runs.iter().take_while(there).cloned().collect();
         }
         // a run may have finished after the process that waited for it was killed
-        let announced = Finished::at(self.announcement()).run();
+        let announced = announced(&self.announcement());
         let announced = announced.filter(|run| self.has_finished(run));
         if let (Some(next), Some(run)) = (self.next(), announced) {
             self.keep(&next, &run, None)?;
@@ -226,15 +235,15 @@ impl Series {
     /// [`ReplicateError`] where the benchmarks cannot be started or finish no run.
     pub fn measure(&mut self, next: &Next, to_stderr: bool) -> Result<(), ReplicateError> {
         let began = Instant::now();
-        let finished = Finished::at(self.announcement());
         self.check_sides()?;
         let program = match (self.builds(), next.side) {
             (Some(builds), Some(side)) => builds.command(side)?,
             _ => this_program()?,
         };
-        let arguments = &self.kept.arguments;
-        let Measured { run, .. } =
-            bench(program, &self.runs, &finished, arguments, Some(next.seed), to_stderr)?;
+        let (arguments, finished) = (&self.kept.arguments, self.announcement());
+        // one run has the settings' seed, or else one of its own
+        let seed = (self.number() > 1).then_some(next.seed);
+        let run = bench(program, &self.runs, &finished, arguments, seed, to_stderr)?;
         self.keep(next, &run, Some(began.elapsed().as_secs_f64()))
     }
 
@@ -319,11 +328,18 @@ impl Series {
     }
 }
 
+impl Drop for Series {
+    fn drop(&mut self) {
+        // what a killed process leaves is taken over by the next
+        let _ = self.lock.take().map(Lock::remove);
+    }
+}
+
 /// The folder of runs, whose path is UTF-8: the series' file has the paths of runs as JSON.
 fn folder() -> Result<PathBuf, ReplicateError> {
     let folder = runs()?;
     if folder.to_str().is_none() {
-        let error = FileError::new("measure a series in", &folder, "the path is not UTF-8");
+        let error = FileError::new("measure in", &folder, "the path is not UTF-8");
         let hint = "set ALPHA_FLOPS_RUNS to a folder whose path is UTF-8";
         return Err(ReplicateError::Runs(error.with_hint(hint)));
     }

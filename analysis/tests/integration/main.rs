@@ -14,5 +14,6 @@ mod objectives;
 mod plans;
 mod quiet;
 mod raw_flops;
+mod replicate;
 mod report;
 mod variance;

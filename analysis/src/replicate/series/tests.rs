@@ -60,6 +60,7 @@ fn a_run_that_finished_after_its_series_was_killed_is_not_measured_again() {
     let run = SmallRun::write_in(folder.path());
     let first = series(folder.path(), 2);
     fs::write(first.announcement(), run.folder.as_os_str().as_encoded_bytes()).unwrap();
+    drop(first);
     let again = series(folder.path(), 2);
     assert_eq!((again.done_before, again.runs()[0].wall_s), (1, None));
     assert_eq!(again.next().unwrap().to_string(), "run 2 of 2 (order 1 of 1, seed 1)");
@@ -72,20 +73,34 @@ fn what_is_gone_or_damaged_is_measured_again() {
     let mut first = series(folder.path(), 2);
     let next = first.next().unwrap();
     first.keep(&next, &run.folder, None).unwrap();
-    let text = fs::read_to_string(&first.file).unwrap();
-    fs::write(&first.file, &text[..text.len() / 2]).unwrap();
+    let file = first.file.clone();
+    drop(first);
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, &text[..text.len() / 2]).unwrap();
     assert_eq!(series(folder.path(), 2).done_before, 0);
-    fs::write(&first.file, text).unwrap();
+    fs::write(&file, &text).unwrap();
     assert_eq!(series(folder.path(), 2).done_before, 1);
     // a run elsewhere is none of this series, whatever its file says
     let elsewhere = SmallRun::write();
     let [here, there] = [&run, &elsewhere].map(|run| run.folder.to_str().unwrap());
-    let text = fs::read_to_string(&first.file).unwrap();
-    fs::write(&first.file, text.replace(here, there)).unwrap();
+    fs::write(&file, text.replace(here, there)).unwrap();
     assert_eq!(series(folder.path(), 2).done_before, 0);
-    fs::write(&first.file, text).unwrap();
+    fs::write(&file, text).unwrap();
     fs::remove_dir_all(&run.folder).unwrap();
     assert_eq!(series(folder.path(), 2).done_before, 0);
+}
+
+#[test]
+fn two_processes_do_not_measure_one_series() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = series(folder.path(), 1);
+    let mut second = Series::new(first.kept.clone(), folder.path().to_owned());
+    let error = second.take_up().unwrap_err().to_string();
+    assert!(error.contains("another `alpha-flops replicate` works"), "{error}");
+    drop(first);
+    second.take_up().unwrap();
+    drop(second);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
 }
 
 /// A series of two builds that a shell command distinguishes.

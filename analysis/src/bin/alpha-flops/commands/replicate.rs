@@ -1,11 +1,13 @@
 use std::path::{Path, PathBuf};
 
+use alpha_flops::files::{create_folder_in, remove_temporary_files};
 use alpha_flops::settings::parse_budget;
+use alpha_flops::sweep::Sweep;
 use alpha_flops_analysis::compare::{Options, compare, sides};
 use alpha_flops_analysis::import::{Imported, criterion};
 use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
 use alpha_flops_analysis::replicate::alternate::{Builds, RunSide};
-use alpha_flops_analysis::replicate::{self, Measured, series, series::Series};
+use alpha_flops_analysis::replicate::{self, series, series::Series, series::SeriesRun};
 use alpha_flops_analysis::report::{self, Input, Report};
 use alpha_flops_analysis::run::provenance;
 use clap::Args;
@@ -65,19 +67,8 @@ pub fn run(args: &ReplicateArgs) -> Result<Exit> {
     if let [a, b] = &args.alternate[..] {
         return run_alternating(args, &arguments, Builds::parse(a, b)?);
     }
-    if args.runs > 1 {
-        return run_series(args, &arguments);
-    }
-    let sweep = (!args.no_sweep).then(|| measure_sweep(args)).transpose()?;
-    let Measured { run, complete } = replicate::measure(&arguments, args.format == Format::Json)?;
-    let Analysed { imported, report, out } = analyse(args, &[&run], sweep.as_deref())?;
-    print_summary(args.format, &report.summary(&out), &report)?;
-    Ok(Exit::success_if(complete && imported.iter().all(|run| run.rejected.is_empty())))
-}
-
-fn run_series(args: &ReplicateArgs, arguments: &[String]) -> Result<Exit> {
     let as_json = args.format == Format::Json;
-    let mut series = Series::open(args.runs as usize, arguments)?;
+    let mut series = Series::open(args.runs as usize, &arguments)?;
     say_what_is_done(&series);
     let has_sweep = match series.runs().first() {
         Some(first) => replicate::kept_sweep(&first.run)?.is_some(),
@@ -87,20 +78,33 @@ fn run_series(args: &ReplicateArgs, arguments: &[String]) -> Result<Exit> {
     measure_all(&mut series, as_json)?;
     let runs = series.runs();
     let folders: Vec<&Path> = runs.iter().map(|run| run.run.as_path()).collect();
-    let Analysed { imported, report, out } = analyse(args, &folders, sweep.as_deref())?;
-    let summary = format!(
-        "\nrun 1 of {}:\n{}\n{}\n{}",
-        runs.len(),
-        report.summary(&out),
-        series::table(runs, &imported[0].dataset.provenance).to_text(),
-        series::next_commands(runs)
-    );
-    let json = serde_json::json!({ "runs": runs, "report": report });
-    print_summary(args.format, &summary, &json)?;
+    let Analysed { imported, report, out } = analyse(args, &folders, sweep)?;
+    if let [_] = runs {
+        print_summary(args.format, &report.summary(&out), &report)?;
+    } else {
+        print_series(args.format, runs, &imported[0], &report, &out)?;
+    }
     let is_complete = runs.iter().all(|run| run.complete);
     series.finish()?;
     let is_sound = imported.iter().all(|run| run.rejected.is_empty());
     Ok(Exit::success_if(is_complete && is_sound))
+}
+
+fn print_series(
+    format: Format,
+    runs: &[SeriesRun],
+    first: &Imported,
+    report: &Report,
+    out: &Path,
+) -> Result<Exit> {
+    let summary = format!(
+        "\nrun 1 of {}:\n{}\n{}\n{}",
+        runs.len(),
+        report.summary(out),
+        series::table(runs, &first.dataset.provenance).to_text(),
+        series::next_commands(runs)
+    );
+    print_summary(format, &summary, &serde_json::json!({ "runs": runs, "report": report }))
 }
 
 const PAIRED: Options = Options { levels: LEVELS, paired: true, common: false };
@@ -133,25 +137,31 @@ fn run_alternating(args: &ReplicateArgs, arguments: &[String], builds: Builds) -
 }
 
 fn say_what_is_done(series: &Series) {
-    if series.done_before > 0 {
-        let (done, of) = (series.done_before, series.number());
-        say(&format!("series: continuing, {done} of {of} runs are measured"));
+    match (series.runs(), series.number()) {
+        ([], _) => {}
+        ([run], 1) => say(&format!(
+            "{} is measured, and its report was not finished: it is made now",
+            run.run.display()
+        )),
+        (done, of) => say(&format!("series: continuing, {} of {of} runs are measured", done.len())),
     }
 }
 
 fn measure_all(series: &mut Series, as_json: bool) -> Result<()> {
     while let Some(next) = series.next() {
-        say(&format!("series: {next}"));
+        if series.number() > 1 {
+            say(&format!("series: {next}"));
+        }
         series.measure(&next, as_json)?;
     }
     Ok(())
 }
 
-/// Measures the sweep, and returns its folder.
-fn measure_sweep(args: &ReplicateArgs) -> Result<PathBuf> {
+/// Measures the sweep, which nobody else takes as long as this process has it.
+fn measure_sweep(args: &ReplicateArgs) -> Result<Sweep> {
     let (mut sweep, mut backend) = replicate::open_sweep(args.sweep_budget.flatten())?;
     progress::measure(&mut sweep, backend.as_mut())?;
-    Ok(sweep.folder().to_owned())
+    Ok(sweep)
 }
 
 struct Analysed {
@@ -162,14 +172,19 @@ struct Analysed {
 }
 
 /// Writes the datasets of the runs, and the report on the first, which gets the sweep if there is one.
-fn analyse(args: &ReplicateArgs, runs: &[&Path], sweep: Option<&Path>) -> Result<Analysed> {
-    let imported = runs.iter().map(|run| criterion::read(run)).collect::<Result<Vec<_>, _>>()?;
+fn analyse(args: &ReplicateArgs, runs: &[&Path], sweep: Option<Sweep>) -> Result<Analysed> {
+    let read = |run: &&Path| {
+        let unusable = |_: &_| say(&format!("note: to measure it anew, remove {}", run.display()));
+        criterion::read(run).inspect_err(unusable)
+    };
+    let imported = runs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     for (run, imported) in runs.iter().zip(&imported) {
+        remove_temporary_files(run)?;
         imported.dataset.write(&run.join("dataset.csv"))?;
     }
     let first = runs.first().context("no run was measured")?;
     if let Some(sweep) = sweep {
-        replicate::keep_sweep(sweep, first)?;
+        replicate::keep_sweep(&sweep, first)?;
     }
     let mut input = Input::from_import(&imported[0]);
     input.find_noise(None)?;
@@ -178,6 +193,9 @@ fn analyse(args: &ReplicateArgs, runs: &[&Path], sweep: Option<&Path>) -> Result
         input.fit_to(sweep, args.s_k, FlopConvention::Macs);
     }
     input.fit_in_sample(args.s_k, FlopConvention::Macs);
-    let out = args.out.clone().unwrap_or_else(|| first.join("report"));
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => create_folder_in(first, "report")?,
+    };
     Ok(Analysed { report: report::write(&[input], &out)?, imported, out })
 }
