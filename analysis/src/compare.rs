@@ -16,6 +16,7 @@
 //! detectable             which changes would have been found
 //! cause                  what the records know of why
 //! conditions             what else differed, and how quiet the machine was
+//! across, across_tables  two devices side by side, without a verdict
 //! ```
 
 use std::collections::HashMap;
@@ -27,6 +28,8 @@ use crate::dataset::Provenance;
 use crate::differences::{Difference, Unknown, unknown};
 use crate::run::{Measurement, Run, Status, provenance_of_all};
 
+pub mod across;
+pub mod across_tables;
 pub(crate) mod aligned;
 mod candidates;
 pub mod cause;
@@ -75,6 +78,9 @@ pub struct Options {
 #[allow(missing_docs, reason = "the other fields say what they are")]
 pub struct Comparison {
     pub schema_version: u32,
+    /// The regular expression that configurations were chosen by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
     /// Before and after.
     pub sides: [Side; 2],
     pub method: Method,
@@ -284,6 +290,7 @@ pub fn compare(
     let configurations = compared.iter().zip(&decisions.configurations).zip(&of_one);
     Ok(Comparison {
         schema_version: SCHEMA_VERSION,
+        filter: None,
         sides: [before, after].map(Side::new),
         method: Method::new(&samples, &decisions),
         permutations: decisions.permutations,

@@ -1,6 +1,6 @@
 //! Figures: measurements with their spread, estimates as dashed lines, and residuals.
 //!
-//! [`paper`], [`region`], [`compare`], [`history`] and [`variance`] compute what is shown, [`figure`] is
+//! [`paper`], [`region`], [`compare`], [`across`], [`history`] and [`variance`] compute what is shown, [`figure`] is
 //! the picture as plain data, [`draw`] makes SVG and PNG of it.
 
 #![allow(missing_docs, reason = "fields whose names say what they are have no docs")]
@@ -12,6 +12,7 @@ use alpha_flops::files::{create_folder, write_atomically};
 use rayon::prelude::*;
 use thiserror::Error;
 
+pub mod across;
 pub mod axis;
 mod caption;
 pub mod compare;

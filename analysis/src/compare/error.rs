@@ -20,8 +20,14 @@ pub enum CompareError {
     #[error("run {run_id} is given twice: compare different runs")]
     Repeated { run_id: String },
     /// Their latencies are different quantities.
-    #[error("{} and {} are not comparable: {}", before.display(), after.display(), differences.join("; "))]
-    NotComparable { before: PathBuf, after: PathBuf, differences: Vec<String> },
+    #[error("{} and {} are not comparable: {}{hint}", before.display(), after.display(), differences.join("; "))]
+    NotComparable { before: PathBuf, after: PathBuf, differences: Vec<String>, hint: &'static str },
+    #[error(
+        "both sides were measured on {device}: --across is for two devices; compare without it"
+    )]
+    OneDevice { device: String },
+    #[error("no configuration passes the filter `{filter}`")]
+    NoneChosen { filter: String },
     /// The differences within a side would count as noise.
     #[error("{side} mixes runs from different environments: {}", differences.join("; "))]
     Mixed { side: &'static str, differences: Vec<String> },

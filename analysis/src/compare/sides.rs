@@ -1,9 +1,12 @@
 //! The two sides of a comparison: which runs may be compared, and what differs between them.
 
 use std::collections::{BTreeSet, HashSet};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use alpha_flops::record::RunHeader;
+
+use regex::Regex;
 
 use super::CompareError;
 use crate::archive;
@@ -37,13 +40,23 @@ fn read_run(path: &Path) -> Result<Run, CompareError> {
     }
 }
 
+/// What of archived runs is used.
+#[derive(Clone, Debug, Default)]
+pub struct Chosen {
+    /// Configurations whose ids match.
+    pub filter: Option<Regex>,
+    /// At most so many of the newest runs that can be used.
+    pub last: Option<NonZeroUsize>,
+}
+
 /// Archived runs in the folder of a target that tell how runs differ: comparable with both sides, with the same
 /// configurations and as many launches by the same rule, in groups measured in the same environment. The
-/// compared runs themselves are left out.
+/// compared runs themselves are left out. Of the others, all or the newest, and the configurations that pass.
 pub fn history(
     target: &Path,
     before: &[Run],
     after: &[Run],
+    chosen: &Chosen,
 ) -> Result<Vec<Vec<Run>>, CompareError> {
     let Some(first) = before.first() else { return Ok(Vec::new()) };
     let own = first.header.plan.comparable();
@@ -60,7 +73,13 @@ pub fn history(
             && compared.all(|run| how_many(archived) == how_many(run));
         is_alike && !is_compared
     };
-    Ok(by_environment(archive::read(target)?.into_iter().filter(tells)))
+    let mut archived = archive::read(target)?;
+    if let Some(filter) = &chosen.filter {
+        archived.iter_mut().for_each(|run| run.keep_only(filter));
+    }
+    archived.retain(tells);
+    let older = chosen.last.map_or(0, |last| archived.len().saturating_sub(last.get()));
+    Ok(by_environment(archived.into_iter().skip(older)))
 }
 
 /// Groups of at least two runs that were measured in the same environment.
@@ -106,33 +125,94 @@ pub(super) fn in_time<'r>(
     (runs, order)
 }
 
+/// What to do where only the device differs.
+const ACROSS: &str = "\nhint: `compare --across` shows ratios between devices, without a verdict";
+
 /// Checks that all runs may be compared.
 ///
 /// # Errors
 /// [`CompareError`] where a run is given twice, a side mixes environments, or the sides differ in what a
 /// latency means, or in their configurations, unless `common` ones suffice.
 pub fn check(before: &[Run], after: &[Run], common: bool) -> Result<(), CompareError> {
+    let (first, other) = firsts(before, after)?;
+    check_comparable(first, before.iter().chain(after))?;
+    check_sides(before, after)?;
+    check_configurations(before, after, other, common)
+}
+
+/// The same for runs on two devices: each side by itself, and both by one protocol.
+///
+/// # Errors
+/// As [`check`], and where both are of one device, or only one of them was measured at all.
+pub fn check_across(first: &[Run], second: &[Run], common: bool) -> Result<(), CompareError> {
+    let (one, other) = firsts(first, second)?;
+    for side in [first, second] {
+        check_comparable(&side[0], side)?;
+    }
+    let [own, others] = [one, other].map(|run| run.header.plan.comparable());
+    if own.backend == others.backend && own.device == others.device {
+        return Err(CompareError::OneDevice { device: own.device });
+    }
+    let is_measured = |run: &Run| !run.dataset.provenance.is_stand_in();
+    let mut differences = own.differences(&others);
+    let is_alike = own.method == others.method && is_measured(one) == is_measured(other);
+    if !is_alike {
+        differences.retain(|difference| {
+            own.method == others.method || difference.starts_with("protocol ")
+        });
+        let (before, after) = (one.path.clone(), other.path.clone());
+        return Err(CompareError::NotComparable { before, after, differences, hint: "" });
+    }
+    check_sides(first, second)?;
+    check_configurations(first, second, other, common)
+}
+
+/// The first run of each side, where each has one and none is given twice.
+fn firsts<'r>(before: &'r [Run], after: &'r [Run]) -> Result<(&'r Run, &'r Run), CompareError> {
     let mut seen = HashSet::new();
     if let Some(run) = before.iter().chain(after).find(|run| !seen.insert(&run.header.run_id)) {
         return Err(CompareError::Repeated { run_id: run.header.run_id.clone() });
     }
-    let [Some(first), Some(other)] = [before.first(), after.first()] else {
-        let side = if before.is_empty() { SIDES[0] } else { SIDES[1] };
-        return Err(CompareError::Empty { side });
-    };
-    for run in before.iter().chain(after) {
-        let differences = first.header.plan.comparable().differences(&run.header.plan.comparable());
+    match [before.first(), after.first()] {
+        [Some(first), Some(other)] => Ok((first, other)),
+        [first, _] => Err(CompareError::Empty { side: SIDES[usize::from(first.is_some())] }),
+    }
+}
+
+fn check_comparable<'r>(
+    first: &Run,
+    runs: impl IntoIterator<Item = &'r Run>,
+) -> Result<(), CompareError> {
+    let own = first.header.plan.comparable();
+    for run in runs {
+        let others = run.header.plan.comparable();
+        let differences = own.differences(&others);
         if !differences.is_empty() {
+            let is_stand_in = |run: &Run| run.dataset.provenance.is_stand_in();
+            let is_only_device =
+                own.method == others.method && is_stand_in(first) == is_stand_in(run);
             return Err(CompareError::NotComparable {
                 before: first.path.clone(),
                 after: run.path.clone(),
                 differences,
+                hint: if is_only_device { ACROSS } else { "" },
             });
         }
     }
-    for (side, runs) in SIDES.into_iter().zip([before, after]) {
-        check_alike(runs, side)?;
-    }
+    Ok(())
+}
+
+fn check_sides(before: &[Run], after: &[Run]) -> Result<(), CompareError> {
+    SIDES.into_iter().zip([before, after]).try_for_each(|(side, runs)| check_alike(runs, side))
+}
+
+fn check_configurations(
+    before: &[Run],
+    after: &[Run],
+    other: &Run,
+    common: bool,
+) -> Result<(), CompareError> {
+    let first = &before[0];
     let plans = before.iter().chain(after).find(|run| run.header.plan.ids != first.header.plan.ids);
     match plans {
         Some(run) if !common => Err(configurations_differ(first, run)),
@@ -143,6 +223,18 @@ pub fn check(before: &[Run], after: &[Run], common: bool) -> Result<(), CompareE
                 false => Err(configurations_differ(first, other)),
             }
         }
+    }
+}
+
+/// Leaves only the configurations whose ids match in all runs.
+///
+/// # Errors
+/// [`CompareError::NoneChosen`] if that is none.
+pub fn keep_only(sides: &mut [Vec<Run>; 2], filter: &Regex) -> Result<(), CompareError> {
+    sides.iter_mut().flatten().for_each(|run| run.keep_only(filter));
+    match sides.iter().flatten().all(|run| run.header.plan.ids.is_empty()) {
+        true => Err(CompareError::NoneChosen { filter: filter.to_string() }),
+        false => Ok(()),
     }
 }
 

@@ -126,6 +126,12 @@ impl Comparison {
             runs(after.runs.len()),
             self.configurations.len()
         ));
+        if let Some(filter) = &self.filter {
+            lines.push(format!(
+                "Only configurations that match {filter}: the false discovery rate is that among them, \
+                 if they were chosen before the result was seen."
+            ));
+        }
         lines.push(format!("Versions after: {}.", provenance.versions));
         lines.extend(self.condition_lines());
         lines.push(self.method_sentence());

@@ -142,6 +142,7 @@ fn what_cannot_be_compared_is_refused_with_what_differs() {
 
     runs.edit("after-1", |header| header["plan"]["platform"]["device"] = "another".into());
     refused(&["not comparable", "device `simulated (no device)` against `another`"]);
+    refused(&["hint: `compare --across` shows ratios between devices, without a verdict"]);
     restore();
     runs.edit("after-1", |header| {
         header["plan"]["settings"]["protocol"] = "host-latency-cold".into();
@@ -167,6 +168,63 @@ fn what_cannot_be_compared_is_refused_with_what_differs() {
     refused(&["after-1/run.json", "unfinished"]);
     restore();
     refused_files(&runs);
+}
+
+#[test]
+fn a_filter_chooses_what_is_compared() {
+    let runs = Runs::new(3, slowed);
+    let (_, json) = runs.compare(3, &["--filter", "^[AE]/", "--format", "json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["filter"], "^[AE]/");
+    assert_eq!(json["configurations"].as_array().unwrap().len(), 27 + 99);
+    assert_eq!(json["not_compared"].as_array().unwrap().len(), 0);
+    let (status, text) = runs.compare(3, &["--filter", "^D/"]);
+    assert!(status == 0 && text.contains("Only configurations that match ^D/"), "{text}");
+    let (status, text) = runs.compare(3, &["--filter", "^X/"]);
+    assert!(status == 2 && text.contains("no configuration passes the filter `^X/`"), "{text}");
+}
+
+#[test]
+fn two_devices_are_put_side_by_side_on_request_and_nothing_is_called_slower() {
+    let runs = Runs::new(2, slowed);
+    for run in ["before-0", "before-1"] {
+        runs.edit(run, |header| header["plan"]["platform"]["device"] = "device one".into());
+    }
+    for run in ["after-0", "after-1"] {
+        runs.edit(run, |header| header["plan"]["platform"]["device"] = "device two".into());
+    }
+    let (status, text) = runs.compare(2, &["--across", "--out", "across", "--filter", "^[AEG]/"]);
+    assert_eq!(status, 0, "{text}");
+    insta::assert_snapshot!(text);
+    assert!(!text.contains("slower") && !text.contains("verdict:"), "{text}");
+    for file in ["across.csv", "across.json", "across.md", "across-E.svg", "across-G.png"] {
+        let file = fs::read(runs.path("across").join(file)).unwrap();
+        let text = String::from_utf8_lossy(&file);
+        let is_png = file.starts_with(b"\x89PNG");
+        assert!(is_png || (text.contains("device one") && text.contains("device two")), "{text}");
+    }
+    let json = fs::read(runs.path("across/across.json")).unwrap();
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    let of_e = json["groups"].as_array().unwrap().iter();
+    let of_e = of_e.filter(|group| group["experiment"] == "E" && group["series"].is_null());
+    let ratios: Vec<f64> = of_e.map(|group| group["ratio"].as_f64().unwrap()).collect();
+    assert!(ratios.len() == 1 && (ratios[0] / 1.06).ln().abs() < 0.02, "{ratios:?}");
+
+    let (status, text) = runs.run(&["compare", "--across", "before-0", "before-1"]);
+    assert!(status == 2 && text.contains("--across is for two devices"), "{text}");
+    let (status, text) = runs.compare(2, &["--across", "--threshold", "5%"]);
+    assert!(status == 2 && text.contains("cannot be used with"), "{text}");
+    runs.edit("after-1", |header| header["plan"]["platform"]["device"] = "device three".into());
+    let (status, text) = runs.compare(2, &["--across"]);
+    assert!(status == 2 && text.contains("device `device two` against `device three`"), "{text}");
+    for run in ["after-0", "after-1"] {
+        runs.edit(run, |header| {
+            header["plan"]["platform"]["device"] = "device two".into();
+            header["plan"]["settings"]["protocol"] = "host-latency-cold".into();
+        });
+    }
+    let (status, text) = runs.compare(2, &["--across"]);
+    assert!(status == 2 && text.contains("not comparable: protocol "), "{text}");
 }
 
 fn refused_files(runs: &Runs) {

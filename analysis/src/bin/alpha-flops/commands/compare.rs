@@ -1,12 +1,16 @@
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use alpha_flops::files::{create_folder, write_texts};
 use alpha_flops::workspace;
+use alpha_flops_analysis::compare::across::{self, Across};
 use alpha_flops_analysis::compare::hypothesis_tests::Levels;
-use alpha_flops_analysis::compare::{self, CompareError, Comparison, Options, sides};
+use alpha_flops_analysis::compare::sides::{self, Chosen};
+use alpha_flops_analysis::compare::{self, CompareError, Comparison, Options};
 use alpha_flops_analysis::run::Run;
 use alpha_flops_analysis::{archive, plot};
 use clap::Args;
+use regex::Regex;
 
 use crate::output::{Format, formats, json, print};
 use crate::values::parse_percent;
@@ -21,6 +25,8 @@ pub const LEVELS: Levels = Levels { threshold: 0.02, false_discovery_rate: 0.05 
 /// per side; how much they differ within a side shows the noise between runs. With a single run on a side,
 /// the noise is estimated from archived runs in the same environment (see `archive`); without those,
 /// changes are only candidates.
+///
+/// Runs on different devices are refused, unless --across asks for their ratios.
 ///
 /// The exit status is 0 if nothing is slower by significantly more than the threshold, 1 if something
 /// is, or fails now and did not before, and 2 if the runs are not comparable or cannot be read, or the
@@ -47,11 +53,22 @@ pub struct CompareArgs {
     /// Compare only the configurations that all runs have, where the runs differ in them
     #[arg(long)]
     common: bool,
+    /// Compare two devices, BEFORE on one and AFTER on another: ratios of latencies and figures, with no
+    /// verdict; the exit status says nothing of them
+    #[arg(long, conflicts_with_all = ["threshold", "fdr", "paired", "history", "last"])]
+    across: bool,
+    /// Only configurations whose id matches this regular expression, such as '^D/'
+    #[arg(long, value_name = "REGEX")]
+    filter: Option<Regex>,
     /// Archived runs to estimate the noise between runs from, if a side has a single run [default:
     /// those of the device in target-data]
     #[arg(long, value_name = "TARGET")]
     history: Option<PathBuf>,
-    /// Also write comparison.csv, comparison.json, comparison.md and figures to this folder
+    /// Of the archived runs that can tell the noise, only the N newest
+    #[arg(long, value_name = "N")]
+    last: Option<NonZeroUsize>,
+    /// Also write comparison.csv, comparison.json, comparison.md (with --across, across.csv and so on) and
+    /// figures to this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Output format; `csv` has one row per group and configuration
@@ -69,9 +86,18 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
         paired: args.paired,
         common: args.common,
     };
-    let [before, after] = sides::read(before, after)?;
-    let history = archived(args.history.as_deref(), &before, &after)?;
-    let comparison = compare::compare(&before, &after, &history, options)?;
+    let mut sides = sides::read(before, after)?;
+    if let Some(filter) = &args.filter {
+        sides::keep_only(&mut sides, filter)?;
+    }
+    let [before, after] = sides;
+    if args.across {
+        return run_across(&across::across(&before, &after, args.common)?, args);
+    }
+    let chosen = Chosen { filter: args.filter.clone(), last: args.last };
+    let history = archived(args.history.as_deref(), &before, &after, &chosen)?;
+    let mut comparison = compare::compare(&before, &after, &history, options)?;
+    comparison.filter = args.filter.as_ref().map(Regex::to_string);
     if let Some(out) = &args.out {
         write(&comparison, out)?;
     }
@@ -84,19 +110,39 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
     Ok(Exit::success_if(!comparison.has_regression()))
 }
 
+fn run_across(across: &Across, args: &CompareArgs) -> Result<Exit> {
+    if let Some(out) = &args.out {
+        create_folder(out)?;
+        let texts = [
+            ("across.csv", across.to_csv()),
+            ("across.json", json(across)?),
+            ("across.md", across.to_markdown()),
+        ];
+        write_texts(out, &texts)?;
+        plot::write(&plot::across::figures(across), out)?;
+    }
+    print(&match args.format {
+        Format::Table => across.summary(),
+        Format::Markdown => across.to_markdown(),
+        Format::Csv => across.to_csv(),
+        Format::Json => json(across)?,
+    })
+}
+
 /// The archived runs that show how much runs differ, for a comparison with a single run on a side; they are
 /// in groups that were measured in the same environment.
 fn archived(
     named: Option<&Path>,
     before: &[Run],
     after: &[Run],
+    chosen: &Chosen,
 ) -> Result<Vec<Vec<Run>>, CompareError> {
     let unusable =
         |path: &Path, reason| Err(CompareError::History { path: path.to_owned(), reason });
     let is_single = before.len() == 1 || after.len() == 1;
     match (is_single, named) {
         (true, Some(target)) => {
-            let found = sides::history(&archive::target(target), before, after)?;
+            let found = sides::history(&archive::target(target), before, after, chosen)?;
             if found.is_empty() {
                 let reason =
                     "no two archived runs of one kind have the same protocol and configurations";
@@ -108,7 +154,7 @@ fn archived(
             let own = workspace::archive()
                 .map(|targets| targets.join(archive::target_name(&before[0].header)))
                 .filter(|own| own.is_dir());
-            own.map_or(Ok(Vec::new()), |own| sides::history(&own, before, after))
+            own.map_or(Ok(Vec::new()), |own| sides::history(&own, before, after, chosen))
         }
         (false, Some(target)) => {
             unusable(target, "archived runs are used only with a single run on a side")
