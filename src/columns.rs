@@ -6,19 +6,23 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use parquet::basic::{Compression, ConvertedType, Type as PhysicalType};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
+use parquet::basic::{Compression, Type as PhysicalType};
+use parquet::column::reader::{ColumnReader, get_column_reader};
+use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::properties::WriterProperties;
-use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnDescriptor, TypePtr};
 
 mod guard;
+mod pages;
 mod thrift;
+mod values;
+
+use pages::Pages;
+pub use values::{Number, Refused, Value, Values};
 
 /// Where a file goes.
 pub type Output<'a> = &'a mut (dyn io::Write + Send);
@@ -50,42 +54,6 @@ pub struct Column<R> {
 
 type WriteColumn<R> = dyn Fn(&mut GroupWriter<'_, '_>, &mut [R]) -> Result<(), ParquetError>;
 type ReadColumn<R> = dyn Fn(&mut Cells<'_>, &mut [R]) -> Result<(), Unread<Refused>>;
-
-/// What a column can hold. An absent value is an `Option`'s `None`.
-pub trait Value: Sized {
-    /// How it is stored.
-    type Stored: DataType;
-    /// What a cell is decoded to first.
-    type Cell;
-    /// What is expected in a cell, for messages.
-    const EXPECTED: &'static str;
-    /// Whether a value may be absent.
-    const OPTIONAL: bool = false;
-
-    /// What is to be stored, if it is not absent.
-    fn stored(&self) -> Option<<Self::Stored as DataType>::T>;
-
-    /// The cells, or the values again if none of this kind can be made of them.
-    fn cells(values: Values) -> Result<Vec<Self::Cell>, Values>;
-
-    /// The value of a cell; `None` is an empty one.
-    fn from_cell(cell: Option<Self::Cell>) -> Result<Self, Unread<Refused>>;
-}
-
-/// The values of some rows as they are decoded, whatever their width in the file.
-pub enum Values {
-    /// Texts in UTF-8, not yet checked.
-    Texts(Vec<ByteArray>),
-    /// Whole numbers.
-    Wholes(Vec<i64>),
-    /// Floating-point numbers.
-    Reals(Vec<f64>),
-    /// Values of a type that is not accepted, for messages.
-    Others(Vec<String>),
-}
-
-/// What a refused cell holds and what was expected; nothing where it is empty.
-pub type Refused = Option<(String, &'static str)>;
 
 /// What ended the reading: the file, or a row by its number in the file, from 0.
 #[derive(Debug)]
@@ -179,8 +147,8 @@ impl<R> Table<R> {
 
 /// A Parquet file whose metadata is sound.
 pub struct ParquetFile {
-    reader: SerializedFileReader<File>,
-    file: File,
+    metadata: ParquetMetaData,
+    file: Arc<File>,
     /// Where its footer begins: everything else is before it.
     end: u64,
 }
@@ -190,19 +158,19 @@ impl ParquetFile {
     /// be; pages are checked when they are [read].
     pub fn open(file: File) -> Result<Self, ParquetError> {
         let end = guard::footer(&file)?;
-        let reader = guard::caught(|| SerializedFileReader::new(file.try_clone()?))?;
-        guard::rows(reader.metadata(), file.metadata()?.len())?;
-        Ok(Self { reader, file, end })
+        let metadata = guard::caught(|| ParquetMetaDataReader::new().parse_and_finish(&file))?;
+        guard::rows(&metadata, file.metadata()?.len())?;
+        Ok(Self { metadata, file: Arc::new(file), end })
     }
 
     /// What the file says of itself.
     pub fn metadata(&self) -> &ParquetMetaData {
-        self.reader.metadata()
+        &self.metadata
     }
 
     /// Number of row groups.
     pub fn groups(&self) -> usize {
-        self.reader.num_row_groups()
+        self.metadata.num_row_groups()
     }
 }
 
@@ -221,9 +189,9 @@ pub fn read<R: Default + 'static, E>(
     let mut rows = Vec::new();
     for group in groups {
         let mut left = rows_of(group);
-        guard::row_group(&file.file, file.end, file.metadata().row_group(group))?;
-        let group = guard::caught(|| file.reader.get_row_group(group))?;
-        let cells = columns.iter().map(|column| Cells::new(&*group, column.name));
+        let group = file.metadata().row_group(group);
+        guard::row_group(&file.file, file.end, group)?;
+        let cells = columns.iter().map(|column| Cells::new(file, group, column.name));
         let mut cells = cells.collect::<Result<Vec<_>, _>>()?;
         while left > 0 {
             let count = left.min(BATCH);
@@ -261,12 +229,20 @@ struct Cells<'a> {
 }
 
 impl<'a> Cells<'a> {
-    fn new(group: &'a dyn RowGroupReader, name: &'static str) -> Result<Self, ParquetError> {
-        let columns = group.metadata().columns().iter().map(|chunk| chunk.column_descr());
+    fn new(
+        file: &ParquetFile,
+        group: &'a RowGroupMetaData,
+        name: &'static str,
+    ) -> Result<Self, ParquetError> {
         let single =
-            |leaf: &&ColumnDescriptor| leaf.path().parts() == [name] && leaf.max_rep_level() == 0;
-        let source = match columns.enumerate().find(|(_, leaf)| single(leaf)) {
-            Some((at, leaf)) => Some((guard::caught(|| group.get_column_reader(at))?, leaf)),
+            |leaf: &ColumnDescriptor| leaf.path().parts() == [name] && leaf.max_rep_level() == 0;
+        let chunk = group.columns().iter().find(|chunk| single(chunk.column_descr()));
+        let source = match chunk {
+            Some(chunk) => {
+                let pages = Box::new(Pages::new(&file.file, file.end, chunk)?);
+                let leaf = chunk.column_descr_ptr();
+                Some((guard::caught(|| Ok(get_column_reader(leaf, pages)))?, chunk.column_descr()))
+            }
             None => None,
         };
         Ok(Self { source, levels: Vec::new() })
@@ -280,10 +256,10 @@ impl<'a> Cells<'a> {
         mut set: impl FnMut(usize, V),
     ) -> Result<(), Unread<Refused>> {
         let Some((reader, leaf)) = &mut self.source else {
-            return Err(refused("no column of single values", V::EXPECTED));
+            return Err(values::refused("no column of single values", V::EXPECTED));
         };
-        let (kind, levels) = (leaf.converted_type(), &mut self.levels);
-        let values = guard::caught(|| Values::decode(reader, kind, count, levels))?;
+        let (leaf, levels) = (*leaf, &mut self.levels);
+        let values = guard::caught(|| Values::decode(reader, leaf, count, levels))?;
         let most = leaf.max_def_level();
         let is_present = |row: usize| most == 0 || levels[row] == most;
         match V::cells(values) {
@@ -299,162 +275,11 @@ impl<'a> Cells<'a> {
             // of another type, all must be absent
             Err(values) => (0..count).try_for_each(|row| {
                 let cell = match is_present(row) {
-                    true => Err(refused(values.first(), V::EXPECTED)),
+                    true => Err(values::refused(values.first(), V::EXPECTED)),
                     false => V::from_cell(None),
                 };
                 cell.map(|value| set(row, value)).map_err(|unread| unread.after(row))
             }),
         }
-    }
-}
-
-fn refused(got: impl ToString, expected: &'static str) -> Unread<Refused> {
-    Unread::Row(0, Some((got.to_string(), expected)))
-}
-
-impl Values {
-    /// The values of the next `count` rows.
-    fn decode(
-        reader: &mut ColumnReader,
-        kind: ConvertedType,
-        count: usize,
-        levels: &mut Vec<i16>,
-    ) -> Result<Self, ParquetError> {
-        use ColumnReader as Reader;
-        use ConvertedType as Kind;
-        Ok(match (reader, kind) {
-            (
-                Reader::ByteArrayColumnReader(reader),
-                Kind::NONE | Kind::UTF8 | Kind::ENUM | Kind::JSON,
-            ) => Self::Texts(fill(reader, count, levels, |text| text)?),
-            (Reader::Int32ColumnReader(reader), Kind::UINT_8 | Kind::UINT_16 | Kind::UINT_32) => {
-                Self::Wholes(fill(reader, count, levels, |value| i64::from(value as u32))?)
-            }
-            (
-                Reader::Int32ColumnReader(reader),
-                Kind::NONE | Kind::INT_8 | Kind::INT_16 | Kind::INT_32,
-            ) => Self::Wholes(fill(reader, count, levels, i64::from)?),
-            (Reader::Int64ColumnReader(reader), Kind::NONE | Kind::INT_64 | Kind::UINT_64) => {
-                Self::Wholes(fill(reader, count, levels, |value| value)?)
-            }
-            (Reader::FloatColumnReader(reader), _) => {
-                Self::Reals(fill(reader, count, levels, f64::from)?)
-            }
-            (Reader::DoubleColumnReader(reader), _) => {
-                Self::Reals(fill(reader, count, levels, |value| value)?)
-            }
-            (Reader::BoolColumnReader(reader), _) => others(reader, count, levels)?,
-            (Reader::Int32ColumnReader(reader), _) => others(reader, count, levels)?,
-            (Reader::Int64ColumnReader(reader), _) => others(reader, count, levels)?,
-            (Reader::Int96ColumnReader(reader), _) => others(reader, count, levels)?,
-            (Reader::ByteArrayColumnReader(reader), _) => others(reader, count, levels)?,
-            (Reader::FixedLenByteArrayColumnReader(reader), _) => others(reader, count, levels)?,
-        })
-    }
-
-    /// The first of them, as a text for messages.
-    fn first(&self) -> String {
-        let text = match self {
-            Self::Texts(texts) => {
-                texts.first().map(|text| format!("{:?}", String::from_utf8_lossy(text.data())))
-            }
-            Self::Wholes(numbers) => numbers.first().map(i64::to_string),
-            Self::Reals(numbers) => numbers.first().map(f64::to_string),
-            Self::Others(texts) => texts.first().cloned(),
-        };
-        text.unwrap_or_default()
-    }
-}
-
-fn others<T: DataType>(
-    reader: &mut ColumnReaderImpl<T>,
-    count: usize,
-    levels: &mut Vec<i16>,
-) -> Result<Values, ParquetError> {
-    fill(reader, count, levels, |value| format!("`{value}`")).map(Values::Others)
-}
-
-/// Reads the next `count` rows of a column.
-fn fill<T: DataType, V>(
-    reader: &mut ColumnReaderImpl<T>,
-    count: usize,
-    levels: &mut Vec<i16>,
-    widen: impl Fn(T::T) -> V,
-) -> Result<Vec<V>, ParquetError> {
-    levels.clear();
-    let mut values = Vec::with_capacity(count);
-    let (rows, _, _) = reader.read_records(count, Some(levels), None, &mut values)?;
-    match rows == count {
-        true => Ok(values.into_iter().map(widen).collect()),
-        false => Err(ParquetError::EOF(format!("a column ends {} rows early", count - rows))),
-    }
-}
-
-macro_rules! values {
-    ($($type:ty: $stored:ty, $values:ident($cell:ty), $expected:literal, $store:expr, $load:expr;)+) => {$(
-        impl Value for $type {
-            type Stored = $stored;
-            type Cell = $cell;
-            const EXPECTED: &'static str = $expected;
-
-            fn stored(&self) -> Option<<$stored as DataType>::T> {
-                Some($store(self))
-            }
-
-            fn cells(values: Values) -> Result<Vec<$cell>, Values> {
-                match values {
-                    Values::$values(cells) => Ok(cells),
-                    others => Err(others),
-                }
-            }
-
-            fn from_cell(cell: Option<$cell>) -> Result<Self, Unread<Refused>> {
-                match cell {
-                    Some(cell) => $load(cell),
-                    None => Err(Unread::Row(0, None)),
-                }
-            }
-        }
-    )+};
-}
-
-values! {
-    ByteArray: ByteArrayType, Texts(ByteArray), "a UTF-8 string", Self::clone, Ok;
-    String: ByteArrayType, Texts(ByteArray), "a UTF-8 string", |text: &Self| text.as_str().into(), utf8;
-    f64: DoubleType, Reals(f64), "a 64-bit floating-point number", Self::clone, Ok;
-    u64: Int64Type, Wholes(i64), "a whole number of at least 0", |value: &Self| *value as i64, whole;
-    i32: Int32Type, Wholes(i64), "a whole number", Self::clone, whole;
-}
-
-fn utf8(text: ByteArray) -> Result<String, Unread<Refused>> {
-    String::from_utf8(text.data().to_vec()).map_err(|error| {
-        // in the words of the library's own rows
-        let bytes = text.data();
-        let reason =
-            format!("Error reading BYTE_ARRAY as String. Bytes: {bytes:?} Error: {error:?}");
-        ParquetError::General(reason).into()
-    })
-}
-
-fn whole<V: Value + TryFrom<i64>>(cell: i64) -> Result<V, Unread<Refused>> {
-    V::try_from(cell).map_err(|_| refused(cell, V::EXPECTED))
-}
-
-impl<V: Value> Value for Option<V> {
-    type Stored = V::Stored;
-    type Cell = V::Cell;
-    const EXPECTED: &'static str = V::EXPECTED;
-    const OPTIONAL: bool = true;
-
-    fn stored(&self) -> Option<<V::Stored as DataType>::T> {
-        self.as_ref().and_then(V::stored)
-    }
-
-    fn cells(values: Values) -> Result<Vec<V::Cell>, Values> {
-        V::cells(values)
-    }
-
-    fn from_cell(cell: Option<V::Cell>) -> Result<Self, Unread<Refused>> {
-        cell.map(|cell| V::from_cell(Some(cell))).transpose()
     }
 }

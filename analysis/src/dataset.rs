@@ -173,7 +173,8 @@ enum Format {
 
 impl Format {
     fn from_path(path: &Path) -> Result<Self, DatasetError> {
-        match path.extension().and_then(|extension| extension.to_str()) {
+        let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
+        match extension.as_ref().and_then(|extension| extension.to_str()) {
             Some("csv") => Ok(Self::Csv),
             Some("parquet") => Ok(Self::Parquet),
             _ => Err(DatasetError::Extension { path: path.to_owned() }),
@@ -192,25 +193,33 @@ impl Format {
 impl Dataset {
     /// Reads a dataset from `.csv` or `.parquet`, and validates every row.
     pub fn read(path: &Path) -> Result<Self, DatasetError> {
+        Ok(Self::read_with_ignored(path)?.0)
+    }
+
+    /// Also returns the names of columns that no dataset has, and that were ignored.
+    pub(crate) fn read_with_ignored(path: &Path) -> Result<(Self, Vec<String>), DatasetError> {
         let mut observations = Vec::new();
-        let provenance = Self::for_each(path, |observation| observations.push(observation))?;
-        Ok(Self { provenance, observations })
+        let (provenance, ignored) =
+            Self::for_each(path, |observation| observations.push(observation))?;
+        Ok((Self { provenance, observations }, ignored))
     }
 
     /// Calls `take` with every observation of a dataset in a file, which is validated as by
-    /// [`read`](Self::read), but need not be in memory.
+    /// [`read`](Self::read), but need not be in memory. Returns the names of ignored columns, too.
     pub(crate) fn for_each(
         path: &Path,
         mut take: impl FnMut(Observation),
-    ) -> Result<Provenance, DatasetError> {
+    ) -> Result<(Provenance, Vec<String>), DatasetError> {
         let format = Format::from_path(path)?;
         let mut rows = Rows::new(path, format);
         let mut each = |position, row| rows.accept(position, row).map(&mut take);
-        match format {
+        let ignored = match format {
             Format::Csv => csv_file::read(path, &mut each)?,
             Format::Parquet => parquet_file::read(path, &mut each)?,
-        }
-        rows.provenance.ok_or_else(|| DatasetError::Empty { path: path.to_owned() })
+        };
+        let provenance =
+            rows.provenance.ok_or_else(|| DatasetError::Empty { path: path.to_owned() });
+        Ok((provenance?, ignored))
     }
 
     /// Writes the dataset to `.csv` or `.parquet`, whole or not at all.

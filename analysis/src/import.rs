@@ -35,6 +35,8 @@ pub struct Imported {
     pub environment: Vec<(String, String)>,
     /// How quiet the machine was, where that is known.
     pub quiet: Option<Quiet>,
+    /// Columns of a dataset's file that no dataset has, and that were ignored.
+    pub ignored_columns: Vec<String>,
 }
 
 /// What an import made, and what it left out.
@@ -98,15 +100,15 @@ pub fn load(path: &Path) -> Result<Imported, LoadError> {
     if path.is_dir() {
         return Ok(criterion::read(path)?);
     }
-    let dataset = Dataset::read(path)?;
+    let (dataset, ignored_columns) = Dataset::read_with_ignored(path)?;
     let quiet = environment::quiet_of(path, &dataset.provenance)?;
-    Ok(Imported { quiet, ..dataset.into() })
+    Ok(Imported { quiet, ignored_columns, ..dataset.into() })
 }
 
 /// A dataset by itself: nothing is known to be missing from it.
 impl From<Dataset> for Imported {
     fn from(dataset: Dataset) -> Self {
-        let (rejected, not_measured, environment) = (Vec::new(), Vec::new(), Vec::new());
-        Self { dataset, rejected, not_measured, environment, quiet: None }
+        let (rejected, not_measured, environment, ignored_columns) = Default::default();
+        Self { dataset, rejected, not_measured, environment, quiet: None, ignored_columns }
     }
 }

@@ -6,11 +6,12 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
+use super::pages::Pages;
 use super::thrift::Kind::{Bool, Byte, Bytes, Int, List, Long, Short, Struct};
 use super::thrift::{Fields, Kind, Thrift};
 
@@ -26,11 +27,6 @@ const ENTRY_BYTES: u64 = 48;
 const GROUPS: usize = 64;
 /// Length of the footer's length and of the mark that a file ends with.
 const TAIL: u64 = 8;
-
-/// Texts of which one takes much of those before it, so that few bytes stand for a great many: no common
-/// tool writes them unless asked to. By their numbers in the format, and their names.
-const REFUSED_ENCODINGS: [(i64, &str); 2] =
-    [(6, "DELTA_LENGTH_BYTE_ARRAY"), (7, "DELTA_BYTE_ARRAY")];
 
 const TEXTS: Kind = List(&Bytes);
 const NUMBERS: Kind = List(&Long);
@@ -117,7 +113,7 @@ const FOOTER: Fields = &[
     (7, List(&Struct(&[(1, Struct(&[])), (2, Struct(&[]))]))),
     (9, Bytes),
 ];
-const PAGE_HEADER: Fields = &[
+pub(super) const PAGE_HEADER: Fields = &[
     (1, Int),
     (2, Int),
     (3, Int),
@@ -195,7 +191,7 @@ pub(super) fn rows(metadata: &ParquetMetaData, length: u64) -> Result<(), Parque
 
 /// Checks the headers of all pages of a row group, in a file whose footer begins at `end`.
 pub(super) fn row_group(
-    file: &File,
+    file: &Arc<File>,
     end: u64,
     group: &RowGroupMetaData,
 ) -> Result<(), ParquetError> {
@@ -209,7 +205,7 @@ pub(super) fn row_group(
             ParquetError::General(what) => wrong(&format!("column {index}: {what}")),
             other => other,
         };
-        let (rows, bytes) = pages(file, end, chunk).map_err(in_column)?;
+        let (rows, bytes) = Pages::new(file, end, chunk).and_then(sizes).map_err(in_column)?;
         if i64::try_from(rows) != Ok(group.num_rows()) {
             let expected = group.num_rows();
             return Err(wrong(&format!("column {index} has {rows} rows, expected {expected}")));
@@ -224,87 +220,23 @@ pub(super) fn row_group(
     }
 }
 
-/// What a page's header says.
-#[derive(Default)]
-struct Page {
-    kind: i64,
-    /// Bytes in the file.
-    compressed: i64,
-    /// Bytes in memory.
-    uncompressed: i64,
-    /// Values of the data, and entries of the dictionary.
-    values: i64,
-    entries: i64,
-    encodings: [i64; 3],
-}
-
 /// The rows of a column in a row group, and the memory that its dictionary and its largest page take.
-fn pages(file: &File, end: u64, chunk: &ColumnChunkMetaData) -> Result<(u64, u64), ParquetError> {
-    let begins = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
-    let place = u64::try_from(begins).ok().zip(u64::try_from(chunk.compressed_size()).ok());
-    let inside = |(begins, length): &(u64, u64)| {
-        begins.checked_add(*length).is_some_and(|chunk_end| chunk_end <= end)
-    };
-    let (mut at, mut left) =
-        place.filter(inside).ok_or_else(|| wrong("it has no valid place in the file"))?;
-    let mut reader = BufReader::with_capacity(1 << 10, file);
+fn sizes(mut pages: Pages) -> Result<(u64, u64), ParquetError> {
     let (mut rows, mut dictionary, mut largest) = (0u64, 0u64, 0u64);
-    while left > 0 {
-        reader.seek(SeekFrom::Start(at))?;
-        let mut header = Thrift::new(&mut reader, left);
-        let page = Page::read(&mut header)?;
-        let sizes = u64::try_from(page.compressed).ok().zip(u64::try_from(page.uncompressed).ok());
-        let sizes =
-            sizes.and_then(|(size, in_memory)| Some((header.left().checked_sub(size)?, in_memory)));
-        let (after, in_memory) = sizes.ok_or_else(|| wrong("a page does not fit into it"))?;
-        (at, left) = (at + (left - after), after);
-        if let Some((_, name)) = REFUSED_ENCODINGS.iter().find(|(n, _)| page.encodings.contains(n))
-        {
-            return Err(wrong(&format!(
-                "its encoding {name} is not read: write the file with PLAIN or dictionaries"
-            )));
+    while let Some(page) = pages.next_header()? {
+        let (values, bytes) = (u64::from(page.values()?), page.uncompressed as u64);
+        page.encoding()?;
+        if page.is_dictionary() {
+            if values > bytes {
+                return Err(wrong(&format!("a dictionary of {values} entries in {bytes} bytes")));
+            }
+            dictionary += bytes + ENTRY_BYTES * values;
+        } else {
+            largest = largest.max(bytes);
+            rows = rows.saturating_add(values);
         }
-        let values = u64::try_from(page.values).ok().zip(u64::try_from(page.entries).ok());
-        let (values, entries) = values.ok_or_else(|| wrong("a page has less than no values"))?;
-        if entries > in_memory {
-            return Err(wrong(&format!("a dictionary of {entries} entries in {in_memory} bytes")));
-        }
-        match page.kind {
-            DICTIONARY_PAGE => dictionary += in_memory + ENTRY_BYTES * entries,
-            _ => largest = largest.max(in_memory),
-        }
-        rows = rows.saturating_add(values);
     }
     Ok((rows, dictionary.saturating_add(largest)))
-}
-
-const DATA_PAGE: i64 = 0;
-const DICTIONARY_PAGE: i64 = 2;
-const DATA_PAGE_V2: i64 = 3;
-
-impl Page {
-    fn read<R: Read>(header: &mut Thrift<R>) -> Result<Self, ParquetError> {
-        let mut page = Self::default();
-        let (mut of_first, mut of_second) = (0, 0);
-        header.structure(PAGE_HEADER, &mut |path, value| match path {
-            [1] => page.kind = value,
-            [2] => page.uncompressed = value,
-            [3] => page.compressed = value,
-            [5, 1] => of_first = value,
-            [5, 2] => page.encodings[0] = value,
-            [7, 1] => page.entries = value,
-            [7, 2] => page.encodings[1] = value,
-            [8, 1] => of_second = value,
-            [8, 4] => page.encodings[2] = value,
-            _ => {}
-        })?;
-        page.values = match page.kind {
-            DATA_PAGE => of_first,
-            DATA_PAGE_V2 => of_second,
-            _ => 0,
-        };
-        Ok(page)
-    }
 }
 
 thread_local! {
@@ -338,7 +270,7 @@ fn message(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }
 
-fn wrong(what: &str) -> ParquetError {
+pub(super) fn wrong(what: &str) -> ParquetError {
     ParquetError::General(what.to_owned())
 }
 

@@ -57,7 +57,7 @@ pub(super) struct Thrift<R> {
 }
 
 /// Gets the numbers of the fields from the outermost structure on, 0 standing for an element of a list,
-/// and the value of a whole number or the length of a list.
+/// and the value of a whole number or of a truth value (0 or 1), or the length of a list.
 type See<'a> = dyn FnMut(&[i16], i64) + 'a;
 
 impl<R: Read> Thrift<R> {
@@ -117,7 +117,7 @@ impl<R: Read> Thrift<R> {
             return Err(malformed(&format!("field {path:?} of type {wire}")));
         }
         match wire {
-            TRUE | FALSE => {}
+            TRUE | FALSE => see(path, (wire == TRUE).into()),
             3 => drop(self.byte()?),
             4..=6 => see(path, zigzag(self.number()?)),
             7 => self.skip(8)?,

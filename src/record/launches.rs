@@ -48,11 +48,11 @@ fn table_without_passes() -> Table<Row> {
 
 /// Opens a file of either table.
 fn open(path: &Path) -> Result<(ParquetFile, Table<Row>), FileError> {
-    let old = table_without_passes();
-    match open_parquet(path, &old) {
-        Ok(reader) => Ok((reader, old)),
-        Err(_) => Ok((open_parquet(path, &table())?, table())),
-    }
+    let newer = table();
+    open_parquet(path, &newer).map(|file| (file, newer)).or_else(|error| {
+        let older = table_without_passes();
+        open_parquet(path, &older).map(|file| (file, older)).map_err(|_| error)
+    })
 }
 
 /// Rows a row group holds at least, before a new one is begun at a configuration's end: large

@@ -9,7 +9,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 
 use super::{Header, write};
-use crate::columns::{self, ParquetFile, Table, Unread};
+use crate::columns::{self, ParquetFile, Refused, Table, Unread};
 use crate::file_error::FileError;
 
 /// Writes row groups, with `metadata`, whole or not at all.
@@ -22,7 +22,7 @@ pub(crate) fn write_parquet<H: Header, R: 'static>(
     write::<H>(path, |out| table.write(out, metadata, groups).map_err(io::Error::other))
 }
 
-/// Opens a file that must have the columns of `table`.
+/// Opens a file that must have the columns of `table`, and may have others.
 pub(crate) fn open_parquet<R: 'static>(
     path: &Path,
     table: &Table<R>,
@@ -30,12 +30,10 @@ pub(crate) fn open_parquet<R: 'static>(
     let damaged = |error| damaged(path, &error);
     let file = File::open(path).map_err(|error| FileError::read(path, error))?;
     let reader = ParquetFile::open(file).map_err(damaged)?;
-    let expected = table.schema().map_err(damaged)?;
-    let found = reader.metadata().file_metadata().schema_descr().root_schema();
-    if found.get_fields() != expected.get_fields() {
-        let names: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
-        let cause = format!("its columns are not {}", names.join(", "));
-        return Err(FileError::read(path, cause));
+    let fields = reader.metadata().file_metadata().schema().get_fields();
+    let has = |name: &str| fields.iter().any(|field| field.name() == name);
+    if let Some(missing) = table.columns.iter().find(|column| !has(column.name)) {
+        return Err(FileError::read(path, format!("it has no column {}", missing.name)));
     }
     Ok(reader)
 }
@@ -48,7 +46,10 @@ pub(crate) fn read_parquet<R: Default + 'static>(
     table: &Table<R>,
     take: impl FnMut(&mut Vec<R>) -> Result<(), Unread<String>>,
 ) -> Result<(), FileError> {
-    let refuse = |column, _| format!("{column} is out of range");
+    let refuse = |column, refused: Refused| match refused {
+        Some((got, expected)) => format!("{column} is {got}, expected {expected}"),
+        None => format!("{column} is empty"),
+    };
     columns::read(reader, groups, &table.columns, refuse, take).map_err(|unread| match unread {
         Unread::File(error) => damaged(path, &error),
         Unread::Row(row, reason) => wrong_row(path, row, &reason),

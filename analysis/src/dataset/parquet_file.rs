@@ -15,13 +15,13 @@ fn table() -> Table<Row> {
     Table { name: "dataset", text: "STRING", columns }
 }
 
-/// Calls `take` with each row and its number, from 1, a batch in memory at a time.
-pub(super) fn read(path: &Path, take: &mut Take<'_>) -> Result<(), DatasetError> {
+/// Calls `take` with each row and its number, from 1, a batch in memory at a time. Returns the names of
+/// columns that are ignored.
+pub(super) fn read(path: &Path, take: &mut Take<'_>) -> Result<Vec<String>, DatasetError> {
     let file = File::open(path).map_err(|error| FileError::read(path, error))?;
     let file = ParquetFile::open(file).map_err(|error| refused(path, error.into()))?;
-    // every column once and no others, as in CSV
     let schema = file.metadata().file_metadata().schema();
-    row::check_names(path, schema.get_fields().iter().map(|field| field.name()))?;
+    let ignored = row::check_names(path, schema.get_fields().iter().map(|field| field.name()))?;
     let mut columns = table().columns;
     columns.retain(|column| schema.get_fields().iter().any(|field| field.name() == column.name));
     let mut before = 0;
@@ -32,7 +32,8 @@ pub(super) fn read(path: &Path, take: &mut Take<'_>) -> Result<(), DatasetError>
         }
         Ok(())
     })
-    .map_err(|unread| refused(path, unread))
+    .map_err(|unread| refused(path, unread))?;
+    Ok(ignored)
 }
 
 /// What is wrong with a file, or with one of its rows.

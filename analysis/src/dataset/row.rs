@@ -2,9 +2,8 @@
 
 use std::fmt::Display;
 use std::path::Path;
-use std::str::FromStr;
 
-use alpha_flops::columns::{self, Refused, Value};
+use alpha_flops::columns::{self, Number, Refused, Value};
 use alpha_flops::shape::{ConvShape, ShapeError};
 use thiserror::Error;
 
@@ -57,6 +56,7 @@ pub(super) struct Column {
     pub text: Box<dyn Fn(&mut Row) -> String>,
     /// Sets a row's value from such a text.
     pub parse: Box<Parse>,
+    pub is_number: bool,
 }
 
 type Parse = dyn Fn(&mut Row, &str) -> Result<(), Problem>;
@@ -75,21 +75,39 @@ pub(super) struct Row {
 }
 
 /// A value with a text: the shortest one that reads back to the same bits.
-trait Text: Value + Display + FromStr {
+trait Text: Value + Display {
     /// What is expected of a text.
     const TEXT: &'static str;
+    const IS_NUMBER: bool = true;
+
+    fn from_text(text: &str) -> Option<Self>;
 }
 
 impl Text for String {
     const TEXT: &'static str = "a text";
+    const IS_NUMBER: bool = false;
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
 }
 
 impl Text for f64 {
     const TEXT: &'static str = "a number";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
 }
 
 impl Text for u64 {
     const TEXT: &'static str = "a whole number";
+
+    /// Also of `2000.0`, as tools write whole numbers of columns where some are absent.
+    fn from_text(text: &str) -> Option<Self> {
+        let real = || Number::Real(text.parse().ok()?).whole()?.try_into().ok();
+        text.parse().ok().or_else(real)
+    }
 }
 
 /// What is wrong in a row.
@@ -114,31 +132,40 @@ pub enum Problem {
         "{column} is `{got}`, but `{first}` in the first row; a dataset has one origin: split it"
     )]
     Mixed { column: &'static str, got: String, first: String },
+    #[error(
+        "{column} is `{got}`, which has a decimal comma, but numbers before have decimal points; write \
+         all with points"
+    )]
+    Decimal { column: &'static str, got: String },
     #[error("{id} in series `{series}` repeats {earlier}")]
     Repeated { id: String, series: String, earlier: String },
 }
 
-/// Checks that every column is there once, in any order, and no other: a misspelt column must not count
-/// as an empty one. Those of [`LATER`] may be missing.
+/// Checks that every column is there once, in any order; those of [`LATER`] may be missing. Returns the
+/// others, which are ignored: indices, and what a user added.
 pub(super) fn check_names<'a>(
     path: &Path,
     names: impl Iterator<Item = &'a str>,
-) -> Result<(), DatasetError> {
+) -> Result<Vec<String>, DatasetError> {
     let problem = |problem| Err(DatasetError::Columns { path: path.to_owned(), problem });
     let columns: Vec<&str> = columns().iter().map(Column::name).collect();
-    let mut seen = Vec::new();
+    let (mut seen, mut others) = (Vec::new(), Vec::new());
     for name in names {
         if !columns.contains(&name) {
-            return problem(format!("unknown column `{name}`"));
-        }
-        if seen.contains(&name) {
+            others.push(name.to_owned());
+        } else if seen.contains(&name) {
             return problem(format!("column `{name}` appears twice"));
+        } else {
+            seen.push(name);
         }
-        seen.push(name);
     }
     match columns.iter().find(|column| !seen.contains(column) && !LATER.contains(column)) {
-        Some(missing) => problem(format!("column `{missing}` is missing")),
-        None => Ok(()),
+        None => Ok(others),
+        // a misspelt column must not count as an empty one
+        Some(missing) => problem(match others.as_slice() {
+            [] => format!("column `{missing}` is missing"),
+            [unknown, ..] => format!("column `{missing}` is missing; unknown is `{unknown}`"),
+        }),
     }
 }
 
@@ -159,6 +186,7 @@ impl Column {
                 *place(row) = parsed(name, text)?.ok_or(Problem::Absent { column: name })?;
                 Ok(())
             }),
+            is_number: V::IS_NUMBER,
         }
     }
 
@@ -173,6 +201,7 @@ impl Column {
                 *place(row) = parsed(name, text)?;
                 Ok(())
             }),
+            is_number: V::IS_NUMBER,
         }
     }
 
@@ -186,8 +215,8 @@ fn parsed<V: Text>(column: &'static str, text: &str) -> Result<Option<V>, Proble
     if text.is_empty() {
         return Ok(None);
     }
-    let wrong = |_| Problem::Value { column, got: format!("`{text}`"), expected: V::TEXT };
-    text.parse().map(Some).map_err(wrong)
+    let wrong = || Problem::Value { column, got: format!("`{text}`"), expected: V::TEXT };
+    V::from_text(text).map(Some).ok_or_else(wrong)
 }
 
 /// What is wrong with a cell that a Parquet file has: it is absent, or holds something else.

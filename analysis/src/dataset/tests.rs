@@ -54,7 +54,7 @@ fn what_is_wrong_in_a_file_is_named_with_its_line() {
         ),
         ("B,C = 50,3", "B,,3", "d.csv:3: series is empty"),
         ("B,C = 50,3", "B,C = 50,inf", "d.csv:3: x is inf, expected a finite number"),
-        ("q3_ns,", "q3_us,", "d.csv: unknown column `q3_us`; expected the columns source,"),
+        ("q3_ns,", "q3_us,", "d.csv: column `q3_ns` is missing; unknown is `q3_us`; expected"),
         ("q3_ns,", "q1_ns,", "d.csv: column `q1_ns` appears twice"),
         ("2000,3,1", "2000,3", "found record with 21 fields"),
     ] {
@@ -271,4 +271,85 @@ fn datasets_from_before_there_were_passes_are_read_and_wrong_passes_refused() {
             }
         }
     }
+}
+
+#[test]
+fn what_spreadsheets_and_editors_make_of_a_csv_file_is_read_as_the_same() {
+    let good = read_text("d.csv", GOOD.as_bytes()).unwrap();
+    let rows = |delimiter: char, decimal: char| {
+        GOOD.lines()
+            .enumerate()
+            .map(|(index, line)| {
+                // the only quoted cell has the only comma that separates nothing
+                let line = line.replace("\"AMD, 2 threads\"", "AMD@").replace("gemm 0.19", "gemm!");
+                let line = line.replace(',', &delimiter.to_string());
+                let line = if index > 0 { line.replace('.', &decimal.to_string()) } else { line };
+                line.replace("AMD@", "\"AMD, 2 threads\"").replace("gemm!", "gemm 0.19") + "\r\n"
+            })
+            .collect::<String>()
+    };
+    let marked = format!("\u{FEFF}{GOOD}");
+    let whole = GOOD.replace(",2000,3,1", ",2000.0,3.0,1e0").replace("150,150,50", "150.0,150,50");
+    let indexed: String = GOOD
+        .lines()
+        .enumerate()
+        .map(|(index, line)| match index {
+            0 => format!(",{line},note\n"),
+            _ => format!("{index},{line},\"two\nlines\"\n"),
+        })
+        .collect();
+    for (index, bytes) in [
+        rows(';', ',').into_bytes(),
+        rows('\t', ',').into_bytes(),
+        rows('\t', '.').into_bytes(),
+        format!("sep=;\r\n{}", rows(';', ',')).into_bytes(),
+        format!("sep=|\n{}", rows('|', '.')).into_bytes(),
+        marked.clone().into_bytes(),
+        utf16(&marked, u16::to_le_bytes),
+        utf16(&marked, u16::to_be_bytes),
+        utf16(GOOD, u16::to_le_bytes),
+        utf16(&rows('\t', ','), u16::to_be_bytes),
+        whole.into_bytes(),
+        indexed.into_bytes(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let read = read_text("d.CSV", &bytes);
+        assert_eq!(read.as_ref(), Ok(&good), "file {index}: {}", String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
+fn lines_are_counted_as_editors_count_them_and_mixed_decimals_are_refused() {
+    let bad = GOOD.replace("0.125", "slow");
+    let crlf = bad.replace('\n', "\r\n");
+    for (text, line) in [(&bad, 3), (&crlf, 3), (&format!("sep=,\r\n{crlf}"), 4)] {
+        let error = read_text("d.csv", text.as_bytes()).unwrap_err();
+        assert!(error.starts_with(&format!("d.csv:{line}: mean_ns is `slow`")), "{error}");
+    }
+    let tabs = |text: &str| text.replace("\"AMD, 2 threads\"", "AMD").replace(',', "\t");
+    let mixed = tabs(GOOD).replace("0.125", "1,000");
+    let error = read_text("d.csv", mixed.as_bytes()).unwrap_err();
+    assert!(error.starts_with("d.csv:3: mean_ns is `1,000`, which has a decimal comma"), "{error}");
+    let cut = &utf16(GOOD, u16::to_le_bytes)[..101];
+    assert!(read_text("d.csv", cut).unwrap_err().contains("it begins as UTF-16"));
+}
+
+fn utf16(text: &str, unit: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    text.encode_utf16().flat_map(unit).collect()
+}
+
+#[test]
+fn columns_that_no_dataset_has_are_named_and_those_missing_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("d.csv");
+    let text =
+        GOOD.replacen("source,", "__index_level_0__,source,", 1).replace("run 1,", "7,run 1,");
+    std::fs::write(&path, text).unwrap();
+    let (dataset, ignored) = Dataset::read_with_ignored(&path).unwrap();
+    assert_eq!(dataset, read_text("d.csv", GOOD.as_bytes()).unwrap());
+    assert_eq!(ignored, ["__index_level_0__"]);
+    let sample = Sample::read(&path, KernelTerm::Side, FlopConvention::Macs).unwrap();
+    assert_eq!(sample.ignored_columns, ignored);
 }

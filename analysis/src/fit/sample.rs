@@ -19,6 +19,8 @@ pub struct Sample {
     pub(super) provenance: Provenance,
     pub(super) s_k: KernelTerm,
     pub(super) flops: FlopConvention,
+    /// Columns of its file that no dataset has, and that were ignored.
+    pub ignored_columns: Vec<String>,
     k_equal_1: GroupSample,
     k_above_1: GroupSample,
 }
@@ -54,8 +56,8 @@ pub(super) struct Cluster {
 
 impl Sample {
     pub(crate) fn new(provenance: Provenance, s_k: KernelTerm, flops: FlopConvention) -> Self {
-        let (k_equal_1, k_above_1) = Default::default();
-        Self { provenance, s_k, flops, k_equal_1, k_above_1 }
+        let (ignored_columns, k_equal_1, k_above_1) = Default::default();
+        Self { provenance, s_k, flops, ignored_columns, k_equal_1, k_above_1 }
     }
 
     /// Reduces a dataset in memory.
@@ -88,7 +90,7 @@ impl Sample {
     /// configuration.
     pub fn read(path: &Path, s_k: KernelTerm, flops: FlopConvention) -> Result<Self, DatasetError> {
         let mut sample = Self::new(Provenance::default(), s_k, flops);
-        sample.provenance = Dataset::for_each(path, |observation| {
+        (sample.provenance, sample.ignored_columns) = Dataset::for_each(path, |observation| {
             if let Some(latency) = observation.typical() {
                 sample.push(&observation.shape, latency.0);
             }

@@ -69,6 +69,7 @@ pub fn import(run: &Run) -> Result<Imported, ImportError> {
             not_measured: run.missing.clone(),
             environment: environment::of_run(&run.header),
             quiet: run.header.quiet.clone(),
+            ignored_columns: Vec::new(),
         }),
     }
 }

@@ -65,7 +65,7 @@ fn import(header: &SweepHeader, folders: &[SweepFolder]) -> Result<Imported, Swe
     });
     let dataset = Dataset { provenance: provenance(header, folders), observations };
     let environment = environment(header, &dataset, folders);
-    Ok(Imported { dataset, rejected: Vec::new(), not_measured, environment, quiet: None })
+    Ok(Imported { not_measured, environment, ..dataset.into() })
 }
 
 /// What was measured, or why nothing was.

@@ -1,9 +1,8 @@
 use alpha_flops_analysis::crossvalidate::{LeaveOut, cross_validate};
-use alpha_flops_analysis::import::load;
 use clap::Args;
 use clap::builder::TypedValueParser;
 
-use super::data::DataArgs;
+use super::data::{DataArgs, load};
 use crate::output::{Format, formats, print_table};
 use crate::values::choice;
 use crate::{Context, Exit, Result};

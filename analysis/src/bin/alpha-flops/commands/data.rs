@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use alpha_flops_analysis::fit::{Fit, Sample, Variant, fit_variant};
-use alpha_flops_analysis::import::Imported;
-use alpha_flops_analysis::import::load;
+use alpha_flops_analysis::import::{self, Imported};
 use alpha_flops_analysis::model::{
     Coefficients, FlopConvention, GroupCoefficients, KernelTerm, Objective,
 };
 use clap::Args;
 
+use crate::output::say;
 use crate::values::{flop_conventions, kernel_terms, objectives};
 use crate::{Context, Result};
 
@@ -42,7 +42,9 @@ impl DataArgs {
     pub fn sample(&self) -> Result<Sample> {
         let Self { dataset: path, s_k, flops } = self;
         if path.is_file() {
-            return Ok(Sample::read(path, *s_k, *flops)?);
+            let sample = Sample::read(path, *s_k, *flops)?;
+            say_ignored(path, &sample.ignored_columns);
+            return Ok(sample);
         }
         let Imported { dataset, .. } = load(path)?;
         Sample::from_dataset(&dataset, *s_k, *flops)
@@ -58,6 +60,20 @@ impl DataArgs {
         let &VariantArgs { objective, constant } = variant;
         fit_variant(sample, Variant { objective, constant }, start)
             .with_context(|| format!("cannot fit {}", self.dataset.display()))
+    }
+}
+
+/// Reads a run, a sweep or a dataset, and says which columns of it were ignored.
+pub fn load(path: &Path) -> Result<Imported> {
+    let imported = import::load(path)?;
+    say_ignored(path, &imported.ignored_columns);
+    Ok(imported)
+}
+
+fn say_ignored(path: &Path, columns: &[String]) {
+    if !columns.is_empty() {
+        let names = columns.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+        say(&format!("note: {}: ignored columns that no dataset has: {names}", path.display()));
     }
 }
 

@@ -1,10 +1,9 @@
 use std::path::PathBuf;
 
-use alpha_flops_analysis::import::load;
 use alpha_flops_analysis::metrics;
 use clap::Args;
 
-use super::data::coefficients;
+use super::data::{coefficients, load};
 use crate::output::{Format, formats, print_table};
 use crate::{Exit, Result};
 

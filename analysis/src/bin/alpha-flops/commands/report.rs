@@ -1,12 +1,11 @@
 use std::path::PathBuf;
 
 use alpha_flops_analysis::archive;
-use alpha_flops_analysis::import::load;
 use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
 use alpha_flops_analysis::report::{self, Input};
 use clap::Args;
 
-use super::data::coefficients;
+use super::data::{coefficients, load};
 use crate::output::{Format, formats, print_summary};
 use crate::values::{flop_conventions, kernel_terms};
 use crate::{Exit, Result};
