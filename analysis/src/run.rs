@@ -3,7 +3,7 @@
 //! Header and medians are read when it is opened. Launches are decoded only by [`Run::map_launches`],
 //! one configuration at a time, and checked against the header there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -101,12 +101,18 @@ impl Run {
     /// Opens the run in a folder and checks its record.
     ///
     /// # Errors
-    /// [`FileError`] where there is no finished run, or a configuration's id is not that of its shape.
+    /// [`FileError`] where there is no finished run, a configuration's id is not that of its shape, or two
+    /// records are of one configuration.
     pub fn open(folder: &Path) -> Result<Self, FileError> {
         let FinishedRun { header, path } =
             FinishedRun::open(folder).map_err(|error| error.with_hint(WHICH_FOLDER))?;
         let (mut observations, mut missing) = (Vec::new(), Vec::new());
+        let mut seen = HashSet::new();
         for record in in_suite_order(&header) {
+            if !seen.insert(record.id.as_str()) {
+                let cause = format!("{}: there is more than one record of it", record.id);
+                return Err(FileError::read(&path.join("run.json"), cause));
+            }
             let expected = configuration_id(record.experiment, &record.shape);
             if record.id != expected {
                 let cause = format!("{}: experiment and shape are those of {expected}", record.id);

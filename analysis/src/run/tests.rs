@@ -88,6 +88,28 @@ fn launches_and_records_that_contradict_each_other_are_refused_with_file_and_con
 }
 
 #[test]
+fn a_configuration_recorded_twice_or_with_the_shape_of_another_is_refused() {
+    let runs = Folder::new();
+    let path = runs.path("sound").join("run.json");
+    let sound: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let refused = |change: fn(&mut serde_json::Value)| {
+        let mut changed = sound.clone();
+        change(&mut changed);
+        fs::write(&path, changed.to_string()).unwrap();
+        Run::open(&runs.path("sound")).unwrap_err().to_string()
+    };
+    let twice = refused(|run| {
+        run["plan"]["ids"][1] = run["plan"]["ids"][0].clone();
+        run["configurations"][1] = run["configurations"][0].clone();
+    });
+    assert!(twice.contains("there is more than one record of it"), "{twice}");
+    let foreign = refused(|run| {
+        run["configurations"][1]["shape"] = run["configurations"][0]["shape"].clone();
+    });
+    assert!(foreign.contains("experiment and shape are those of"), "{foreign}");
+}
+
+#[test]
 fn launches_of_another_run_and_cut_or_missing_ones_are_refused() {
     let runs = Folder::new();
     let other = Simulation::new(Truth { seed: 9, ..few_launches() });
