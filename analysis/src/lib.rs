@@ -12,6 +12,7 @@
 //! model               the formula of α-FLOPs, its conventions, its coefficients
 //! metrics             how far estimates are from measurements
 //! import              runs, sweeps and other people's data as datasets
+//! export              datasets and launches in the formats of other tools
 //! fit, crossvalidate  coefficients of a dataset, how sure they are, how well they predict
 //! moderated_variance  variances of many configurations, each from few values
 //! objectives          the answers RO1–RO3
@@ -41,6 +42,7 @@ pub mod crossvalidate;
 pub mod dataset;
 pub mod differences;
 pub mod experiments;
+pub mod export;
 pub mod fit;
 #[cfg(test)]
 mod fixtures;

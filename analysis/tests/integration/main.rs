@@ -5,6 +5,7 @@
 
 mod compare;
 mod damaged;
+mod export;
 mod fit_evaluate_import;
 mod fixtures;
 mod frozen;

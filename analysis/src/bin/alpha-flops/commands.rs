@@ -8,6 +8,7 @@ mod data;
 pub mod doctor;
 pub mod evaluate;
 pub mod experiments;
+pub mod export;
 pub mod fit;
 pub mod history;
 pub mod import;

@@ -18,8 +18,8 @@ mod progress;
 mod values;
 
 use commands::{
-    archive, bench, compare, crossvalidate, doctor, evaluate, experiments, fit, history, import,
-    plans, replicate, report, selftest, sweep, uncertainty, variance,
+    archive, bench, compare, crossvalidate, doctor, evaluate, experiments, export, fit, history,
+    import, plans, replicate, report, selftest, sweep, uncertainty, variance,
 };
 
 /// Measure convolutions, fit α-FLOPs to their latencies, and evaluate the fit
@@ -42,6 +42,7 @@ enum Command {
     Uncertainty(uncertainty::UncertaintyArgs),
     #[command(subcommand)]
     Import(import::ImportCommand),
+    Export(export::ExportArgs),
     Report(report::ReportArgs),
     Sweep(sweep::SweepArgs),
     Plans(plans::PlansArgs),
@@ -118,6 +119,7 @@ fn run(command: &Command) -> Result<Exit> {
         Command::Crossvalidate(args) => crossvalidate::run(args),
         Command::Uncertainty(args) => uncertainty::run(args),
         Command::Import(command) => import::run(command),
+        Command::Export(args) => export::run(args),
         Command::Report(args) => report::run(args),
         Command::Sweep(args) => sweep::run(args),
         Command::Plans(args) => plans::run(args),
