@@ -1,6 +1,6 @@
 //! What the user sees: results on standard output, one line per configuration; progress, warnings and
-//! errors on standard error.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
+//! errors on standard error. A stream that is closed, or whose reader has gone away (`| head`), is not an
+//! error: what is measured goes on.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -16,16 +16,16 @@ use crate::units::{Nanoseconds, format_duration};
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub fn error(error: &(impl std::fmt::Display + ?Sized)) {
-    eprintln!("error: {error}");
+    warn(&format!("error: {error}"));
 }
 
-/// Prints a line. A reader that has gone away (`| head`) is not an error.
+/// Prints a line.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 pub fn warn(line: &str) {
-    eprintln!("{line}");
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Says what will be measured, and why on the CPU if a GPU was possible.
