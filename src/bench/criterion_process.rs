@@ -151,9 +151,11 @@ impl<'a> Criterion<'a> {
             return Err("criterion's output was not piped".into());
         };
         let errors = std::thread::spawn(move || complaints(stderr));
+        let mut unwritten = None;
         for line in BufReader::new(stdout).lines() {
             let line = line?;
             writeln!(log, "{line}").map_err(log_error)?;
+            unwritten = unwritten.or_else(|| file_error(&line).map(str::to_owned));
             if line.contains("time:   [") {
                 progress.inc(1);
             }
@@ -168,17 +170,24 @@ impl<'a> Criterion<'a> {
             writeln!(log, "{line}").map_err(log_error)?;
             console::warn(line);
         }
-        if !status.success() {
+        if !status.success() || unwritten.is_some() {
+            let how = unwritten.unwrap_or_else(|| format!("it ended with {status}"));
             let log = log_path.display();
             return Err(format!(
-                "criterion ended with {status}; its output is in {log}\nhint: what was measured is \
-                 safe: free some space if the disk is full, and repeat the command to resume"
+                "criterion failed: {how}; its output is in {log}\nhint: what was measured is safe: free \
+                 some space if the disk is full, and repeat the command to resume"
             )
             .into());
         }
         console::criterion_cost(measured, begun.elapsed());
         Ok(())
     }
+}
+
+/// What criterion says of a file that it cannot read or write: it leaves out the benchmark then, goes on,
+/// and ends as if all were well.
+fn file_error(line: &str) -> Option<&str> {
+    line.strip_prefix("Criterion.rs ERROR: error: ")
 }
 
 /// The message of a panic or of clap in what a child printed before it failed.
@@ -217,4 +226,19 @@ fn complaints(stderr: impl Read) -> std::io::Result<Vec<String>> {
         }
     }
     Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_criterion_cannot_write_is_told_from_its_other_lines() {
+        let error = "Failed to access file \"sample.json\": No space left on device";
+        assert_eq!(file_error(&format!("Criterion.rs ERROR: error: {error}")), Some(error));
+        for line in ["A/h=1  time:   [1 ns 2 ns 3 ns]", "Criterion.rs ERROR: it took zero time", ""]
+        {
+            assert_eq!(file_error(line), None);
+        }
+    }
 }
