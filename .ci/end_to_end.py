@@ -185,7 +185,7 @@ def bad_input(bench, work):
         (["--confidence-level", "2"], "num_confidence_level < 1.0"),
         (["--noise-threshold", "abc"], "invalid float literal"),
         (["--quiet", "--verbose"], "cannot be used with"),
-        (["--save-baseline", "x", "--baseline", "y"], "cannot be used with"),
+        (["--load-baseline", "x", "--save-baseline", "y"], "cannot be used with"),
         (["("], "unclosed group"),
         (["--save-baseline", ""], "a name that can be a folder's"),
         (["--save-baseline", ".."], "a name that can be a folder's"),
@@ -234,8 +234,12 @@ def shared_homes(bench, work):
                  env={**env, "ALPHA_FLOPS_MEMORY_LIMIT_GIB": "0.00001"})
     check("skipped" in output and "change:" not in output,
           "a baseline is not needed for what is skipped")
-    output = run([bench, "--bench", "--baseline", "before", only], cwd=work, env=env)
+    output = run([bench, "--bench", "--baseline", "before", "-s", "then", only], cwd=work, env=env)
     check("change:" in output, "--save-baseline and --baseline compare runs")
+    samples = {name: [file.read_bytes() for file in sorted(home.glob(f"F/*/{name}/sample.json"))]
+               for name in ["new", "before", "then"]}
+    check(samples["then"] == samples["new"] != samples["before"] and len(samples["then"]) == 3,
+          "what is compared with one baseline is saved as another")
     check("resuming" not in output, "a finished run is not replayed")
     other = {"ALPHA_FLOPS_PROTOCOL": "throughput", "ALPHA_FLOPS_THREADS": "1"}
     output = run([bench, "--bench", "--baseline", "before", only], cwd=work, expect=1,

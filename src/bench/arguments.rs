@@ -12,7 +12,7 @@ pub struct Arguments {
     pub mode: Mode,
     /// Whether outputs are compared with a direct sum before measuring.
     pub verify: bool,
-    /// Criterion's own arguments, as given.
+    /// Criterion's own arguments, as given; where it compares, without the baseline to save, which it refuses.
     pub for_criterion: Vec<String>,
     /// The filter and the flags that go with it, for a `--list` of what it selects.
     pub filter: Vec<String>,
@@ -110,10 +110,16 @@ impl Arguments {
         let mut filter: Vec<String> = value("FILTER").into_iter().collect();
         filter.extend(matches.get_flag("exact").then(|| "--exact".to_owned()));
         filter.extend(matches.get_flag("ignored").then(|| "--ignored".to_owned()));
+        let mode = mode(&matches);
+        let mut for_criterion: Vec<String> =
+            given.into_iter().filter(|argument| argument != "--verify").collect();
+        if mode == Mode::Measure && compared_baseline.is_some() {
+            for_criterion = without_save_baseline(for_criterion);
+        }
         Ok(Self {
-            mode: mode(&matches),
+            mode,
             verify: matches.get_flag("verify"),
-            for_criterion: given.into_iter().filter(|argument| argument != "--verify").collect(),
+            for_criterion,
             filter,
             criterion_home: criterion_home()?,
             save_baseline: value("save-baseline"),
@@ -124,9 +130,10 @@ impl Arguments {
         })
     }
 
-    /// The name under which criterion will keep the measurements of this run.
+    /// The name under which criterion will keep the measurements of this run: it either compares or saves.
     pub fn baseline(&self) -> &str {
-        self.save_baseline.as_deref().unwrap_or("new")
+        let saves = self.compared_baseline.is_none();
+        self.save_baseline.as_deref().filter(|_| saves).unwrap_or("new")
     }
 
     /// Whether results of this run go to, or are compared with, those of other runs.
@@ -136,6 +143,24 @@ impl Arguments {
             || self.compared_baseline.is_some()
             || self.load_baseline.is_some()
     }
+}
+
+fn without_save_baseline(given: Vec<String>) -> Vec<String> {
+    let mut given = given.into_iter();
+    let mut kept = Vec::new();
+    while let Some(argument) = given.next() {
+        let short = argument.starts_with("-s");
+        match argument.as_str() {
+            "--save-baseline" | "-s" => drop(given.next()),
+            _ if short || argument.starts_with("--save-baseline=") => {}
+            "--" => {
+                kept.push(argument);
+                kept.extend(given.by_ref());
+            }
+            _ => kept.push(argument),
+        }
+    }
+    kept
 }
 
 fn utf_8(given: impl Iterator<Item = OsString>) -> Result<Vec<String>, ArgumentError> {
@@ -295,5 +320,23 @@ mod tests {
             }
         }
         assert!(refusal(&["--save-baseline", "new"]).is_some());
+    }
+
+    #[test]
+    fn a_baseline_to_save_is_kept_from_criterion_where_it_compares() {
+        for save in [&["--save-baseline", "x"][..], &["--save-baseline=x"], &["-s", "x"], &["-sx"]] {
+            let parsed = |others: &[&str]| {
+                let given = [others, save, &["^A/"]].concat();
+                Arguments::parse("bench", given.iter().map(OsString::from)).unwrap()
+            };
+            let both = parsed(&["--bench", "--baseline", "y"]);
+            assert_eq!(both.for_criterion, ["--bench", "--baseline", "y", "^A/"]);
+            assert_eq!((both.baseline(), both.save_baseline.as_deref()), ("new", Some("x")));
+            let saved = parsed(&["--bench"]);
+            assert_eq!((saved.baseline(), saved.for_criterion.len()), ("x", 2 + save.len()));
+            // criterion explains what does not go together
+            let loaded = parsed(&["--bench", "--load-baseline", "z", "--baseline", "y"]);
+            assert_eq!(loaded.for_criterion.len(), 6 + save.len());
+        }
     }
 }

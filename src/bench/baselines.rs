@@ -119,7 +119,7 @@ pub fn mark(criterion: &Criterion<'_>, run: &RunFolder, own: &Path) -> Result<()
 /// Copies the baseline to compare with, where there is one, from the shared home to `own`.
 pub fn bring_in(criterion: &Criterion<'_>, run: &RunFolder, own: &Path) -> Result<(), AnyError> {
     match (criterion.shared_home(), &criterion.arguments.compared_baseline) {
-        (Some(home), Some(name)) => copy_of_each(run, &home, own, name),
+        (Some(home), Some(name)) => copy_of_each(run, &home, own, [name, name]),
         _ => Ok(()),
     }
 }
@@ -127,19 +127,23 @@ pub fn bring_in(criterion: &Criterion<'_>, run: &RunFolder, own: &Path) -> Resul
 /// Copies what criterion made of this run from `own` to the shared home, if this run shares any.
 pub fn hand_out(criterion: &Criterion<'_>, run: &RunFolder, own: &Path) -> Result<(), AnyError> {
     let Some(home) = criterion.shared_home() else { return Ok(()) };
-    let saved = criterion.arguments.save_baseline.as_deref();
-    for name in std::iter::once("new").chain(saved) {
-        copy_of_each(run, own, &home, name)?;
-    }
-    Ok(())
+    copy_of_each(run, own, &home, ["new"; 2])?;
+    let Arguments { save_baseline, .. } = criterion.arguments;
+    let Some(saved) = save_baseline else { return Ok(()) };
+    copy_of_each(run, own, &home, [criterion.arguments.baseline(), saved])
 }
 
-/// Copies the folder `name` of every configuration of the run that has one.
-fn copy_of_each(run: &RunFolder, from: &Path, to: &Path, name: &str) -> Result<(), AnyError> {
+/// Copies a folder of every configuration of the run that has it, by its name in `from` and in `to`.
+fn copy_of_each(
+    run: &RunFolder,
+    from: &Path,
+    to: &Path,
+    [name, name_there]: [&str; 2],
+) -> Result<(), AnyError> {
     for id in &run.header().plan.ids {
         let source = from.join(id).join(name);
         if source.is_dir() {
-            copy_files(&source, to, &format!("{id}/{name}")).map_err(|error| {
+            copy_files(&source, to, &format!("{id}/{name_there}")).map_err(|error| {
                 error.with_hint("what was measured is safe: repeat the command to resume")
             })?;
         }
