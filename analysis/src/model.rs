@@ -128,7 +128,13 @@ pub enum PredictError {
          (S_K + β·(S − S_K))/S is {base}, below zero"
     )]
     NegativeBase { shape: ConvShape, beta: f64, s_k: f64, base: f64 },
+    /// Errors of such estimates would be infinite, or no numbers, in tables.
+    #[error("the coefficients give {shape} a latency of {ms:e} ms, which is beyond 10 years")]
+    BeyondReason { shape: ConvShape, ms: f64 },
 }
+
+/// Ten years: no convolution takes longer.
+const LONGEST_NS: f64 = 10.0 * 365.25 * 86_400.0 * 1e9;
 
 impl FlopConvention {
     /// Millions of FLOPs of one forward pass of `shape`.
@@ -318,13 +324,17 @@ impl Coefficients {
     /// The estimated latency of `shape`: `final · α · FLOPs`.
     ///
     /// # Errors
-    /// [`PredictError`] where the shape's group has no parameters or the formula no value.
+    /// [`PredictError`] where the shape's group has no parameters, the formula no value, or one that no latency is.
     pub fn predict(&self, shape: &ConvShape) -> Result<Nanoseconds, PredictError> {
         let alpha = self.alpha(shape)?;
         let (scale, constant_ms) = self
             .group(KernelGroup::from_shape(shape))
             .map_or((f64::NAN, f64::NAN), |g| (g.final_scale, g.constant_ms));
-        Ok(Nanoseconds(scale * alpha * self.flops.millions(shape) * 1e6 + constant_ms * 1e6))
+        let ns = scale * alpha * self.flops.millions(shape) * 1e6 + constant_ms * 1e6;
+        match ns <= LONGEST_NS {
+            true => Ok(Nanoseconds(ns)),
+            false => Err(PredictError::BeyondReason { shape: *shape, ms: ns / 1e6 }),
+        }
     }
 }
 

@@ -324,7 +324,8 @@ mod tests {
 
     #[test]
     fn a_baseline_to_save_is_kept_from_criterion_where_it_compares() {
-        for save in [&["--save-baseline", "x"][..], &["--save-baseline=x"], &["-s", "x"], &["-sx"]] {
+        for save in [&["--save-baseline", "x"][..], &["--save-baseline=x"], &["-s", "x"], &["-sx"]]
+        {
             let parsed = |others: &[&str]| {
                 let given = [others, save, &["^A/"]].concat();
                 Arguments::parse("bench", given.iter().map(OsString::from)).unwrap()

@@ -51,6 +51,17 @@ fn a_negative_bracket_is_an_error_and_not_nan() {
 }
 
 #[test]
+fn an_estimate_beyond_any_latency_is_an_error_and_not_infinite() {
+    let published = Coefficients::published_t2000();
+    for (beta, gamma, final_scale) in [(1e308, 1e308, 1e308), (0.5, 0.0, 1e308), (0.5, 0.0, 1e15)] {
+        let group = GroupCoefficients { beta, gamma, final_scale, constant_ms: 0.0 };
+        let coefficients = Coefficients { k_equal_1: Some(group), ..published.clone() };
+        let error = coefficients.predict(&shape(9, 9, 9, 9, 1)).unwrap_err().to_string();
+        assert!(error.contains("beyond 10 years"), "{error}");
+    }
+}
+
+#[test]
 fn files_are_read_back_and_bad_ones_refused_with_the_reason() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("c.json");
