@@ -99,6 +99,7 @@ impl RunFolder {
     }
 
     /// Removes the run if nothing was kept of it: there is nothing to resume.
+    #[cfg(feature = "bench")]
     pub(crate) fn discard_if_empty(self) -> Result<(), FileError> {
         match store::entries(&self.path().join("parts"))?.is_empty() {
             true => files::remove_folder(self.path()),
