@@ -5,6 +5,7 @@
 //! ```text
 //! file_error          which file could not be used, why, and what to do
 //! files               all that is written, moved or removed
+//! plain_text          names and messages of others, fit to be shown
 //! choice              names of the values of an enum, in settings, records and tables
 //! columns             tables in Parquet files, whose columns are declared once
 //! units, shape        what a convolution is, and how much of it
@@ -54,6 +55,7 @@ pub mod measure;
 #[cfg(test)]
 #[path = "../tests/fixtures/null_backend.rs"]
 mod null_backend;
+pub mod plain_text;
 pub mod plans;
 pub mod protocol;
 pub mod random;

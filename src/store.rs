@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::file_error::FileError;
 use crate::files::{self, Lock, write_atomically};
+use crate::plain_text;
 
 pub(crate) mod parquet;
 
@@ -129,7 +130,8 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError
 }
 
 fn from_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, FileError> {
-    serde_json::from_slice(bytes).map_err(|error| FileError::read(path, error))
+    let text = plain_text::of_json(bytes).map_err(|error| FileError::read(path, error))?;
+    serde_json::from_str(&text).map_err(|error| FileError::read(path, error))
 }
 
 /// Creates a folder and those above it, as far as they are missing.

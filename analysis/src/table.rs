@@ -337,7 +337,7 @@ pub fn wrapped(label: &str, text: &str) -> String {
 }
 
 fn escape_markdown(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+    text.replace('|', "\\|").replace('<', "&lt;").replace(['\n', '\r'], " ")
 }
 
 /// One CSV record (RFC 4180 quoting, `\n` at the end).

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::backend::LaunchTime;
 use crate::environment::Platform;
+use crate::plain_text::printable;
 use crate::record::{ConfigurationRecord, Measured, Outcome, Session};
 use crate::run::{MOST_ATTEMPTS, Run, RunEvent};
 use crate::settings::Settings;
@@ -21,11 +22,11 @@ pub fn error(error: &(impl std::fmt::Display + ?Sized)) {
 
 /// Prints a line.
 pub fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(std::io::stdout(), "{}", printable(line));
 }
 
 pub fn warn(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }
 
 /// Says what will be measured, and why on the CPU if a GPU was possible.

@@ -4,6 +4,7 @@
 use std::io::{self, ErrorKind, Write};
 
 use alpha_flops::choice::choices;
+use alpha_flops::plain_text::printable;
 use alpha_flops_analysis::table::Table;
 use clap::builder::TypedValueParser;
 use serde::Serialize;
@@ -64,7 +65,7 @@ pub fn json(value: &impl Serialize) -> Result<String> {
 /// Writes to standard output. Returns [`Exit::Success`], as most commands end with this.
 pub fn print(text: &str) -> Result<Exit> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(printable(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")
         }
@@ -74,5 +75,5 @@ pub fn print(text: &str) -> Result<Exit> {
 
 /// Writes a line to standard error. If that fails, there is nowhere to report it.
 pub fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", printable(line));
 }
