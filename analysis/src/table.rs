@@ -337,7 +337,12 @@ pub fn wrapped(label: &str, text: &str) -> String {
 }
 
 fn escape_markdown(text: &str) -> String {
-    text.replace('|', "\\|").replace('<', "&lt;").replace(['\n', '\r'], " ")
+    without_tags(&text.replace('|', "\\|").replace(['\n', '\r'], " "))
+}
+
+/// A text in which Markdown finds no HTML, whoever chose the names in it.
+pub(crate) fn without_tags(text: &str) -> String {
+    text.replace('<', "&lt;")
 }
 
 /// One CSV record (RFC 4180 quoting, `\n` at the end).

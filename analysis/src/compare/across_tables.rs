@@ -4,7 +4,7 @@ use alpha_flops::units::Nanoseconds;
 
 use super::across::{Across, ConfigurationRatio, GroupRatio};
 use crate::differences::Difference;
-use crate::table::{Digits, Table, wrapped};
+use crate::table::{Digits, Table, without_tags, wrapped};
 
 /// How many of the least and of the greatest ratios are shown.
 const EXTREMES: usize = 10;
@@ -23,7 +23,7 @@ impl Across {
 
     /// The same for a pull request.
     pub fn to_markdown(&self) -> String {
-        let lines = self.lines().into_iter().map(|line| format!("- {line}\n"));
+        let lines = self.lines().into_iter().map(|line| format!("- {}\n", without_tags(&line)));
         let tables = self.tables().into_iter().map(|table| format!("\n{}", table.to_markdown()));
         lines.chain(tables).collect()
     }

@@ -4,7 +4,7 @@ use super::detectable::{Detectable, RunsNeeded};
 use super::hypothesis_tests::Verdict;
 use super::run_noise::Layout;
 use super::{Change, Comparison, Effect, GroupChange, Method, NotCompared};
-use crate::table::{Columns, Digits, Table, wrapped};
+use crate::table::{Columns, Digits, Table, without_tags, wrapped};
 use alpha_flops::units::Nanoseconds;
 
 /// Rows of the longest lists in a summary.
@@ -22,12 +22,13 @@ impl Comparison {
     pub fn to_markdown(&self) -> String {
         let mut tables = self.tables().into_iter();
         let counts = tables.next().map(|table| table.to_markdown()).unwrap_or_default();
-        let lines: String = self.lines().into_iter().map(|line| format!("- {line}\n")).collect();
+        let lines: String =
+            self.lines().into_iter().map(|line| format!("- {}\n", without_tags(&line))).collect();
         let rest: String = tables.map(|table| table.to_markdown() + "\n").collect();
         format!(
             "### {}\n\n{counts}\n<details><summary>What was compared, and how it was decided</summary>\n\n\
              {lines}\n</details>\n\n<details><summary>Which changed</summary>\n\n{rest}</details>\n",
-            self.headline()
+            without_tags(&self.headline())
         )
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{FigureFiles, JudgedCoefficients, LaunchSpread, Report, Setting, TargetReport};
 use crate::fit::intervals;
 use crate::objectives::{AgainstRawFlops, Elasticity, EqualFlopsGroup, ObjectiveAnswer, Slope};
-use crate::table::{Digits, Table, rounded};
+use crate::table::{Digits, Table, rounded, without_tags};
 
 const RATIO: Digits = Digits::Decimals(3);
 const PERCENT: Digits = Digits::Decimals(2);
@@ -42,8 +42,7 @@ impl Report {
             text += &figures("Figures", self.figures_of(index));
         }
         // exactly one newline at the end
-        text.truncate(text.trim_end().len());
-        text + "\n"
+        without_tags(text.trim_end()) + "\n"
     }
 
     fn figures_of_all(&self) -> impl Iterator<Item = &FigureFiles> {

@@ -11,6 +11,7 @@ mod fixtures;
 mod frozen;
 mod help;
 mod history;
+mod hostile_names;
 mod objectives;
 mod plans;
 mod quiet;
