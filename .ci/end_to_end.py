@@ -185,7 +185,7 @@ def bad_input(bench, work):
         (["--confidence-level", "2"], "num_confidence_level < 1.0"),
         (["--noise-threshold", "abc"], "invalid float literal"),
         (["--quiet", "--verbose"], "cannot be used with"),
-        (["--load-baseline", "x", "--save-baseline", "y"], "cannot be used with"),
+        (["--baseline", "x", "--baseline-lenient", "y"], "cannot be used with"),
         (["("], "unclosed group"),
         (["--save-baseline", ""], "a name that can be a folder's"),
         (["--save-baseline", ".."], "a name that can be a folder's"),
