@@ -3,6 +3,11 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use crate::file_error::FileError;
 
 /// Whether a character does something to what shows it; line ends and tabs are in messages.
 fn is_shown_escaped(character: char) -> bool {
@@ -23,6 +28,15 @@ pub fn printable(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(plain)
+}
+
+/// What a JSON file says, its texts as [`of_json`] has them.
+///
+/// # Errors
+/// [`FileError`] where it is not UTF-8, or not what is expected.
+pub fn from_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, FileError> {
+    let text = of_json(bytes).map_err(|error| FileError::read(path, error))?;
+    serde_json::from_str(&text).map_err(|error| FileError::read(path, error))
 }
 
 /// A JSON file in whose texts control characters are shown escaped, so that none gets from there into a

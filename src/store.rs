@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::file_error::FileError;
 use crate::files::{self, Lock, write_atomically};
-use crate::plain_text;
+use crate::plain_text::from_json;
 
 pub(crate) mod parquet;
 
@@ -127,11 +127,6 @@ pub(crate) fn write<H: Header>(
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     let bytes = fs::read(path).map_err(|error| FileError::read(path, error))?;
     from_json(path, &bytes)
-}
-
-fn from_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, FileError> {
-    let text = plain_text::of_json(bytes).map_err(|error| FileError::read(path, error))?;
-    serde_json::from_str(&text).map_err(|error| FileError::read(path, error))
 }
 
 /// Creates a folder and those above it, as far as they are missing.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use alpha_flops::file_error::FileError;
 use alpha_flops::files::write_atomically;
-use alpha_flops::plain_text;
+use alpha_flops::plain_text::from_json;
 use alpha_flops::record::{OLDEST_READ, RunHeader, RunStatus, SCHEMA_VERSION};
 use serde_json::{Value, json};
 
@@ -29,8 +29,7 @@ pub fn write_header(header: &RunHeader, to: &Path) -> Result<(), FileError> {
 pub fn read(path: &Path) -> Result<RunHeader, FileError> {
     let error = |reason: String| FileError::read(path, reason);
     let bytes = fs::read(path).map_err(|error| FileError::read(path, error))?;
-    let text = plain_text::of_json(&bytes).map_err(|e| error(e.to_string()))?;
-    let mut value: Value = serde_json::from_str(&text).map_err(|e| error(e.to_string()))?;
+    let mut value: Value = from_json(path, &bytes)?;
     match value.get("schema_version").and_then(Value::as_u64) {
         Some(BEFORE_GPUS) => upgrade(&mut value)
             .ok_or_else(|| error("it is not what schema_version 1 promises".to_owned()))?,

@@ -7,7 +7,7 @@ use std::path::Path;
 use alpha_flops::backend::device::DeviceStates;
 use alpha_flops::environment::Platform;
 use alpha_flops::file_error::FileError;
-use alpha_flops::plain_text;
+use alpha_flops::plain_text::from_json;
 use alpha_flops::record::{ConfigurationRecord, Quiet, RunHeader, Session};
 use alpha_flops::units::Nanoseconds;
 use serde::Deserialize;
@@ -27,9 +27,7 @@ pub(super) fn quiet_of(dataset: &Path, measured: &Provenance) -> Result<Option<Q
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text.map_err(|error| FileError::read(&path, error))?,
     };
-    let text = plain_text::of_json(&text).map_err(|error| FileError::read(&path, error))?;
-    let read: Environment =
-        serde_json::from_str(&text).map_err(|error| FileError::read(&path, error))?;
+    let read: Environment = from_json(&path, &text)?;
     Ok(read.quiet.filter(|_| read.run_id.as_ref() == Some(&measured.source)))
 }
 
