@@ -104,7 +104,8 @@ fn axes(observations: &[&Observation]) -> Vec<Value> {
         })).collect::<Vec<_>>(),
     })];
     for (dimension, name) in AXES.iter().enumerate() {
-        let mut values: Vec<u64> = observations.iter().map(|o| dimensions(o)[dimension]).collect();
+        let mut values: Vec<u32> =
+            observations.iter().map(|o| o.shape.dimensions()[dimension]).collect();
         values.sort_unstable();
         values.dedup();
         axes.push(json!({
@@ -119,19 +120,12 @@ fn axes(observations: &[&Observation]) -> Vec<Value> {
     axes
 }
 
-fn dimensions(observation: &Observation) -> [u64; 5] {
-    let shape = &observation.shape;
-    [shape.height(), shape.width(), shape.in_channels(), shape.out_channels(), shape.kernel()]
-        .map(|dimension| dimension as u64)
-}
-
 fn state(
     observation: &Observation,
     provenance: &Provenance,
     samples: Option<(&Vec<f64>, &String)>,
 ) -> Value {
-    let dimensions = dimensions(observation);
-    let named = AXES.iter().zip(dimensions);
+    let named = AXES.iter().zip(observation.shape.dimensions());
     let words: Vec<String> = named.clone().map(|(name, value)| format!("{name}={value}")).collect();
     let mut axis_values =
         vec![json!({ "name": SERIES, "type": "string", "value": observation.series })];

@@ -115,17 +115,16 @@ fn checked(trend: &Trend, timeline: &Timeline, threshold: f64) -> CheckedTrend {
         };
     }
     let last = trend.ratios.iter().rposition(Option::is_some).map(|index| index + 1);
-    let slow = |outlier: &&OutlierRun| {
-        let ratio = outlier.ratio * level.as_ref().map_or(1.0, |level| level.ratio);
-        Some(outlier.run) == last && ratio > limit
-    };
-    match outliers.iter().find(slow) {
+    let outlier = outliers.iter().find(|outlier| Some(outlier.run) == last);
+    let ratio =
+        |outlier: &OutlierRun| outlier.ratio * level.as_ref().map_or(1.0, |level| level.ratio);
+    match outlier.map(|outlier| (outlier, ratio(outlier))).filter(|(_, ratio)| *ratio > limit) {
         None => nothing,
-        Some(OutlierRun { run, started, ratio, .. }) => CheckedTrend {
+        Some((OutlierRun { run, started, .. }, ratio)) => CheckedTrend {
             finding: Finding::Undecided,
             run: Some(*run),
             started: Some(*started),
-            ratio: Some(ratio * level.as_ref().map_or(1.0, |level| level.ratio)),
+            ratio: Some(ratio),
             reason: Some("only the next run tells an outlier run from a new level".to_owned()),
             ..nothing
         },

@@ -45,15 +45,20 @@ pub(super) fn may_open(file: &Path) -> Result<(), (PathBuf, Fault)> {
 
 /// Files of this name that the loader passes over, or would if it opened its choice, in its order.
 pub(super) fn others(name: &Path) -> Vec<PathBuf> {
-    let choice = choice(name);
-    let mut others = known(name);
-    others.retain(|file| Some(file) != choice.as_ref());
-    others
+    let mut files = known(name);
+    if let Some(choice) = files.iter().position(|file| is_chosen(file)) {
+        files.remove(choice);
+    }
+    files
 }
 
 /// The file that the loader finds by a name, as far as that is known.
 fn choice(name: &Path) -> Option<PathBuf> {
-    known(name).into_iter().find(|file| check(file) != Err(Fault::Foreign))
+    known(name).into_iter().find(|file| is_chosen(file))
+}
+
+fn is_chosen(file: &Path) -> bool {
+    check(file) != Err(Fault::Foreign)
 }
 
 /// The files of this name on `LD_LIBRARY_PATH`, in the loader's cache and in the system's folders, in the
