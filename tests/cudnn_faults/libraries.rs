@@ -226,7 +226,7 @@ enum Broken {
     Text,
     Of32Bits,
     OfOtherMachine,
-    /// By its second half.
+    /// Within what the loader maps: what follows may be symbols for a debugger alone.
     Cut,
 }
 
@@ -260,7 +260,7 @@ impl Broken {
             Self::Text => bytes = b"no library\n".repeat(100),
             Self::Of32Bits => bytes[4] = 1,
             Self::OfOtherMachine => bytes[18] ^= 1,
-            Self::Cut => bytes.truncate(bytes.len() / 2),
+            Self::Cut => bytes.truncate(64 << 10),
         }
         std::fs::write(file, bytes).unwrap();
     }
