@@ -4,10 +4,12 @@
 //! ([`Shares`]). A [sweep](crate::sweep) has more configurations than time: it skips those that would
 //! take too large a part of the budget, by the times of those measured before ([`MeasuredRates`]).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::backend::BackendKind;
 use crate::shape::ConvShape;
+use crate::statistics::{quantile, sorted};
 use crate::units::{Bytes, MultiplyAdds};
 
 /// The time that measuring may take in all, and what of it is used.
@@ -130,10 +132,24 @@ pub(crate) struct MeasuredRates {
     bins: [Bin; 64],
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Bin {
-    cost: f64,
-    seconds: f64,
+    /// Seconds per unit of cost of the shapes that were measured last.
+    latest: VecDeque<f64>,
+    /// Their median: what the machine did besides while one of them was measured does not matter.
+    median: Option<f64>,
+}
+
+impl Bin {
+    fn learn(&mut self, seconds_per_cost: f64) {
+        /// Enough that one or two of them hardly move the median, few enough that it follows the machine.
+        const LATEST: usize = 15;
+        if self.latest.len() == LATEST {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(seconds_per_cost);
+        self.median = Some(quantile(&sorted(self.latest.make_contiguous()), 0.5));
+    }
 }
 
 /// Cost a second where nothing has been measured yet: less than any machine this is for gets through
@@ -143,30 +159,30 @@ const UNKNOWN_RATE: f64 = 1e9;
 /// How much longer than by its rate a shape may take where none of its size was measured.
 const DOUBT: f64 = 2.0;
 
+/// Convolutions of one cost differ that much in time.
+const SPREAD: f64 = 4.0;
+
 impl MeasuredRates {
     pub(crate) fn new(model: CostModel) -> Self {
-        Self { model, bins: [Bin::default(); 64] }
+        Self { model, bins: std::array::from_fn(|_| Bin::default()) }
     }
 
     /// Takes in what preparing a shape and all its launches took, or would take.
     pub(crate) fn learn(&mut self, shape: ConvShape, took: Duration) {
         let (bin, cost) = self.bin(shape);
-        self.bins[bin].cost += cost;
-        self.bins[bin].seconds += took.as_secs_f64();
+        self.bins[bin].learn(took.as_secs_f64() / cost);
     }
 
     /// What a shape should take, in seconds: by the rate of its bin, or of the nearest smaller one
     /// with a time, for rates grow with size.
     fn expected_s(&self, shape: ConvShape) -> f64 {
         let (bin, cost) = self.bin(shape);
-        let known = |bin: &&Bin| bin.seconds > 0.0;
-        let (smaller, larger) = self.bins.split_at(bin);
-        let mut same_or_larger = larger.iter();
-        if let Some(same) = same_or_larger.next().filter(known) {
-            return same.seconds * cost / same.cost;
+        if let Some(same) = self.bins[bin].median {
+            return same * cost;
         }
-        match smaller.iter().rev().find(known).or_else(|| same_or_larger.find(known)) {
-            Some(other) => DOUBT * other.seconds * cost / other.cost,
+        let (smaller, larger) = self.bins.split_at(bin);
+        match smaller.iter().rev().chain(larger).find_map(|bin| bin.median) {
+            Some(other) => DOUBT * other * cost,
             None => cost / UNKNOWN_RATE,
         }
     }
@@ -174,10 +190,14 @@ impl MeasuredRates {
     /// What a shape should take, in seconds, where that is so much more than `most` that not even one
     /// launch is worth its time.
     pub(crate) fn hopeless_s(&self, shape: ConvShape, most: Duration) -> Option<f64> {
-        /// Convolutions of one cost differ that much in time.
-        const SPREAD: f64 = 4.0;
         let expected_s = self.expected_s(shape);
         (expected_s > SPREAD * most.as_secs_f64()).then_some(expected_s)
+    }
+
+    /// Whether a shape could take less than that on the machines that this is for, whatever was measured:
+    /// what else this one did meanwhile may have taught too long times.
+    pub(crate) fn may_be_worth_a_launch(&self, shape: ConvShape, most: Duration) -> bool {
+        self.model.cost(shape) / UNKNOWN_RATE <= SPREAD * most.as_secs_f64()
     }
 
     fn bin(&self, shape: ConvShape) -> (usize, f64) {
@@ -213,8 +233,20 @@ mod tests {
         assert!((rates.expected_s(large) - 0.01).abs() < 1e-12);
         let second = Duration::from_secs(1);
         assert_eq!(rates.hopeless_s(large, second), None);
+        // one that was disturbed is not believed, but two of three are
+        rates.learn(large, Duration::from_millis(10));
+        rates.learn(large, Duration::from_secs(20));
+        assert_eq!(rates.hopeless_s(large, second), None);
+        rates.learn(large, Duration::from_secs(20));
         rates.learn(large, Duration::from_secs(20));
         assert!(rates.hopeless_s(large, second).is_some());
+        assert!(rates.may_be_worth_a_launch(large, second));
+        assert!(!rates.may_be_worth_a_launch(large, Duration::from_nanos(1)));
+        // the machine is as fast again as it was
+        for _ in 0..15 {
+            rates.learn(large, Duration::from_millis(10));
+        }
+        assert!((rates.expected_s(large) - 0.01).abs() < 1e-12);
     }
 
     #[test]

@@ -34,6 +34,16 @@ pub enum SweepError {
         /// process ends.
         hangs: bool,
     },
+    #[error(
+        "none of the {configurations} configurations of {path} could be measured: {first}\n\
+         hint: start another sweep with a longer budget or more memory"
+    )]
+    NothingMeasured {
+        path: PathBuf,
+        configurations: u64,
+        /// What became of the first.
+        first: String,
+    },
     /// The backend computes something else than a convolution.
     #[error(
         "{0}\nnothing was measured: times of wrong results mean nothing\n\

@@ -74,6 +74,8 @@ pub enum SweepStatus {
     BudgetUsed,
     /// Every configuration has an outcome.
     Finished,
+    /// Every configuration has an outcome, and none was measured.
+    NothingMeasured,
 }
 
 /// What became of a sweep's configurations.

@@ -26,7 +26,11 @@ pub struct Sweep {
     covered: Vec<Range<u32>>,
     pub(super) budget: TimeBudget,
     pub(super) rates: MeasuredRates,
+    /// Seconds for launches of configurations that should take too long.
+    pub(super) doubt_s: f64,
     counts: Counts,
+    /// What became of the first configuration that was not measured.
+    first_without: Option<String>,
     /// What was collected is written this often.
     part_interval: Duration,
     /// What is wrong with damaged files: what was in them is measured again.
@@ -61,9 +65,10 @@ impl Sweep {
         let platform = plan.platform.clone();
         let mut store = Store::open(folder, plan)?;
         let last_begun = LastBegun::open(folder, store.header.sessions.is_empty())?;
-        let mut counts = Counts::default();
+        let (mut counts, mut first_without) = (Counts::default(), None);
         let (covered, damaged) = store.read_parts(&order, |point| {
             counts.add(point);
+            first_without = first_without.take().or_else(|| without_time(point));
             let took = Duration::try_from_secs_f64(point.wall_s).unwrap_or_default();
             budget.spend(took);
             if let PointOutcome::Measured { .. } = point.outcome {
@@ -90,7 +95,9 @@ impl Sweep {
             covered,
             budget,
             rates,
+            doubt_s: 0.0,
             counts,
+            first_without,
             part_interval,
             damaged,
         })
@@ -124,7 +131,7 @@ impl Sweep {
     ) -> Result<SweepStatus, SweepError> {
         backend.reuse_buffers(true);
         if self.store.header.status != SweepStatus::Unfinished {
-            return Ok(self.store.header.status);
+            return self.ended();
         }
         self.verify(backend)?;
         if self.counts.measured == 0 && self.most().is_some() {
@@ -137,9 +144,23 @@ impl Sweep {
                 break;
             }
         }
+        if status == SweepStatus::Finished && self.counts.measured == 0 {
+            status = SweepStatus::NothingMeasured;
+        }
         self.store.header.counts = Some(self.counts.clone());
         self.store.end(status)?;
-        Ok(status)
+        self.ended()
+    }
+
+    fn ended(&self) -> Result<SweepStatus, SweepError> {
+        match self.store.header.status {
+            SweepStatus::NothingMeasured => Err(SweepError::NothingMeasured {
+                path: self.store.path.clone(),
+                configurations: self.counts.visited(),
+                first: self.first_without.clone().unwrap_or_default(),
+            }),
+            status => Ok(status),
+        }
     }
 
     /// Ordinals without an outcome.
@@ -172,6 +193,9 @@ impl Sweep {
             let (point, lost) = self.measure_point(ordinal, backend);
             self.counts.add(&point);
             self.counts.unvisited -= 1;
+            if self.first_without.is_none() {
+                self.first_without = without_time(&point);
+            }
             part.push(point);
             if lost.is_some() || part.len() >= PART_ROWS || begun.elapsed() >= self.part_interval {
                 let writing = Instant::now();
@@ -209,4 +233,13 @@ impl Sweep {
         };
         Progress { configurations, counts: &self.counts, time_left }
     }
+}
+
+/// What became of a configuration, in a line, unless it was measured.
+fn without_time(point: &SweepPoint) -> Option<String> {
+    let (PointOutcome::Skipped { detail, .. } | PointOutcome::Failed { detail }) = &point.outcome
+    else {
+        return None;
+    };
+    Some(format!("{} {}: {detail}", point.shape, point.outcome.status()))
 }

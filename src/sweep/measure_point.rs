@@ -8,7 +8,7 @@ use super::error::SweepError;
 use super::measure::Sweep;
 use super::plan::SweepPlan;
 use super::point::{PointOutcome, Skip, Spread, SweepPoint};
-use crate::backend::{Backend, BackendError, LaunchTime, PreparedConv};
+use crate::backend::{Backend, BackendError, PreparedConv};
 use crate::measure::{MeasureError, SampleTimes, exceeds, sample};
 use crate::protocol::{Clock, Protocol};
 use crate::shape::ConvShape;
@@ -17,6 +17,12 @@ use crate::statistics::Summary;
 /// A configuration is given up once this many processes died while they measured it, by a crash in a
 /// library or for lack of memory. Once or twice may be chance, as when a cluster needs the machine.
 const MOST_DEATHS: usize = 3;
+
+/// How often a launch that took too long is repeated: the machine may have done something else meanwhile.
+const TRIALS: u32 = 3;
+
+/// The part of the budget that goes into launches of what should take too long.
+const DOUBTED: f64 = 0.1;
 
 impl Sweep {
     /// Compares outputs of some small convolutions with direct sums. Any other error will occur with
@@ -47,14 +53,18 @@ impl Sweep {
             // what fails here is no configuration of the sweep
             let Ok(mut conv) = backend.prepare(shape, plan.seed) else { break };
             let prepared = clock.elapsed();
-            let launched = conv.launch().and_then(|()| conv.time(NonZeroU32::MIN));
-            let Ok(LaunchTime { host_ns, .. }) = launched else { break };
-            let all = Duration::try_from_secs_f64(launches * host_ns / 1e9).unwrap_or_default();
-            self.rates.learn(shape, prepared + all);
-            if prepared + all > most {
+            let all = |launch_ns| duration_s(launches * launch_ns / 1e9);
+            let launched = conv.launch().and_then(|()| {
+                fastest_ns(conv.as_mut(), TRIALS, |ns| prepared.saturating_add(all(ns)) <= most)
+            });
+            let Ok((launch_ns, _)) = launched else { break };
+            self.rates.learn(shape, prepared.saturating_add(all(launch_ns)));
+            if prepared.saturating_add(all(launch_ns)) > most {
                 break;
             }
         }
+        // before anything is measured, nothing but these times tells what takes too long
+        self.doubt_s += self.budget.fraction(DOUBTED / 2.0).unwrap_or_default().as_secs_f64();
         let took = begun.elapsed();
         self.budget.spend(took);
     }
@@ -66,6 +76,7 @@ impl Sweep {
         backend: &mut dyn Backend,
     ) -> (SweepPoint, Option<SweepError>) {
         let clock = Instant::now();
+        self.allow_doubt();
         let plan = &self.store.header.plan;
         let position = plan.shard.position(ordinal);
         let shape = plan.grid.shape(self.order.index(position));
@@ -104,11 +115,36 @@ impl Sweep {
         shape: ConvShape,
         backend: &mut dyn Backend,
     ) -> Result<PointOutcome, MeasureError> {
-        let plan = &self.store.header.plan;
-        if let Some(expected_s) = self.most().and_then(|most| self.rates.hopeless_s(shape, most)) {
+        let most = self.most();
+        let hopeless_s = most.and_then(|most| self.rates.hopeless_s(shape, most));
+        let Some(expected_s) = hopeless_s else { return self.launch(shape, backend) };
+        let is_doubted = most.is_some_and(|most| self.rates.may_be_worth_a_launch(shape, most));
+        if !is_doubted || self.doubt_s <= 0.0 {
             let detail = self.too_long(expected_s);
             return Ok(PointOutcome::Skipped { reason: Skip::Budget, detail });
         }
+        let clock = Instant::now();
+        let outcome = self.launch(shape, backend);
+        if !matches!(outcome, Ok(PointOutcome::Measured { .. })) {
+            self.doubt_s -= clock.elapsed().as_secs_f64();
+        }
+        outcome
+    }
+
+    /// Has [`DOUBTED`] of the budget, in equal shares for every configuration visited, go into launches of
+    /// those that should take too long. Where times are rightly expected, the sweep loses no more than
+    /// that; where a busy machine taught wrong ones, it learns what holds.
+    fn allow_doubt(&mut self) {
+        let all = f64::from(self.store.header.plan.configurations());
+        self.doubt_s += self.budget.fraction(DOUBTED / all).unwrap_or_default().as_secs_f64();
+    }
+
+    fn launch(
+        &mut self,
+        shape: ConvShape,
+        backend: &mut dyn Backend,
+    ) -> Result<PointOutcome, MeasureError> {
+        let plan = &self.store.header.plan;
         let required = backend.required_memory(shape);
         let available = if required > SURELY_FREE { backend.available_memory() } else { None };
         if let Some(detail) = exceeds(required, plan.memory_limit, available) {
@@ -116,19 +152,24 @@ impl Sweep {
         }
         let preparing = Instant::now();
         let mut conv = backend.prepare(shape, plan.seed)?;
+        let mut launched = 0;
         if plan.warm_up_launches > 0 {
-            // the first launch says whether there can be time for all of them
-            let first = conv.time(NonZeroU32::MIN)?;
-            let launches = f64::from(plan.launches.get() + plan.warm_up_launches);
-            let rest = Duration::try_from_secs_f64(first.host_ns / 1e9 * (launches - 1.0));
-            let expected = rest.unwrap_or(Duration::MAX).saturating_add(preparing.elapsed());
-            if self.most().is_some_and(|most| expected > most) {
+            // the first launches say whether there can be time for the rest; what they and preparing
+            // took is spent
+            let launches = f64::from(plan.launches.get() + plan.warm_up_launches - 1);
+            let rest = |launch_ns| duration_s(launches * launch_ns / 1e9);
+            let fits = |launch_ns| self.most().is_none_or(|most| rest(launch_ns) <= most);
+            let trials = TRIALS.min(plan.warm_up_launches);
+            let (launch_ns, trials) = fastest_ns(conv.as_mut(), trials, fits)?;
+            if !fits(launch_ns) {
+                let expected = rest(launch_ns).saturating_add(preparing.elapsed());
                 let detail = self.too_long(expected.as_secs_f64());
                 self.rates.learn(shape, expected);
                 return Ok(PointOutcome::Skipped { reason: Skip::Budget, detail });
             }
+            launched = trials;
         }
-        for _ in 1..plan.warm_up_launches {
+        for _ in launched..plan.warm_up_launches {
             conv.launch()?;
         }
         times_of(conv.as_mut(), plan)
@@ -146,6 +187,28 @@ impl Sweep {
         let most_s = self.most().unwrap_or_default().as_secs_f64();
         format!("expected to take {expected_s:.3} s, the budget allows {most_s:.3} s")
     }
+}
+
+/// A time that may be longer than any.
+fn duration_s(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+/// The time of a launch and the number of launches made: one, or as many as it takes until one is as fast
+/// `as_needed`, at most `trials`.
+fn fastest_ns(
+    conv: &mut dyn PreparedConv,
+    trials: u32,
+    as_needed: impl Fn(f64) -> bool,
+) -> Result<(f64, u32), BackendError> {
+    let mut fastest_ns = f64::INFINITY;
+    for trial in 1..=trials {
+        fastest_ns = fastest_ns.min(conv.time(NonZeroU32::MIN)?.host_ns);
+        if as_needed(fastest_ns) {
+            return Ok((fastest_ns, trial));
+        }
+    }
+    Ok((fastest_ns, trials))
 }
 
 /// The end of the sweep, if the device is lost.

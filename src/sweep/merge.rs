@@ -99,12 +99,17 @@ fn joined(shards: &[SweepFolder]) -> Result<SweepHeader, SweepError> {
     let Some(first) = headers.first() else {
         return Err(SweepError::Merge("no shards given".to_owned()));
     };
-    let all_visited = headers.iter().all(|header| header.status == SweepStatus::Finished);
+    let is = |status: SweepStatus| move |header: &SweepHeader| header.status == status;
+    let status = match &headers {
+        all if all.iter().any(is(SweepStatus::BudgetUsed)) => SweepStatus::BudgetUsed,
+        all if all.iter().all(is(SweepStatus::NothingMeasured)) => SweepStatus::NothingMeasured,
+        _ => SweepStatus::Finished,
+    };
     let mut plan = first.plan.clone();
     plan.shard = Shard::ALL;
     Ok(SweepHeader {
         sweep_id: format!("{}-merged", first.sweep_id),
-        status: if all_visited { SweepStatus::Finished } else { SweepStatus::BudgetUsed },
+        status,
         started: headers.iter().map(|header| header.started).min().unwrap_or(first.started),
         ended: headers.iter().filter_map(|header| header.ended).max(),
         plan,

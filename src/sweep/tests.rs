@@ -9,6 +9,8 @@ use crate::environment::Platform;
 use crate::null_backend::{Null, sweep_plan, time};
 use crate::record::Session;
 
+mod pace;
+
 fn plan() -> SweepPlan {
     sweep_plan(5, Shard::new(3, 200).unwrap(), Platform::new(&Null(|_| Ok(1.0))))
 }
