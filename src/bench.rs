@@ -32,6 +32,7 @@ use crate::record::{RunFolder, RunPlan, Session};
 use crate::run::{Run, RunError};
 use crate::selection::{Selected, select};
 use crate::settings::{Requested, Settings};
+use crate::terminal;
 
 use arguments::{Arguments, Mode};
 use criterion_process::Criterion;
@@ -95,7 +96,7 @@ fn try_run(
             criterion.run_alone()
         }
         Mode::List => {
-            criterion.list()?.lines().for_each(console::say);
+            terminal::print(&criterion.list()?)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -107,7 +108,7 @@ fn launch(criterion: &Criterion<'_>, selected: Selected) -> Result<ExitCode, Any
     console::backend(&settings, why_cpu.as_deref());
     for configuration in criterion.filter(configurations(&settings))? {
         if let Some(reason) = does_not_fit(backend.as_ref(), &configuration, &settings) {
-            console::warn(&format!("{} skipped: {reason}", configuration.id()));
+            terminal::remark(&format!("{} skipped: {reason}", configuration.id()));
         }
     }
     // the child needs its cores and its memory

@@ -6,6 +6,7 @@
 //! file_error          which file could not be used, why, and what to do
 //! files               all that is written, moved or removed
 //! plain_text          names and messages of others, fit to be shown
+//! terminal            all that is written to standard output and standard error
 //! choice              names of the values of an enum, in settings, records and tables
 //! columns             tables in Parquet files, whose columns are declared once
 //! units, shape        what a convolution is, and how much of it
@@ -68,5 +69,6 @@ pub mod shape;
 pub mod statistics;
 mod store;
 pub mod sweep;
+pub mod terminal;
 pub mod units;
 pub mod workspace;

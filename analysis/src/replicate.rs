@@ -14,6 +14,7 @@ use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::Shard;
 use alpha_flops::sweep::request::{PrepareError, SweepProtocol, SweepRequest, prepare};
 use alpha_flops::sweep::{Sweep, SweepError};
+use alpha_flops::terminal::Stream;
 use thiserror::Error;
 
 use crate::import;
@@ -158,7 +159,7 @@ fn bench(
         .env(ENDS_WITH_PARENT, "yes")
         .stdin(Stdio::piped())
         .envs(seed.map(|seed| ("ALPHA_FLOPS_SEED", seed.to_string())))
-        .stdout(if to_stderr { Stdio::from(std::io::stderr()) } else { Stdio::inherit() });
+        .stdout(if to_stderr { Stream::Error.stdio() } else { Stdio::inherit() });
     let mut process = program.spawn().map_err(ReplicateError::Start)?;
     // ends with this process, and the child with it; waiting would drop it
     let alive = process.stdin.take();

@@ -1,32 +1,21 @@
 //! What the user sees: results on standard output, one line per configuration; progress, warnings and
-//! errors on standard error. A stream that is closed, or whose reader has gone away (`| head`), is not an
-//! error: what is measured goes on.
+//! errors on standard error.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::backend::LaunchTime;
 use crate::environment::Platform;
-use crate::plain_text::printable;
 use crate::record::{ConfigurationRecord, Measured, Outcome, Session};
 use crate::run::{MOST_ATTEMPTS, Run, RunEvent};
 use crate::settings::Settings;
 use crate::statistics::Summary;
+use crate::terminal::{remark, say};
 use crate::units::{Nanoseconds, format_duration};
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub fn error(error: &(impl std::fmt::Display + ?Sized)) {
-    warn(&format!("error: {error}"));
-}
-
-/// Prints a line.
-pub fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{}", printable(line));
-}
-
-pub fn warn(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", printable(line));
+    remark(&format!("error: {error}"));
 }
 
 /// Says what will be measured, and why on the CPU if a GPU was possible.
@@ -40,7 +29,7 @@ pub fn backend(settings: &Settings, why_cpu: Option<&str>) {
 /// Says on which device, and what an empty launch takes there.
 pub fn platform(platform: &Platform, session: &Session) {
     if let Some(note) = session.note() {
-        warn(&format!("note: {note}"));
+        remark(&format!("note: {note}"));
     }
     let Platform { backend, device, .. } = platform;
     say(&format!("device: {device} ({backend}), {}", platform.versions()));
@@ -49,7 +38,7 @@ pub fn platform(platform: &Platform, session: &Session) {
         say("NOT A GPU: a stand-in computes, and no time below is a measurement of anything");
     }
     if let Some(reason) = &gpu.nvml_missing {
-        warn(&format!("no clocks, temperature or throttling in the record: {reason}"));
+        remark(&format!("no clocks, temperature or throttling in the record: {reason}"));
     }
     let LaunchTime { host_ns, device_ns, .. } = session.empty_launch;
     let on_device = device_ns.map(|ns| format!(", {} by the device", Nanoseconds(ns)));
@@ -80,11 +69,11 @@ pub fn opened(run: &Run, note: Option<&str>) {
         ));
     }
     if let Some(note) = note {
-        warn(&format!("note: {note}"));
+        remark(&format!("note: {note}"));
     }
     let (budget, least) = (header.plan.settings.time_budget, run.least_time());
     if budget.is_some_and(|budget| least > budget) {
-        warn(&format!(
+        remark(&format!(
             "note: this takes {} at least, whatever the time budget: {} times, the device warms up for \
              two short windows; for less, set ALPHA_FLOPS_RESOLUTION=original or ALPHA_FLOPS_PASSES=1",
             format_duration(least),
@@ -92,10 +81,10 @@ pub fn opened(run: &Run, note: Option<&str>) {
         ));
     }
     if let Some(warning) = run.folder.without_lock() {
-        warn(&format!("warning: {warning}"));
+        remark(&format!("warning: {warning}"));
     }
     for damaged in &run.damaged {
-        warn(&format!("measured again: {damaged}"));
+        remark(&format!("measured again: {damaged}"));
     }
     say(&format!(
         "{:<36} {:>10}  {:>7}  {:>9}  {:>8}",
@@ -136,7 +125,7 @@ pub fn finished(run: &Run) -> ExitCode {
             Outcome::Skipped { reason } => say(&format!("skipped {}: {reason}", record.id)),
             Outcome::Failed { reason, .. } => {
                 failed += 1;
-                warn(&format!("failed {}: {reason}", record.id));
+                remark(&format!("failed {}: {reason}", record.id));
             }
         }
     }
@@ -147,7 +136,7 @@ pub fn finished(run: &Run) -> ExitCode {
         ));
     }
     if throttled > 0 {
-        warn(&format!(
+        remark(&format!(
             "{throttled} configurations were measured while the device was throttled, even in the \
              last of {MOST_ATTEMPTS} attempts: their times are too long"
         ));
@@ -155,7 +144,7 @@ pub fn finished(run: &Run) -> ExitCode {
     if let Some(quiet) = &header.quiet {
         say(&quiet.to_string());
         if !quiet.is_enough() {
-            warn(
+            remark(
                 "the machine was not quiet enough: stop what else runs on it, and measure again \
                   before drawing conclusions",
             );
@@ -209,7 +198,7 @@ impl RunProgress {
     fn begin(&mut self, pass: u32) {
         if self.passes > 1 && self.pass < Some(pass) {
             self.pass = Some(pass);
-            self.bar.suspend(|| warn(&format!("pass {pass} of {}", self.passes)));
+            self.bar.suspend(|| remark(&format!("pass {pass} of {}", self.passes)));
         }
     }
 

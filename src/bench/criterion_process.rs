@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::backend::BackendKind;
@@ -13,6 +14,7 @@ use crate::file_error::FileError;
 use crate::files;
 use crate::host::leave_without_waiting;
 use crate::record::{RunFolder, hinted};
+use crate::terminal::{self, Stream};
 use crate::workspace;
 
 use super::arguments::{Arguments, Mode};
@@ -60,6 +62,11 @@ fn start(command: &mut Command) -> std::io::Result<(Child, Option<ChildStdin>)> 
     Ok((process, alive))
 }
 
+/// A thread that passes on what a child prints.
+fn passing_on(from: impl Read + Send + 'static, to: Stream) -> JoinHandle<std::io::Result<()>> {
+    std::thread::spawn(move || to.pass_on(from))
+}
+
 /// Criterion, as this process starts it.
 pub struct Criterion<'a> {
     pub arguments: &'a Arguments,
@@ -98,8 +105,20 @@ impl<'a> Criterion<'a> {
     pub fn run_alone(&self) -> Result<ExitCode, AnyError> {
         let role = if self.arguments.mode == Mode::Launch { "live" } else { "idle" };
         let mut command = self.child(role.as_ref(), &self.home())?;
+        // criterion panics where nobody reads what it prints; a terminal it gets for itself, to overwrite lines
+        let stdio = |stream: Stream| match stream.is_terminal() {
+            true => stream.stdio(),
+            false => Stdio::piped(),
+        };
+        command.stdout(stdio(Stream::Output)).stderr(stdio(Stream::Error));
         let (mut process, _alive) = start(command.args(&self.arguments.for_criterion))?;
-        Ok(if process.wait()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let output = process.stdout.take().map(|from| passing_on(from, Stream::Output));
+        let errors = process.stderr.take().map(|from| passing_on(from, Stream::Error));
+        let status = process.wait()?;
+        for thread in [output, errors].into_iter().flatten() {
+            thread.join().map_err(|_| "reading criterion's output failed")??;
+        }
+        Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// What criterion lists for the whole command line. Listing also makes criterion check all of its
@@ -160,7 +179,7 @@ impl<'a> Criterion<'a> {
                 progress.inc(1);
             }
             if self.arguments.show_criterion {
-                progress.suspend(|| console::say(&line));
+                progress.suspend(|| terminal::say(&line));
             }
         }
         let status = process.wait()?;
@@ -168,7 +187,7 @@ impl<'a> Criterion<'a> {
         progress.finish_and_clear();
         for line in &errors {
             writeln!(log, "{line}").map_err(log_error)?;
-            console::warn(line);
+            terminal::remark(line);
         }
         if !status.success() || unwritten.is_some() {
             let how = unwritten.unwrap_or_else(|| format!("it ended with {status}"));

@@ -16,6 +16,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use alpha_flops::bench::SIDE;
 use alpha_flops::choice::choices;
 use alpha_flops::record::program_stamp;
+use alpha_flops::terminal::Stream;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -223,7 +224,7 @@ impl Builds {
             Build::Command(text) => {
                 // what it prints is no result
                 let mut shell = Command::new("sh");
-                shell.args(["-c", text]).stdin(Stdio::null()).stdout(std::io::stderr());
+                shell.args(["-c", text]).stdin(Stdio::null()).stdout(Stream::Error.stdio());
                 let status = shell.status().map_err(ReplicateError::Start)?;
                 if !status.success() {
                     return Err(AlternateError::Command { side: self.label(side), status }.into());

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use alpha_flops::bench::run_as_criterion;
 use alpha_flops::host::leave_without_waiting;
 use alpha_flops::sweep::SweepError;
+use alpha_flops::terminal::remark;
 use anyhow::Error;
 pub(crate) use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -53,7 +54,7 @@ enum Command {
     Variance(variance::VarianceArgs),
 }
 
-/// The exit statuses, for users; clap itself exits with 2.
+/// The exit statuses, for users, as `docs/exit-status.md` explains them; clap itself exits with 2.
 const EXIT_STATUS: &str = "\
 Exit status:
    0  Success
@@ -139,5 +140,5 @@ pub(crate) fn complain(error: &Error) {
             message += &format!(": {cause}");
         }
     }
-    output::say(&message);
+    remark(&message);
 }

@@ -1,16 +1,13 @@
-//! Output of the commands: results go to standard output, everything else to standard error. A closed
-//! pipe (`| head`) is not an error.
-
-use std::io::{self, ErrorKind, Write};
+//! Results of the commands, which go to standard output.
 
 use alpha_flops::choice::choices;
-use alpha_flops::plain_text::printable;
+use alpha_flops::terminal;
 use alpha_flops_analysis::table::Table;
 use clap::builder::TypedValueParser;
 use serde::Serialize;
 
 use crate::values::choice;
-use crate::{Context, Exit, Result};
+use crate::{Exit, Result};
 
 choices! {
     /// How a result is printed. Every command offers [`Format::Table`], and says which others it offers.
@@ -64,16 +61,6 @@ pub fn json(value: &impl Serialize) -> Result<String> {
 
 /// Writes to standard output. Returns [`Exit::Success`], as most commands end with this.
 pub fn print(text: &str) -> Result<Exit> {
-    let mut out = io::stdout().lock();
-    match out.write_all(printable(text).as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
-        _ => Ok(Exit::Success),
-    }
-}
-
-/// Writes a line to standard error. If that fails, there is nowhere to report it.
-pub fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", printable(line));
+    terminal::print(text)?;
+    Ok(Exit::Success)
 }

@@ -1,15 +1,13 @@
 //! Progress bars, on standard error.
 
-use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
 use alpha_flops::backend::Backend;
 use alpha_flops::record::Session;
 use alpha_flops::sweep::{Progress, Sweep, SweepError, SweepStatus};
+use alpha_flops::terminal::{Stream, remark};
 use alpha_flops::units::format_duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use crate::output::say;
 
 /// Does `work`, which shows how many of how many steps are done.
 pub fn of<T>(work: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T) -> T {
@@ -34,7 +32,7 @@ pub fn measure(sweep: &mut Sweep, backend: &mut dyn Backend) -> Result<SweepStat
 fn say_what_is_swept(sweep: &Sweep) {
     let plan = &sweep.header().plan;
     let comparable = plan.comparable();
-    say(&format!(
+    remark(&format!(
         "sweep: grid {}, shard {} of {} configurations, seed {}, {}, {}",
         plan.grid,
         plan.shard,
@@ -46,7 +44,7 @@ fn say_what_is_swept(sweep: &Sweep) {
             None => "no budget".to_owned(),
         }
     ));
-    say(&format!(
+    remark(&format!(
         "device: {} ({}), {}",
         comparable.device,
         comparable.backend,
@@ -54,28 +52,30 @@ fn say_what_is_swept(sweep: &Sweep) {
     ));
     let session = sweep.header().sessions.last().map(|session| &session.session);
     if let Some(reason) = session.and_then(|session| session.why_cpu.as_ref()) {
-        say(&format!("on the CPU: {reason}"));
+        remark(&format!("on the CPU: {reason}"));
     }
     if let Some(note) = session.and_then(Session::note) {
-        say(&format!("note: {note}"));
+        remark(&format!("note: {note}"));
     }
     let visited = sweep.counts().visited();
     if visited > 0 {
         let (folder, all) = (sweep.folder().display(), plan.configurations());
-        say(&format!("continuing {folder}: {visited} of {all} configurations are already visited"));
+        remark(&format!(
+            "continuing {folder}: {visited} of {all} configurations are already visited"
+        ));
     }
     if let Some(warning) = sweep.without_lock() {
-        say(&format!("warning: {warning}"));
+        remark(&format!("warning: {warning}"));
     }
     for damaged in &sweep.damaged {
-        say(&format!("measured again: {damaged}"));
+        remark(&format!("measured again: {damaged}"));
     }
 }
 
 /// A bar, if standard error is a terminal. It is drawn when a configuration is done: a thread of its own
 /// would disturb the measurement.
 fn bar(sweep: &Sweep) -> ProgressBar {
-    let target = if stderr().is_terminal() {
+    let target = if Stream::Error.is_terminal() {
         ProgressDrawTarget::stderr_with_hz(2)
     } else {
         ProgressDrawTarget::hidden()
@@ -108,7 +108,7 @@ fn show(bar: &ProgressBar, said: &mut Instant, progress: Progress<'_>) {
     let message = format!("{measured} measured ({rate:.1}/s), {skipped} skipped{left}");
     if bar.is_hidden() {
         *said = Instant::now();
-        say(&format!("sweep: {message}"));
+        remark(&format!("sweep: {message}"));
     }
     bar.set_message(message);
     bar.set_position(counts.visited());

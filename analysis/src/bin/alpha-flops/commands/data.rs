@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use alpha_flops::terminal::remark;
 use alpha_flops_analysis::fit::{Fit, Sample, Variant, fit_variant};
 use alpha_flops_analysis::import::{self, Imported};
 use alpha_flops_analysis::model::{
@@ -9,7 +10,6 @@ use alpha_flops_analysis::model::{
 };
 use clap::Args;
 
-use crate::output::say;
 use crate::values::{flop_conventions, kernel_terms, objectives};
 use crate::{Context, Result};
 
@@ -73,7 +73,7 @@ pub fn load(path: &Path) -> Result<Imported> {
 fn say_ignored(path: &Path, columns: &[String]) {
     if !columns.is_empty() {
         let names = columns.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-        say(&format!("note: {}: ignored columns that no dataset has: {names}", path.display()));
+        remark(&format!("note: {}: ignored columns that no dataset has: {names}", path.display()));
     }
 }
 

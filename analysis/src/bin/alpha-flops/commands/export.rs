@@ -1,11 +1,12 @@
 use std::path::PathBuf;
 
 use alpha_flops::files::write_atomically;
+use alpha_flops::terminal::remark;
 use alpha_flops_analysis::export::{Exported, Measurements, Tool};
 use alpha_flops_analysis::export::{bencher, github_action_benchmark, nvbench};
 use clap::Args;
 
-use crate::output::{print, say};
+use crate::output::print;
 use crate::values::choice;
 use crate::{Context, Exit, Result};
 
@@ -45,7 +46,7 @@ pub fn run(args: &ExportArgs) -> Result<Exit> {
         }
     };
     if let Some(unsaid) = unsaid {
-        say(&format!("note: {unsaid}"));
+        remark(&format!("note: {unsaid}"));
     }
     match &args.out {
         Some(out) => {

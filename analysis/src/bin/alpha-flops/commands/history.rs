@@ -1,6 +1,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use alpha_flops::terminal::remark;
 use alpha_flops_analysis::history::check::Check;
 use alpha_flops_analysis::history::{History, Unreadable};
 use alpha_flops_analysis::{archive, plot};
@@ -9,7 +10,7 @@ use clap::Args;
 use regex::Regex;
 use serde::Serialize;
 
-use crate::output::{Format, formats, json, print, say};
+use crate::output::{Format, formats, json, print};
 use crate::values::parse_percent;
 use crate::{Context, Exit, Result};
 
@@ -62,7 +63,7 @@ pub fn run(args: &HistoryArgs) -> Result<Exit> {
         return Err(unreadable.swap_remove(0).1.into());
     }
     for (_, error) in &unreadable {
-        say(&format!("warning: a run is left out: {error}"));
+        remark(&format!("warning: a run is left out: {error}"));
     }
     let left_out = args.last.map(|last| archived.len().saturating_sub(last.get()));
     archived.drain(..left_out.unwrap_or(0));

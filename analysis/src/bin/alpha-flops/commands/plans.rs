@@ -5,11 +5,12 @@ use alpha_flops::backend::cudnn::{self, DEVICES, Math};
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
 use alpha_flops::plans::{Asked, Planner};
 use alpha_flops::settings::Requested;
+use alpha_flops::terminal::remark;
 use alpha_flops_analysis::plans::{self, PlanRow, compare, filter_for};
 use clap::{Args, Subcommand};
 use regex::Regex;
 
-use crate::output::{Format, formats, print, print_table, say};
+use crate::output::{Format, formats, print, print_table};
 use crate::{Context, Exit, Result, progress};
 
 /// Write down what cuDNN would run for each configuration, without launching anything
@@ -102,7 +103,7 @@ pub fn run(args: &PlansArgs) -> Result<Exit> {
     let summary = summary(&planner, &rows, out);
     plans::write(out, rows.clone())?;
     if args.device.is_none() {
-        say(&how_the_described_differs(&planner, configurations, &rows));
+        remark(&how_the_described_differs(&planner, configurations, &rows));
     }
     print(&summary)
 }

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use alpha_flops::files::{create_folder_in, remove_temporary_files};
 use alpha_flops::settings::parse_budget;
 use alpha_flops::sweep::Sweep;
+use alpha_flops::terminal::remark;
 use alpha_flops_analysis::compare::{Options, compare, sides};
 use alpha_flops_analysis::import::{Imported, criterion};
 use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
@@ -13,7 +14,7 @@ use alpha_flops_analysis::run::provenance;
 use clap::Args;
 
 use super::compare::LEVELS;
-use crate::output::{Format, formats, print_summary, say};
+use crate::output::{Format, formats, print_summary};
 use crate::values::{Budget, kernel_terms};
 use crate::{Context, Exit, Result, progress};
 
@@ -139,18 +140,20 @@ fn run_alternating(args: &ReplicateArgs, arguments: &[String], builds: Builds) -
 fn say_what_is_done(series: &Series) {
     match (series.runs(), series.number()) {
         ([], _) => {}
-        ([run], 1) => say(&format!(
+        ([run], 1) => remark(&format!(
             "{} is measured, and its report was not finished: it is made now",
             run.run.display()
         )),
-        (done, of) => say(&format!("series: continuing, {} of {of} runs are measured", done.len())),
+        (done, of) => {
+            remark(&format!("series: continuing, {} of {of} runs are measured", done.len()))
+        }
     }
 }
 
 fn measure_all(series: &mut Series, as_json: bool) -> Result<()> {
     while let Some(next) = series.next() {
         if series.number() > 1 {
-            say(&format!("series: {next}"));
+            remark(&format!("series: {next}"));
         }
         series.measure(&next, as_json)?;
     }
@@ -174,7 +177,8 @@ struct Analysed {
 /// Writes the datasets of the runs, and the report on the first, which gets the sweep if there is one.
 fn analyse(args: &ReplicateArgs, runs: &[&Path], sweep: Option<Sweep>) -> Result<Analysed> {
     let read = |run: &&Path| {
-        let unusable = |_: &_| say(&format!("note: to measure it anew, remove {}", run.display()));
+        let unusable =
+            |_: &_| remark(&format!("note: to measure it anew, remove {}", run.display()));
         criterion::read(run).inspect_err(unusable)
     };
     let imported = runs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
