@@ -100,9 +100,7 @@ impl<R: 'static> Column<R> {
                 column.typed::<V::Stored>().write_batch(&values, levels, None)?;
                 column.close()
             }),
-            read: Box::new(move |cells, rows| {
-                cells.read(rows.len(), |index, value| *place(&mut rows[index]) = value)
-            }),
+            read: Box::new(move |cells, rows| cells.read(rows, place)),
         }
     }
 }
@@ -175,7 +173,7 @@ impl ParquetFile {
 }
 
 /// Reads `columns` of some row groups into rows, a batch at a time. `take` gets each batch, and counts
-/// rows from its first; rows that it leaves are overwritten by the next batch. `refuse` says what is
+/// rows from its first; the next batch is read into the rows that it leaves. `refuse` says what is
 /// wrong with a cell of a column.
 pub fn read<R: Default + 'static, E>(
     file: &ParquetFile,
@@ -248,37 +246,35 @@ impl<'a> Cells<'a> {
         Ok(Self { source, levels: Vec::new() })
     }
 
-    /// Calls `set` with the index and the cell of each of the next `count` rows, up to the first that
-    /// is refused.
-    fn read<V: Value>(
+    /// Sets `place` of each of the next rows to its cell, up to the first that is refused.
+    fn read<R, V: Value>(
         &mut self,
-        count: usize,
-        mut set: impl FnMut(usize, V),
+        rows: &mut [R],
+        place: impl Fn(&mut R) -> &mut V,
     ) -> Result<(), Unread<Refused>> {
         let Some((reader, leaf)) = &mut self.source else {
             return Err(values::refused("no column of single values", V::EXPECTED));
         };
         let (leaf, levels) = (*leaf, &mut self.levels);
-        let values = guard::caught(|| Values::decode(reader, leaf, count, levels))?;
+        let values = guard::caught(|| Values::decode(reader, leaf, rows.len(), levels))?;
         let most = leaf.max_def_level();
         let is_present = |row: usize| most == 0 || levels[row] == most;
+        let mut rows = rows.iter_mut().enumerate();
         match V::cells(values) {
             Ok(cells) => {
                 let mut cells = cells.into_iter();
-                (0..count).try_for_each(|row| {
-                    let cell = if is_present(row) { cells.next() } else { None };
-                    V::from_cell(cell)
-                        .map(|value| set(row, value))
-                        .map_err(|unread| unread.after(row))
+                rows.try_for_each(|(index, row)| {
+                    let cell = if is_present(index) { cells.next() } else { None };
+                    place(row).set(cell).map_err(|unread| unread.after(index))
                 })
             }
             // of another type, all must be absent
-            Err(values) => (0..count).try_for_each(|row| {
-                let cell = match is_present(row) {
+            Err(values) => rows.try_for_each(|(index, row)| {
+                let set = match is_present(index) {
                     true => Err(values::refused(values.first(), V::EXPECTED)),
-                    false => V::from_cell(None),
+                    false => place(row).set(None),
                 };
-                cell.map(|value| set(row, value)).map_err(|unread| unread.after(row))
+                set.map_err(|unread| unread.after(index))
             }),
         }
     }

@@ -225,6 +225,39 @@ impl ConvShape {
     }
 }
 
+impl ConvShape {
+    /// Whether a text is the canonical id, without making that.
+    pub fn has_id(&self, id: &str) -> bool {
+        let mut rest = id.as_bytes();
+        let names = ["h=", "_w=", "_in=", "_out=", "_k="];
+        let all = names.into_iter().zip(self.dimensions()).all(|(name, dimension)| {
+            let number = rest.strip_prefix(name.as_bytes());
+            let length = dimension.ilog10() as usize + 1;
+            let digits = number.and_then(|number| number.split_at_checked(length));
+            let value = |digits: &[u8]| {
+                digits.iter().try_fold(0, |value, digit| {
+                    digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0'))
+                })
+            };
+            digits.is_some_and(|(digits, after)| {
+                rest = after;
+                value(digits) == Some(dimension.into())
+            })
+        });
+        all && rest.is_empty()
+    }
+
+    /// A number of less than 88 bits, another one for every shape: of each dimension, all bits but the
+    /// first, which is always 1, and how many they are.
+    pub fn packed(&self) -> u128 {
+        self.dimensions().into_iter().fold(0, |packed, dimension| {
+            let bits = dimension.ilog2();
+            let others = dimension ^ (1 << bits);
+            ((packed << bits) | u128::from(others)) << 5 | u128::from(bits)
+        })
+    }
+}
+
 /// The canonical id, in `[a-z0-9_=-]`: `h=100_w=640_in=150_out=100_k=3`.
 impl fmt::Display for ConvShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -311,6 +344,13 @@ mod tests {
         assert!(shape.macs_on_image() < shape.macs());
     }
 
+    /// Of all sizes: as many of one bit as of eleven.
+    fn any_shape() -> impl Strategy<Value = ConvShape> {
+        let side = || (0u32..11).prop_flat_map(|bits| 1u64 << bits..2 << bits);
+        (side(), side(), side(), side(), side())
+            .prop_filter_map("too large", |(h, w, i, o, k)| ConvShape::new(h, w, i, o, k).ok())
+    }
+
     proptest! {
         #[test]
         fn every_id_reads_back_to_its_shape(
@@ -322,6 +362,33 @@ mod tests {
             prop_assert_eq!(shape.padding().before + shape.padding().after, shape.kernel() - 1);
             prop_assert_eq!(shape.flops().0, 2 * shape.macs().0);
             prop_assert!(shape.macs_on_image() <= shape.macs());
+        }
+
+        #[test]
+        fn a_shape_has_the_id_that_reads_back_to_it_and_no_other_text(
+            shape in any_shape(), place in 0usize..40, character: char
+        ) {
+            let id = shape.to_string();
+            prop_assert!(shape.has_id(&id));
+            let (before, rest) = id.split_at(place.min(id.len() - 1));
+            let longer = format!("{before}{character}{rest}");
+            let other = format!("{before}{character}{}", &rest[1..]);
+            for text in [&longer, &other, before, "", "h=01_w=1_in=1_out=1_k=1"] {
+                prop_assert_eq!(shape.has_id(text), text == id, "{}", text);
+            }
+        }
+
+        #[test]
+        fn packed_shapes_can_be_unpacked(shape in any_shape()) {
+            let mut packed = shape.packed();
+            prop_assert!(packed < 1 << 88);
+            for dimension in shape.dimensions().into_iter().rev() {
+                let bits = packed & 31;
+                packed >>= 5;
+                prop_assert_eq!(1 << bits | packed & ((1 << bits) - 1), u128::from(dimension));
+                packed >>= bits;
+            }
+            prop_assert_eq!(packed, 0);
         }
 
         #[test]

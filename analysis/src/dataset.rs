@@ -21,7 +21,7 @@ mod csv_file;
 mod parquet_file;
 mod row;
 
-use row::{Problem, Row};
+use row::{Problem, Row, check_text};
 
 /// Where the latencies of a dataset come from; equal for every row, shown by every table and plot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -212,7 +212,7 @@ impl Dataset {
     ) -> Result<(Provenance, Vec<String>), DatasetError> {
         let format = Format::from_path(path)?;
         let mut rows = Rows::new(path, format);
-        let mut each = |position, row| rows.accept(position, row).map(&mut take);
+        let mut each = |position, row: &Row| rows.accept(position, row).map(&mut take);
         let ignored = match format {
             Format::Csv => csv_file::read(path, &mut each)?,
             Format::Parquet => parquet_file::read(path, &mut each)?,
@@ -240,7 +240,7 @@ impl Dataset {
         };
         let mut accepted = Rows::new(path, format);
         for (position, row) in (first..).zip(&rows) {
-            accepted.accept(position, row.clone()).map_err(|problem| DatasetError::Row {
+            accepted.accept(position, row).map_err(|problem| DatasetError::Row {
                 location: format.location(path, position),
                 problem,
             })?;
@@ -257,7 +257,7 @@ impl Dataset {
 }
 
 /// Takes a row and its position in the file: a line of a text, or a number from 1.
-type Take<'a> = dyn FnMut(u64, Row) -> Result<(), Problem> + 'a;
+type Take<'a> = dyn FnMut(u64, &Row) -> Result<(), Problem> + 'a;
 
 /// What the rows before must be remembered for.
 struct Rows<'a> {
@@ -265,30 +265,35 @@ struct Rows<'a> {
     format: Format,
     /// That of the first row, and of all.
     provenance: Option<Provenance>,
-    /// Numbers of experiments and series, which repeat.
-    names: HashMap<String, u32>,
-    /// Positions of configurations, by experiment, series and shape.
-    seen: HashMap<(u32, u32, ConvShape), u64>,
+    /// Numbers of texts that were checked, of experiments, series and algorithms: most repeat.
+    texts: HashMap<String, u32>,
+    /// Numbers of pairs of an experiment and a series.
+    lines: HashMap<(u32, u32), u32>,
+    /// Positions of configurations, by [`key`].
+    seen: HashMap<[u64; 2], u64>,
 }
 
 impl<'a> Rows<'a> {
     fn new(path: &'a Path, format: Format) -> Self {
-        let (names, seen) = Default::default();
-        Self { path, format, provenance: None, names, seen }
+        let (texts, lines, seen) = Default::default();
+        Self { path, format, provenance: None, texts, lines, seen }
     }
 
     /// The observation in a row, if the row may follow those before.
-    fn accept(&mut self, position: u64, row: Row) -> Result<Observation, Problem> {
+    fn accept(&mut self, position: u64, row: &Row) -> Result<Observation, Problem> {
         // one that is equal was checked with the first row
         if self.provenance.as_ref() != Some(&row.provenance) {
             let first = self.provenance.get_or_insert_with(|| row.provenance.clone());
             row.check_provenance(first)?;
         }
-        let observation = row.into_observation()?;
-        let [experiment, series] =
-            [&observation.experiment, &observation.series].map(|name| self.number(name));
-        let key = (experiment, series, observation.shape);
-        match self.seen.insert(key, position) {
+        let line = (self.text("experiment", &row.experiment)?, self.text("series", &row.series)?);
+        if let Some(algorithm) = &row.algorithm {
+            self.text("algorithm", algorithm)?;
+        }
+        let observation = row.observation()?;
+        let next = self.lines.len() as u32;
+        let line = *self.lines.entry(line).or_insert(next);
+        match self.seen.insert(key(line, &observation.shape), position) {
             None => Ok(observation),
             Some(earlier) => Err(Problem::Repeated {
                 id: observation.shape.to_string(),
@@ -298,13 +303,22 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn number(&mut self, name: &str) -> u32 {
-        let next = self.names.len() as u32;
-        match self.names.get(name) {
-            Some(number) => *number,
-            None => *self.names.entry(name.to_owned()).or_insert(next),
+    /// The number of a text that may stand in `column`.
+    fn text(&mut self, column: &'static str, text: &str) -> Result<u32, Problem> {
+        if let Some(number) = self.texts.get(text) {
+            return Ok(*number);
         }
+        check_text(column, text)?;
+        let number = self.texts.len() as u32;
+        self.texts.insert(text.to_owned(), number);
+        Ok(number)
     }
+}
+
+/// A shape in a line, in few bytes: a million of them are in memory.
+fn key(line: u32, shape: &ConvShape) -> [u64; 2] {
+    let key = u128::from(line) << 96 | shape.packed();
+    [(key >> 64) as u64, key as u64]
 }
 
 impl From<&Summary> for Latency {

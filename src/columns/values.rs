@@ -28,8 +28,8 @@ pub trait Value: Sized {
     /// The cells, or the values again if none of this kind can be made of them.
     fn cells(values: Values) -> Result<Vec<Self::Cell>, Values>;
 
-    /// The value of a cell; `None` is an empty one.
-    fn from_cell(cell: Option<Self::Cell>) -> Result<Self, Unread<Refused>>;
+    /// Takes the value of a cell; `None` is an empty one.
+    fn set(&mut self, cell: Option<Self::Cell>) -> Result<(), Unread<Refused>>;
 }
 
 /// The values of some rows as they are decoded, whatever their type in the file.
@@ -213,7 +213,7 @@ fn fill<T: DataType, V>(
 }
 
 macro_rules! values {
-    ($($type:ty: $stored:ty, $values:ident($cell:ty), $expected:literal, $store:expr, $load:expr;)+) => {$(
+    ($($type:ty: $stored:ty, $values:ident($cell:ty), $expected:literal, $store:expr, $set:expr;)+) => {$(
         impl Value for $type {
             type Stored = $stored;
             type Cell = $cell;
@@ -230,9 +230,9 @@ macro_rules! values {
                 }
             }
 
-            fn from_cell(cell: Option<$cell>) -> Result<Self, Unread<Refused>> {
+            fn set(&mut self, cell: Option<$cell>) -> Result<(), Unread<Refused>> {
                 match cell {
-                    Some(cell) => $load(cell),
+                    Some(cell) => $set(self, cell),
                     None => Err(Unread::Row(0, None)),
                 }
             }
@@ -241,33 +241,41 @@ macro_rules! values {
 }
 
 values! {
-    ByteArray: ByteArrayType, Texts(ByteArray), "a UTF-8 string", Self::clone, Ok;
+    ByteArray: ByteArrayType, Texts(ByteArray), "a UTF-8 string", Self::clone, bytes;
     String: ByteArrayType, Texts(ByteArray), "a UTF-8 string", |text: &Self| text.as_str().into(), utf8;
     f64: DoubleType, Numbers(Number), "a number", Self::clone, real;
     u64: Int64Type, Numbers(Number), "a whole number of at least 0", |value: &Self| *value as i64, whole;
     i32: Int32Type, Numbers(Number), "a whole number", Self::clone, whole;
 }
 
-fn utf8(text: ByteArray) -> Result<String, Unread<Refused>> {
-    String::from_utf8(text.data().to_vec()).map_err(|error| {
-        // in the words of the library's own rows
-        let bytes = text.data();
-        let reason =
-            format!("Error reading BYTE_ARRAY as String. Bytes: {bytes:?} Error: {error:?}");
-        ParquetError::General(reason).into()
-    })
+fn bytes(place: &mut ByteArray, cell: ByteArray) -> Result<(), Unread<Refused>> {
+    *place = cell;
+    Ok(())
 }
 
-fn real(cell: Number) -> Result<f64, Unread<Refused>> {
-    cell.real().ok_or_else(|| refused(cell, f64::EXPECTED))
+fn utf8(place: &mut String, cell: ByteArray) -> Result<(), Unread<Refused>> {
+    // most texts repeat, and stand there already from the batch before
+    if place.as_bytes() != cell.data() {
+        let text = str::from_utf8(cell.data());
+        let got =
+            |_| refused(format!("{:?}", String::from_utf8_lossy(cell.data())), String::EXPECTED);
+        text.map_err(got)?.clone_into(place);
+    }
+    Ok(())
 }
 
-fn whole<V: Value + TryFrom<i64>>(cell: Number) -> Result<V, Unread<Refused>> {
+fn real(place: &mut f64, cell: Number) -> Result<(), Unread<Refused>> {
+    *place = cell.real().ok_or_else(|| refused(cell, f64::EXPECTED))?;
+    Ok(())
+}
+
+fn whole<V: Value + TryFrom<i64>>(place: &mut V, cell: Number) -> Result<(), Unread<Refused>> {
     let value = cell.whole().and_then(|whole| V::try_from(whole).ok());
-    value.ok_or_else(|| refused(cell, V::EXPECTED))
+    *place = value.ok_or_else(|| refused(cell, V::EXPECTED))?;
+    Ok(())
 }
 
-impl<V: Value> Value for Option<V> {
+impl<V: Value + Default> Value for Option<V> {
     type Stored = V::Stored;
     type Cell = V::Cell;
     const EXPECTED: &'static str = V::EXPECTED;
@@ -281,7 +289,53 @@ impl<V: Value> Value for Option<V> {
         V::cells(values)
     }
 
-    fn from_cell(cell: Option<V::Cell>) -> Result<Self, Unread<Refused>> {
-        cell.map(|cell| V::from_cell(Some(cell))).transpose()
+    fn set(&mut self, cell: Option<V::Cell>) -> Result<(), Unread<Refused>> {
+        match cell {
+            Some(_) => self.get_or_insert_default().set(cell),
+            None => {
+                *self = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::super::{Column, ParquetFile, Table, read};
+    use super::*;
+
+    /// What is read of a file with these texts, a row group each list.
+    fn read_back(groups: Vec<Vec<&[u8]>>) -> Result<Vec<Option<String>>, Unread<String>> {
+        let columns = vec![Column::<ByteArray>::new("text", |row| row)];
+        let table = Table { name: "texts", text: "UTF8", columns };
+        let groups =
+            groups.into_iter().map(|texts| texts.iter().map(|text| text.to_vec().into()).collect());
+        let mut bytes = Vec::new();
+        table.write(&mut bytes, None, groups).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let file = ParquetFile::open(file).unwrap();
+        let columns = [Column::<Option<String>>::new("text", |row| row)];
+        let refuse = |column, refused: Refused| format!("{column}: {refused:?}");
+        let mut texts = Vec::new();
+        read(&file, 0..file.groups(), &columns, refuse, |batch| {
+            texts.extend_from_slice(batch);
+            Ok(())
+        })?;
+        Ok(texts)
+    }
+
+    #[test]
+    fn texts_are_read_over_those_of_the_batch_before_and_refused_where_they_are_not_utf8() {
+        let batches = [vec!["a", "", "longer", "b"], vec!["a", "b", "", "c"], vec!["x"]];
+        let bytes = batches.iter().map(|texts| texts.iter().map(|text| text.as_bytes()).collect());
+        let expected: Vec<_> = batches.concat().iter().map(|text| Some(text.to_string())).collect();
+        assert_eq!(read_back(bytes.collect()).unwrap(), expected);
+        let wrong = read_back(vec![vec![b"a", b"b"], vec![b"a", b"\xFF!"]]).unwrap_err();
+        let Unread::Row(3, reason) = wrong else { panic!("{wrong:?}") };
+        assert!(reason.contains("!\\\"\", \"a UTF-8 string\""), "{reason}");
     }
 }

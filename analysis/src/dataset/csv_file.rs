@@ -36,7 +36,7 @@ pub(super) fn read(path: &Path, take: &mut Take<'_>) -> Result<Vec<String>, Data
                 let text = decimals.with_point(column, text.unwrap_or_default())?;
                 (column.parse)(&mut row, &text)
             })
-            .and_then(|()| take(line, row))
+            .and_then(|()| take(line, &row))
             .map_err(|problem| DatasetError::Row {
                 location: format!("{}:{line}", path.display()),
                 problem,

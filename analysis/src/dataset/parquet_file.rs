@@ -26,9 +26,9 @@ pub(super) fn read(path: &Path, take: &mut Take<'_>) -> Result<Vec<String>, Data
     columns.retain(|column| schema.get_fields().iter().any(|field| field.name() == column.name));
     let mut before = 0;
     columns::read(&file, 0..file.groups(), &columns, row::refuse, |batch| {
-        for (index, row) in batch.iter_mut().enumerate() {
+        for (index, row) in batch.iter().enumerate() {
             before += 1;
-            take(before, std::mem::take(row)).map_err(|problem| Unread::Row(index, problem))?;
+            take(before, row).map_err(|problem| Unread::Row(index, problem))?;
         }
         Ok(())
     })

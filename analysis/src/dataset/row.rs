@@ -65,12 +65,12 @@ type Parse = dyn Fn(&mut Row, &str) -> Result<(), Problem>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Row {
     pub provenance: Provenance,
-    experiment: String,
-    series: String,
+    pub experiment: String,
+    pub series: String,
     x: f64,
     id: String,
     dimensions: [u64; 5],
-    algorithm: Option<String>,
+    pub algorithm: Option<String>,
     latency: Latency,
 }
 
@@ -190,7 +190,7 @@ impl Column {
         }
     }
 
-    fn optional<V: Text>(
+    fn optional<V: Text + Default>(
         name: &'static str,
         place: impl Fn(&mut Row) -> &mut Option<V> + Copy + 'static,
     ) -> Self {
@@ -254,30 +254,25 @@ impl Row {
         Ok(())
     }
 
-    /// Everything that must hold within one row.
-    pub(super) fn into_observation(self) -> Result<Observation, Problem> {
-        check_text("experiment", &self.experiment)?;
-        check_text("series", &self.series)?;
-        if let Some(algorithm) = &self.algorithm {
-            check_text("algorithm", algorithm)?;
-        }
+    /// Checks what must hold within one row, but its texts.
+    pub(super) fn observation(&self) -> Result<Observation, Problem> {
         if !self.x.is_finite() {
             let got = self.x.to_string();
             return Err(Problem::Value { column: "x", got, expected: "a finite number" });
         }
         let [height, width, in_channels, out_channels, kernel] = self.dimensions;
         let shape = ConvShape::new(height, width, in_channels, out_channels, kernel)?;
-        if self.id != shape.to_string() {
-            return Err(Problem::Id { id: self.id, shape });
+        if !shape.has_id(&self.id) {
+            return Err(Problem::Id { id: self.id.clone(), shape });
         }
         check_latency(&self.latency)?;
         Ok(Observation {
-            experiment: self.experiment,
-            series: self.series,
+            experiment: self.experiment.clone(),
+            series: self.series.clone(),
             x: self.x,
             shape,
             latency: self.latency,
-            algorithm: self.algorithm,
+            algorithm: self.algorithm.clone(),
         })
     }
 }
