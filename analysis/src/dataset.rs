@@ -211,15 +211,11 @@ impl Dataset {
         mut take: impl FnMut(Observation),
     ) -> Result<(Provenance, Vec<String>), DatasetError> {
         let format = Format::from_path(path)?;
-        let mut rows = Rows::new(path, format);
-        let mut each = |position, row: &Row| rows.accept(position, row).map(&mut take);
-        let ignored = match format {
-            Format::Csv => csv_file::read(path, &mut each)?,
-            Format::Parquet => parquet_file::read(path, &mut each)?,
+        let read = |each: &mut Take<'_>| match format {
+            Format::Csv => csv_file::read(path, each),
+            Format::Parquet => parquet_file::read(path, each),
         };
-        let provenance =
-            rows.provenance.ok_or_else(|| DatasetError::Empty { path: path.to_owned() });
-        Ok((provenance?, ignored))
+        checked(path, format, read, &mut take)
     }
 
     /// Writes the dataset to `.csv` or `.parquet`, whole or not at all.
@@ -238,16 +234,14 @@ impl Dataset {
             Format::Csv => 2,
             Format::Parquet => 1,
         };
-        let mut accepted = Rows::new(path, format);
-        for (position, row) in (first..).zip(&rows) {
-            accepted.accept(position, row).map_err(|problem| DatasetError::Row {
-                location: format.location(path, position),
-                problem,
-            })?;
-        }
-        if rows.is_empty() {
-            return Err(DatasetError::Empty { path: path.to_owned() });
-        }
+        let all = |take: &mut Take<'_>| {
+            (first..).zip(&rows).try_for_each(|(position, row)| {
+                let location = || format.location(path, position);
+                take(position, row)
+                    .map_err(|problem| DatasetError::Row { location: location(), problem })
+            })
+        };
+        checked(path, format, |take| all(take).map(|()| Vec::new()), &mut |_| ())?;
         write_atomically(path, |out: &mut (dyn Write + Send)| match format {
             Format::Csv => csv_file::write(&mut rows, out),
             Format::Parquet => parquet_file::write(rows, out),
@@ -259,28 +253,54 @@ impl Dataset {
 /// Takes a row and its position in the file: a line of a text, or a number from 1.
 type Take<'a> = dyn FnMut(u64, &Row) -> Result<(), Problem> + 'a;
 
-/// What the rows before must be remembered for.
-struct Rows<'a> {
-    path: &'a Path,
+/// Calls `take` with the observation of each row that `read` gives, if no row is wrong or repeats another.
+/// Returns the names of ignored columns, too.
+fn checked(
+    path: &Path,
     format: Format,
+    read: impl Fn(&mut Take<'_>) -> Result<Vec<String>, DatasetError>,
+    take: &mut dyn FnMut(Observation),
+) -> Result<(Provenance, Vec<String>), DatasetError> {
+    let mut rows = Rows::default();
+    let ignored = read(&mut |_, row: &Row| rows.accept(row).map(&mut *take))?;
+    if rows.repeat() {
+        // to know where, all positions must be in memory
+        let (mut rows, mut positions) = (Rows::default(), HashMap::new());
+        read(&mut |position, row: &Row| {
+            let observation = rows.accept(row)?;
+            match positions.insert(rows.keys.last().copied(), position) {
+                None => Ok(()),
+                Some(earlier) => Err(Problem::Repeated {
+                    id: observation.shape.to_string(),
+                    series: observation.series,
+                    earlier: format.location(path, earlier),
+                }),
+            }
+        })?;
+        return Err(FileError::read(path, "it changed while it was read").into());
+    }
+    match rows.provenance {
+        Some(provenance) => Ok((provenance, ignored)),
+        None => Err(DatasetError::Empty { path: path.to_owned() }),
+    }
+}
+
+/// What the rows before must be remembered for.
+#[derive(Default)]
+struct Rows {
     /// That of the first row, and of all.
     provenance: Option<Provenance>,
     /// Numbers of texts that were checked, of experiments, series and algorithms: most repeat.
     texts: HashMap<String, u32>,
     /// Numbers of pairs of an experiment and a series.
     lines: HashMap<(u32, u32), u32>,
-    /// Positions of configurations, by [`key`].
-    seen: HashMap<[u64; 2], u64>,
+    /// Of each row, by [`key`].
+    keys: Vec<[u64; 2]>,
 }
 
-impl<'a> Rows<'a> {
-    fn new(path: &'a Path, format: Format) -> Self {
-        let (texts, lines, seen) = Default::default();
-        Self { path, format, provenance: None, texts, lines, seen }
-    }
-
+impl Rows {
     /// The observation in a row, if the row may follow those before.
-    fn accept(&mut self, position: u64, row: &Row) -> Result<Observation, Problem> {
+    fn accept(&mut self, row: &Row) -> Result<Observation, Problem> {
         // one that is equal was checked with the first row
         if self.provenance.as_ref() != Some(&row.provenance) {
             let first = self.provenance.get_or_insert_with(|| row.provenance.clone());
@@ -293,14 +313,14 @@ impl<'a> Rows<'a> {
         let observation = row.observation()?;
         let next = self.lines.len() as u32;
         let line = *self.lines.entry(line).or_insert(next);
-        match self.seen.insert(key(line, &observation.shape), position) {
-            None => Ok(observation),
-            Some(earlier) => Err(Problem::Repeated {
-                id: observation.shape.to_string(),
-                series: observation.series,
-                earlier: self.format.location(self.path, earlier),
-            }),
-        }
+        self.keys.push(key(line, &observation.shape));
+        Ok(observation)
+    }
+
+    /// Whether a row has the shape and line of another one. Keys are sorted then.
+    fn repeat(&mut self) -> bool {
+        self.keys.sort_unstable();
+        self.keys.windows(2).any(|pair| pair[0] == pair[1])
     }
 
     /// The number of a text that may stand in `column`.
@@ -315,7 +335,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// A shape in a line, in few bytes: a million of them are in memory.
+/// A shape in a line, in few bytes: those of a million rows are in memory.
 fn key(line: u32, shape: &ConvShape) -> [u64; 2] {
     let key = u128::from(line) << 96 | shape.packed();
     [(key >> 64) as u64, key as u64]
