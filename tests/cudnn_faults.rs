@@ -561,6 +561,21 @@ fn a_hang_is_ended_by_the_timeout() {
 }
 
 #[test]
+fn a_hang_of_one_launch_of_many_or_of_a_plan_that_is_tried_is_found_after_one_timeout() {
+    for (faults, name, value) in [
+        ("no-nvml,hang=20", "ALPHA_FLOPS_PROTOCOL", "throughput"),
+        // while the device is kept busy, so that its state can be read
+        ("hang=40", "ALPHA_FLOPS_CLOCK", "host"),
+        ("no-nvml,hang=1", "ALPHA_FLOPS_PLAN", "heuristic"),
+        ("no-nvml,hang=3", "ALPHA_FLOPS_PLAN", "measured"),
+    ] {
+        let variables = [("ALPHA_FLOPS_LAUNCH_TIMEOUT", "200ms"), (name, value)];
+        let words = ["the device has not finished after 200ms"];
+        Machine::whole().measure_with(faults, &variables, &[]).failed(&words);
+    }
+}
+
+#[test]
 fn times_that_are_none_fail_their_configuration_and_are_never_recorded() {
     // two thousand empty launches have times, too, each probe 3, and the first configuration 11
     for (time, shown) in [("nan", "NaN"), ("zero", "0"), ("negative", "-")] {

@@ -10,7 +10,7 @@
 use std::cell::OnceCell;
 use std::num::NonZeroU32;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cudarc::cudnn::sys::cudnnHandle_t;
 use cudarc::driver::sys::CUdevice_attribute as DeviceAttribute;
@@ -354,6 +354,16 @@ impl Timer {
     fn time(
         &self,
         launches: NonZeroU32,
+        launch: impl FnMut() -> Result<(), GpuError>,
+    ) -> Result<LaunchTime, GpuError> {
+        self.time_expected(launches, Duration::ZERO, launch)
+    }
+
+    /// The same for calls that are known to take so long in all.
+    fn time_expected(
+        &self,
+        launches: NonZeroU32,
+        expected: Duration,
         mut launch: impl FnMut() -> Result<(), GpuError>,
     ) -> Result<LaunchTime, GpuError> {
         self.stream.synchronize()?;
@@ -364,7 +374,7 @@ impl Timer {
         }
         let submitted = start.elapsed();
         self.after.record(&self.stream)?;
-        self.stream.synchronize_launches(launches.get())?;
+        self.stream.synchronize_after(expected)?;
         let finished = start.elapsed();
         let each = |time_ns: f64| time_ns / f64::from(launches.get());
         Ok(LaunchTime {

@@ -54,7 +54,7 @@ impl BackendError {
     /// Whether the device has work that never ends, for which the system's libraries may wait when
     /// the process ends.
     pub fn is_hang(&self) -> bool {
-        matches!(self, Self::Gpu { source: GpuError::TimedOut { .. }, .. })
+        matches!(self, Self::Gpu { source, .. } if source.is_hang())
     }
 }
 

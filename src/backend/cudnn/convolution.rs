@@ -42,8 +42,8 @@ pub(super) struct CudnnConvolution<'a> {
     workspace: Memory,
     /// A launch that was captured, where replays of it are timed.
     replay: Option<Replay>,
-    /// What the last launch took by the device's clock.
-    last_ns: f64,
+    /// What the last launch took by the device's clock, once one was timed.
+    last_ns: Option<f64>,
 }
 
 struct Tensors {
@@ -94,7 +94,7 @@ impl<'a> CudnnConvolution<'a> {
             tensors,
             workspace,
             replay: None,
-            last_ns: BUSY_NS,
+            last_ns: None,
         })
     }
 
@@ -122,16 +122,35 @@ impl<'a> CudnnConvolution<'a> {
         /// Far fewer than make a launch wait for a place in the queue.
         const MOST_LAUNCHES: f64 = 64.0;
         let Some(monitor) = &self.backend.monitor else { return Ok(None) };
-        let launches = (BUSY_NS / self.last_ns).clamp(1.0, MOST_LAUNCHES) as u32;
+        let launches = (BUSY_NS / self.last_ns.unwrap_or(BUSY_NS)).clamp(1.0, MOST_LAUNCHES) as u32;
         let stream = &self.backend.timer.stream;
         for _ in 0..launches {
             self.enqueue()?;
         }
         let sample = monitor.sample();
-        stream.synchronize_launches(launches)?;
+        stream.synchronize()?;
         self.enqueue()?;
         stream.synchronize()?;
         Ok(sample)
+    }
+
+    /// What so many launches should take at most. A launch is timed first if none was: without its time,
+    /// many that are slow could not be told from one that hangs.
+    fn expected(&mut self, launches: NonZeroU32) -> Result<Duration, GpuError> {
+        /// Clocks may be lower when the others run.
+        const SLOWER: f64 = 2.0;
+        if launches == NonZeroU32::MIN {
+            return Ok(Duration::ZERO);
+        }
+        let last_ns = match self.last_ns {
+            Some(last_ns) => last_ns,
+            None => {
+                let time = self.backend.timer.time(NonZeroU32::MIN, || self.enqueue())?;
+                time.device_ns.unwrap_or(time.host_ns)
+            }
+        };
+        let expected_s = SLOWER * last_ns * f64::from(launches.get()) / 1e9;
+        Ok(Duration::try_from_secs_f64(expected_s).unwrap_or_default())
     }
 
     /// The error as one of this configuration.
@@ -197,7 +216,12 @@ fn first(
         let pack = tensors.pack(backend, &workspace)?;
         let launched = plan.launch(&pack);
         // a device that fails is no reason to try another plan
-        backend.timer.stream.synchronize()?;
+        if let Err(error) = backend.timer.stream.synchronize() {
+            if error.is_hang() {
+                std::mem::forget(pack);
+            }
+            return Err(error);
+        }
         launched.map(|()| (pack, workspace))
     };
     let math = backend.options.math;
@@ -223,13 +247,11 @@ fn fastest(
     let mut contenders: Vec<Contender> = plans.into_iter().map(contender).collect();
     let workspace = shared_workspace(backend, &mut contenders)?;
     let pack = tensors.pack(backend, &workspace)?;
-    let start = Instant::now();
-    while start.elapsed() < TIMED_WARM_UP {
-        one_round(backend, &pack, &mut contenders)?;
-    }
-    contenders.iter_mut().for_each(|contender| contender.times_ns.clear());
-    for _ in 0..TIMED_LAUNCHES {
-        one_round(backend, &pack, &mut contenders)?;
+    if let Err(error) = in_turn(backend, &pack, &mut contenders) {
+        if error.is_hang() {
+            std::mem::forget((pack, contenders));
+        }
+        return Err(error);
     }
     let timed: Vec<TimedPlan> = contenders.iter().map(Contender::record).collect();
     let Some(best) = place_of_best(&timed) else {
@@ -241,6 +263,23 @@ fn fastest(
     backend.put_back(Purpose::Workspace, workspace);
     let workspace = backend.memory(Purpose::Workspace, plan.record().workspace_bytes)?;
     Ok(Chosen { plan, pack: tensors.pack(backend, &workspace)?, workspace })
+}
+
+/// Times each contender's launches, after a warm-up.
+fn in_turn(
+    backend: &CudnnBackend,
+    pack: &Pack,
+    contenders: &mut [Contender],
+) -> Result<(), GpuError> {
+    let start = Instant::now();
+    while start.elapsed() < TIMED_WARM_UP {
+        one_round(backend, pack, contenders)?;
+    }
+    contenders.iter_mut().for_each(|contender| contender.times_ns.clear());
+    for _ in 0..TIMED_LAUNCHES {
+        one_round(backend, pack, contenders)?;
+    }
+    Ok(())
 }
 
 /// Allocates a workspace for each contender; those for which memory is lacking fail.
@@ -315,21 +354,23 @@ impl PreparedConv for CudnnConvolution<'_> {
     }
 
     fn time(&mut self, launches: NonZeroU32) -> Result<LaunchTime, BackendError> {
+        let expected = self.expected(launches).map_err(self.of_shape())?;
         let timer = &self.backend.timer;
-        let time = timer.time(launches, || self.enqueue());
+        let time = timer.time_expected(launches, expected, || self.enqueue());
         let time = time.map_err(self.of_shape())?;
-        self.last_ns = time.device_ns.unwrap_or(BUSY_NS);
+        self.last_ns = time.device_ns;
         Ok(time)
     }
 
     fn time_queued(&mut self) -> Result<LaunchTime, BackendError> {
         let time = self.backend.timer.time_queued(|| self.enqueue());
         let time = time.map_err(self.of_shape())?;
-        self.last_ns = time.device_ns.unwrap_or(BUSY_NS);
+        self.last_ns = time.device_ns;
         Ok(time)
     }
 
     fn time_replays(&mut self, launches: NonZeroU32) -> Result<LaunchTime, BackendError> {
+        let expected = self.expected(launches).map_err(self.of_shape())?;
         let CudnnBackend { context, timer, .. } = self.backend;
         let replay = match self.replay.take() {
             Some(replay) => replay,
@@ -337,9 +378,9 @@ impl PreparedConv for CudnnConvolution<'_> {
                 .map_err(self.of_shape())?,
         };
         let replay = self.replay.insert(replay);
-        let time = timer.time(launches, || replay.launch(&timer.stream));
+        let time = timer.time_expected(launches, expected, || replay.launch(&timer.stream));
         let time = time.map_err(self.of_shape())?;
-        self.last_ns = time.device_ns.unwrap_or(BUSY_NS);
+        self.last_ns = time.device_ns;
         Ok(time)
     }
 

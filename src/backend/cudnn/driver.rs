@@ -165,12 +165,12 @@ impl Stream {
     /// Waits until all work so far is done. It polls, as `cuStreamSynchronize` does by default, but
     /// gives up after the timeout.
     pub(super) fn synchronize(&self) -> Result<(), GpuError> {
-        self.synchronize_launches(1)
+        self.synchronize_after(Duration::ZERO)
     }
 
-    /// The same after `launches` of them.
-    pub(super) fn synchronize_launches(&self, launches: u32) -> Result<(), GpuError> {
-        let timeout = self.timeout.saturating_mul(launches);
+    /// The same for work that is known to take so long.
+    pub(super) fn synchronize_after(&self, expected: Duration) -> Result<(), GpuError> {
+        let timeout = self.timeout.saturating_add(expected);
         /// Queries between looks at the clock: it takes about as long as a query.
         const QUERIES: u32 = 256;
         if self.hangs() {

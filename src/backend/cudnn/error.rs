@@ -159,6 +159,12 @@ impl GpuError {
         self.is_out_of_memory() || self.is_of_cudnn()
     }
 
+    /// Whether the device has work that never ends. What that uses cannot be released: the libraries may
+    /// wait for it.
+    pub fn is_hang(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
+
     /// Whether it says that there is no GPU to be used, rather than that one does not work: a GPU
     /// without a cuDNN for it is one that does not work.
     pub fn is_absence(&self) -> bool {

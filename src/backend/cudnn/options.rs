@@ -18,7 +18,8 @@ use crate::units::{Bytes, MultiplyAdds};
 /// microseconds" (driver API, `cuEventElapsedTime`). That of newer devices is finer, but undocumented.
 pub(super) const EVENT_STEP_NS: f64 = 500.0;
 
-/// What a launch, or a sample of several, may take before the device counts as hanging.
+/// What a launch may take, or a sample of several more than is expected of it, before the device counts as
+/// hanging.
 pub const LAUNCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Far longer ones overflow the clock.

@@ -9,7 +9,7 @@ use crate::ffi::{In, Out};
 use crate::finalize::convolution_of;
 use crate::graph::Descriptor;
 use crate::memory::Refused;
-use crate::state::{Api, State, WHEN_RELEASED, call, complain, lock};
+use crate::state::{Api, NEVER, State, WHEN_RELEASED, call, complain, lock};
 
 const MISALIGNED_POINTER: i32 = 2003;
 const INTERNAL_ERROR: i32 = 4000;
@@ -136,7 +136,13 @@ extern "C" fn cudnnBackendCreateDescriptor(kind: i32, descriptor: Out<u64>) -> i
 
 #[unsafe(no_mangle)]
 extern "C" fn cudnnBackendDestroyDescriptor(descriptor: u64) -> i32 {
-    cudnn("cudnnBackendDestroyDescriptor", |state| state.destroy_descriptor(descriptor))
+    cudnn("cudnnBackendDestroyDescriptor", |state| {
+        let kind = state.graph.descriptors.get(&descriptor).map(|descriptor| descriptor.kind);
+        state.destroy_descriptor(descriptor)?;
+        // what a launch uses cannot be released before it has finished
+        let is_used = matches!(kind, Some(Kind::Plan | Kind::VariantPack)) && state.hangs();
+        if is_used { Err(NEVER) } else { Ok(()) }
+    })
 }
 
 #[unsafe(no_mangle)]

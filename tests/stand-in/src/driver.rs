@@ -142,7 +142,7 @@ impl State {
     }
 
     /// Launched work never ends.
-    fn hangs(&self) -> bool {
+    pub fn hangs(&self) -> bool {
         self.faults.hang.is_some_and(|n| self.driver.executions >= n)
     }
 

@@ -35,7 +35,7 @@
 //! | `power-cap` | every query of throttle reasons reports the power limit beside others |
 //! | `clock=ramp` | the first 20 clock queries rise from 300 MHz to 2520 MHz |
 //! | `other-process=N`, `other-process=always` | the first N queries of compute processes list another one beside this |
-//! | `hang=N` | from the N-th `cudnnBackendExecute` on, streams and events are never ready and synchronisation never returns |
+//! | `hang=N` | from the N-th `cudnnBackendExecute` on, streams and events are never ready and neither synchronisation nor the destruction of a plan or a variant pack returns |
 //! | `wrong-output` | outputs lack the kernel's last tap |
 //! | `no-stream-wait` | streams cannot wait for a value (801) |
 //! | `block-launch=N` | the N-th `cudnnBackendExecute` returns when no stream waits for a value any more |

@@ -243,7 +243,12 @@ pub fn first_that<T>(
             Err(error) if error.is_of_plan() => {
                 refused.push(candidate.refused(error.to_string()));
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                if error.is_hang() {
+                    std::mem::forget(plan);
+                }
+                return Err(error);
+            }
         }
     }
     Err(GpuError::NoPlan { refused })
