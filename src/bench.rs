@@ -18,6 +18,7 @@ mod baselines;
 mod benchmarks;
 mod console;
 mod criterion_process;
+mod replayed;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -163,6 +164,7 @@ fn replay(criterion: &Criterion<'_>, folder: &mut RunFolder) -> Result<(), AnyEr
     folder.set_criterion("criterion".into(), criterion.arguments.baseline())?;
     baselines::bring_in(criterion, folder, &home)?;
     criterion.replay(folder, &home)?;
+    replayed::check(folder, &home, criterion.arguments.baseline())?;
     baselines::mark(criterion, folder, &home)?;
     baselines::hand_out(criterion, folder, &home)
 }

@@ -1,4 +1,5 @@
-//! All that is written, moved or removed: nothing else in these crates changes a file or a folder.
+//! All that is written, moved or removed: nothing else in these crates changes a file or a folder; and how files
+//! that a user names are opened.
 //!
 //! - Only a regular file is replaced, whole or not at all, and keeps its permissions: a reader never sees
 //!   half of one, whenever the writer was killed. Links, devices and pipes are refused. The system's names
@@ -12,7 +13,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, FileType, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -42,6 +43,26 @@ pub fn write_atomically(
     replace(path, |file| written(file, write)?.sync_all())
 }
 
+/// Opens a file to read it.
+///
+/// # Errors
+/// [`FileError`] where `path` is a device or a pipe, which may never end, or cannot be opened. The system's names
+/// of streams (`/dev/stdin`, `/dev/fd/3`) are read as they are.
+pub fn open(path: &Path) -> Result<File, FileError> {
+    let may_wait = |found: &Metadata| !found.is_file() && !found.is_dir();
+    if fs::metadata(path).is_ok_and(|found| may_wait(&found)) && !is_readable_stream(path) {
+        return Err(FileError::read(path, "it is a device or a pipe, expected a file"));
+    }
+    File::open(path).map_err(|error| FileError::read(path, error))
+}
+
+/// Reads all of a file, which is opened as by [`open`].
+pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::new();
+    let read = open(path)?.read_to_end(&mut bytes);
+    read.map(|_| bytes).map_err(|error| FileError::read(path, error))
+}
+
 /// Writes texts into files of these names in a directory, each as [`write_atomically`] does.
 ///
 /// # Errors
@@ -54,7 +75,7 @@ pub fn write_texts(directory: &Path, texts: &[(&str, String)]) -> Result<(), Fil
 
 /// Copies a file as [`write_atomically`] writes one. It is not synced: there is still the other one.
 pub fn copy(from: &Path, to: &Path) -> Result<(), FileError> {
-    let mut source = File::open(from).map_err(|error| FileError::read(from, error))?;
+    let mut source = open(from)?;
     replace(to, |file| written(file, |out| io::copy(&mut source, out).map(drop)).map(drop))
 }
 
@@ -110,12 +131,21 @@ fn not_a_file(path: &Path, found: FileType) -> FileError {
     FileError::write(path, format!("it is {found}, expected a file or a new name"))
 }
 
+/// Whether a path is the system's name of an open file.
+fn is_descriptor(path: &Path) -> bool {
+    ["/dev/fd", "/proc/self/fd"].map(Path::new).contains(&parent(path))
+}
+
+/// Whether a path is the system's name of a stream to read: who gives it knows whether it ends.
+fn is_readable_stream(path: &Path) -> bool {
+    ["/dev/null", "/dev/stdin"].map(Path::new).contains(&path) || is_descriptor(path)
+}
+
 /// Whether a path is the system's name of a stream, and leads to no file: who gives it wants to see what is
 /// written, pass it on, or have none of it.
 fn is_stream(path: &Path) -> bool {
-    let is_descriptor = || ["/dev/fd", "/proc/self/fd"].map(Path::new).contains(&parent(path));
     let is_named = ["/dev/null", "/dev/stdout", "/dev/stderr"].map(Path::new).contains(&path);
-    (is_named || is_descriptor())
+    (is_named || is_descriptor(path))
         && fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 

@@ -94,7 +94,7 @@ pub(crate) fn read_header<H: Header>(folder: &Path) -> Result<H, FileError> {
         schema_version: u32,
     }
     let path = folder.join(H::FILE);
-    let bytes = fs::read(&path).map_err(|error| FileError::read(&path, error))?;
+    let bytes = files::read(&path)?;
     let Schema { schema_version } = from_json(&path, &bytes)?;
     if !(H::OLDEST_READ..=H::SCHEMA_VERSION).contains(&schema_version) {
         let expected = match (H::OLDEST_READ, H::SCHEMA_VERSION) {
@@ -125,7 +125,7 @@ pub(crate) fn write<H: Header>(
 }
 
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
-    let bytes = fs::read(path).map_err(|error| FileError::read(path, error))?;
+    let bytes = files::read(path)?;
     from_json(path, &bytes)
 }
 

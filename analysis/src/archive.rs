@@ -12,7 +12,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -186,7 +186,7 @@ pub fn add(
 /// `run.json`, and all that analyses need of them is summed up there.
 fn write_run(run: &Run, folder: &Path) -> Result<(), FileError> {
     let (from, to) = (run.path.join("launches.parquet"), folder.join("launches.parquet"));
-    let mut source = File::open(&from).map_err(|error| FileError::read(&from, error))?;
+    let mut source = files::open(&from)?;
     files::write_atomically(&to, |out| io::copy(&mut source, out).map(drop))?;
     let mut header = run.header.clone();
     header.configurations.iter_mut().for_each(|record| record.visits.clear());

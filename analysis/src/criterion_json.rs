@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use alpha_flops::file_error::FileError;
+use alpha_flops::files;
 use alpha_flops::statistics::Fences;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -133,7 +134,7 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>, FileError> {
 const NOT_CRITERIONS: &str = "criterion was interrupted, or another version of it wrote this file";
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
-    let bytes = fs::read(path).map_err(|error| FileError::read(path, error))?;
+    let bytes = files::read(path)?;
     serde_json::from_slice(&bytes)
         .map_err(|error| FileError::read(path, format!("{error}; {NOT_CRITERIONS}")))
 }

@@ -1,12 +1,11 @@
 //! Files of the plans that cuDNN chooses, and how two of them differ.
 
-use std::fs::File;
 use std::path::Path;
 
 use alpha_flops::backend::plan::numerical_note;
 use alpha_flops::columns::{self, Column, ParquetFile, Refused, Unread};
 use alpha_flops::file_error::FileError;
-use alpha_flops::files::write_atomically;
+use alpha_flops::files::{self, write_atomically};
 use alpha_flops::plans::{Asked, PlanOrigin, Planned};
 use serde::{Deserialize, Serialize};
 
@@ -180,13 +179,13 @@ fn is_parquet(path: &Path) -> Result<bool, FileError> {
 }
 
 fn read_csv(path: &Path) -> Result<Vec<PlanRow>, FileError> {
-    let file = File::open(path).map_err(|error| FileError::read(path, error))?;
+    let file = files::open(path)?;
     let rows = csv::Reader::from_reader(file).into_deserialize().collect::<Result<_, _>>();
     rows.map_err(|error| FileError::read(path, error))
 }
 
 fn read_parquet(path: &Path) -> Result<Vec<PlanRow>, FileError> {
-    let file = File::open(path).map_err(|error| FileError::read(path, error))?;
+    let file = files::open(path)?;
     let damaged = |error| FileError::read(path, format!("{error}"));
     let file = ParquetFile::open(file).map_err(damaged)?;
     let refuse = |column, refused: Refused| match refused {

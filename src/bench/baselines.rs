@@ -13,6 +13,7 @@ use crate::file_error::FileError;
 use crate::files::{self, write_atomically};
 use crate::measure::does_not_fit;
 use crate::record::{Comparable, RunFolder, RunPlan};
+use crate::store;
 
 use super::AnyError;
 use super::arguments::Arguments;
@@ -90,15 +91,12 @@ fn check_comparable(
 }
 
 fn read_comparable(baseline: &Path) -> Result<Comparable, FileError> {
-    let path = baseline.join(COMPARABLE);
-    let error = |error: std::io::Error| {
-        FileError::read(&path, error).with_hint(
+    store::read_json(&baseline.join(COMPARABLE)).map_err(|error| {
+        error.with_hint(
             "without this file nothing can be compared with the baseline: measure it again with \
              `--save-baseline`",
         )
-    };
-    let bytes = fs::read(&path).map_err(error)?;
-    serde_json::from_slice(&bytes).map_err(|cause| error(cause.into()))
+    })
 }
 
 /// Notes beside everything that criterion keeps of this run what it may be compared with.

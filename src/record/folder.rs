@@ -151,6 +151,15 @@ impl RunFolder {
         }
     }
 
+    /// The number of a configuration's samples in all passes; `None` where it was not measured.
+    #[cfg(feature = "bench")]
+    pub(crate) fn samples(&self, id: &str) -> Result<Option<usize>, FileError> {
+        let Ok(parts) = parts(self.path(), self.header(), id)? else { return Ok(None) };
+        let clock = self.header().plan.settings.protocol.clock;
+        let times = passes::join(parts, clock).map(|(_, times)| times);
+        Ok(times.filter(|times| !times.is_empty()).map(|times| times.len()))
+    }
+
     /// Sets damaged parts aside, so that what was in them is measured again. Returns the number of sound
     /// parts, and what is wrong with each damaged one.
     pub(crate) fn check_parts(

@@ -16,6 +16,7 @@ use crate::backend::{BACKENDS, BackendKind, BackendSettings, SettingTexts};
 use crate::choice::UnknownName;
 use crate::experiment::{Experiment, Resolution};
 use crate::file_error::FileError;
+use crate::files;
 use crate::protocol::{Cache, Clock, Convolution, LEAST_SAMPLES, Profile, Protocol};
 use crate::units::Bytes;
 
@@ -92,13 +93,13 @@ pub enum SettingsError {
 
 impl Sources {
     pub(super) fn in_file(path: &Path) -> Result<Self, SettingsError> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        let bytes = match files::read(path) {
+            Err(error) if error.kind() == Some(std::io::ErrorKind::NotFound) => {
                 return Ok(Self::default());
             }
-            Err(error) => return Err(FileError::read(path, error).into()),
+            read => read?,
         };
+        let text = String::from_utf8(bytes).map_err(|error| FileError::read(path, error))?;
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             FileError::read(path, error.to_string().trim_end())
         })?;

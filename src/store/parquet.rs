@@ -1,6 +1,5 @@
 //! Parquet files of a folder, opened only with the columns expected.
 
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -11,6 +10,7 @@ use parquet::file::metadata::KeyValue;
 use super::{Header, write};
 use crate::columns::{self, ParquetFile, Refused, Table, Unread};
 use crate::file_error::FileError;
+use crate::files;
 
 /// Writes row groups, with `metadata`, whole or not at all.
 pub(crate) fn write_parquet<H: Header, R: 'static>(
@@ -28,7 +28,7 @@ pub(crate) fn open_parquet<R: 'static>(
     table: &Table<R>,
 ) -> Result<ParquetFile, FileError> {
     let damaged = |error| damaged(path, &error);
-    let file = File::open(path).map_err(|error| FileError::read(path, error))?;
+    let file = files::open(path)?;
     let reader = ParquetFile::open(file).map_err(damaged)?;
     let fields = reader.metadata().file_metadata().schema().get_fields();
     let has = |name: &str| fields.iter().any(|field| field.name() == name);

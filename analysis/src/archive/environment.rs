@@ -1,11 +1,10 @@
 //! Environments of archived runs: written in the present schema, read in every schema that any of them
 //! has.
 
-use std::fs;
 use std::path::Path;
 
 use alpha_flops::file_error::FileError;
-use alpha_flops::files::write_atomically;
+use alpha_flops::files::{self, write_atomically};
 use alpha_flops::plain_text::from_json;
 use alpha_flops::record::{OLDEST_READ, RunHeader, RunStatus, SCHEMA_VERSION};
 use serde_json::{Value, json};
@@ -28,7 +27,7 @@ pub fn write_header(header: &RunHeader, to: &Path) -> Result<(), FileError> {
 
 pub fn read(path: &Path) -> Result<RunHeader, FileError> {
     let error = |reason: String| FileError::read(path, reason);
-    let bytes = fs::read(path).map_err(|error| FileError::read(path, error))?;
+    let bytes = files::read(path)?;
     let mut value: Value = from_json(path, &bytes)?;
     match value.get("schema_version").and_then(Value::as_u64) {
         Some(BEFORE_GPUS) => upgrade(&mut value)

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::Path;
 
-use alpha_flops::file_error::FileError;
+use alpha_flops::files;
 
 use super::row::{Column, Problem, Row, check_names, columns};
 use super::{DatasetError, Take};
@@ -15,7 +15,7 @@ pub(super) fn read(path: &Path, take: &mut Take<'_>) -> Result<Vec<String>, Data
     let refused =
         |reason: String| DatasetError::Format { path: path.to_owned(), format: "CSV", reason };
     let unreadable = |error: csv::Error| refused(error.to_string());
-    let bytes = std::fs::read(path).map_err(|error| FileError::read(path, error))?;
+    let bytes = files::read(path)?;
     let bytes = utf8(&bytes).map_err(|what| refused(what.to_owned()))?;
     let (delimiter, begins) = delimiter(&bytes);
     let text = &bytes[begins..];

@@ -1,11 +1,10 @@
 //! Datasets as Parquet: one row group, Snappy, texts as UTF-8 strings, counts as 64-bit integers.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use alpha_flops::columns::{self, Output, ParquetFile, Table, Unread};
-use alpha_flops::file_error::FileError;
+use alpha_flops::files;
 
 use super::row::{self, Problem, Row};
 use super::{DatasetError, Take};
@@ -18,7 +17,7 @@ fn table() -> Table<Row> {
 /// Calls `take` with each row and its number, from 1, a batch in memory at a time. Returns the names of
 /// columns that are ignored.
 pub(super) fn read(path: &Path, take: &mut Take<'_>) -> Result<Vec<String>, DatasetError> {
-    let file = File::open(path).map_err(|error| FileError::read(path, error))?;
+    let file = files::open(path)?;
     let file = ParquetFile::open(file).map_err(|error| refused(path, error.into()))?;
     let schema = file.metadata().file_metadata().schema();
     let ignored = row::check_names(path, schema.get_fields().iter().map(|field| field.name()))?;
@@ -60,5 +59,5 @@ pub(super) fn write(rows: Vec<Row>, out: Output<'_>) -> io::Result<()> {
 pub(super) fn write_unchecked(dataset: &super::Dataset, path: &Path) {
     let row = |observation| Row::new(&dataset.provenance, observation);
     let rows: Vec<Row> = dataset.observations.iter().map(row).collect();
-    write(rows, &mut File::create(path).unwrap()).unwrap();
+    write(rows, &mut std::fs::File::create(path).unwrap()).unwrap();
 }

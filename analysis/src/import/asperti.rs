@@ -15,6 +15,7 @@
 use std::path::Path;
 
 use alpha_flops::file_error::FileError;
+use alpha_flops::files;
 use alpha_flops::shape::{ConvShape, ShapeError};
 
 use super::pickle::{Pickle, Value};
@@ -47,7 +48,7 @@ pub fn read(path: &Path) -> Result<Dataset, FileError> {
             format!("{bytes} bytes, expected at most {LARGEST_FILE}: not the study's data.pickle");
         return Err(FileError::read(path, cause));
     }
-    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let bytes = files::read(path)?;
     let pickle = Pickle::parse(&bytes).map_err(|error| FileError::read(path, error))?;
     dataset(&pickle)
         .map_err(|Misfit(place, problem)| FileError::read(path, format!("{place}: {problem}")))

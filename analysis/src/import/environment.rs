@@ -1,12 +1,12 @@
 //! The environment of a run, in the order of a methods section.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use alpha_flops::backend::device::DeviceStates;
 use alpha_flops::environment::Platform;
 use alpha_flops::file_error::FileError;
+use alpha_flops::files;
 use alpha_flops::plain_text::from_json;
 use alpha_flops::record::{ConfigurationRecord, Quiet, RunHeader, Session};
 use alpha_flops::units::Nanoseconds;
@@ -23,9 +23,9 @@ pub(super) fn quiet_of(dataset: &Path, measured: &Provenance) -> Result<Option<Q
         quiet: Option<Quiet>,
     }
     let path = dataset.with_extension("environment.json");
-    let text = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        text => text.map_err(|error| FileError::read(&path, error))?,
+    let text = match files::read(&path) {
+        Err(error) if error.kind() == Some(io::ErrorKind::NotFound) => return Ok(None),
+        text => text?,
     };
     let read: Environment = from_json(&path, &text)?;
     Ok(read.quiet.filter(|_| read.run_id.as_ref() == Some(&measured.source)))

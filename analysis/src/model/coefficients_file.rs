@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use alpha_flops::file_error::FileError;
+use alpha_flops::files;
 use alpha_flops::plain_text;
 use serde::Deserialize;
 use thiserror::Error;
@@ -36,7 +37,7 @@ const FIRST_VERSION: u32 = 1;
 impl Coefficients {
     /// Reads a coefficients file, which is what `fit --out` writes and `fit --format json` prints.
     pub fn read(path: &Path) -> Result<Self, CoefficientsError> {
-        let bytes = std::fs::read(path).map_err(|error| FileError::read(path, error))?;
+        let bytes = files::read(path)?;
         let text = plain_text::of_json(&bytes).map_err(|error| FileError::read(path, error))?;
         let file: CoefficientsFile = serde_json::from_str(&text)
             .map_err(|source| CoefficientsError::Json { path: path.to_owned(), source })?;

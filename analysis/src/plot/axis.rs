@@ -40,6 +40,9 @@ pub struct Axis {
 const LOG_PERCENT: f64 = 200.0;
 /// About how many labels fit an axis.
 const LABELS: f64 = 7.0;
+/// Ends of linear axes and differences of them, with room for a step to be a normal number.
+const LARGEST: f64 = 1e300;
+const SMALLEST: f64 = 1e-300;
 
 impl Axis {
     /// The x axis of an experiment's figures, from one value of its independent variable to another.
@@ -175,10 +178,11 @@ fn widened(min: f64, max: f64) -> (f64, f64) {
     if !(min.is_finite() && max.is_finite()) {
         return (0.0, 1.0);
     }
-    if max - min > 1e-9 * max.abs().max(min.abs()) {
+    let (min, max) = (min.clamp(-LARGEST, LARGEST), max.clamp(-LARGEST, LARGEST));
+    if max - min > (1e-9 * max.abs().max(min.abs())).max(SMALLEST) {
         return (min, max);
     }
-    let half = if min == 0.0 { 1.0 } else { min.abs() * 0.5 };
+    let half = if min.abs() <= SMALLEST { 1.0 } else { min.abs() * 0.5 };
     (min - half, max + half)
 }
 
@@ -220,9 +224,18 @@ fn power_of_ten(digit: f64, power: i32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::num::f64::ANY;
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn differences_of_the_smallest_numbers_have_an_axis() {
+        for max in [5e-324, 1e-310, 1e-300] {
+            let ticks = Axis::linear("y", 0.0, max).ticks.len();
+            assert!((2..=12).contains(&ticks), "{max:e}: {ticks}");
+        }
+    }
 
     fn labels(axis: &Axis) -> Vec<&str> {
         axis.ticks.iter().map(|tick| tick.label.as_str()).collect()
@@ -261,6 +274,13 @@ mod tests {
             let axis = Axis::linear("y", min, max);
             prop_assert!(axis.position(min) >= -1e-9 && axis.position(max) <= 1.0 + 1e-9);
             prop_assert!((2..=12).contains(&axis.ticks.len()), "{:?}", axis.ticks);
+        }
+
+        #[test]
+        fn whatever_a_linear_axis_is_of_it_has_a_few_ticks(a in ANY, b in ANY) {
+            let axis = Axis::linear("y", a.min(b), a.max(b));
+            prop_assert!((1..=12).contains(&axis.ticks.len()), "{}", axis.ticks.len());
+            prop_assert!(axis.min < axis.max, "{} {}", axis.min, axis.max);
         }
 
         #[test]

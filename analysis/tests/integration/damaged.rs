@@ -1,11 +1,52 @@
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use alpha_flops_analysis::dataset::Dataset;
 use alpha_flops_analysis::fit::Sample;
 use alpha_flops_analysis::import;
 use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
 use alpha_flops_analysis::run::Run;
+
+use crate::fixtures::data_files::archived_target;
+use crate::fixtures::{alpha_flops, stderr_of_failure, text};
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_in_place_of_files_are_refused_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let pipe = |name: &str| {
+        let made = Command::new("mkfifo").arg(at(name)).status().unwrap();
+        assert!(made.success());
+    };
+    for name in ["d.csv", "d.parquet", "coefficients.json", "data.pickle"] {
+        pipe(name);
+    }
+    fs::create_dir(at("run")).unwrap();
+    pipe("run/run.json");
+    fs::create_dir(at("sweep")).unwrap();
+    pipe("sweep/sweep.json");
+    std::os::unix::fs::symlink("/dev/zero", at("zero.csv")).unwrap();
+    let data = archived_target().join("2026-11-25t15-38-14z-063f.csv");
+    let [csv, parquet, coefficients, pickle, run, sweep, zero] =
+        ["d.csv", "d.parquet", "coefficients.json", "data.pickle", "run", "sweep", "zero.csv"]
+            .map(at);
+    let out = at("out.csv");
+    let published = "--coefficients=published-t2000";
+    for arguments in [
+        vec!["evaluate", text(&csv), published],
+        vec!["evaluate", text(&parquet), published],
+        vec!["evaluate", text(&zero), published],
+        vec!["evaluate", text(&data), "--coefficients", text(&coefficients)],
+        vec!["variance", text(&run)],
+        vec!["import", "sweep", text(&sweep), "--out", text(&out)],
+        vec!["import", "asperti", text(&pickle), "--out", text(&out)],
+    ] {
+        let error = stderr_of_failure(alpha_flops(arguments));
+        assert!(error.contains("it is a device or a pipe, expected a file"), "{error}");
+    }
+}
 
 /// Files that made the Parquet library panic, abort, loop or take gigabytes; they stand beside few
 /// checkouts.

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use alpha_flops::backend::BackendSettings;
 use alpha_flops::backend::cudnn::{self, DEVICES, Math};
 use alpha_flops::experiment::{Configuration, Experiment, Resolution};
+use alpha_flops::files;
 use alpha_flops::plans::{Asked, Planner};
 use alpha_flops::settings::Requested;
 use alpha_flops::terminal::remark;
@@ -125,8 +126,9 @@ fn described(device: &str, cudnn: Option<&Path>, math: Math) -> Result<Planner> 
         return Ok(Planner::described(name, json, cudnn, math)?);
     }
     let names = DEVICES.map(|(name, _)| name).join(", ");
-    let json = std::fs::read_to_string(device)
+    let json = files::read(Path::new(device))
         .with_context(|| format!("{device}: neither a described device ({names}) nor a file"))?;
+    let json = String::from_utf8(json).with_context(|| format!("cannot read {device}"))?;
     Ok(Planner::described(device, &json, cudnn, math)?)
 }
 
