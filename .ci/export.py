@@ -6,6 +6,7 @@ nvbench's own `nvbench-compare-robust`, from the package cuda-bench, reads two e
 are checked against what their documentation promises. Where PyPI cannot be reached, nvbench is skipped.
 """
 
+import csv
 import json
 import subprocess
 import sys
@@ -45,12 +46,28 @@ def check_github_action_benchmark(root):
             assert isinstance(entry[field], str), entry
 
 
+def check_way_back(binary, root, file):
+    """`import nvbench` has the medians of the file."""
+    out = file.with_suffix(".csv")
+    subprocess.run([binary, "import", "nvbench", file, "--out", out], check=True)
+    with out.open(encoding="utf-8") as rows:
+        imported = [float(row["median_ns"]) for row in csv.DictReader(rows)]
+    states = [state for benchmark in root["benchmarks"] for state in benchmark["states"]]
+    medians = [float(summary["data"][0]["value"]) for state in states
+               for summary in state["summaries"] if summary["tag"].endswith("time/gpu/median")]
+    assert len(imported) == len(medians) == len(states) > 0
+    for got, seconds in zip(imported, medians):
+        assert abs(got / (seconds * 1e9) - 1) < 1e-12, (got, seconds)
+    print(f"{len(states)} exported configurations are imported again")
+
+
 def check_nvbench(binary, folder):
     files = [folder / f"{run.name}.json" for run in RUNS]
     states = 0
     for run, file in zip(RUNS, files):
         root = export(binary, run, "nvbench", file)
         states = sum(len(benchmark["states"]) for benchmark in root["benchmarks"])
+        check_way_back(binary, root, file)
     tools = folder / "venv"
     venv.create(tools, with_pip=True)
     for packages in PACKAGES:

@@ -17,6 +17,7 @@ use crate::run::Missing;
 pub mod asperti;
 pub mod criterion;
 mod environment;
+pub mod nvbench;
 mod pickle;
 pub mod sweep;
 

@@ -13,6 +13,7 @@ mod frozen;
 mod help;
 mod history;
 mod hostile_names;
+mod import_nvbench;
 mod objectives;
 mod plans;
 mod quiet;

@@ -1,11 +1,13 @@
 use std::path::{Path, PathBuf};
 
 use alpha_flops_analysis::archive::write_environment;
+use alpha_flops_analysis::import::nvbench::{self, Times};
 use alpha_flops_analysis::import::{Imported, Summary, asperti, criterion, sweep};
 use alpha_flops_analysis::run::Run;
 use clap::{Args, Subcommand};
 
 use crate::output::{Format, formats, print_summary};
+use crate::values::choice;
 use crate::{Exit, Result};
 
 /// Convert measurements into a dataset
@@ -13,6 +15,7 @@ use crate::{Exit, Result};
 pub enum ImportCommand {
     Criterion(ImportCriterionArgs),
     Asperti(ImportAspertiArgs),
+    Nvbench(ImportNvbenchArgs),
     Sweep(ImportSweepArgs),
 }
 
@@ -36,6 +39,26 @@ pub struct ImportCriterionArgs {
 pub struct ImportAspertiArgs {
     /// data.pickle from https://github.com/asperti/alpha_flops_dataset
     file: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Import the JSON of nvbench, or that of `export --to nvbench`
+///
+/// Each state becomes a configuration. Its axes must be Height, Width, InChannels, OutChannels and Kernel, in
+/// upper or lower case and with or without `_`; Series may name the line. What the file does not say is unknown
+/// or absent in the dataset. States whose times or samples are damaged are left out: each is listed with the
+/// reason, and the exit status is 1.
+#[derive(Args)]
+pub struct ImportNvbenchArgs {
+    /// JSON file, beside its folder of samples where it has one
+    file: PathBuf,
+    /// Which times to import
+    #[arg(long, value_parser = choice(Times::name, [
+        (Times::Cold, "Of isolated launches with a cold cache"),
+        (Times::Batch, "Of launches back to back"),
+    ]), default_value = "cold")]
+    times: Times,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -71,6 +94,7 @@ pub fn run(command: &ImportCommand) -> Result<Exit> {
             (imported, &args.output)
         }
         ImportCommand::Asperti(args) => (asperti::read(&args.file)?.into(), &args.output),
+        ImportCommand::Nvbench(args) => (nvbench::read(&args.file, args.times)?, &args.output),
         ImportCommand::Sweep(args) => (sweep::read(&args.sweep)?, &args.output),
     };
     write(&imported, out, *format)
