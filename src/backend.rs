@@ -63,9 +63,9 @@ pub trait Backend {
     /// What computes.
     fn device(&self) -> Device;
 
-    /// What a user should know of how it computes here, in one line.
-    fn note(&self) -> Option<&str> {
-        None
+    /// What a user should know of how it computes here, a line each.
+    fn notes(&self) -> &[String] {
+        &[]
     }
 
     /// Whether launches can be queued before the device begins with them, see [`PreparedConv::time_queued`].

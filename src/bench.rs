@@ -135,7 +135,7 @@ fn measure(
     let plan = RunPlan { side, ..RunPlan::new(&settings, platform, &selected) };
     baselines::check(criterion, &selected, backend.as_ref(), &plan)?;
     let mut run = Run::open(runs, plan, selected, session)?;
-    console::opened(&run, backend.note());
+    console::opened(&run, backend.notes());
     let mut progress = console::progress(&run);
     let measured = run.measure(backend.as_mut(), &mut |event| progress.show(&event));
     progress.finish();

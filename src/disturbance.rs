@@ -5,7 +5,7 @@
 //! `None`: nothing is known of it, which is not the same as that nothing happened.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -265,33 +265,45 @@ fn throttled(cpu_stat: &str) -> Option<Throttled> {
 
 /// `cpu.stat` of this process's control group.
 fn cpu_stat_file() -> Option<PathBuf> {
-    control_group_file("cpu.stat")
+    let mut files = control_groups().into_iter().map(|folder| folder.join("cpu.stat"));
+    files.find(|file| file.is_file())
 }
 
-/// A file about CPU time of this process's control group, of version 2 or 1, wherever it is mounted
-/// usually.
-fn control_group_file(name: &str) -> Option<PathBuf> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let folders = groups.lines().filter_map(|line| {
+/// This process's control groups that are about CPU time, and those around each, innermost first.
+fn control_groups() -> Vec<PathBuf> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    control_groups_below(Path::new("/sys/fs/cgroup"), &groups)
+}
+
+/// Of version 2 or 1, where they are mounted usually.
+fn control_groups_below(mounted: &Path, groups: &str) -> Vec<PathBuf> {
+    let of_line = |line: &str| {
         // number:controllers:path
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next()?, parts.next()?);
         let is_cpu = controllers.is_empty() || controllers.split(',').any(|one| one == "cpu");
-        let path = path.trim_start_matches('/').to_owned();
-        is_cpu.then(|| PathBuf::from("/sys/fs/cgroup").join(controllers).join(path))
-    });
-    let mut files = folders.map(|folder| folder.join(name));
-    files.find(|file| file.is_file())
+        let (mounted, path) = (mounted.join(controllers), path.trim_start_matches('/').to_owned());
+        is_cpu.then(|| Path::new(&path).ancestors().map(|group| mounted.join(group)).collect())
+    };
+    groups.lines().filter_map(of_line).flat_map(|folders: Vec<PathBuf>| folders).collect()
 }
 
-/// How many cores' worth of time this process may use, by its control group's limit; `None` where
-/// there is no limit.
+/// How many cores' worth of time this process may use, by the limits of its control group and of those around
+/// it; `None` where there is no limit.
 pub fn cpu_quota() -> Option<f64> {
-    let read = |name| std::fs::read_to_string(control_group_file(name)?).ok();
-    if let Some(text) = read("cpu.max") {
-        return quota(&text);
-    }
-    quota(&format!("{} {}", read("cpu.cfs_quota_us")?.trim(), read("cpu.cfs_period_us")?.trim()))
+    least_quota(&control_groups())
+}
+
+fn least_quota(groups: &[PathBuf]) -> Option<f64> {
+    let quota_of = |folder: &PathBuf| {
+        let read = |name| std::fs::read_to_string(folder.join(name)).ok();
+        let version_1 = || {
+            let (quota, period) = (read("cpu.cfs_quota_us")?, read("cpu.cfs_period_us")?);
+            Some(format!("{} {}", quota.trim(), period.trim()))
+        };
+        quota(&read("cpu.max").or_else(version_1)?)
+    };
+    groups.iter().filter_map(quota_of).min_by(f64::total_cmp)
 }
 
 /// From a quota and its period, in microseconds.
@@ -313,6 +325,33 @@ fn mean_clock_mhz(cores: &[usize]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_least_limit_of_a_control_group_and_of_those_around_it_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let least = |groups| least_quota(&control_groups_below(folder.path(), groups));
+        write("user.slice/session/cpu.max", "max 100000\n");
+        assert_eq!(least("0::/user.slice/session\n"), None);
+        write("user.slice/cpu.max", "150000 100000\n");
+        assert_eq!(least("0::/user.slice/session\n"), Some(1.5));
+        write("user.slice/session/cpu.max", "300000 100000\n");
+        assert_eq!(least("0::/user.slice/session\n"), Some(1.5));
+        // a container that is told its path outside sees its own limit at the top
+        write("cpu.max", "50000 100000\n");
+        assert_eq!(least("0::/docker/0123\n"), Some(0.5));
+        // version 1, where -1 is no limit
+        for (quota, expected) in [("200000\n", Some(2.0)), ("-1\n", None)] {
+            write("cpu,cpuacct/job/cpu.cfs_quota_us", quota);
+            write("cpu,cpuacct/job/cpu.cfs_period_us", "100000\n");
+            assert_eq!(least("4:memory:/job\n3:cpu,cpuacct:/job\n"), expected);
+        }
+        assert_eq!(least("4:memory:/job\n"), None);
+    }
 
     #[test]
     fn counters_of_the_system_are_read_from_its_texts() {

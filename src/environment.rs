@@ -201,21 +201,13 @@ fn crate_versions(lock: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::backend::cpu::{AlgorithmChoice, CpuBackend};
 
-    #[test]
-    fn every_recorded_crate_is_found_in_the_lock_file() {
-        let versions = crate_versions(include_str!("../Cargo.lock"));
-        for name in RECORDED_CRATES {
-            assert!(versions.iter().any(|v| v.starts_with(&format!("{name} "))), "{name}");
-        }
-    }
-
-    #[test]
-    fn another_card_is_of_the_same_kind_and_another_driver_is_not() {
-        let gpu = Gpu {
+    /// A made-up one.
+    pub(crate) fn a_gpu() -> Gpu {
+        Gpu {
             name: "a card".to_owned(),
             uuid: "GPU-1".to_owned(),
             pci_bus_id: "0000:01:00.0".to_owned(),
@@ -235,7 +227,20 @@ mod tests {
                 .into(),
             nvml_missing: None,
             libraries: [].into(),
-        };
+        }
+    }
+
+    #[test]
+    fn every_recorded_crate_is_found_in_the_lock_file() {
+        let versions = crate_versions(include_str!("../Cargo.lock"));
+        for name in RECORDED_CRATES {
+            assert!(versions.iter().any(|v| v.starts_with(&format!("{name} "))), "{name}");
+        }
+    }
+
+    #[test]
+    fn another_card_is_of_the_same_kind_and_another_driver_is_not() {
+        let gpu = a_gpu();
         let mut other = gpu.clone();
         other.uuid = "GPU-2".to_owned();
         other.variables.insert("CUDA_VISIBLE_DEVICES".to_owned(), "3".to_owned());

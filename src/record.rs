@@ -36,6 +36,7 @@ mod finished;
 mod folder;
 mod launches;
 mod machine;
+mod passed_over;
 mod passes;
 mod plan;
 mod quiet;
@@ -44,6 +45,8 @@ pub use finished::FinishedRun;
 pub use folder::{RunFolder, hinted, read_measured, read_part, read_plan, tidy_up, write_finished};
 pub use launches::{Launches, LaunchesFile};
 pub use machine::{Distance, Distances, MachineState, Quartiles, Stay};
+pub(crate) use passed_over::passed_over;
+pub use passed_over::{GpuGone, PassedOver, check_gpu, differences};
 pub use plan::{Comparable, RunPlan, program_stamp};
 pub use quiet::Quiet;
 

@@ -21,7 +21,8 @@ use crate::measure::{MeasureError, Measurement, Method, SampleTimes, does_not_fi
 use crate::protocol::Clocks;
 use crate::random::random_bits;
 use crate::record::{
-    ConfigurationRecord, Measured, Outcome, Part, RunFolder, RunPlan, Session, now, tidy_up,
+    ConfigurationRecord, GpuGone, Measured, Outcome, Part, PassedOver, RunFolder, RunPlan, Session,
+    check_gpu, now, passed_over, tidy_up,
 };
 use crate::settings::Settings;
 use crate::statistics::{Summary, quantile, sorted};
@@ -36,6 +37,8 @@ pub struct Run {
     pub done_before: usize,
     /// What is wrong with damaged parts: what was in them is measured again.
     pub damaged: Vec<String>,
+    /// Where it is new: the unfinished run that is nearest to it and not resumed, after those that cannot be read.
+    pub passed_over: Vec<PassedOver>,
     /// Ramped once this process has measured anything.
     clocks: Cell<Clocks>,
 }
@@ -73,6 +76,8 @@ pub enum RunEvent<'a> {
 pub enum RunError {
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    GpuGone(#[from] GpuGone),
     #[error("nothing to measure: no configuration of the chosen experiments passes the filter")]
     Empty,
     /// The backend computes something else than a convolution.
@@ -106,7 +111,8 @@ impl Run {
     /// Resumes the latest unfinished run under `runs` with the same plan, or begins a new one.
     ///
     /// # Errors
-    /// [`RunError`] where there is nothing to measure or the folder cannot be written.
+    /// [`RunError`] where there is nothing to measure, the folder cannot be written, or the GPU of an unfinished
+    /// run is gone.
     pub fn open(
         runs: &Path,
         plan: RunPlan,
@@ -116,12 +122,14 @@ impl Run {
         if selected.is_empty() {
             return Err(RunError::Empty);
         }
+        check_gpu(runs, &plan.platform, session.why_cpu.as_deref())?;
         tidy_up(runs)?;
-        let folder = match RunFolder::resume(runs, &plan, &session)? {
-            Some(folder) => folder,
+        let (folder, passed_over) = match RunFolder::resume(runs, &plan, &session)? {
+            Some(folder) => (folder, Vec::new()),
             None => {
+                let passed_over = passed_over(runs, &plan);
                 let seed = plan.settings.seed.unwrap_or_else(|| now().as_millisecond() as u64);
-                RunFolder::create(runs, plan, seed, session)?
+                (RunFolder::create(runs, plan, seed, session)?, passed_over)
             }
         };
         let passes = folder.header().plan.settings.passes.get();
@@ -130,7 +138,8 @@ impl Run {
             .collect();
         let ids_and_passes = visits.iter().map(|visit| (visit.configuration.id(), visit.pass));
         let (done_before, damaged) = folder.check_parts(ids_and_passes)?;
-        Ok(Self { folder, visits, done_before, damaged, clocks: Cell::new(Clocks::Cold) })
+        let clocks = Cell::new(Clocks::Cold);
+        Ok(Self { folder, visits, done_before, damaged, passed_over, clocks })
     }
 
     /// What warming up takes where all times are steady, and so what is left takes at least.

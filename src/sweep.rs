@@ -14,6 +14,7 @@ mod measure;
 mod measure_point;
 pub mod merge;
 pub mod order;
+mod passed_over;
 mod plan;
 mod point;
 pub mod request;

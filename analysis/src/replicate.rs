@@ -9,6 +9,7 @@ use alpha_flops::backend::Backend;
 use alpha_flops::bench::{ENDS_WITH_PARENT, FINISHED_RUN};
 use alpha_flops::file_error::FileError;
 use alpha_flops::files;
+use alpha_flops::record::{GpuGone, PassedOver};
 use alpha_flops::settings::{Requested, Settings, SettingsError};
 use alpha_flops::sweep::grid::Grid;
 use alpha_flops::sweep::order::Shard;
@@ -55,6 +56,8 @@ pub enum ReplicateError {
     /// The folder of runs cannot be used.
     #[error(transparent)]
     Runs(FileError),
+    #[error(transparent)]
+    GpuGone(#[from] GpuGone),
     /// What is measured would be mixed up.
     #[error(
         "another `alpha-flops replicate` works on the same in {runs}\nhint: wait for it, or set \
@@ -78,20 +81,31 @@ impl From<FileError> for ReplicateError {
     }
 }
 
+/// A sweep that is continued or begun.
+#[allow(missing_docs, reason = "the names say it")]
+pub struct OpenedSweep {
+    pub sweep: Sweep,
+    pub backend: Box<dyn Backend>,
+    /// Where it is begun: the one that is nearest to it and not continued.
+    pub passed_over: Option<PassedOver>,
+}
+
 /// Opens the sweep that α-FLOPs is fitted to, in a folder beside the runs. It has the protocol of A–G,
 /// and `budget` or a share of the settings' time budget. If it, or the measurement of A–G after it, was
 /// interrupted, it continues.
 ///
 /// # Errors
 /// [`ReplicateError`] where there is no backend, or what was measured cannot be kept.
-pub fn open_sweep(budget: Option<Duration>) -> Result<(Sweep, Box<dyn Backend>), ReplicateError> {
+pub fn open_sweep(budget: Option<Duration>) -> Result<OpenedSweep, ReplicateError> {
     let runs = runs()?;
     let sweep = prepare(|settings| request(settings, budget))?;
     let folder = runs.join(format!("sweep-{:016x}", sweep.digest()));
-    sweep.open(&folder).map_err(|error| match error {
+    let passed_over = if folder.exists() { None } else { sweep.passed_over(&runs)? };
+    let (sweep, backend) = sweep.open(&folder).map_err(|error| match error {
         SweepError::Locked { .. } => ReplicateError::Busy { runs },
         error => error.into(),
-    })
+    })?;
+    Ok(OpenedSweep { sweep, backend, passed_over })
 }
 
 fn request(settings: &Settings, budget: Option<Duration>) -> SweepRequest {

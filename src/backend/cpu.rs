@@ -218,8 +218,8 @@ impl Backend for CpuBackend {
         Ok(LaunchTime { host_ns, device_ns: None, submission_ns: None })
     }
 
-    fn note(&self) -> Option<&str> {
-        self.team.placement_note()
+    fn notes(&self) -> &[String] {
+        self.team.placement_notes()
     }
 
     fn check(&mut self) -> Result<(), BackendError> {

@@ -51,7 +51,7 @@ pub fn platform(platform: &Platform, session: &Session) {
 
 /// Says where the run is kept, whether it resumes an earlier one, and what there is to know of how the
 /// backend computes here; heads the columns.
-pub fn opened(run: &Run, note: Option<&str>) {
+pub fn opened(run: &Run, notes: &[String]) {
     let header = run.folder.header();
     let path = run.folder.path().display();
     if header.sessions.len() == 1 {
@@ -68,7 +68,7 @@ pub fn opened(run: &Run, note: Option<&str>) {
             header.seed, header.started
         ));
     }
-    if let Some(note) = note {
+    for note in notes {
         remark(&format!("note: {note}"));
     }
     let (budget, least) = (header.plan.settings.time_budget, run.least_time());
@@ -82,6 +82,9 @@ pub fn opened(run: &Run, note: Option<&str>) {
     }
     if let Some(warning) = run.folder.without_lock() {
         remark(&format!("warning: {warning}"));
+    }
+    for passed_over in &run.passed_over {
+        remark(&format!("note: {passed_over}"));
     }
     for damaged in &run.damaged {
         remark(&format!("measured again: {damaged}"));

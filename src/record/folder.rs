@@ -56,7 +56,7 @@ impl RunFolder {
     }
 
     /// Takes up the latest unfinished run under `runs` that has an equal plan and that no process works
-    /// on. Folders that cannot be read are ignored: they can't be continued.
+    /// on. Why others are not, [`passed_over`](super::passed_over) says.
     pub fn resume(
         runs: &Path,
         plan: &RunPlan,
@@ -326,6 +326,22 @@ fn run_folders(runs: &Path) -> Vec<PathBuf> {
     folders.retain(|path| !is_hidden(path) && path.join(RunHeader::FILE).is_file());
     folders.sort();
     folders
+}
+
+/// The runs under `runs`, latest first, of which something was measured and that are not finished, or whose
+/// `run.json` cannot be read; and whether another process works on them.
+pub(super) fn unfinished(runs: &Path) -> Vec<(PathBuf, Result<RunHeader, FileError>, bool)> {
+    let mut found = Vec::new();
+    for path in run_folders(runs).into_iter().rev() {
+        if store::entries(&path.join("parts")).is_ok_and(|parts| !parts.is_empty()) {
+            let header = read_header::<RunHeader>(&path);
+            if header.as_ref().map_or(true, |header| header.status == RunStatus::Unfinished) {
+                let is_in_use = matches!(store::try_lock::<RunHeader>(&path), Ok(None));
+                found.push((path, header, is_in_use));
+            }
+        }
+    }
+    found
 }
 
 /// Removes what a finished run no longer needs: its parts, whose launches `launches.parquet` has, and

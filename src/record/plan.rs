@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::differences;
 use crate::environment::Platform;
 use crate::experiment::Configuration;
 use crate::settings::Settings;
@@ -46,10 +47,22 @@ impl RunPlan {
     /// Whether a run of this plan can be continued by a process with that one: they are equal but for
     /// which cores threads are pinned to, as long as they are of as many.
     pub fn can_be_continued_by(&self, other: &Self) -> bool {
+        *self == other.as_if_pinned_as(self)
+    }
+
+    /// What keeps it from that, as [`differences`](fn@differences) has it.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        differences(self, &other.as_if_pinned_as(self))
+    }
+
+    /// The same plan on the cores of the other, if those are as many.
+    fn as_if_pinned_as(&self, other: &Self) -> Self {
         let cores = |plan: &Self| plan.platform.pinned_cores.as_ref().map(Vec::len);
-        let mut elsewhere = other.clone();
-        elsewhere.platform.pinned_cores.clone_from(&self.platform.pinned_cores);
-        cores(self) == cores(other) && *self == elsewhere
+        let mut elsewhere = self.clone();
+        if cores(self) == cores(other) {
+            elsewhere.platform.pinned_cores.clone_from(&other.platform.pinned_cores);
+        }
+        elsewhere
     }
 
     /// What latencies must share with this run's to be compared with them.

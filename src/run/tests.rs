@@ -3,12 +3,14 @@ use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::*;
 use crate::backend::cpu::{AlgorithmChoice, CpuOptions};
-use crate::backend::device::Device;
+use crate::backend::device::{Device, Gpu};
 use crate::backend::{BackendSettings, LaunchTime, PreparedConv};
 use crate::environment::Platform;
+use crate::environment::tests::a_gpu;
 use crate::experiment::Resolution;
 use crate::null_backend::{Null, time};
 use crate::protocol::{Profile, Protocol};
+use crate::record;
 use crate::shape::ConvShape;
 use crate::units::Bytes;
 
@@ -99,7 +101,27 @@ impl Backend for Paced {
 #[test]
 fn visits_on_cores_that_were_slower_than_usual_are_made_again_and_do_not_count() {
     let selected: Vec<Configuration> = suite().into_iter().take(3).collect();
-    let settings = Settings {
+    // all of the first pass
+    let slow = vec![2.0, 2.0, 2.0, 1.0, 1.1, 1.0];
+    let mut backend = Paced { multiply_add_ns: slow.into_iter(), inner: Null(|_| Ok(1.0)) };
+    let plan = RunPlan::new(&settings(), Platform::new(&backend), &selected);
+    let runs = tempfile::tempdir().unwrap();
+    let mut run = Run::open(runs.path(), plan, selected, Session::now(time(1.0), None)).unwrap();
+    run.measure(&mut backend, &mut |_| {}).unwrap();
+    assert_eq!(run.folder.header().usual_multiply_add_ns, Some(1.0));
+    let passes_and_attempts = |position: usize| {
+        let PlannedVisit { pass, configuration } = &run.visits[position];
+        let part = run.folder.part(&configuration.id(), *pass).unwrap().unwrap();
+        (part.pass, part.record.attempts, part.record.outcome.is_disturbed())
+    };
+    for position in 0..9 {
+        let attempts = if position < 3 { 2 } else { 1 };
+        assert_eq!(passes_and_attempts(position), (1 + position as u32 / 3, attempts, false));
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
         backend: BackendSettings::Cpu(CpuOptions {
             threads: NonZeroUsize::MIN,
             algorithm: AlgorithmChoice::Auto,
@@ -114,22 +136,111 @@ fn visits_on_cores_that_were_slower_than_usual_are_made_again_and_do_not_count()
         time_budget: None,
         memory_limit: None,
         verify: false,
-    };
-    // all of the first pass
-    let slow = vec![2.0, 2.0, 2.0, 1.0, 1.1, 1.0];
-    let mut backend = Paced { multiply_add_ns: slow.into_iter(), inner: Null(|_| Ok(1.0)) };
-    let plan = RunPlan::new(&settings, Platform::new(&backend), &selected);
-    let runs = tempfile::tempdir().unwrap();
-    let mut run = Run::open(runs.path(), plan, selected, Session::now(time(1.0), None)).unwrap();
-    run.measure(&mut backend, &mut |_| {}).unwrap();
-    assert_eq!(run.folder.header().usual_multiply_add_ns, Some(1.0));
-    let passes_and_attempts = |position: usize| {
-        let PlannedVisit { pass, configuration } = &run.visits[position];
-        let part = run.folder.part(&configuration.id(), *pass).unwrap().unwrap();
-        (part.pass, part.record.attempts, part.record.outcome.is_disturbed())
-    };
-    for position in 0..9 {
-        let attempts = if position < 3 { 2 } else { 1 };
-        assert_eq!(passes_and_attempts(position), (1 + position as u32 / 3, attempts, false));
     }
+}
+
+/// Begins a run of two configurations by this plan and session, and measures one; returns its folder.
+fn interrupted(runs: &Path, plan: &RunPlan) -> std::path::PathBuf {
+    let mut run = Run::open(runs, plan.clone(), two(), Session::now(time(1.0), None)).unwrap();
+    let mut launches = 0;
+    let mut backend = Null(|_| {
+        launches += 1;
+        // the first one is verified
+        assert!(launches < 3, "killed");
+        Ok(1.0)
+    });
+    let killed = std::panic::AssertUnwindSafe(|| run.measure(&mut backend, &mut |_| {}));
+    assert!(std::panic::catch_unwind(killed).is_err());
+    run.folder.path().to_owned()
+}
+
+fn two() -> Vec<Configuration> {
+    suite().into_iter().take(2).collect()
+}
+
+fn plan_of_two() -> RunPlan {
+    RunPlan::new(&settings(), Platform::new(&Null(|_| Ok(1.0))), &two())
+}
+
+#[test]
+fn a_run_that_is_not_resumed_is_named_with_what_differs() {
+    let runs = tempfile::tempdir().unwrap();
+    let on_gpu = |gpu| {
+        let mut plan = plan_of_two();
+        plan.platform.gpu = Some(gpu);
+        plan.program = "1 bytes".to_owned();
+        plan
+    };
+    let gpu = a_gpu();
+    let path = interrupted(runs.path(), &on_gpu(gpu.clone()));
+    let mut other = on_gpu(gpu.clone());
+    (other.program, other.settings.seed) = ("2 bytes".to_owned(), Some(2));
+    let differently = |change: fn(&mut Gpu)| {
+        let mut gpu = gpu.clone();
+        change(&mut gpu);
+        on_gpu(gpu)
+    };
+    let without_nvml = differently(|gpu| gpu.nvml_missing = Some("not found".to_owned()));
+    let by_uuid = differently(|gpu| {
+        gpu.variables.insert("CUDA_VISIBLE_DEVICES".to_owned(), "GPU-1".to_owned());
+    });
+    let mut with_more_memory = on_gpu(gpu.clone());
+    with_more_memory.platform.memory = Bytes(1 << 50);
+    let memory = on_gpu(gpu.clone()).platform.memory.0;
+    for (plan, expected) in [
+        (other, vec!["program: there 1 bytes, now 2 bytes", "settings.seed: there 1, now 2"]),
+        (without_nvml, vec!["platform.gpu.nvml_missing: there none, now not found"]),
+        (by_uuid, vec!["platform.gpu.variables.CUDA_VISIBLE_DEVICES: there 0, now GPU-1"]),
+        (
+            differently(|gpu| gpu.cudnn = "9.30.0".to_owned()),
+            vec!["platform.gpu.cudnn: there 9.28.0, now 9.30.0"],
+        ),
+        (with_more_memory, vec![&*format!("platform.memory: there {memory}, now {}", 1_u64 << 50)]),
+    ] {
+        assert!(!on_gpu(gpu.clone()).can_be_continued_by(&plan));
+        let run = Run::open(runs.path(), plan, two(), Session::now(time(1.0), None)).unwrap();
+        let [passed_over] = &run.passed_over[..] else { panic!("{:?}", run.passed_over) };
+        assert_eq!(
+            (&passed_over.path, &passed_over.why[..]),
+            (&path, &expected[..].iter().map(|why| (*why).to_owned()).collect::<Vec<_>>()[..])
+        );
+    }
+    // one that can be resumed is no reason to speak of others
+    let resumed = Run::open(runs.path(), on_gpu(gpu), two(), Session::now(time(1.0), None));
+    let resumed = resumed.unwrap();
+    assert!(resumed.folder.path() == path && resumed.passed_over.is_empty());
+    // held by another process with the same plan; of which nothing was measured, nothing is lost
+    let held = record::passed_over(runs.path(), &resumed.folder.header().plan);
+    assert_eq!(held.len(), 1);
+    assert_eq!(held[0].why, ["another process works on it"]);
+    assert!(record::passed_over(runs.path(), &plan_of_two()).is_empty());
+    drop(resumed);
+    std::fs::write(path.join("run.json"), "{").unwrap();
+    let unreadable = record::passed_over(runs.path(), &plan_of_two());
+    assert!(unreadable[0].to_string().contains("run.json"), "{}", unreadable[0]);
+}
+
+#[test]
+fn a_run_on_a_gpu_that_is_gone_does_not_become_one_on_the_cpu() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut on_gpu = plan_of_two();
+    on_gpu.platform.gpu = Some(a_gpu());
+    let path = interrupted(runs.path(), &on_gpu);
+    let gone = || Session::now(time(1.0), Some("there is no CUDA device 0".to_owned()));
+    let open = |plan, session| Run::open(runs.path(), plan, two(), session);
+    let Err(error) = open(plan_of_two(), gone()) else { panic!("begun") };
+    let error = error.to_string();
+    let expected = format!(
+        "{} is unfinished, and was measured on a card, which is gone: there is no CUDA device 0\n\
+         hint: repeat the command when the GPU is there again, to resume; to begin anew on the CPU, set \
+         ALPHA_FLOPS_BACKEND=cpu",
+        path.display()
+    );
+    assert_eq!(error, expected);
+    // asked for, it is one; and so it is on another machine that shares the folder
+    let on_cpu = open(plan_of_two(), Session::now(time(1.0), None)).unwrap();
+    assert_eq!(on_cpu.passed_over[0].path, path);
+    let mut elsewhere = plan_of_two();
+    elsewhere.platform.cpu = "another".to_owned();
+    assert_eq!(open(elsewhere, gone()).unwrap().passed_over[0].path, path);
 }

@@ -9,12 +9,13 @@ use thiserror::Error;
 
 use super::grid::Grid;
 use super::order::Shard;
+use super::passed_over::passed_over;
 use super::{Sweep, SweepError, SweepPlan, WARM_UP_LAUNCHES};
 use crate::backend::{Backend, BackendError};
 use crate::choice::choices;
 use crate::environment::Platform;
 use crate::protocol::Cache;
-use crate::record::Session;
+use crate::record::{GpuGone, PassedOver, Session};
 use crate::selection::{Selected, SelectionError, select};
 use crate::settings::{Requested, Settings, SettingsError};
 
@@ -106,6 +107,15 @@ impl PreparedSweep {
         let mut hasher = DefaultHasher::new();
         self.plan.facts().hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// What keeps the sweep in a folder of `runs` that is nearest to this one from being continued.
+    ///
+    /// # Errors
+    /// [`GpuGone`] where it was measured on a GPU of this machine, and only because that is gone it is the
+    /// CPU's turn.
+    pub fn passed_over(&self, runs: &Path) -> Result<Option<PassedOver>, GpuGone> {
+        passed_over(runs, &self.plan, self.session.why_cpu.as_deref())
     }
 
     /// Begins the sweep in `folder`, or continues it.

@@ -6,6 +6,7 @@ use super::*;
 use crate::backend::cpu;
 use crate::budget::CostModel;
 use crate::environment::Platform;
+use crate::environment::tests::a_gpu;
 use crate::null_backend::{Null, sweep_plan, time};
 use crate::record::Session;
 
@@ -70,6 +71,30 @@ fn another_plan_is_refused_with_what_differs() {
     let Err(error) = open(folder.path(), plan()) else { panic!("shared") };
     assert!(matches!(error, SweepError::Locked { .. }), "{error}");
     drop(held);
+}
+
+#[test]
+fn a_sweep_that_another_one_does_not_continue_is_named_with_what_differs() {
+    let runs = tempfile::tempdir().unwrap();
+    let path = runs.path().join("sweep-0123");
+    let mut sweep = open(&path, plan()).unwrap();
+    sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
+    let mut other = plan();
+    other.budget = Some(Duration::from_secs(9));
+    let passed_over = |why_cpu| passed_over::passed_over(runs.path(), &other, why_cpu);
+    // as long as another process works on it, there is nothing to continue
+    assert_eq!(passed_over(None).unwrap(), None);
+    drop(sweep);
+    let found = passed_over(Some("no driver")).unwrap().unwrap();
+    assert_eq!(
+        (found.path, found.why),
+        (path.clone(), vec!["budget: there none, now 9 s".to_owned()])
+    );
+    let mut header: SweepHeader = crate::store::read_header(&path).unwrap();
+    header.plan.platform.gpu = Some(a_gpu());
+    crate::store::write_header(&path, &header).unwrap();
+    let gone = passed_over(Some("no driver")).unwrap_err();
+    assert!(gone.to_string().contains("measured on a card, which is gone: no driver"), "{gone}");
 }
 
 #[test]

@@ -71,6 +71,21 @@ fn without_a_driver_the_cpu_is_used_and_one_line_says_why() {
 }
 
 #[test]
+fn what_keeps_a_run_from_being_resumed_is_said_and_a_gpu_that_is_gone_is_an_error() {
+    let machine = Machine::whole();
+    machine.measure("no-nvml,sticky=15").failed(&["repeat the command to resume"]);
+    machine.measure_with("no-nvml,no-device", &AUTO, &[]).failed(&[
+        "which is gone: cuInit returned CUDA_ERROR_NO_DEVICE",
+        "ALPHA_FLOPS_BACKEND=cpu",
+    ]);
+    machine.measure("").succeeded(&[
+        "is unfinished and not resumed: platform.gpu.driver: there none, now ",
+        "platform.gpu.nvml_missing: there ",
+        "measured 3 of 3",
+    ]);
+}
+
+#[test]
 fn a_gpu_without_a_whole_cudnn_is_an_error_and_no_run_on_the_cpu() {
     if this_machine_has_a_library() {
         return;

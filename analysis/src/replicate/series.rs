@@ -15,7 +15,7 @@ use alpha_flops::backend::BACKENDS;
 use alpha_flops::environment::Platform;
 use alpha_flops::file_error::FileError;
 use alpha_flops::files::{self, Lock, write_atomically};
-use alpha_flops::record::{FinishedRun, Outcome, RunPlan};
+use alpha_flops::record::{FinishedRun, Outcome, PassedOver, RunPlan, check_gpu, differences};
 use alpha_flops::selection::{Selected, select};
 use alpha_flops::settings::{BackendRequest, Requested};
 use alpha_flops::sweep::request::PrepareError;
@@ -44,6 +44,8 @@ pub struct Series {
     lock: Option<Lock>,
     /// Runs that were measured before this process began.
     pub done_before: usize,
+    /// Where it is new: the one that is nearest to it and not resumed.
+    pub passed_over: Option<PassedOver>,
 }
 
 /// The file of a series: what identifies it, and its runs so far.
@@ -95,6 +97,10 @@ pub struct Next {
     time_left: Option<Duration>,
 }
 
+fn read(file: &Path) -> Option<SeriesFile> {
+    serde_json::from_slice(&fs::read(file).ok()?).ok()
+}
+
 /// The seed of each run, in the order measured: `⌈n/2⌉` seeds from `first` on, in turn.
 pub fn seeds(runs: usize, first: u64) -> Vec<u64> {
     let orders = runs.div_ceil(2).max(1);
@@ -115,9 +121,11 @@ impl Series {
     pub fn open(number: usize, arguments: &[String]) -> Result<Self, ReplicateError> {
         let folder = folder()?;
         let requested = Requested::from_workspace()?;
-        let Selected { settings, backend, .. } = select(&requested).map_err(PrepareError::from)?;
+        let selected = select(&requested).map_err(PrepareError::from)?;
+        let Selected { settings, backend, why_cpu, .. } = selected;
         let first = settings.seed.unwrap_or(FIRST_SEED);
         let mut plan = RunPlan::new(&settings, Platform::new(backend.as_ref()), &[]);
+        check_gpu(&folder, &plan.platform, why_cpu.as_deref())?;
         // a run is continued on others, too
         plan.platform.pinned_cores = None;
         let kept = SeriesFile {
@@ -170,7 +178,7 @@ impl Series {
         let mut hasher = DefaultHasher::new();
         format!("{kept:?}").hash(&mut hasher);
         let file = runs.join(format!("series-{:016x}.json", hasher.finish()));
-        Self { runs, file, kept, lock: None, done_before: 0 }
+        Self { runs, file, kept, lock: None, done_before: 0, passed_over: None }
     }
 
     /// Locks the series, and reads the file that an interrupted process has left.
@@ -180,8 +188,7 @@ impl Series {
             return Err(ReplicateError::Busy { runs: self.runs.clone() });
         }
         // a damaged file, or that of another series, has nothing to continue
-        let kept = fs::read(&self.file).ok();
-        let kept = kept.and_then(|bytes| serde_json::from_slice::<SeriesFile>(&bytes).ok());
+        let kept = read(&self.file);
         let is_of_this =
             |kept: &SeriesFile| SeriesFile { runs: Vec::new(), ..kept.clone() } == self.kept;
         if let Some(kept) = kept.filter(is_of_this) {
@@ -196,7 +203,31 @@ impl Series {
             self.keep(&next, &run, None)?;
         }
         self.done_before = self.kept.runs.len();
+        self.passed_over = (self.done_before == 0).then(|| self.nearest_other()).flatten();
         Ok(())
+    }
+
+    /// Of other series that have runs and are not done, the one that differs least.
+    fn nearest_other(&self) -> Option<PassedOver> {
+        let is_series = |path: &PathBuf| {
+            let name = path.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
+            name.starts_with(b"series-") && name.ends_with(b".json") && *path != self.file
+        };
+        let entries = fs::read_dir(&self.runs).into_iter().flatten().flatten();
+        let mut others: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(is_series).collect();
+        others.sort();
+        PassedOver::nearest(others.into_iter().filter_map(|path| {
+            let there = read(&path)?;
+            let is_there = there.runs.iter().any(|run| self.has_finished(&run.run));
+            let is_in_use = match files::try_lock(&path.with_extension("lock")) {
+                Ok(lock) => lock.is_none_or(|lock| lock.remove().is_err()),
+                Err(_) => false,
+            };
+            let now = SeriesFile { runs: there.runs.clone(), ..self.kept.clone() };
+            let why = differences(&there, &now);
+            (is_there && !is_in_use).then_some(PassedOver { path, why })
+        }))
     }
 
     /// Whether a run is one of this folder of runs, and finished.

@@ -20,8 +20,8 @@ pub(super) struct Placement {
     cores: Option<Vec<usize>>,
     /// The cores that the calling thread may run on while it is not pinned.
     allowed: Vec<usize>,
-    /// What a user should know of it.
-    note: Option<String>,
+    /// What a user should know of it, a line each.
+    notes: Vec<String>,
     /// For as long as this lives, other processes leave these cores alone.
     _claims: Vec<system::Claim>,
 }
@@ -37,19 +37,33 @@ impl Placement {
     /// pinned thread could not use what others of the group leave), or if the system does not support
     /// pinning.
     pub(super) fn new(threads: usize) -> Self {
-        Self::within(threads, cpu_quota())
+        let allowed = pin_guard().map_or_else(system::allowed, |guard| guard.allowed.clone());
+        Self::within(threads, allowed, cpu_quota(), |core| system::run_on(&[core]))
     }
 
-    fn within(threads: usize, quota: Option<f64>) -> Self {
-        let allowed = pin_guard().map_or_else(system::allowed, |guard| guard.allowed.clone());
+    fn within(
+        threads: usize,
+        allowed: Vec<usize>,
+        quota: Option<f64>,
+        run_on: impl Fn(usize) -> bool,
+    ) -> Self {
         let available = allowed.len();
-        let not_pinned = |reason: String| (None, Some(format!("threads are not pinned: {reason}")));
-        let (cores, note) = match quota {
-            Some(quota) => not_pinned(format!("CPU time is limited to that of {quota:.1} cores")),
-            None if available == 0 => (None, None),
-            None if available < threads => {
-                not_pinned(format!("{threads} threads on {available} cores"))
+        let too_many = || format!("{threads} threads on {available} cores");
+        let mut notes = Vec::new();
+        let mut not_pinned = |reason: &str| {
+            notes.push(format!("threads are not pinned: {reason}"));
+            None
+        };
+        let cores = match quota {
+            Some(quota) => {
+                not_pinned(&format!("CPU time is limited to that of {quota:.1} cores"));
+                if 0 < available && available < threads {
+                    notes.push(too_many());
+                }
+                None
             }
+            None if available == 0 => not_pinned("this system does not say on which cores"),
+            None if available < threads => not_pinned(&too_many()),
             None => {
                 let (mut cores, taken): (Vec<usize>, Vec<usize>) =
                     allowed.iter().partition(|&&core| system::claim(core).is_some());
@@ -57,22 +71,27 @@ impl Placement {
                 if shared {
                     cores.extend(taken);
                 }
-                let note = shared.then(|| {
-                    "another run computes on the same cores: each disturbs the other".to_owned()
-                });
-                (choose(&cores, threads, system::siblings), note)
+                let chosen = choose(&cores, threads, system::siblings).unwrap_or_default();
+                match elsewhere(|| chosen.iter().copied().find(|core| !run_on(*core))) {
+                    Some(core) => not_pinned(&format!("the system refuses core {core}")),
+                    None => {
+                        if shared {
+                            let other =
+                                "another run computes on the same cores: each disturbs the other";
+                            notes.push(other.to_owned());
+                        }
+                        Some(chosen)
+                    }
+                }
             }
         };
-        let can_run_on_each =
-            |cores: &Vec<usize>| elsewhere(|| cores.iter().all(|&core| system::run_on(&[core])));
-        let cores = cores.filter(can_run_on_each);
         let claims = cores.iter().flatten().filter_map(|&core| system::claim(core)).collect();
-        Self { cores, allowed, note, _claims: claims }
+        Self { cores, allowed, notes, _claims: claims }
     }
 
     /// Why threads are not pinned, or share their cores.
-    pub(super) fn note(&self) -> Option<&str> {
-        self.note.as_deref()
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     pub(super) fn cores(&self) -> Option<&[usize]> {
@@ -293,10 +312,39 @@ mod tests {
 
         #[test]
         fn under_a_limit_on_cpu_time_nothing_is_pinned_and_a_note_says_so() {
-            let placement = Placement::within(1, Some(1.5));
-            assert_eq!(placement.cores(), None);
-            let expected = "threads are not pinned: CPU time is limited to that of 1.5 cores";
-            assert_eq!(placement.note(), Some(expected));
+            let limited = "threads are not pinned: CPU time is limited to that of 1.5 cores";
+            for (threads, expected) in
+                [(1, &[limited][..]), (3, &[limited, "3 threads on 2 cores"])]
+            {
+                let placement = Placement::within(threads, vec![0, 1], Some(1.5), |_| true);
+                assert_eq!(
+                    (placement.cores(), placement.notes()),
+                    (None, strings(expected).as_slice())
+                );
+            }
+        }
+
+        #[test]
+        fn whatever_keeps_threads_from_being_pinned_is_said_in_one_line() {
+            // numbers that no machine has: what is claimed here is nobody else's
+            let allowed = || vec![1021, 1022];
+            for (threads, cores, refused, reason) in [
+                (3, allowed(), None, "3 threads on 2 cores"),
+                (2, Vec::new(), None, "this system does not say on which cores"),
+                (2, allowed(), Some(1022), "the system refuses core 1022"),
+            ] {
+                let run_on = |core| Some(core) != refused;
+                let placement = Placement::within(threads, cores, None, run_on);
+                assert_eq!(placement.cores(), None);
+                assert_eq!(placement.notes(), [format!("threads are not pinned: {reason}")]);
+            }
+            let placement = Placement::within(2, allowed(), None, |_| true);
+            assert_eq!(placement.cores(), Some(&allowed()[..]));
+            assert!(placement.notes().is_empty());
+        }
+
+        fn strings(texts: &[&str]) -> Vec<String> {
+            texts.iter().map(ToString::to_string).collect()
         }
 
         #[test]

@@ -118,8 +118,8 @@ impl Team {
         self.workers.placement.cores()
     }
 
-    pub(super) fn placement_note(&self) -> Option<&str> {
-        self.workers.placement.note()
+    pub(super) fn placement_notes(&self) -> &[String] {
+        self.workers.placement.notes()
     }
 
     pub(super) fn pin_caller(&self) -> Option<Rc<PinGuard>> {

@@ -22,14 +22,14 @@ pub fn of<T>(work: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T) -> T {
 
 /// Measures a sweep and shows its progress.
 pub fn measure(sweep: &mut Sweep, backend: &mut dyn Backend) -> Result<SweepStatus, SweepError> {
-    say_what_is_swept(sweep);
+    say_what_is_swept(sweep, backend.notes());
     let (bar, mut said) = (bar(sweep), Instant::now());
     let status = sweep.measure(backend, &mut |progress| show(&bar, &mut said, progress));
     bar.finish_and_clear();
     status
 }
 
-fn say_what_is_swept(sweep: &Sweep) {
+fn say_what_is_swept(sweep: &Sweep, notes: &[String]) {
     let plan = &sweep.header().plan;
     let comparable = plan.comparable();
     remark(&format!(
@@ -54,7 +54,7 @@ fn say_what_is_swept(sweep: &Sweep) {
     if let Some(reason) = session.and_then(|session| session.why_cpu.as_ref()) {
         remark(&format!("on the CPU: {reason}"));
     }
-    if let Some(note) = session.and_then(Session::note) {
+    for note in session.and_then(Session::note).iter().chain(notes) {
         remark(&format!("note: {note}"));
     }
     let visited = sweep.counts().visited();

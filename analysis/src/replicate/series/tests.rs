@@ -40,10 +40,15 @@ fn an_interrupted_series_goes_on_and_a_finished_one_is_forgotten() {
     let next = first.next().unwrap();
     assert_eq!(next.to_string(), "run 1 of 5 (order 1 of 3, seed 1)");
     first.keep(&next, &run.folder, Some(90.0)).unwrap();
+    assert_eq!(series(folder.path(), 4).passed_over, None, "the first one goes on");
     drop(first);
+    let other = series(folder.path(), 4).passed_over.clone().unwrap();
+    assert!(other.path.to_string_lossy().ends_with(".json"), "{other}");
+    assert_eq!(other.why, ["seeds: only there 3, only now none"]);
 
     let again = series(folder.path(), 5);
     assert_eq!(again.done_before, 1);
+    assert_eq!(again.passed_over, None);
     let next = again.next().unwrap().to_string();
     assert_eq!(next, "run 2 of 5 (order 2 of 3, seed 2), about 6m 00s left");
     assert_eq!((again.runs()[0].measured, again.runs()[0].not_measured), (3, 1));

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use alpha_flops::files::{create_folder_in, remove_temporary_files};
+use alpha_flops::record::PassedOver;
 use alpha_flops::settings::parse_budget;
 use alpha_flops::sweep::Sweep;
 use alpha_flops::terminal::remark;
@@ -8,7 +9,8 @@ use alpha_flops_analysis::compare::{Options, compare, sides};
 use alpha_flops_analysis::import::{Imported, criterion};
 use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
 use alpha_flops_analysis::replicate::alternate::{Builds, RunSide};
-use alpha_flops_analysis::replicate::{self, series, series::Series, series::SeriesRun};
+use alpha_flops_analysis::replicate::{self, OpenedSweep};
+use alpha_flops_analysis::replicate::{series, series::Series, series::SeriesRun};
 use alpha_flops_analysis::report::{self, Input, Report};
 use alpha_flops_analysis::run::provenance;
 use clap::Args;
@@ -137,7 +139,14 @@ fn run_alternating(args: &ReplicateArgs, arguments: &[String], builds: Builds) -
     Ok(Exit::success_if(is_complete && !comparison.has_regression()))
 }
 
+fn say_passed_over(passed_over: Option<&PassedOver>) {
+    if let Some(passed_over) = passed_over {
+        remark(&format!("note: {passed_over}"));
+    }
+}
+
 fn say_what_is_done(series: &Series) {
+    say_passed_over(series.passed_over.as_ref());
     match (series.runs(), series.number()) {
         ([], _) => {}
         ([run], 1) => remark(&format!(
@@ -162,7 +171,9 @@ fn measure_all(series: &mut Series, as_json: bool) -> Result<()> {
 
 /// Measures the sweep, which nobody else takes as long as this process has it.
 fn measure_sweep(args: &ReplicateArgs) -> Result<Sweep> {
-    let (mut sweep, mut backend) = replicate::open_sweep(args.sweep_budget.flatten())?;
+    let opened = replicate::open_sweep(args.sweep_budget.flatten())?;
+    let OpenedSweep { mut sweep, mut backend, passed_over } = opened;
+    say_passed_over(passed_over.as_ref());
     progress::measure(&mut sweep, backend.as_mut())?;
     Ok(sweep)
 }
