@@ -42,6 +42,7 @@ mod plan;
 mod quiet;
 
 pub use finished::FinishedRun;
+pub(crate) use folder::remove_empty;
 pub use folder::{RunFolder, hinted, read_measured, read_part, read_plan, tidy_up, write_finished};
 pub use launches::{Launches, LaunchesFile};
 pub use machine::{Distance, Distances, MachineState, Quartiles, Stay};

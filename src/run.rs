@@ -22,7 +22,7 @@ use crate::protocol::Clocks;
 use crate::random::random_bits;
 use crate::record::{
     ConfigurationRecord, GpuGone, Measured, Outcome, Part, PassedOver, RunFolder, RunPlan, Session,
-    check_gpu, now, passed_over, tidy_up,
+    check_gpu, now, passed_over, remove_empty, tidy_up,
 };
 use crate::settings::Settings;
 use crate::statistics::{Summary, quantile, sorted};
@@ -127,6 +127,7 @@ impl Run {
         let (folder, passed_over) = match RunFolder::resume(runs, &plan, &session)? {
             Some(folder) => (folder, Vec::new()),
             None => {
+                remove_empty(runs)?;
                 let passed_over = passed_over(runs, &plan);
                 let seed = plan.settings.seed.unwrap_or_else(|| now().as_millisecond() as u64);
                 (RunFolder::create(runs, plan, seed, session)?, passed_over)

@@ -47,6 +47,8 @@ pub struct Added {
     pub launches_bytes: u64,
     /// See there.
     pub launches_kept: bool,
+    /// What is wrong with archived runs beside it that cannot be read: it may be one of those.
+    pub unreadable: Vec<String>,
 }
 
 /// Whether the raw launches of a run are archived, too.
@@ -161,7 +163,7 @@ pub fn add(
         return Err(ArchiveError::Unsound { run: run.path, rejected, id, reason });
     }
     let target = root.join(name);
-    check_place(&run, &target)?;
+    let unreadable = check_place(&run, &target)?;
     files::create_folder(&target)?;
     let path = target.join(format!("{}.csv", run.header.run_id));
     let raw = run.path.join("launches.parquet");
@@ -179,6 +181,7 @@ pub fn add(
         place: dataset.provenance.place(),
         launches_bytes,
         launches_kept,
+        unreadable,
     })
 }
 
@@ -204,9 +207,18 @@ fn checked(name: &str) -> Result<String, ArchiveError> {
     }
 }
 
-/// Whether a run may stand beside those of `target`, which need not exist.
-fn check_place(run: &Run, target: &Path) -> Result<(), ArchiveError> {
-    let archived = if target.exists() { read(target)? } else { Vec::new() };
+/// Checks that a run may stand beside those of `target`, which need not exist. Returns what is wrong with those
+/// that cannot be read.
+fn check_place(run: &Run, target: &Path) -> Result<Vec<String>, ArchiveError> {
+    let (archived, unreadable) = if target.exists() { read(target)? } else { Default::default() };
+    let (own, others): (Vec<UnreadableRun>, _) = unreadable
+        .into_iter()
+        .partition(|(path, _)| run_id_of(path) == Some(run.header.run_id.as_str()));
+    // what is left of this very run is not replaced
+    if let Some((_, error)) = own.into_iter().next() {
+        return Err(error);
+    }
+    let unreadable = others.iter().map(|(_, error)| error.to_string()).collect();
     let own = run.header.plan.comparable();
     for other in archived {
         let is_same = other.header.run_id == run.header.run_id
@@ -222,26 +234,15 @@ fn check_place(run: &Run, target: &Path) -> Result<(), ArchiveError> {
             return Err(ArchiveError::Foreign { run, target, differences });
         }
     }
-    Ok(())
+    Ok(unreadable)
 }
 
-/// Every run in the folder of a target, oldest first. Sweeps, figures and other files are passed over.
-///
-/// # Errors
-/// [`ArchiveError`] where the folder or one of its runs cannot be read.
-pub fn read(target: &Path) -> Result<Vec<Run>, ArchiveError> {
-    let (archived, unreadable) = read_readable(target)?;
-    match unreadable.into_iter().next() {
-        Some((_, error)) => Err(error),
-        None => Ok(archived),
-    }
-}
-
-/// As [`read`], but for the runs that cannot be read, which come second.
+/// Every run in the folder of a target, oldest first, and those that cannot be read: one of them keeps nobody from
+/// the others. Sweeps, figures and other files are passed over.
 ///
 /// # Errors
 /// [`ArchiveError`] where the folder cannot be read.
-pub fn read_readable(target: &Path) -> Result<(Vec<Run>, Vec<UnreadableRun>), ArchiveError> {
+pub fn read(target: &Path) -> Result<(Vec<Run>, Vec<UnreadableRun>), ArchiveError> {
     let error = |error| FileError::read(target, error);
     let (mut archived, mut unreadable) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(target).map_err(error)? {
@@ -308,8 +309,8 @@ fn run_id_of(csv: &Path) -> Option<&str> {
 
 impl fmt::Display for Added {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, configurations, not_measured, place, launches_bytes, launches_kept } =
-            self;
+        let Self { path, configurations, not_measured, place, .. } = self;
+        let Self { launches_bytes, launches_kept, .. } = self;
         write!(f, "{}: {configurations} configurations on {place}", path.display())?;
         if *not_measured > 0 {
             write!(f, ", {not_measured} not measured")?;

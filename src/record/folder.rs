@@ -373,6 +373,26 @@ pub fn tidy_up(runs: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Removes the unfinished runs under `runs` of which nothing was measured and that no process works on: starts that
+/// were killed.
+pub(crate) fn remove_empty(runs: &Path) -> Result<(), FileError> {
+    let is_empty = |path: &Path| {
+        let own = ["run.json", "lock", "parts"].map(|name| path.join(name));
+        store::entries(path).is_ok_and(|all| all.iter().all(|entry| own.contains(entry)))
+            && store::entries(&own[2]).is_ok_and(|parts| parts.is_empty())
+    };
+    for path in run_folders(runs) {
+        let is_unfinished = |header: RunHeader| header.status == RunStatus::Unfinished;
+        if is_empty(&path)
+            && read_header(&path).is_ok_and(is_unfinished)
+            && store::try_lock::<RunHeader>(&path)?.is_some_and(|lock| lock.is_held)
+        {
+            files::remove_folder(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// An id that no run has yet, even of those that begin in the same second, and the place for its folder.
 fn new_place(runs: &Path, started: Timestamp) -> (String, PathBuf) {
     loop {

@@ -221,6 +221,27 @@ fn a_run_that_is_not_resumed_is_named_with_what_differs() {
 }
 
 #[test]
+fn what_a_killed_start_has_left_is_resumed_or_removed() {
+    let runs = tempfile::tempdir().unwrap();
+    let begin = |seed| {
+        let mut plan = plan_of_two();
+        plan.settings.seed = Some(seed);
+        let run = Run::open(runs.path(), plan, two(), Session::now(time(1.0), None)).unwrap();
+        (run.folder.path().to_owned(), run)
+    };
+    let (first, run) = begin(1);
+    drop(run);
+    let (again, run) = begin(1);
+    assert_eq!(again, first);
+    let (second, other) = begin(2);
+    assert!(first.exists(), "another process works on it");
+    drop((run, other));
+    std::fs::write(second.join("notes.txt"), "the user's").unwrap();
+    let (third, _run) = begin(3);
+    assert!(!first.exists() && second.exists() && third.exists());
+}
+
+#[test]
 fn a_run_on_a_gpu_that_is_gone_does_not_become_one_on_the_cpu() {
     let runs = tempfile::tempdir().unwrap();
     let mut on_gpu = plan_of_two();

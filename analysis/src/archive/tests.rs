@@ -21,11 +21,26 @@ fn write(target: &Path, header: &RunHeader, dataset: &Dataset) {
     fs::write(environment_of(&csv), serde_json::to_string(header).unwrap()).unwrap();
 }
 
+/// All runs in the folder of a target, each of which can be read.
+fn all_in(target: &Path) -> Vec<Run> {
+    let (runs, unreadable) = super::read(target).unwrap();
+    assert!(unreadable.is_empty(), "{unreadable:?}");
+    runs
+}
+
+/// What is wrong with the only run in the folder.
+fn only_unreadable(target: &Path) -> String {
+    let (runs, unreadable) = super::read(target).unwrap();
+    let [(_, error)] = &unreadable[..] else { panic!("{unreadable:?}") };
+    assert!(runs.is_empty());
+    error.to_string()
+}
+
 #[test]
 fn what_was_archived_is_where_the_command_would_put_it() {
     let of_today = workspace::archive().unwrap().join("cpu-amd-epyc-2-threads");
     for folder in [of_today, archived_target()] {
-        let archived = read(&folder).unwrap();
+        let archived = all_in(&folder);
         assert!(archived.len() >= 10, "sweeps and figures beside them are no runs");
         for run in &archived {
             assert_eq!(target_name(&run.header), "cpu-amd-epyc-2-threads");
@@ -37,7 +52,7 @@ fn what_was_archived_is_where_the_command_would_put_it() {
 
 #[test]
 fn a_run_archived_before_there_were_gpus_still_reads() {
-    let archived = read(&archived_target()).unwrap();
+    let archived = all_in(&archived_target());
     let first = &archived[0].header;
     assert_eq!(first.run_id, "2026-11-23t09-41-37z-a778");
     assert_eq!(first.plan.comparable(), archived[1].header.plan.comparable());
@@ -51,7 +66,7 @@ fn an_archived_run_reads_back_as_it_was_measured() {
     assert_eq!(archived.dataset, imported.dataset);
     let header = Run::open(&run.folder).unwrap().header;
     assert_eq!(archived.header, RunHeader { configurations: Vec::new(), ..header });
-    assert_eq!(read(&root.path().join("small")).unwrap(), [archived]);
+    assert_eq!(all_in(&root.path().join("small")), [archived]);
 }
 
 #[test]
@@ -118,7 +133,7 @@ fn a_folder_of_another_device_is_refused_with_what_differs() {
         .to_string();
     assert!(error.contains("against `another CPU, 1 thread`"), "{error}");
     assert!(error.contains("--target"), "{error}");
-    assert_eq!(read(&other).unwrap().len(), 1, "nothing was written");
+    assert_eq!(all_in(&other).len(), 1, "nothing was written");
 }
 
 #[test]
@@ -126,9 +141,9 @@ fn an_archive_that_was_interrupted_is_completed_by_the_same_command() {
     let (run, root, archived) = archived();
     fs::remove_file(&archived.path).unwrap();
     let target = root.path().join("small");
-    assert_eq!(read(&target).unwrap(), [], "an environment alone is passed over");
+    assert_eq!(all_in(&target), [], "an environment alone is passed over");
     add(&run.folder, root.path(), Some("small"), KeepLaunches::IfSmall).unwrap();
-    assert_eq!(read(&target).unwrap(), [archived]);
+    assert_eq!(all_in(&target), [archived]);
 }
 
 #[test]
@@ -223,7 +238,7 @@ fn what_is_damaged_in_an_archive_is_named() {
     let target = root.path().join("small");
     fs::write(target.join("notes.csv"), "not,a,run").unwrap();
     fs::write(target.join("README.md"), "no run either").unwrap();
-    assert_eq!(read(&target).unwrap().len(), 1);
+    assert_eq!(all_in(&target).len(), 1);
 
     let environment = environment_of(&archived.path);
     let text = fs::read_to_string(&environment).unwrap();
@@ -240,12 +255,35 @@ fn what_is_damaged_in_an_archive_is_named() {
         (text.replace(&archived.header.run_id, "../data"), "run_id is \"../data\""),
     ] {
         fs::write(&environment, damaged).unwrap();
-        let error = read(&target).unwrap_err().to_string();
+        let error = only_unreadable(&target);
         assert!(error.contains(expected) && error.contains(&archived.header.run_id), "{error}");
     }
     fs::remove_file(&environment).unwrap();
-    let error = read(&target).unwrap_err().to_string();
+    let error = only_unreadable(&target);
     assert!(error.contains("no environment beside it"), "{error}");
     let error = read(&root.path().join("absent")).unwrap_err().to_string();
     assert!(error.contains("absent"), "{error}");
+}
+
+#[test]
+fn a_run_is_archived_beside_one_that_cannot_be_read_and_never_in_its_place() {
+    let (run, root, archived) = archived();
+    let target = root.path().join("small");
+    let of_another = target.join("2026-01-31t12-00-00z-5eed.csv");
+    fs::rename(&archived.path, &of_another).unwrap();
+    fs::remove_file(environment_of(&archived.path)).unwrap();
+    let again = || add(&run.folder, root.path(), Some("small"), KeepLaunches::IfSmall);
+    let added = again().unwrap();
+    let [unreadable] = &added.unreadable[..] else { panic!("{:?}", added.unreadable) };
+    assert!(unreadable.contains("5eed.csv: no environment beside it"), "{unreadable}");
+    // cut: what is left of it stays
+    let text = fs::read_to_string(&added.path).unwrap();
+    fs::write(&added.path, &text[..text.len() / 2]).unwrap();
+    let error = again().unwrap_err().to_string();
+    assert!(error.contains(&run_name(&added.path)), "{error}");
+    assert_eq!(fs::read_to_string(&added.path).unwrap().len(), text.len() / 2);
+}
+
+fn run_name(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
 }

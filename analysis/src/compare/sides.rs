@@ -9,7 +9,7 @@ use alpha_flops::record::RunHeader;
 use regex::Regex;
 
 use super::CompareError;
-use crate::archive;
+use crate::archive::{self, UnreadableRun};
 use crate::differences::{self, Difference};
 use crate::in_order::try_map;
 use crate::run::Run;
@@ -52,13 +52,14 @@ pub struct Chosen {
 /// Archived runs in the folder of a target that tell how runs differ: comparable with both sides, with the same
 /// configurations and as many launches by the same rule, in groups measured in the same environment. The
 /// compared runs themselves are left out. Of the others, all or the newest, and the configurations that pass.
+/// Runs that cannot be read come second.
 pub fn history(
     target: &Path,
     before: &[Run],
     after: &[Run],
     chosen: &Chosen,
-) -> Result<Vec<Vec<Run>>, CompareError> {
-    let Some(first) = before.first() else { return Ok(Vec::new()) };
+) -> Result<(Vec<Vec<Run>>, Vec<UnreadableRun>), CompareError> {
+    let Some(first) = before.first() else { return Ok(Default::default()) };
     let own = first.header.plan.comparable();
     // medians of fewer launches differ more
     let how_many = |run: &Run| {
@@ -73,13 +74,13 @@ pub fn history(
             && compared.all(|run| how_many(archived) == how_many(run));
         is_alike && !is_compared
     };
-    let mut archived = archive::read(target)?;
+    let (mut archived, unreadable) = archive::read(target)?;
     if let Some(filter) = &chosen.filter {
         archived.iter_mut().for_each(|run| run.keep_only(filter));
     }
     archived.retain(tells);
     let older = chosen.last.map_or(0, |last| archived.len().saturating_sub(last.get()));
-    Ok(by_environment(archived.into_iter().skip(older)))
+    Ok((by_environment(archived.into_iter().skip(older)), unreadable))
 }
 
 /// Groups of at least two runs that were measured in the same environment.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use alpha_flops::workspace;
 
 use super::Input;
-use crate::archive::{self, ArchiveError};
+use crate::archive::{self, ArchiveError, UnreadableRun};
 use crate::compare::aligned::{Aligned, rows};
 use crate::compare::grouping::LnMedians;
 use crate::compare::run_variances::RunVariances;
@@ -19,17 +19,21 @@ impl Input<'_> {
     /// how noisy it is are not looked for: it needs none.
     ///
     /// # Errors
-    /// [`ArchiveError`] where the folder cannot be read. Single runs that cannot are left out.
-    pub fn find_noise(&mut self, folder: Option<PathBuf>) -> Result<(), ArchiveError> {
+    /// [`ArchiveError`] where the folder cannot be read. Single runs that cannot are left out, and returned.
+    pub fn find_noise(
+        &mut self,
+        folder: Option<PathBuf>,
+    ) -> Result<Vec<UnreadableRun>, ArchiveError> {
         let Provenance { backend, device, .. } = &self.dataset.provenance;
         let own =
             || Some(workspace::archive()?.join(archive::slug(&format!("{backend} {device}"))));
         let folder = folder.or_else(|| own().filter(|own| own.is_dir()));
         if let (Some(folder), false) = (folder, noise_is_known_from_passes(self.dataset)) {
-            let (runs, _) = archive::read_readable(&folder)?;
+            let (runs, unreadable) = archive::read(&folder)?;
             self.archived_noise = of_runs(runs, self.dataset);
+            return Ok(unreadable);
         }
-        Ok(())
+        Ok(Vec::new())
     }
 }
 
@@ -120,7 +124,10 @@ mod tests {
         let mut dataset = runs(1).remove(0).dataset;
         let nowhere = Some(folder.path().join("missing"));
         assert!(Input::new(&dataset).find_noise(nowhere.clone()).is_err());
-        assert!(Input::new(&dataset).find_noise(Some(folder.path().to_owned())).is_ok());
+        let here = || Some(folder.path().to_owned());
+        assert!(Input::new(&dataset).find_noise(here()).unwrap().is_empty());
+        std::fs::write(folder.path().join("2026-01-31t12-00-00z-5eed.csv"), "cut").unwrap();
+        assert_eq!(Input::new(&dataset).find_noise(here()).unwrap().len(), 1);
         let mut has_passes = |configurations| {
             for observation in dataset.observations.iter_mut().take(configurations) {
                 observation.latency.passes = Some(5);

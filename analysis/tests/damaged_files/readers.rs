@@ -189,7 +189,7 @@ fn archived(folder: &Path) -> Vec<(Format, PathBuf)> {
 }
 
 fn read_archived(folder: &Path) -> bool {
-    let (runs, unreadable) = archive::read_readable(&folder.join("target")).unwrap();
+    let (runs, unreadable) = archive::read(&folder.join("target")).unwrap();
     assert_eq!(runs.len() + unreadable.len(), 1);
     if let Some(run) = runs.first() {
         let _ = import::load(&run.path);

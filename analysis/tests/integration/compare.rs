@@ -326,6 +326,41 @@ fn two_archived_runs_are_judged_by_the_other_ones_of_their_kind() {
     assert!(differs.clone().any(|difference| difference["what"] == "commit"));
 }
 
+#[test]
+fn an_archived_run_that_cannot_be_read_is_left_out_with_a_warning_unless_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let [before, after, cut, newer, ..] =
+        ["38-14z-063f", "40-18z-b744", "42-24z-98cd", "44-30z-302d", "46-35z-1627", "48-39z-99b8"]
+            .map(|end| {
+                let name = format!("2026-11-25t15-{end}.csv");
+                let (from, to) = (archived_target().join(&name), folder.path().join(&name));
+                let environment = |csv: &Path| csv.with_extension("environment.json");
+                fs::copy(&from, &to).unwrap();
+                fs::copy(environment(&from), environment(&to)).unwrap();
+                to.display().to_string()
+            });
+    let rows = fs::read(&cut).unwrap();
+    fs::write(&cut, &rows[..rows.len() / 2]).unwrap();
+    let environment = Path::new(&newer).with_extension("environment.json");
+    let mut header: Value = serde_json::from_slice(&fs::read(&environment).unwrap()).unwrap();
+    header["schema_version"] = 99.into();
+    fs::write(&environment, header.to_string()).unwrap();
+    let history = ["--history", folder.path().to_str().unwrap()];
+    let compare =
+        |before: &str| said(alpha_flops([&["compare", before, &after][..], &history].concat()));
+    let Said { status, stdout, stderr } = compare(&before);
+    assert_eq!(status, 0, "{stderr}");
+    let warnings: Vec<&str> = stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let [of_cut, of_newer] = warnings[..] else { panic!("{stderr}") };
+    assert!(of_cut.contains("a run is left out: ") && of_cut.contains("98cd.csv"), "{of_cut}");
+    assert!(of_newer.contains("302d.environment.json: schema_version is 99"), "{of_newer}");
+    assert!(stdout.replace('\n', " ").contains("2 archived runs, all from the same"), "{stdout}");
+    for (named, words) in [(cut, "98cd.csv"), (newer, "schema_version is 99")] {
+        let Said { status, stderr, .. } = compare(&named);
+        assert!(status == 2 && stderr.starts_with("error: ") && stderr.contains(words), "{stderr}");
+    }
+}
+
 /// The state of a machine whose multiply–adds take so long.
 fn machine(multiply_add_ns: f64) -> Value {
     json!({

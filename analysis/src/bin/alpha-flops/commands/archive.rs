@@ -4,6 +4,7 @@ use alpha_flops::workspace;
 use alpha_flops_analysis::archive::{self, KeepLaunches};
 use clap::Args;
 
+use super::data::warn_of_unreadable;
 use crate::output::print;
 use crate::{Context, Exit, Result, complain};
 
@@ -46,6 +47,7 @@ pub fn run(args: &ArchiveArgs) -> Result<Exit> {
     for record in &args.records {
         match archive::add(record, &root, args.target.as_deref(), launches) {
             Ok(added) => {
+                added.unreadable.iter().for_each(warn_of_unreadable);
                 print(&format!("{added}\n"))?;
             }
             Err(error) => {

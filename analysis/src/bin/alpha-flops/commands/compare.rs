@@ -12,6 +12,7 @@ use alpha_flops_analysis::{archive, plot};
 use clap::Args;
 use regex::Regex;
 
+use super::data::without_unreadable;
 use crate::output::{Format, formats, json, print};
 use crate::values::parse_percent;
 use crate::{Exit, Result};
@@ -143,6 +144,7 @@ fn archived(
     match (is_single, named) {
         (true, Some(target)) => {
             let found = sides::history(&archive::target(target), before, after, chosen)?;
+            let found = without_unreadable(found);
             if found.is_empty() {
                 let reason =
                     "no two archived runs of one kind have the same protocol and configurations";
@@ -154,7 +156,8 @@ fn archived(
             let own = workspace::archive()
                 .map(|targets| targets.join(archive::target_name(&before[0].header)))
                 .filter(|own| own.is_dir());
-            own.map_or(Ok(Vec::new()), |own| sides::history(&own, before, after, chosen))
+            let found = own.map(|own| sides::history(&own, before, after, chosen)).transpose()?;
+            Ok(found.map(without_unreadable).unwrap_or_default())
         }
         (false, Some(target)) => {
             unusable(target, "archived runs are used only with a single run on a side")

@@ -1,8 +1,10 @@
 //! Arguments that several commands share: the data, and the variant of the fit.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use alpha_flops::terminal::remark;
+use alpha_flops_analysis::archive::UnreadableRun;
 use alpha_flops_analysis::fit::{Fit, Sample, Variant, fit_variant};
 use alpha_flops_analysis::import::{self, Imported};
 use alpha_flops_analysis::model::{
@@ -75,6 +77,16 @@ fn say_ignored(path: &Path, columns: &[String]) {
         let names = columns.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
         remark(&format!("note: {}: ignored columns that no dataset has: {names}", path.display()));
     }
+}
+
+/// The archived runs, or what was made of them, after a warning for each that cannot be read.
+pub fn without_unreadable<T>((runs, unreadable): (T, Vec<UnreadableRun>)) -> T {
+    unreadable.iter().for_each(|(_, error)| warn_of_unreadable(error));
+    runs
+}
+
+pub fn warn_of_unreadable(error: impl Display) {
+    remark(&format!("warning: a run is left out: {error}"));
 }
 
 /// The published coefficients of that name, or those in the file of that name.

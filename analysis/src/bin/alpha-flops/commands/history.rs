@@ -1,7 +1,6 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use alpha_flops::terminal::remark;
 use alpha_flops_analysis::history::check::Check;
 use alpha_flops_analysis::history::{History, Unreadable};
 use alpha_flops_analysis::{archive, plot};
@@ -10,6 +9,7 @@ use clap::Args;
 use regex::Regex;
 use serde::Serialize;
 
+use super::data::warn_of_unreadable;
 use crate::output::{Format, formats, json, print};
 use crate::values::parse_percent;
 use crate::{Context, Exit, Result};
@@ -58,12 +58,12 @@ pub fn run(args: &HistoryArgs) -> Result<Exit> {
             folder.display()
         )
     })?;
-    let (mut archived, mut unreadable) = archive::read_readable(folder)?;
+    let (mut archived, mut unreadable) = archive::read(folder)?;
     if archived.is_empty() && !unreadable.is_empty() {
         return Err(unreadable.swap_remove(0).1.into());
     }
     for (_, error) in &unreadable {
-        remark(&format!("warning: a run is left out: {error}"));
+        warn_of_unreadable(error);
     }
     let left_out = args.last.map(|last| archived.len().saturating_sub(last.get()));
     archived.drain(..left_out.unwrap_or(0));

@@ -16,6 +16,7 @@ use alpha_flops_analysis::run::provenance;
 use clap::Args;
 
 use super::compare::LEVELS;
+use super::data::warn_of_unreadable;
 use crate::output::{Format, formats, print_summary};
 use crate::values::{Budget, kernel_terms};
 use crate::{Context, Exit, Result, progress};
@@ -202,7 +203,7 @@ fn analyse(args: &ReplicateArgs, runs: &[&Path], sweep: Option<Sweep>) -> Result
         replicate::keep_sweep(&sweep, first)?;
     }
     let mut input = Input::from_import(&imported[0]);
-    input.find_noise(None)?;
+    input.find_noise(None)?.iter().for_each(|(_, error)| warn_of_unreadable(error));
     let sweep = replicate::kept_sweep(first)?;
     if let Some(sweep) = &sweep {
         input.fit_to(sweep, args.s_k, FlopConvention::Macs);

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use alpha_flops_analysis::archive;
@@ -5,7 +6,7 @@ use alpha_flops_analysis::model::{FlopConvention, KernelTerm};
 use alpha_flops_analysis::report::{self, Input};
 use clap::Args;
 
-use super::data::{coefficients, load};
+use super::data::{coefficients, load, warn_of_unreadable};
 use crate::output::{Format, formats, print_summary};
 use crate::values::{flop_conventions, kernel_terms};
 use crate::{Exit, Result};
@@ -49,8 +50,13 @@ pub fn run(args: &ReportArgs) -> Result<Exit> {
     let fit_to = args.fit_to.as_ref().map(|path| load(path)).transpose()?;
     let mut inputs: Vec<Input<'_>> = imported.iter().map(Input::from_import).collect();
     let history = args.history.as_ref().map(|target| archive::target(target));
+    let mut warned = HashSet::new();
     for input in &mut inputs {
-        input.find_noise(history.clone())?;
+        for (path, error) in input.find_noise(history.clone())? {
+            if warned.insert(path) {
+                warn_of_unreadable(error);
+            }
+        }
         if let Some(fit_to) = &fit_to {
             input.fit_to(fit_to, args.s_k, args.flops);
         }
