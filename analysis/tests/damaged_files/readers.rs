@@ -11,7 +11,9 @@ use alpha_flops::settings::Requested;
 use alpha_flops_analysis::archive::{self, KeepLaunches};
 use alpha_flops_analysis::criterion_json::Benchmark;
 use alpha_flops_analysis::dataset::Dataset;
+use alpha_flops_analysis::export::{self, Measurements};
 use alpha_flops_analysis::fit::Sample;
+use alpha_flops_analysis::import::nvbench::{self, Times};
 use alpha_flops_analysis::import::{self, asperti};
 use alpha_flops_analysis::model::{Coefficients, FlopConvention, KernelTerm};
 use alpha_flops_analysis::plans;
@@ -29,7 +31,7 @@ pub struct Reader {
     pub read: fn(&Path) -> bool,
 }
 
-pub const READERS: [Reader; 11] = [
+pub const READERS: [Reader; 12] = [
     Reader { name: "dataset_in_csv", write: dataset_in_csv, read: read_csv },
     Reader { name: "dataset_in_parquet", write: dataset_in_parquet, read: read_parquet },
     Reader { name: "run", write: run, read: read_run },
@@ -40,6 +42,7 @@ pub const READERS: [Reader; 11] = [
     Reader { name: "file_of_plans", write: plans_files, read: read_plans },
     Reader { name: "file_of_coefficients", write: coefficients, read: read_coefficients },
     Reader { name: "pickle_of_the_original_study", write: pickle, read: read_pickle },
+    Reader { name: "file_of_nvbench", write: nvbench_files, read: read_nvbench },
     Reader { name: "file_of_settings", write: settings, read: read_settings },
 ];
 
@@ -235,6 +238,18 @@ fn pickle(folder: &Path) -> Vec<(Format, PathBuf)> {
 
 fn read_pickle(folder: &Path) -> bool {
     asperti::read(&folder.join("data.pickle")).is_ok()
+}
+
+fn nvbench_files(folder: &Path) -> Vec<(Format, PathBuf)> {
+    let mut measurements = Measurements::read(&fixture("measured/1")).unwrap();
+    measurements.dataset.observations.truncate(3);
+    export::nvbench::write(&measurements, &folder.join("n.json")).unwrap();
+    vec![(Json, "n.json".into()), (Bytes, "n.json-bin/1.bin".into())]
+}
+
+fn read_nvbench(folder: &Path) -> bool {
+    let imported = nvbench::read(&folder.join("n.json"), Times::Cold);
+    imported.is_ok_and(|imported| imported.rejected.is_empty())
 }
 
 const SETTINGS: &str = "backend=\"cpu\"\nexperiments=\"A,B\"\nlaunches=100\npasses=3\nthreads=2\n\
