@@ -66,7 +66,7 @@ fn the_process_that_sweeps_as_the_command() -> Result<(), Box<dyn Error>> {
     let prepared = prepare(|_| SweepRequest {
         grid: Grid::Published,
         seed: 1,
-        shard: Shard::new(1, 10_000).unwrap(),
+        shard: Shard::new(1, 1000).unwrap(),
         protocol,
         launches: NonZeroU32::new(5).unwrap(),
         budget: None,
