@@ -56,7 +56,7 @@ impl RunFolder {
     }
 
     /// Takes up the latest unfinished run under `runs` that has an equal plan and that no process works
-    /// on. Why others are not, [`passed_over`](super::passed_over) says.
+    /// on. Why others are not, `passed_over` says.
     pub fn resume(
         runs: &Path,
         plan: &RunPlan,
