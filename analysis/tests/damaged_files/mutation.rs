@@ -171,7 +171,7 @@ fn raw(mut bytes: Vec<u8>, range: Range<usize>, other: &[u8], random: &mut Rando
         5 => bytes.truncate(place),
         6 => drop(bytes.drain(chunk)),
         7 => {
-            let copies = random.one(&[1, 1, 2, 1000]);
+            let copies = random.one(&[1, 1, 2, 1000]).min(1 + LARGEST / chunk.len().max(1));
             let copied = bytes[chunk].repeat(copies);
             bytes.splice(place..place, copied);
         }
@@ -270,7 +270,9 @@ fn json(bytes: &[u8], random: &mut Random) -> Option<Vec<u8>> {
         (0, Value::Array(items)) => {
             let index = random.below(items.len());
             if let Some(item) = items.get(index).cloned() {
-                items.extend(vec![item; random.one(&[1, 1, 100])]);
+                // copies of all of a large file would be a gigabyte here
+                let most = if bytes.len() < 1 << 16 { 100 } else { 1 };
+                items.extend(vec![item; random.one(&[1, 1, most])]);
             }
         }
         (1, Value::Array(items)) if !items.is_empty() => {
