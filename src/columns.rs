@@ -22,12 +22,14 @@ mod thrift;
 mod values;
 
 use pages::Pages;
+
+use crate::checksum::{self, Sealing};
 pub use values::{Number, Refused, Value, Values};
 
 /// Where a file goes.
 pub type Output<'a> = &'a mut (dyn io::Write + Send);
 
-type GroupWriter<'a, 'b> = SerializedRowGroupWriter<'a, Output<'b>>;
+type GroupWriter<'a, 'b> = SerializedRowGroupWriter<'a, Sealing<'b>>;
 
 /// Rows decoded at a time: the buffers of all columns stay in the processor's cache.
 pub const BATCH: usize = 8192;
@@ -120,17 +122,21 @@ impl<R> Table<R> {
         Ok(Arc::new(parse_message_type(&format!("message {} {{{fields}}}", self.name))?))
     }
 
-    /// Writes row groups, with `metadata`.
+    /// Writes row groups, with `metadata` and a [checksum](crate::checksum).
     pub fn write(
         &self,
         out: Output<'_>,
-        metadata: Option<Vec<KeyValue>>,
+        metadata: Vec<KeyValue>,
         groups: impl IntoIterator<Item = Vec<R>>,
     ) -> Result<(), ParquetError> {
+        let checksum = KeyValue::new(checksum::KEY.to_owned(), checksum::unknown());
+        let metadata = metadata.into_iter().chain([checksum]).collect();
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
-            .set_key_value_metadata(metadata)
+            .set_key_value_metadata(Some(metadata))
+            .set_created_by(checksum::WRITER.to_owned())
             .build();
+        let out = Sealing::new(out);
         let mut file = SerializedFileWriter::new(out, self.schema()?, Arc::new(properties))?;
         for mut rows in groups {
             let mut group = file.next_row_group()?;
@@ -139,7 +145,8 @@ impl<R> Table<R> {
             }
             group.close()?;
         }
-        file.close().map(drop)
+        file.inner_mut().begin_footer();
+        Ok(file.into_inner()?.end()?)
     }
 }
 
@@ -152,9 +159,15 @@ pub struct ParquetFile {
 }
 
 impl ParquetFile {
-    /// Opens a file. Before the library gets it, it is checked that no more is said to be in it than can
-    /// be; pages are checked when they are [read].
+    /// Opens a file. Before the library gets it, it is checked that it is what was written, if it has a
+    /// checksum, and that no more is said to be in it than can be; pages are checked when they are [read].
     pub fn open(file: File) -> Result<Self, ParquetError> {
+        checksum::check_parquet(&file)?.map_err(ParquetError::General)?;
+        Self::open_again(file)
+    }
+
+    /// Opens a file whose checksum was checked before.
+    pub fn open_again(file: File) -> Result<Self, ParquetError> {
         let end = guard::footer(&file)?;
         let metadata = guard::caught(|| ParquetMetaDataReader::new().parse_and_finish(&file))?;
         guard::rows(&metadata, file.metadata()?.len())?;

@@ -5,6 +5,7 @@
 //! ```text
 //! file_error          which file could not be used, why, and what to do
 //! files               all that is written, moved or removed
+//! checksum            checksums in our JSON and Parquet files
 //! plain_text          names and messages of others, fit to be shown
 //! terminal            all that is written to standard output and standard error
 //! choice              names of the values of an enum, in settings, records and tables
@@ -43,6 +44,7 @@ pub mod backend;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod budget;
+pub mod checksum;
 pub mod choice;
 pub mod columns;
 pub mod disturbance;
@@ -51,6 +53,9 @@ pub mod environment;
 pub mod experiment;
 pub mod file_error;
 pub mod files;
+#[cfg(test)]
+#[path = "../tests/fixtures/flipped_bits.rs"]
+mod flipped_bits;
 pub mod host;
 pub mod measure;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
+use crate::checksum::check_json;
 use crate::file_error::FileError;
 
 /// Whether a character does something to what shows it; line ends and tabs are in messages.
@@ -33,8 +34,10 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 /// What a JSON file says, its texts as [`of_json`] has them.
 ///
 /// # Errors
-/// [`FileError`] where it is not UTF-8, or not what is expected.
+/// [`FileError`] where it is not what its [checksum](crate::checksum) says, not UTF-8, or not what is
+/// expected.
 pub fn from_json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, FileError> {
+    check_json(bytes).map_err(|error| FileError::read(path, error))?;
     let text = of_json(bytes).map_err(|error| FileError::read(path, error))?;
     serde_json::from_str(&text).map_err(|error| FileError::read(path, error))
 }

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The folder store in `src/store.rs` keeps it whole when a process is killed: a run loses at most the
-//! configuration in flight.
+//! configuration in flight. `run.json`, `launches.parquet` and parts have [checksums](crate::checksum).
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Every file is [written to a temporary name, synced and renamed](crate::files): a killed process
-//! leaves behind at most a temporary file, which the next one with the lock removes.
+//! leaves behind at most a temporary file, which the next one with the lock removes. Header and parts have
+//! [checksums](crate::checksum); a part that is not as it was written counts as damaged.
 
 use std::collections::hash_map::RandomState;
 use std::fs;
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::checksum::sealed_json_in_lines;
 use crate::file_error::FileError;
 use crate::files::{self, Lock, write_atomically};
 use crate::plain_text::from_json;
@@ -113,7 +115,7 @@ pub(crate) fn read_header<H: Header>(folder: &Path) -> Result<H, FileError> {
 }
 
 pub(crate) fn write_header<H: Header>(folder: &Path, header: &H) -> Result<(), FileError> {
-    write::<H>(&folder.join(H::FILE), |out| Ok(serde_json::to_writer_pretty(out, header)?))
+    write::<H>(&folder.join(H::FILE), |out| out.write_all(&sealed_json_in_lines(header)?))
 }
 
 /// Writes a file of the folder, whole or not at all.

@@ -134,7 +134,7 @@ fn row(origin: &PlanOrigin, Planned { configuration, plan }: &Planned) -> PlanRo
 pub fn write(path: &Path, rows: Vec<PlanRow>) -> Result<(), FileError> {
     match is_parquet(path)? {
         true => write_atomically(path, |out| {
-            table().write(out, None, [rows]).map_err(std::io::Error::other)
+            table().write(out, Vec::new(), [rows]).map_err(std::io::Error::other)
         }),
         false => write_atomically(path, |out| {
             let mut writer = csv::Writer::from_writer(out);

@@ -97,7 +97,12 @@ fn search(reader: &'static Reader) -> ExitCode {
     let folder = folder.unwrap();
     let files: Vec<_> = (reader.write)(folder.path())
         .into_iter()
-        .map(|(format, path)| (format, fs::read(folder.path().join(&path)).unwrap(), path))
+        .map(|(format, path)| {
+            let whole = folder.path().join(&path);
+            let bytes = unsealed(fs::read(&whole).unwrap());
+            fs::write(whole, &bytes).unwrap();
+            (format, bytes, path)
+        })
         .collect();
     assert!((reader.read)(folder.path()), "the files are not sound to begin with");
     let only = number("ALPHA_FLOPS_FUZZ_CASE");
@@ -114,11 +119,14 @@ fn search(reader: &'static Reader) -> ExitCode {
     };
     watch(reader);
     let mut marked = File::options().write(true).open(env::var_os(BEGUN).unwrap()).unwrap();
-    let (mut done, mut accepted, mut failed) = (0, 0, false);
+    let (mut done, mut accepted, mut memory, mut failed) = (0, 0, 0, false);
     while !failed && !is_enough(done) {
         let case = only.unwrap_or(done);
         match one(reader, folder.path(), &files, &mut marked, case) {
-            Ok(is_accepted) => accepted += u64::from(is_accepted),
+            Ok((is_accepted, most)) => {
+                accepted += u64::from(is_accepted);
+                memory = most.max(memory);
+            }
             Err(what) => {
                 eprintln!("{}, case {case}: {what}", reader.name);
                 failed = true;
@@ -126,12 +134,24 @@ fn search(reader: &'static Reader) -> ExitCode {
         }
         done += 1;
     }
-    let memory = peak_memory() >> 20;
+    let memory = memory >> 20;
     println!("{}: {done} cases, {accepted} of them accepted, at most {memory} MiB", reader.name);
     if only.is_some() {
         let _ = folder.keep();
     }
     ExitCode::from(u8::from(failed))
+}
+
+/// Without its checksum, because of which nearly every changed file would be refused before anything else
+/// looks at it.
+fn unsealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    for name in ["alpha_flops_crc32", "\"checksum\""] {
+        let place = bytes.windows(name.len()).rposition(|window| window == name.as_bytes());
+        if let Some(place) = place {
+            bytes[place + 1] = b'_';
+        }
+    }
+    bytes
 }
 
 /// Reads the files of a case and puts the sound ones back.
@@ -141,7 +161,7 @@ fn one(
     files: &[(Format, Vec<u8>, PathBuf)],
     begun: &mut File,
     case: u64,
-) -> Result<bool, String> {
+) -> Result<(bool, u64), String> {
     let file = |random: &mut Random| &files[random.below(files.len())];
     let make = || {
         let mut random = Random::new(seed(), case);
@@ -155,6 +175,8 @@ fn one(
     }
     fs::write(folder.join(path), bytes).unwrap();
     begin(begun, case);
+    // from now on: making the file is not reading it
+    let _ = fs::write("/proc/self/clear_refs", "5");
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| (reader.read)(folder)));
     NOW.store(IDLE, Ordering::Relaxed);
     if number::<u64>("ALPHA_FLOPS_FUZZ_CASE").is_none() {
@@ -163,7 +185,7 @@ fn one(
     let is_accepted = outcome.map_err(|_| "a panic, see above".to_owned())?;
     match peak_memory() {
         memory if memory > MOST_MEMORY => Err(format!("{memory} bytes of memory")),
-        _ => Ok(is_accepted),
+        memory => Ok((is_accepted, memory)),
     }
 }
 
@@ -195,7 +217,7 @@ fn watch(reader: &'static Reader) {
     });
 }
 
-/// The most memory that this process had, in bytes; 0 where the system doesn't say.
+/// The most memory that this process had since it began to read, in bytes; 0 where the system doesn't say.
 fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -314,7 +314,7 @@ mod tests {
         let groups =
             groups.into_iter().map(|texts| texts.iter().map(|text| text.to_vec().into()).collect());
         let mut bytes = Vec::new();
-        table.write(&mut bytes, None, groups).unwrap();
+        table.write(&mut bytes, Vec::new(), groups).unwrap();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
         let file = ParquetFile::open(file).unwrap();

@@ -8,6 +8,7 @@ use super::{
     ConfigurationRecord, MachineState, Part, Quiet, RunHeader, RunPlan, RunStatus, SCHEMA_VERSION,
     Session, launches, now, passes,
 };
+use crate::checksum::sealed_json;
 use crate::file_error::FileError;
 use crate::files;
 use crate::measure::SampleTimes;
@@ -132,7 +133,7 @@ impl RunFolder {
     pub fn keep(&self, part: &Part) -> Result<(), FileError> {
         debug_assert_eq!(part.run_id, self.header().run_id);
         let path = part_path(self.path(), &part.record.id, part.pass);
-        store::write::<RunHeader>(&path, |out| Ok(serde_json::to_writer(out, part)?))
+        store::write::<RunHeader>(&path, |out| out.write_all(&sealed_json(part)?))
     }
 
     /// The part of a configuration in a pass, if it has an outcome there.

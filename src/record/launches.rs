@@ -11,7 +11,7 @@ use crate::columns::{Column, ParquetFile, Table, Unread};
 use crate::file_error::FileError;
 use crate::measure::{DroppedSample, SampleTimes};
 use crate::protocol::Clock;
-use crate::store::parquet::{open_parquet, read_parquet, write_parquet, wrong_row};
+use crate::store::parquet::{check_columns, open_parquet, read_parquet, write_parquet, wrong_row};
 
 /// A sample: configuration, position in its sequence from 0, times by both clocks.
 #[derive(Default)]
@@ -46,13 +46,12 @@ fn table_without_passes() -> Table<Row> {
     table
 }
 
-/// Opens a file of either table.
-fn open(path: &Path) -> Result<(ParquetFile, Table<Row>), FileError> {
+/// The table that a file is of.
+fn table_of(path: &Path, file: &ParquetFile) -> Result<Table<Row>, FileError> {
     let newer = table();
-    open_parquet(path, &newer).map(|file| (file, newer)).or_else(|error| {
-        let older = table_without_passes();
-        open_parquet(path, &older).map(|file| (file, older)).map_err(|_| error)
-    })
+    let Err(error) = check_columns(path, file, &newer) else { return Ok(newer) };
+    let older = table_without_passes();
+    check_columns(path, file, &older).map(|()| older).map_err(|_| error)
 }
 
 /// Rows a row group holds at least, before a new one is begun at a configuration's end: large
@@ -76,7 +75,7 @@ pub(super) fn write(
         }
         (!rows.is_empty()).then_some(rows)
     });
-    write_parquet::<RunHeader, _>(path, &table(), None, groups)
+    write_parquet::<RunHeader, _>(path, &table(), Vec::new(), groups)
 }
 
 /// The samples in the order taken, whether they count or not.
@@ -116,7 +115,9 @@ pub struct LaunchesFile {
 impl LaunchesFile {
     /// Opens the `launches.parquet` of a finished run.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let groups = open(path)?.0.groups();
+        let file = open_parquet(path, ParquetFile::open)?;
+        table_of(path, &file)?;
+        let groups = file.groups();
         Ok(Self { path: path.to_owned(), groups })
     }
 
@@ -137,7 +138,8 @@ impl LaunchesFile {
             return Err(FileError::read(&self.path, cause));
         }
         // opened anew: clones of one `File` share the position they read from
-        let (reader, table) = open(&self.path)?;
+        let reader = open_parquet(&self.path, ParquetFile::open_again)?;
+        let table = table_of(&self.path, &reader)?;
         let mut configurations = Vec::new();
         let mut last = None;
         read_parquet(&self.path, &reader, group..group + 1, &table, |rows| {
@@ -249,6 +251,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::flipped_bits::check_flips;
 
     fn write_all(path: &Path, launches: &Launches) -> Result<(), FileError> {
         write(path, launches.iter())
@@ -315,7 +318,7 @@ mod tests {
         let path = folder.path().join("launches.parquet");
         let mut rows = rows_of("A/x", &thousand(1.0));
         rows.iter_mut().for_each(|row| row.pass = 0);
-        write_parquet::<RunHeader, _>(&path, &table_without_passes(), None, [rows]).unwrap();
+        write_parquet::<RunHeader, _>(&path, &table_without_passes(), Vec::new(), [rows]).unwrap();
         assert_eq!(read(&path).unwrap(), Launches::from([("A/x".to_owned(), thousand(1.0))]));
     }
 
@@ -326,7 +329,7 @@ mod tests {
         let refused = |change: fn(&mut [Row])| {
             let mut rows = rows_of("A/x", &thousand(1.0));
             change(&mut rows);
-            write_parquet::<RunHeader, _>(&path, &table(), None, [rows]).unwrap();
+            write_parquet::<RunHeader, _>(&path, &table(), Vec::new(), [rows]).unwrap();
             read(&path).unwrap_err().to_string()
         };
         let error = refused(|rows| rows[7].pass = 2);
@@ -410,6 +413,14 @@ mod tests {
         write(&path, all.into_iter()).unwrap();
         let error = read(&path).unwrap_err().to_string();
         assert!(error.contains("row 263005: host_ns is NaN"), "{error}");
+    }
+
+    #[test]
+    fn a_flipped_bit_changes_no_launch_unnoticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("launches.parquet");
+        write_all(&path, &one(&[1.0, 2.0, 3.0], &[0.5, 0.6, 0.7])).unwrap();
+        check_flips(&path, 1500, || read(&path).map_err(|error| error.to_string()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Parquet files of a folder, opened only with the columns expected.
 
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -16,26 +17,32 @@ use crate::files;
 pub(crate) fn write_parquet<H: Header, R: 'static>(
     path: &Path,
     table: &Table<R>,
-    metadata: Option<Vec<KeyValue>>,
+    metadata: Vec<KeyValue>,
     groups: impl IntoIterator<Item = Vec<R>>,
 ) -> Result<(), FileError> {
     write::<H>(path, |out| table.write(out, metadata, groups).map_err(io::Error::other))
 }
 
-/// Opens a file that must have the columns of `table`, and may have others.
-pub(crate) fn open_parquet<R: 'static>(
+/// Opens a file. `open` is [`ParquetFile::open`] or, of one that was opened before, [`ParquetFile::open_again`].
+pub(crate) fn open_parquet(
     path: &Path,
-    table: &Table<R>,
+    open: impl FnOnce(File) -> Result<ParquetFile, ParquetError>,
 ) -> Result<ParquetFile, FileError> {
-    let damaged = |error| damaged(path, &error);
-    let file = files::open(path)?;
-    let reader = ParquetFile::open(file).map_err(damaged)?;
-    let fields = reader.metadata().file_metadata().schema().get_fields();
+    open(files::open(path)?).map_err(|error| damaged(path, &error))
+}
+
+/// Checks that a file has the columns of `table`; it may have others.
+pub(crate) fn check_columns<R: 'static>(
+    path: &Path,
+    file: &ParquetFile,
+    table: &Table<R>,
+) -> Result<(), FileError> {
+    let fields = file.metadata().file_metadata().schema().get_fields();
     let has = |name: &str| fields.iter().any(|field| field.name() == name);
-    if let Some(missing) = table.columns.iter().find(|column| !has(column.name)) {
-        return Err(FileError::read(path, format!("it has no column {}", missing.name)));
+    match table.columns.iter().find(|column| !has(column.name)) {
+        Some(missing) => Err(FileError::read(path, format!("it has no column {}", missing.name))),
+        None => Ok(()),
     }
-    Ok(reader)
 }
 
 /// Reads row groups a batch at a time; `take` returns what is wrong with its first wrong row.

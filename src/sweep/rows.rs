@@ -6,10 +6,10 @@ use parquet::file::metadata::KeyValue;
 
 use super::header::SweepHeader;
 use super::point::{PointOutcome, Skip, Spread, SweepPoint};
-use crate::columns::{Column, Table, Unread};
+use crate::columns::{Column, ParquetFile, Table, Unread};
 use crate::file_error::FileError;
 use crate::shape::ConvShape;
-use crate::store::parquet::{open_parquet, read_parquet, write_parquet};
+use crate::store::parquet::{check_columns, open_parquet, read_parquet, write_parquet};
 
 /// A row is a configuration that was measured, skipped or tried. Times are of one launch, in
 /// nanoseconds: with `throughput` the mean over launches back to back, with `latency` the median of
@@ -70,7 +70,7 @@ const SWEEP_ID: &str = "sweep_id";
 pub(super) fn write(path: &Path, sweep_id: &str, points: &[SweepPoint]) -> Result<(), FileError> {
     let id = KeyValue::new(SWEEP_ID.to_owned(), sweep_id.to_owned());
     let rows = points.iter().map(Row::from).collect();
-    write_parquet::<SweepHeader, _>(path, &table(), Some(vec![id]), [rows])
+    write_parquet::<SweepHeader, _>(path, &table(), vec![id], [rows])
 }
 
 impl From<&SweepPoint> for Row {
@@ -108,7 +108,8 @@ impl From<&SweepPoint> for Row {
 /// Reads what [`write`] wrote for the sweep `sweep_id`.
 pub(super) fn read(path: &Path, sweep_id: &str) -> Result<Vec<SweepPoint>, FileError> {
     let table = table();
-    let reader = open_parquet(path, &table)?;
+    let reader = open_parquet(path, ParquetFile::open)?;
+    check_columns(path, &reader, &table)?;
     let metadata = reader.metadata().file_metadata();
     let ids = metadata.key_value_metadata().into_iter().flatten();
     let found = ids.filter(|pair| pair.key == SWEEP_ID).find_map(|pair| pair.value.as_deref());
@@ -256,7 +257,7 @@ mod tests {
             let mut rows: Vec<Row> = points().iter().map(Row::from).collect();
             change(&mut rows[1]);
             let id = KeyValue::new(SWEEP_ID.to_owned(), "this".to_owned());
-            write_parquet::<SweepHeader, _>(&path, &table(), Some(vec![id]), [rows]).unwrap();
+            write_parquet::<SweepHeader, _>(&path, &table(), vec![id], [rows]).unwrap();
             let error = read(&path, "this").unwrap_err().to_string();
             assert!(error.contains(&format!("row 1: {expected}")), "{error}");
         };

@@ -7,6 +7,7 @@ use crate::backend::cpu;
 use crate::budget::CostModel;
 use crate::environment::Platform;
 use crate::environment::tests::a_gpu;
+use crate::flipped_bits::check_flips;
 use crate::null_backend::{Null, sweep_plan, time};
 use crate::record::Session;
 
@@ -139,6 +140,7 @@ fn a_sweep_of_an_older_schema_is_refused_and_left_as_it_is() {
     let header = folder.path().join("sweep.json");
     let text = std::fs::read_to_string(&header).unwrap();
     let old = text.replace("\"schema_version\": 2", "\"schema_version\": 1");
+    let old = old.replace("checksum", "none yet");
     assert_ne!(old, text);
     std::fs::write(&header, &old).unwrap();
     let parts = std::fs::read_dir(folder.path().join("parts")).unwrap().count();
@@ -205,6 +207,33 @@ fn a_damaged_part_is_set_aside_and_measured_again() {
     sweep.measure(&mut backend, &mut |_| {}).unwrap();
     assert_eq!(prepared, 1 + 3);
     assert_eq!(points(folder.path()).len() as u32, plan.configurations());
+}
+
+#[test]
+fn a_flipped_bit_changes_no_sweep_unnoticed_and_its_part_is_measured_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = sweep_plan(5, Shard::new(3, 9000).unwrap(), Platform::new(&Null(|_| Ok(1.0))));
+    let mut sweep = open(folder.path(), plan.clone()).unwrap();
+    sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
+    drop(sweep);
+    let read = || {
+        let mut all = Vec::new();
+        let sweep = SweepFolder::open(folder.path()).map_err(|error| error.to_string())?;
+        sweep.read(|point| all.push(point)).map_err(|error| error.to_string())?;
+        Ok((sweep.header, all))
+    };
+    let parts = crate::store::entries(&folder.path().join("parts")).unwrap();
+    let [part] = parts.as_slice() else { panic!("{parts:?}") };
+    check_flips(part, 1000, read);
+    check_flips(&folder.path().join("sweep.json"), 300, read);
+    let expected = read().unwrap().1;
+    let mut bytes = std::fs::read(part).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(part, bytes).unwrap();
+    let mut sweep = open(folder.path(), plan).unwrap();
+    assert!(sweep.damaged.concat().contains("its checksum is "), "{:?}", sweep.damaged);
+    sweep.measure(&mut Null(|_| Ok(1.0)), &mut |_| {}).unwrap();
+    assert_eq!(read().unwrap().1.len(), expected.len());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use alpha_flops::checksum::sealed_json_in_lines;
 use alpha_flops::file_error::FileError;
 use alpha_flops::files::{self, write_atomically};
 use alpha_flops::plain_text::from_json;
@@ -20,7 +21,7 @@ pub fn write(header: &RunHeader, to: &Path) -> Result<(), FileError> {
 
 pub fn write_header(header: &RunHeader, to: &Path) -> Result<(), FileError> {
     write_atomically(to, |out| {
-        serde_json::to_writer_pretty(&mut *out, header)?;
+        out.write_all(&sealed_json_in_lines(header)?)?;
         writeln!(out)
     })
 }

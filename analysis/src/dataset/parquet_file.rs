@@ -1,4 +1,4 @@
-//! Datasets as Parquet: one row group, Snappy, texts as UTF-8 strings, counts as 64-bit integers.
+//! Datasets as Parquet: one row group, Snappy, texts as UTF-8 strings, counts as 64-bit integers, a checksum.
 
 use std::io;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn refused(path: &Path, unread: Unread<Problem>) -> DatasetError {
 }
 
 pub(super) fn write(rows: Vec<Row>, out: Output<'_>) -> io::Result<()> {
-    table().write(out, None, [rows]).map_err(io::Error::other)
+    table().write(out, Vec::new(), [rows]).map_err(io::Error::other)
 }
 
 /// Writes rows as they are, so that tests have files that must be refused.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking, too")]
 #![allow(clippy::print_stdout, reason = "a test says that it is skipped")]
 
+mod checksums;
 mod closed_output;
 mod compare;
 mod damaged;

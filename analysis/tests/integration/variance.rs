@@ -244,7 +244,11 @@ fn records_that_cannot_be_used_say_why() {
     assert!(nothing.contains("none of 2 configurations was measured"), "{nothing}");
     let other = write_run(runs.path(), 1, &[vec![1e3; 20]]);
     let header = fs::read_to_string(other.join("run.json")).unwrap();
-    fs::write(other.join("run.json"), header.replace("A processor", "Another")).unwrap();
+    fs::write(
+        other.join("run.json"),
+        header.replace("A processor", "Another").replace("checksum", "none"),
+    )
+    .unwrap();
     let differs = message(&[good.clone(), other]);
     assert!(differs.contains("device `A processor") && differs.contains("`Another"), "{differs}");
     let launches = good.join("launches.parquet");
