@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use parquet::basic::{Compression, Type as PhysicalType};
+use parquet::basic::{Compression, GzipLevel, Type as PhysicalType};
 use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
@@ -40,8 +40,35 @@ pub struct Table<R> {
     pub name: &'static str,
     /// How the schema marks texts: `UTF8` (of the format's first version) or `STRING`.
     pub text: &'static str,
+    /// How its files are packed.
+    pub packing: Packing,
     /// Its columns, in order.
     pub columns: Vec<Column<R>>,
+}
+
+/// How values are packed in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Quick to write and to read: repeated values once, Snappy.
+    Quick,
+    /// Small, for files that are kept and passed on: gzip, which finds more in texts that resemble each other than
+    /// in the numbers of repeated ones.
+    Small,
+}
+
+impl Packing {
+    fn properties(self, metadata: Vec<KeyValue>) -> WriterProperties {
+        let properties = WriterProperties::builder()
+            .set_key_value_metadata(Some(metadata))
+            .set_created_by(checksum::WRITER.to_owned());
+        match self {
+            Self::Quick => properties.set_compression(Compression::SNAPPY),
+            Self::Small => properties
+                .set_compression(Compression::GZIP(GzipLevel::default()))
+                .set_dictionary_enabled(false),
+        }
+        .build()
+    }
 }
 
 /// A column of rows `R`.
@@ -131,12 +158,8 @@ impl<R> Table<R> {
     ) -> Result<(), ParquetError> {
         let checksum = KeyValue::new(checksum::KEY.to_owned(), checksum::unknown());
         let metadata = metadata.into_iter().chain([checksum]).collect();
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .set_key_value_metadata(Some(metadata))
-            .set_created_by(checksum::WRITER.to_owned())
-            .build();
         let out = Sealing::new(out);
+        let properties = self.packing.properties(metadata);
         let mut file = SerializedFileWriter::new(out, self.schema()?, Arc::new(properties))?;
         for mut rows in groups {
             let mut group = file.next_row_group()?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use alpha_flops::backend::plan::numerical_note;
-use alpha_flops::columns::{self, Column, ParquetFile, Refused, Unread};
+use alpha_flops::columns::{self, Column, Packing, ParquetFile, Refused, Unread};
 use alpha_flops::file_error::FileError;
 use alpha_flops::files::{self, write_atomically};
 use alpha_flops::plans::{Asked, PlanOrigin, Planned};
@@ -56,6 +56,7 @@ fn table() -> columns::Table<PlanRow> {
     columns::Table {
         name: "plans",
         text: "STRING",
+        packing: Packing::Small,
         columns: vec![
             Column::new("device", |row: &mut PlanRow| &mut row.device),
             Column::new("compute_capability", |row: &mut PlanRow| &mut row.compute_capability),

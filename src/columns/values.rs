@@ -304,13 +304,16 @@ impl<V: Value + Default> Value for Option<V> {
 mod tests {
     use std::io::Write;
 
-    use super::super::{Column, ParquetFile, Table, read};
+    use super::super::{Column, Packing, ParquetFile, Table, read};
     use super::*;
 
     /// What is read of a file with these texts, a row group each list.
-    fn read_back(groups: Vec<Vec<&[u8]>>) -> Result<Vec<Option<String>>, Unread<String>> {
+    fn read_back(
+        packing: Packing,
+        groups: Vec<Vec<&[u8]>>,
+    ) -> Result<Vec<Option<String>>, Unread<String>> {
         let columns = vec![Column::<ByteArray>::new("text", |row| row)];
-        let table = Table { name: "texts", text: "UTF8", columns };
+        let table = Table { name: "texts", text: "UTF8", packing, columns };
         let groups =
             groups.into_iter().map(|texts| texts.iter().map(|text| text.to_vec().into()).collect());
         let mut bytes = Vec::new();
@@ -331,11 +334,14 @@ mod tests {
     #[test]
     fn texts_are_read_over_those_of_the_batch_before_and_refused_where_they_are_not_utf8() {
         let batches = [vec!["a", "", "longer", "b"], vec!["a", "b", "", "c"], vec!["x"]];
-        let bytes = batches.iter().map(|texts| texts.iter().map(|text| text.as_bytes()).collect());
         let expected: Vec<_> = batches.concat().iter().map(|text| Some(text.to_string())).collect();
-        assert_eq!(read_back(bytes.collect()).unwrap(), expected);
-        let wrong = read_back(vec![vec![b"a", b"b"], vec![b"a", b"\xFF!"]]).unwrap_err();
-        let Unread::Row(3, reason) = wrong else { panic!("{wrong:?}") };
-        assert!(reason.contains("!\\\"\", \"a UTF-8 string\""), "{reason}");
+        for packing in [Packing::Quick, Packing::Small] {
+            let bytes = batches.iter().map(|texts| texts.iter().map(|text| text.as_bytes()));
+            let bytes = bytes.map(Iterator::collect).collect();
+            assert_eq!(read_back(packing, bytes).unwrap(), expected);
+            let wrong = read_back(packing, vec![vec![b"a", b"b"], vec![b"a", b"\xFF!"]]);
+            let Unread::Row(3, reason) = wrong.unwrap_err() else { panic!("another error") };
+            assert!(reason.contains("!\\\"\", \"a UTF-8 string\""), "{reason}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use parquet::data_type::ByteArray;
 
 use super::RunHeader;
-use crate::columns::{Column, ParquetFile, Table, Unread};
+use crate::columns::{Column, Packing, ParquetFile, Table, Unread};
 use crate::file_error::FileError;
 use crate::measure::{DroppedSample, SampleTimes};
 use crate::protocol::Clock;
@@ -36,7 +36,7 @@ fn table() -> Table<Row> {
         Column::<Row>::new("host_ns", |row| &mut row.host_ns),
         Column::<Row>::new("device_ns", |row| &mut row.device_ns),
     ];
-    Table { name: "launches", text: "UTF8", columns }
+    Table { name: "launches", text: "UTF8", packing: Packing::Quick, columns }
 }
 
 /// The table as it was before there were passes, in runs of schema 2.

@@ -6,7 +6,7 @@ use parquet::file::metadata::KeyValue;
 
 use super::header::SweepHeader;
 use super::point::{PointOutcome, Skip, Spread, SweepPoint};
-use crate::columns::{Column, ParquetFile, Table, Unread};
+use crate::columns::{Column, Packing, ParquetFile, Table, Unread};
 use crate::file_error::FileError;
 use crate::shape::ConvShape;
 use crate::store::parquet::{check_columns, open_parquet, read_parquet, write_parquet};
@@ -57,7 +57,7 @@ fn table() -> Table<Row> {
         Column::<Row>::new("wall_s", |row| &mut row.wall_s),
         Column::<Row>::new("session", |row| &mut row.session),
     ];
-    Table { name: "sweep", text: "UTF8", columns }
+    Table { name: "sweep", text: "UTF8", packing: Packing::Quick, columns }
 }
 
 /// More than 30 years, so that sums of such times are durations, too.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use alpha_flops::columns::{self, Output, ParquetFile, Table, Unread};
+use alpha_flops::columns::{self, Output, Packing, ParquetFile, Table, Unread};
 use alpha_flops::files;
 
 use super::row::{self, Problem, Row};
@@ -11,7 +11,7 @@ use super::{DatasetError, Take};
 
 fn table() -> Table<Row> {
     let columns = row::columns().into_iter().map(|column| column.parquet).collect();
-    Table { name: "dataset", text: "STRING", columns }
+    Table { name: "dataset", text: "STRING", packing: Packing::Quick, columns }
 }
 
 /// Calls `take` with each row and its number, from 1, a batch in memory at a time. Returns the names of
