@@ -184,7 +184,7 @@ fn bench(
 
 /// The folder of a run that `alpha-flops bench` has finished, as it says in this file.
 fn announced(file: &Path) -> Option<PathBuf> {
-    path_from_bytes(std::fs::read(file).ok()?)
+    path_from_bytes(files::read(file).ok()?)
 }
 
 #[cfg(unix)]

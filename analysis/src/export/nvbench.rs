@@ -6,9 +6,9 @@
 //! whatever the clock and the device were. `meta` has the provenance in words under `alpha-flops`, each summary
 //! repeats clock and protocol in its description, and the device's name contains its backend.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use alpha_flops::files::{create_folder, write_atomically};
+use alpha_flops::files::{create_folder_in, write_atomically};
 use serde_json::{Map, Value, json};
 
 use super::{ExportError, Measurements};
@@ -36,7 +36,7 @@ const SAMPLES: &str = "nv/json/bin:nv/cold/sample_times";
 pub fn write(measurements: &Measurements, path: &Path) -> Result<usize, ExportError> {
     let provenance = &measurements.dataset.provenance;
     let observations = &measurements.dataset.observations;
-    let (folder, folder_name) = samples_folder(path)?;
+    let (folder, folder_name) = (path.with_file_name(""), samples_folder(path)?);
     let mut benchmarks = Vec::new();
     let mut with_samples = 0;
     for (index, name) in
@@ -48,8 +48,8 @@ pub fn write(measurements: &Measurements, path: &Path) -> Result<usize, ExportEr
             let samples = measurements.launches.get(&observation.id());
             let file = samples.map(|_| format!("{with_samples}.bin"));
             if let (Some(samples), Some(file)) = (samples, &file) {
-                create_folder(&folder)?;
-                write_samples(samples, &folder.join(file))?;
+                let samples_in = create_folder_in(&folder, &folder_name)?;
+                write_samples(samples, &samples_in.join(file))?;
                 with_samples += 1;
             }
             let file = file.map(|file| format!("{folder_name}/{file}"));
@@ -80,12 +80,11 @@ pub fn write(measurements: &Measurements, path: &Path) -> Result<usize, ExportEr
     Ok(with_samples)
 }
 
-/// The folder of samples, and its name.
-fn samples_folder(path: &Path) -> Result<(PathBuf, String), ExportError> {
+/// The name of the folder of samples, which is beside the file.
+fn samples_folder(path: &Path) -> Result<String, ExportError> {
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| ExportError::Name { path: path.to_owned() })?;
-    let name = format!("{name}-bin");
-    Ok((path.with_file_name(&name), name))
+    Ok(format!("{name}-bin"))
 }
 
 fn write_samples(ns: &[f64], path: &Path) -> Result<(), ExportError> {

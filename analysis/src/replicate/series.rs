@@ -98,7 +98,7 @@ pub struct Next {
 }
 
 fn read(file: &Path) -> Option<SeriesFile> {
-    serde_json::from_slice(&fs::read(file).ok()?).ok()
+    serde_json::from_slice(&files::read(file).ok()?).ok()
 }
 
 /// The seed of each run, in the order measured: `⌈n/2⌉` seeds from `first` on, in turn.

@@ -115,3 +115,17 @@ fn what_is_no_measurement_or_has_no_file_to_go_to_is_refused() {
     let said = said(alpha_flops(["export", text(&run()), "--to", "nvbench"]));
     assert!(said.status == 2 && said.stderr.contains("--out"), "{}", said.stderr);
 }
+
+#[cfg(unix)]
+#[test]
+fn samples_are_not_written_through_a_link() {
+    let (elsewhere, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let out = directory.path().join("exported.json");
+    let link = directory.path().join("exported.json-bin");
+    std::os::unix::fs::symlink(elsewhere.path(), link).unwrap();
+    let options = ["--to", "nvbench", "--out", text(&out)];
+    let error = stderr_of_failure(alpha_flops([&["export", text(&run())][..], &options].concat()));
+    assert!(error.contains("exported.json-bin") && error.contains("a link or a file"), "{error}");
+    assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    assert!(!out.exists());
+}

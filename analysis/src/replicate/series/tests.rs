@@ -219,3 +219,16 @@ fn commands_to_go_on_with_can_be_copied() {
       cargo analyze archive /runs/a '/my runs/b'
     ");
 }
+
+/// Opened for reading, it would wait for a writer for ever.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_place_of_the_file_of_a_series_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = series(folder.path(), 2);
+    let file = first.file.clone();
+    drop(first);
+    let _ = fs::remove_file(&file);
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    assert_eq!(series(folder.path(), 2).done_before, 0);
+}
