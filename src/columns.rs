@@ -149,7 +149,7 @@ impl<R> Table<R> {
         Ok(Arc::new(parse_message_type(&format!("message {} {{{fields}}}", self.name))?))
     }
 
-    /// Writes row groups, with `metadata` and a [checksum](crate::checksum).
+    /// Writes row groups, with `metadata` and a [`checksum`].
     pub fn write(
         &self,
         out: Output<'_>,

@@ -112,8 +112,9 @@ fn configurations_that_rightly_take_too_long_get_few_launches() {
         Ok(1e12)
     });
     let error = sweep.measure(&mut slow, &mut |_| {}).unwrap_err().to_string();
-    // at most 0.6 s of the budget, and the one that was tried last
-    assert!((1..=76).contains(&launched), "{launched}");
+    // at most 0.6 s of the budget, the one that was tried last, and the first, before which nothing is known: three
+    // launches of each
+    assert!((1..=81).contains(&launched), "{launched}");
     drop(sweep);
     let configurations = plan.configurations();
     let words = format!("none of the {configurations} configurations of ");
