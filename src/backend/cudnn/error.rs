@@ -73,7 +73,7 @@ pub enum GpuError {
     #[error(
         "the device has not finished after {}: it may hang; see `nvidia-smi` and the system log, \
          or raise ALPHA_FLOPS_LAUNCH_TIMEOUT if a launch can take so long",
-        humantime::format_duration(*.after)
+        humantime::format_duration(whole_milliseconds(*.after))
     )]
     TimedOut { after: Duration },
     #[error("whether launches can be queued was not asked")]
@@ -247,6 +247,11 @@ fn why_missing(cudnn: Option<&Path>, reason: Option<&str>) -> String {
         }
         (None, None) => format!("is not found by the loader: {INSTALL}"),
     }
+}
+
+/// What was expected of launches has nanoseconds that nobody wants to read.
+fn whole_milliseconds(duration: Duration) -> Duration {
+    Duration::from_millis(duration.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
 fn detail_of(detail: &str) -> String {
