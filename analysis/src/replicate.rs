@@ -141,10 +141,16 @@ fn sweep_of(run: &Path) -> PathBuf {
     run.join("sweep")
 }
 
-/// The folder of runs, which is created if need be.
+/// The folder of runs, which is created if need be. Its path is UTF-8: the series' file has the paths of runs as
+/// JSON.
 fn runs() -> Result<PathBuf, ReplicateError> {
     let runs = Requested::from_workspace()?.runs();
     let runs = std::path::absolute(&runs).unwrap_or(runs);
+    if runs.to_str().is_none() {
+        let error = FileError::new("measure in", &runs, "the path is not UTF-8");
+        let hint = "set ALPHA_FLOPS_RUNS to a folder whose path is UTF-8";
+        return Err(ReplicateError::Runs(error.with_hint(hint)));
+    }
     files::create_folder(&runs)?;
     Ok(runs)
 }

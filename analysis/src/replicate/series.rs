@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use alpha_flops::backend::BACKENDS;
 use alpha_flops::environment::Platform;
-use alpha_flops::file_error::FileError;
 use alpha_flops::files::{self, Lock, write_atomically};
 use alpha_flops::record::{FinishedRun, Outcome, PassedOver, RunPlan, check_gpu, differences};
 use alpha_flops::selection::{Selected, select};
@@ -119,7 +118,7 @@ impl Series {
     /// # Errors
     /// [`ReplicateError`] where there is no backend, or the folder of runs cannot be written.
     pub fn open(number: usize, arguments: &[String]) -> Result<Self, ReplicateError> {
-        let folder = folder()?;
+        let folder = runs()?;
         let requested = Requested::from_workspace()?;
         let selected = select(&requested).map_err(PrepareError::from)?;
         let Selected { settings, backend, why_cpu, .. } = selected;
@@ -153,7 +152,7 @@ impl Series {
         if pairs < 2 {
             return Err(AlternateError::OnePair.into());
         }
-        let folder = folder()?;
+        let folder = runs()?;
         let requested = Requested::from_workspace()?;
         builds.check(arguments)?;
         // no backend is opened here: it may be there for the builds alone
@@ -364,17 +363,6 @@ impl Drop for Series {
         // what a killed process leaves is taken over by the next
         let _ = self.lock.take().map(Lock::remove);
     }
-}
-
-/// The folder of runs, whose path is UTF-8: the series' file has the paths of runs as JSON.
-fn folder() -> Result<PathBuf, ReplicateError> {
-    let folder = runs()?;
-    if folder.to_str().is_none() {
-        let error = FileError::new("measure in", &folder, "the path is not UTF-8");
-        let hint = "set ALPHA_FLOPS_RUNS to a folder whose path is UTF-8";
-        return Err(ReplicateError::Runs(error.with_hint(hint)));
-    }
-    Ok(folder)
 }
 
 /// `run 2 of 5 (order 2 of 3, seed 2), about 12m left`; `run 2 of 10 (B, order 1 of 3, seed 1)`.
