@@ -34,15 +34,13 @@ const NUMBERS: [u64; 12] = [
     u64::MAX,
 ];
 
-/// The same in texts, with what else a cell may hold.
-const TEXTS: [&str; 24] = [
-    "",
+/// The same as JSON and cells have them.
+const WRITTEN: [&str; 15] = [
     "0",
     "-1",
     "1",
     "-0.0",
     "0.5",
-    "255",
     "4294967295",
     "4294967296",
     "9007199254740993",
@@ -53,6 +51,12 @@ const TEXTS: [&str; 24] = [
     "-1e308",
     "5e-324",
     "1e999",
+];
+
+/// What else a cell may hold.
+const TEXTS: [&str; 9] = [
+    "",
+    "255",
     "NaN",
     "inf",
     "null",
@@ -62,31 +66,9 @@ const TEXTS: [&str; 24] = [
     "h=4294967295_w=4294967295_in=1_out=1_k=1",
 ];
 
-/// The same as JSON.
-const VALUES: [&str; 22] = [
-    "null",
-    "true",
-    "0",
-    "-1",
-    "1",
-    "-0.0",
-    "0.5",
-    "4294967295",
-    "4294967296",
-    "9007199254740993",
-    "9223372036854775807",
-    "18446744073709551615",
-    "18446744073709551616",
-    "1e308",
-    "-1e308",
-    "5e-324",
-    "1e999",
-    "\"\"",
-    "\"../../x\"",
-    "\"\\u001b[31m\\u0000\"",
-    "[]",
-    "{}",
-];
+/// What else may stand in JSON.
+const VALUES: [&str; 7] =
+    ["null", "true", "\"\"", "\"../../x\"", "\"\\u001b[31m\\u0000\"", "[]", "{}"];
 
 /// Random numbers of one case.
 pub struct Random {
@@ -230,7 +212,7 @@ fn cells(bytes: &[u8], between: u8, random: &mut Random) -> Vec<u8> {
     let [line, other] = [random.below(lines.len()), random.below(lines.len())];
     let [cell, other_cell] = [random.below(lines[line].len()), random.below(lines[other].len())];
     match random.below(8) {
-        0..3 => lines[line][cell] = random.one(&TEXTS).into(),
+        0..3 => lines[line][cell] = random.one(&[&WRITTEN[..], &TEXTS].concat()).into(),
         3 => {
             let taken = lines[other][other_cell].clone();
             lines[line][cell] = taken;
@@ -291,14 +273,15 @@ fn json(bytes: &[u8], random: &mut Random) -> Option<Vec<u8>> {
         }
         (2 | 3, value) => *value = std::mem::take(&mut taken),
         (4, value) => {
-            let text = random.one(&TEXTS).repeat(random.one(&[1, 1, 1000]));
+            let text =
+                random.one(&[&WRITTEN[..], &TEXTS].concat()).repeat(random.one(&[1, 1, 1000]));
             *value = Value::String(text);
         }
         (5, value) => *value = Value::Array(vec![std::mem::take(value)]),
         (_, value) => *value = Value::String(PLACE.to_owned()),
     });
     let text = whole.to_string();
-    Some(text.replace(&format!("{PLACE:?}"), random.one(&VALUES)).into())
+    Some(text.replace(&format!("{PLACE:?}"), random.one(&[&WRITTEN[..], &VALUES].concat())).into())
 }
 
 /// Calls `take` with the value number `place`.
