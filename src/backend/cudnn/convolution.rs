@@ -217,10 +217,7 @@ fn first(
         let launched = plan.launch(&pack);
         // a device that fails is no reason to try another plan
         if let Err(error) = backend.timer.stream.synchronize() {
-            if error.is_hang() {
-                std::mem::forget(pack);
-            }
-            return Err(error);
+            return Err(error.releasing(pack));
         }
         launched.map(|()| (pack, workspace))
     };
@@ -248,10 +245,7 @@ fn fastest(
     let workspace = shared_workspace(backend, &mut contenders)?;
     let pack = tensors.pack(backend, &workspace)?;
     if let Err(error) = in_turn(backend, &pack, &mut contenders) {
-        if error.is_hang() {
-            std::mem::forget((pack, contenders));
-        }
-        return Err(error);
+        return Err(error.releasing((pack, contenders)));
     }
     let timed: Vec<TimedPlan> = contenders.iter().map(Contender::record).collect();
     let Some(best) = place_of_best(&timed) else {

@@ -159,10 +159,18 @@ impl GpuError {
         self.is_out_of_memory() || self.is_of_cudnn()
     }
 
-    /// Whether the device has work that never ends. What that uses cannot be released: the libraries may
-    /// wait for it.
+    /// Whether the device has work that never ends.
     pub fn is_hang(&self) -> bool {
         matches!(self, Self::TimedOut { .. })
+    }
+
+    /// This error, with what the device was `using` released; but not if it hangs, for the libraries may wait
+    /// for it.
+    pub(super) fn releasing<T>(self, using: T) -> Self {
+        if self.is_hang() {
+            std::mem::forget(using);
+        }
+        self
     }
 
     /// Whether it says that there is no GPU to be used, rather than that one does not work: a GPU

@@ -243,12 +243,7 @@ pub fn first_that<T>(
             Err(error) if error.is_of_plan() => {
                 refused.push(candidate.refused(error.to_string()));
             }
-            Err(error) => {
-                if error.is_hang() {
-                    std::mem::forget(plan);
-                }
-                return Err(error);
-            }
+            Err(error) => return Err(error.releasing(plan)),
         }
     }
     Err(GpuError::NoPlan { refused })
